@@ -1,0 +1,31 @@
+"""FreeU: factors in, pixels out.
+
+    with freeu.applied(pipe.unet, freeu.Factors(b1=1.3, b2=1.4, s1=0.9, s2=0.2)):
+        image = pipe("a lighthouse at dusk").images[0]
+
+Importing it loads nothing heavy; torch comes with the first use of what needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .factors import IDENTITY, PUBLISHED, Factors, FactorsError
+
+if TYPE_CHECKING:
+    from .filter import skip_filter
+    from .concat import modulate
+    from .patch import applied
+
+__all__ = ["IDENTITY", "PUBLISHED", "Factors", "FactorsError", "applied", "modulate", "skip_filter"]
+
+_HOMES = {"applied": "patch", "modulate": "concat", "skip_filter": "filter"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'freeu' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,81 @@
+"""The scorers as the metrics read them: the saved CLIP's embeddings, the aesthetic head's file, FID's reference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .clip import fit_head
+from .data import Scenes, scenes, to_signed
+
+REFERENCE_SCENES = 4096
+
+
+def identity(folder: Path) -> str:
+    """Names an encoder by what is in its folder: the SHA-256 of its weights."""
+    (weights,) = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def load_clip(folder: Path):
+    """(model, tokenizer) of an open_clip folder, float32, eval mode."""
+    import open_clip
+
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
+    return model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
+
+
+def embed_images(model) -> Callable[[torch.Tensor], np.ndarray]:
+    """uint8 (n, 3, 64, 64) to L2-normalised embeddings (n, 128)."""
+
+    def embed(images: torch.Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            parts = [model.encode_image(to_signed(part), normalize=True) for part in images.split(256)]
+        return torch.cat(parts).numpy()
+
+    return embed
+
+
+def pooled_features(folder: Path) -> Callable[[torch.Tensor], np.ndarray]:
+    """uint8 (n, 3, 64, 64) to the feature network's pooled features (n, 128)."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def features(images: torch.Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            parts = [model(to_signed(part)).pooler_output.flatten(1) for part in images.split(256)]
+        return torch.cat(parts).numpy()
+
+    return features
+
+
+def save_head(data: Scenes, folder: Path, seed: int) -> None:
+    """Fits the aesthetic head on the saved CLIP and writes it in the LAION heads' layout, with its encoder's identity."""
+    from safetensors.torch import save_file
+
+    clip = folder / "clip"
+    weight, bias = fit_head(embed_images(load_clip(clip)[0]), data, seed)
+    tensors = {
+        "layers.0.weight": torch.tensor(weight, dtype=torch.float32)[None],
+        "layers.0.bias": torch.tensor([bias], dtype=torch.float32),
+    }
+    save_file(tensors, folder / "aesthetic.safetensors", metadata={"encoder": identity(clip)})
+
+
+def save_reference(folder: Path, work: Path, seed: int) -> None:
+    """Writes FID's reference: features (n, 128), their mean and covariance, of true renders made for nothing else."""
+    images = scenes(REFERENCE_SCENES, seed, work).images
+    found = pooled_features(folder / "features")(images).astype(np.float64)
+    np.savez_compressed(
+        folder / "reference.npz",
+        mu=found.mean(axis=0),
+        sigma=np.cov(found, rowvar=False),
+        n=len(found),
+        feats=found.astype(np.float16),
+        encoder=identity(folder / "features"),
+    )

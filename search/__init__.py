@@ -1,0 +1,1 @@
+"""Asks for factors, has them evaluated, records and decides. Sits on `freeu` and `metrics`; nothing sits on it."""

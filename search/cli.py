@@ -1,0 +1,43 @@
+"""How every command ends: a message and exit code 2 for what the user can mend, 130 for Ctrl-C, no traceback."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from configs import UserError
+
+if TYPE_CHECKING:
+    import typer
+
+MENDABLE = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only disk"}
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(app: typer.Typer) -> NoReturn:
+    """Run a typer app as a command; never returns."""
+    try:
+        app()
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
+    except PermissionError as error:
+        fail(f"may not touch {error.filename or 'a file'}: {error.strerror}; give another folder with --mlruns")
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        fail(f"{MENDABLE[error.errno]}{where}: make room, or give another folder with --mlruns; then run again")
+    sys.exit(0)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print an error and end the process."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(message, markup=False)
+    sys.exit(code)

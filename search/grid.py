@@ -1,0 +1,55 @@
+"""Image grids: one picture of a trial's images, small enough to look at and to keep.
+
+Images are only ever made smaller (Lanczos), never larger: no pixel is seen that was not generated.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+GAP = 2  # pixels between images
+PAPER = (255, 255, 255)
+
+
+def image_grid(
+    images: torch.Tensor, columns: int | None = None, side: int = 192, limit: int = 64
+) -> Image.Image:
+    """Lay images out row by row, in their order.
+
+    images: uint8 (n, 3, H, W), n ≥ 1. columns: a near-square grid where None. side: the longest side in
+    pixels that an image is shown at. limit: images beyond it are left out. ValueError on another shape.
+    """
+    import torch
+    from PIL import Image
+
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+        raise ValueError(
+            f"image_grid takes uint8 (n, 3, H, W) with n ≥ 1, not {images.dtype} {tuple(images.shape)}"
+        )
+    pixels = images[:limit].permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    n, height, width = pixels.shape[:3]
+    shrink = min(1.0, side / max(height, width))
+    cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    columns = min(n, columns if columns is not None else math.ceil(math.sqrt(n)))
+    rows = math.ceil(n / columns)
+    grid = Image.new("RGB", (columns * (cell[0] + GAP) - GAP, rows * (cell[1] + GAP) - GAP), PAPER)
+    for i, image in enumerate(pixels):
+        picture = Image.fromarray(image)
+        if picture.size != cell:
+            picture = picture.resize(cell, Image.Resampling.LANCZOS)
+        grid.paste(picture, (i % columns * (cell[0] + GAP), i // columns * (cell[1] + GAP)))
+    return grid
+
+
+def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side: int = 192) -> None:
+    """Write `image_grid` as PNG, under a temporary name first, so a killed process leaves no half picture."""
+    temporary = file.with_name(file.name + ".part")
+    image_grid(images, columns, side).save(temporary, format="PNG")
+    os.replace(temporary, file)

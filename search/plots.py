@@ -1,0 +1,191 @@
+"""The front as one interactive page: every trial, the front, the picks, no FreeU. One file of 5 MB, offline.
+
+MLflow has no Pareto chart, so the study's run carries this page. A point is what was measured on the search's
+own prompts; the front is the study's judgement (by posterior mean), so a lucky point need not be on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from search.records import TrialRecord
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the symbol says the same again.
+KINDS = {
+    "trial": {"color": "#999999", "symbol": "circle", "size": 7},
+    "front": {"color": "#0072B2", "symbol": "circle", "size": 10},
+    "no FreeU": {"color": "#000000", "symbol": "x", "size": 12},
+    "published": {"color": "#D55E00", "symbol": "diamond", "size": 11},
+}
+CONFIG = {"displaylogo": False, "responsive": True}
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 76rem; padding: 0 1rem }}
+</style>
+</head><body>
+<h1>{title}</h1>
+<p>{verdict}</p>
+<p>Each point is a trial, with one standard error.
+Pick names stand beside their points; hover for the factors.</p>
+{plots}
+</body></html>
+"""
+
+
+def front_page(study: str, records: Sequence[TrialRecord], result: Mapping[str, Any]) -> str:
+    """A self-contained HTML page: the objectives pair by pair, and all at once where there are three.
+
+    result: as result.json holds it; its "objectives" maps name to "up" or "down". Failed trials are left out.
+    """
+    objectives: dict[str, str] = dict(result["objectives"])
+    done = [record for record in records if set(objectives) <= set(record.values)]
+    groups = _groups(done, result)
+    names = list(objectives)
+    figures = [_pair(x, y, objectives, groups, result) for x, y in combinations(names, 2)]
+    if len(names) == 1:
+        figures = [_history(names[0], objectives, groups, result)]
+    if len(names) == 3:
+        figures.append(_space(names, objectives, groups, result))
+    plots = [
+        figure.to_html(full_html=False, include_plotlyjs=number == 0, config=CONFIG, div_id=f"plot-{number}")
+        for number, figure in enumerate(figures)
+    ]
+    title = escape(f"The front of {study}")
+    return PAGE.format(title=title, verdict=escape(str(result.get("verdict", ""))), plots="\n".join(plots))
+
+
+def _groups(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[str, list[TrialRecord]]:
+    front = {row["number"] for row in result.get("front", [])}
+    groups: dict[str, list[TrialRecord]] = {kind: [] for kind in KINDS}
+    for record in records:
+        kind = record.origin if record.origin in KINDS else "front" if record.number in front else "trial"
+        groups[kind].append(record)
+    return {kind: members for kind, members in groups.items() if members}
+
+
+def _hover(record: TrialRecord) -> str:
+    f = record.factors
+    values = "<br>".join(
+        f"{escape(name)} {v.value:.4g} ± {v.spread:.2g}" for name, v in record.values.items()
+    )
+    factors = f"b1 {f.b1:.3f} b2 {f.b2:.3f} s1 {f.s1:.3f} s2 {f.s2:.3f}"
+    return f"#{record.number} {escape(record.origin)}<br>{factors}<br>{values}"
+
+
+def _labels(members: Sequence[TrialRecord], result: Mapping[str, Any]) -> list[str]:
+    picks = result.get("picks", [])
+    return [
+        ", ".join(pick["pick"] for pick in picks if pick["number"] == record.number) for record in members
+    ]
+
+
+def _axis(name: str, objectives: Mapping[str, str]) -> str:
+    return f"{escape(name)} ({'higher' if objectives[name] == 'up' else 'lower'} is better)"
+
+
+def _pair(
+    x: str,
+    y: str,
+    objectives: Mapping[str, str],
+    groups: Mapping[str, Sequence[TrialRecord]],
+    result: Mapping[str, Any],
+) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for kind, members in groups.items():
+        figure.add_scatter(
+            x=[record.values[x].value for record in members],
+            y=[record.values[y].value for record in members],
+            error_x=_errors(x, members),
+            error_y=_errors(y, members),
+            name=kind,
+            mode="markers+text",
+            marker=KINDS[kind],
+            text=_labels(members, result),
+            textposition="top center",
+            hovertext=[_hover(record) for record in members],
+            hoverinfo="text",
+        )
+    figure.update_layout(
+        title=f"{escape(x)} and {escape(y)}",
+        xaxis_title=_axis(x, objectives),
+        yaxis_title=_axis(y, objectives),
+        template="plotly_white",
+        height=520,
+    )
+    return figure
+
+
+def _errors(name: str, members: Sequence[TrialRecord]) -> dict[str, Any]:
+    # A set metric has no spread for a trial (nan), which plotly draws as no bar.
+    return {"array": [record.values[name].spread for record in members], "thickness": 0.7, "width": 0}
+
+
+def _history(
+    name: str,
+    objectives: Mapping[str, str],
+    groups: Mapping[str, Sequence[TrialRecord]],
+    result: Mapping[str, Any],
+) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for kind, members in groups.items():
+        figure.add_scatter(
+            x=[record.number for record in members],
+            y=[record.values[name].value for record in members],
+            error_y=_errors(name, members),
+            name=kind,
+            mode="markers+text",
+            marker=KINDS[kind],
+            text=_labels(members, result),
+            textposition="top center",
+            hovertext=[_hover(record) for record in members],
+            hoverinfo="text",
+        )
+    figure.update_layout(
+        title=escape(name),
+        xaxis_title="trial",
+        yaxis_title=_axis(name, objectives),
+        template="plotly_white",
+        height=520,
+    )
+    return figure
+
+
+def _space(
+    names: Sequence[str],
+    objectives: Mapping[str, str],
+    groups: Mapping[str, Sequence[TrialRecord]],
+    result: Mapping[str, Any],
+) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for kind, members in groups.items():
+        x, y, z = ([record.values[name].value for record in members] for name in names)
+        marker = KINDS[kind] | {"size": 5}  # a 3-D marker's size is doubled on the screen
+        figure.add_scatter3d(
+            x=x,
+            y=y,
+            z=z,
+            name=kind,
+            mode="markers+text",
+            marker=marker,
+            text=_labels(members, result),
+            hovertext=[_hover(record) for record in members],
+            hoverinfo="text",
+        )
+    axes = {f"{axis}axis_title": _axis(name, objectives) for axis, name in zip("xyz", names, strict=True)}
+    figure.update_layout(title="All three", scene=axes, template="plotly_white", height=720)
+    return figure

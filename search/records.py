@@ -1,0 +1,224 @@
+"""What a study writes down: a record for each trial, and the folder that holds the study.
+
+    mlruns/studies/NAME/
+      config.yaml          the study's settings and its fingerprint
+      optuna.db            the candidates, asked and told (Optuna's own storage, SQLite)
+      trials/0007.json     the record of trial 7: once it is there, the trial has been evaluated
+      scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
+      grids/0007.png       its images
+      confirm/knee.json    a pick, scored again on held-out prompts
+      result.json          front, picks, confirmation, verdict; the study is finished
+
+Every file is written under a temporary name and renamed, the record of a trial last: a killed process leaves
+no half file that counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError
+from freeu import Factors
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+
+@dataclass(frozen=True)
+class Value:
+    """One objective of one trial. spread: the standard error, nan for a set metric; direction: "up" or "down"."""
+
+    value: float
+    spread: float
+    n: int
+    direction: str
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is known of a trial once it has ended.
+
+    origin: what proposed the candidate ("no FreeU", "published", "sobol", or the sampler's name).
+    state: "COMPLETE", or "FAIL" with its reason and no values. seconds: generate, score, total.
+    """
+
+    number: int
+    factors: Factors
+    origin: str
+    state: str
+    values: dict[str, Value] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+    unet_evaluations: int = 0
+    reason: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.state == "COMPLETE"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types; a spread that isn't a number becomes None, since JSON has no nan."""
+        values = {
+            name: {
+                "value": v.value,
+                "spread": v.spread if math.isfinite(v.spread) else None,
+                "n": v.n,
+                "direction": v.direction,
+            }
+            for name, v in self.values.items()
+        }
+        plain = {name: getattr(self, name) for name in ("number", "origin", "state", "seconds", "images")}
+        more = {"unet_evaluations": self.unet_evaluations, "reason": self.reason}
+        return plain | {"factors": self.factors.as_dict(), "values": values} | more
+
+    @staticmethod
+    def from_dict(found: Mapping[str, Any]) -> TrialRecord:
+        """The inverse of `as_dict`."""
+        values = {
+            name: Value(v["value"], math.nan if v["spread"] is None else v["spread"], v["n"], v["direction"])
+            for name, v in found["values"].items()
+        }
+        return TrialRecord(**{**found, "factors": Factors.from_dict(found["factors"]), "values": values})
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A temporary path that takes `file`'s place when the block ends well."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.part")
+    try:
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write JSON in one step. A nan or infinity in it is a ValueError: it would not be JSON."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    with replacing(file) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def read_json(file: Path) -> Any:
+    """What `write_json` wrote. Raises UserError where the file is damaged."""
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
+
+
+class StudyFolder:
+    """Where a study lies. Making one writes nothing."""
+
+    def __init__(self, mlruns: Path, name: str) -> None:
+        self.name = name
+        self.root = Path(mlruns).expanduser().absolute() / "studies" / name
+        self.config = self.root / "config.yaml"
+        self.result = self.root / "result.json"
+        self.lock = self.root / "lock"
+        self.database = self.root / "optuna.db"
+
+    @property
+    def optuna_url(self) -> str:
+        return f"sqlite:///{self.database}"
+
+    def record_file(self, number: int) -> Path:
+        return self.root / "trials" / f"{number:04d}.json"
+
+    def scores_file(self, number: int) -> Path:
+        return self.root / "scores" / f"{number:04d}.parquet"
+
+    def grid_file(self, number: int) -> Path:
+        return self.root / "grids" / f"{number:04d}.png"
+
+    def confirm_file(self, pick: str) -> Path:
+        return self.root / "confirm" / f"{pick}.json"
+
+    def write_trial(
+        self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: torch.Tensor | None = None
+    ) -> None:
+        """Write a trial's files, the record last.
+
+        per_image: columns prompt, seed, then one for each per-image metric. images: uint8 (n, 3, H, W).
+        """
+        if per_image is not None:
+            with replacing(self.scores_file(record.number)) as temporary:
+                per_image.to_parquet(temporary, index=False)
+        if images is not None and len(images):
+            from search.grid import save_grid
+
+            self.grid_file(record.number).parent.mkdir(parents=True, exist_ok=True)
+            save_grid(images, self.grid_file(record.number))
+        write_json(self.record_file(record.number), record.as_dict())
+
+    def read_trial(self, number: int) -> TrialRecord | None:
+        """The record of a trial, None where it has not been evaluated. Raises UserError where it is damaged."""
+        file = self.record_file(number)
+        if not file.exists():
+            return None
+        try:
+            return TrialRecord.from_dict(read_json(file))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{file} is no record of a trial ({error!r}): remove it and run again") from error
+
+    def read_trials(self) -> list[TrialRecord]:
+        """Every trial that ended, by number."""
+        numbers = sorted(int(file.stem) for file in self.root.glob("trials/[0-9]*.json"))
+        records = (self.read_trial(number) for number in numbers)
+        return [record for record in records if record is not None]
+
+    def read_scores(self, number: int) -> pd.DataFrame | None:
+        """A trial's per-image scores, None where it has none."""
+        import pandas as pd
+
+        file = self.scores_file(number)
+        return pd.read_parquet(file) if file.exists() else None
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What result.json holds, None where the study is not finished."""
+        return read_json(self.result) if self.result.exists() else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study for this process. The kernel lets go when the process ends, however it ends.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        import fcntl
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.seek(0)
+                holder = stream.read().strip() or "another process"
+                raise UserError(
+                    f"study '{self.name}' is being run by {holder}: wait for it, or give this one another name "
+                    "with --study"
+                ) from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()}")
+            stream.flush()
+            yield
+            stream.truncate(0)
+
+
+def studies(mlruns: Path) -> list[str]:
+    """The names of the studies in a results folder."""
+    folder = Path(mlruns).expanduser().absolute() / "studies"
+    return sorted(file.parent.name for file in folder.glob("*/config.yaml"))
+
+
+OnBatch = Callable[[int], None]
+"""Told how many images of the set are done, after each batch."""

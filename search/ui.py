@@ -1,0 +1,181 @@
+"""`python -m search.ui`: MLflow's own pages on the results, light and on this machine only.
+
+The server runs as a child in a process group of its own, so that Ctrl-C reaches it once, through us, and its
+workers end with it. Its output is kept aside and shown only when it fails to come up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO, Annotated
+
+import typer
+
+from configs import UserError
+from search.cli import main
+from search.store import Settings, check_folder, experiment_page
+
+PORT = 5000  # MLflow's own default
+PORTS_TRIED = 20
+START_LIMIT = 120.0  # seconds; 10 is usual on two cores
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def ui(
+    mlruns: Annotated[Path, typer.Option(help="The results folder.")] = Path("mlruns"),
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help=f"The port; without it {PORT}, or the next free one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open MLflow's UI on the results. Ctrl-C ends it."""
+    settings = check_folder(mlruns)
+    if not settings.database.exists():
+        raise UserError(
+            f"{settings.folder} holds no study yet: run `python -m search.run` first, or name another folder "
+            "with --mlruns"
+        )
+    if host not in LOCAL:
+        typer.echo(
+            f"warning: {host} may be reached from other machines, and these pages have no password", err=True
+        )
+    with serving(settings, host, free_port(host, port)) as (address, server):
+        page = experiment_page(settings).removeprefix("/")
+        typer.echo(f"MLflow UI: {address}{page}\nCtrl-C ends it")
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            typer.echo("ended")
+            return
+        raise UserError(f"the MLflow server ended by itself (exit code {server.returncode})")
+
+
+def free_port(host: str, asked: int | None) -> int:
+    """The port that was asked for, or the first free one from 5000 on, with a word. Raises UserError."""
+    if asked is not None:
+        if _busy(host, asked):
+            raise UserError(
+                f"port {asked} on {host} is in use: name another with --port, or leave --port out"
+            )
+        return asked
+    for port in range(PORT, PORT + PORTS_TRIED):
+        if not _busy(host, port):
+            if port != PORT:
+                typer.echo(f"port {PORT} is in use: taking {port}", err=True)
+            return port
+    raise UserError(
+        f"no port from {PORT} to {PORT + PORTS_TRIED - 1} is free on {host}: name one with --port"
+    )
+
+
+def _busy(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            raise UserError(
+                f"port {port} is not for ordinary users: name one above 1023 with --port"
+            ) from None
+        except socket.gaierror:
+            raise UserError(f"--host {host} is not an address of this machine") from None
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise UserError(f"--host {host} is not an address of this machine") from None
+            return True
+    return False
+
+
+@contextmanager
+def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the server for the length of the block; give its address ("http://…/") and process once it answers.
+
+    Ctrl-C and SIGTERM end it as leaving the block does. Raises UserError where it doesn't come up.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--workers",
+        "1",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+    command += ["--backend-store-uri", settings.uri, "--default-artifact-root", settings.artifacts.as_uri()]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with tempfile.TemporaryFile() as log:
+            server = subprocess.Popen(
+                command,
+                env=os.environ | dict(settings.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                _wait_until_up(address, server, log)
+                yield address, server
+            finally:
+                _end(server)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    limit = time.monotonic() + START_LIMIT
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # a proxy would be asked for 127.0.0.1
+    health = address.replace("//0.0.0.0:", "//127.0.0.1:") + "health"
+    while time.monotonic() < limit:
+        if server.poll() is not None:
+            break
+        try:
+            with direct.open(health, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    log.seek(0)
+    tail = "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
+    raise UserError(f"the MLflow server did not come up at {address}; its last words:\n{tail}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers: kindly, then, for what is left after five seconds, not."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=5)
+        time.sleep(0.2)  # for the workers, which end after their parent
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+if __name__ == "__main__":
+    main(app)

@@ -1,0 +1,219 @@
+"""FreeU on whole U-Nets against the literal reference; and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.literal import LiteralFreeU
+
+import freeu
+from configs import UserError
+from freeu import concat, patch
+from freeu.factors import Factors
+from freeu.sites import Site, find_sites
+
+STRONG = Factors(1.5, 1.6, 0.9, 0.2)
+
+
+def unet_like(family: str, width: int = 16):
+    """A random-weight U-Net with Stable Diffusion's or SDXL's tree of blocks, narrower."""
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    common = dict(sample_size=16, layers_per_block=2, cross_attention_dim=16, attention_head_dim=2, norm_num_groups=8)
+    if family == "sd15":
+        return UNet2DConditionModel(block_out_channels=(width, 2 * width, 4 * width, 4 * width), **common).eval()
+    return UNet2DConditionModel(
+        block_out_channels=(width, 2 * width, 4 * width),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2, 3),
+        **common,
+    ).eval()
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def unet(request: pytest.FixtureRequest):
+    return unet_like(request.param)
+
+
+def run(unet, size: tuple[int, int] = (16, 16), dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 4, *size, generator=draw).to(dtype)
+    words = torch.randn(2, 7, 16, generator=draw).to(dtype)
+    with torch.inference_mode():
+        return unet(x, torch.tensor([500, 10]), words).sample
+
+
+def literal(unet, factors: Factors, **kwargs) -> torch.Tensor:
+    with LiteralFreeU(unet, (factors.b1, factors.b2), (factors.s1, factors.s2), factors.version, factors.stages):
+        return run(unet, **kwargs)
+
+
+def ours(unet, factors: Factors, **kwargs) -> torch.Tensor:
+    with freeu.applied(unet, factors):
+        return run(unet, **kwargs)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("stages", ["width", "block"])
+@pytest.mark.parametrize("size", [(16, 16), (24, 16)])
+def test_agrees_with_the_literal_method(unet, version: str, stages: str, size: tuple[int, int]) -> None:
+    factors = replace(STRONG, version=version, stages=stages)
+    wanted = literal(unet, factors, size=size)
+    # Twelve sites of float32 sums in another order: a few hundred roundings of values round 1.
+    torch.testing.assert_close(ours(unet, factors, size=size), wanted, atol=2e-5, rtol=0)
+    assert (wanted - run(unet, size=size)).abs().max() > 1e-2
+
+
+def test_v1_by_block_is_diffusers_enable_freeu(unet) -> None:
+    factors = replace(STRONG, version="v1", stages="block")
+    unet.enable_freeu(s1=factors.s1, s2=factors.s2, b1=factors.b1, b2=factors.b2)
+    wanted = run(unet)
+    unet.disable_freeu()
+    torch.testing.assert_close(ours(unet, factors), wanted, atol=2e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("stages", ["width", "block"])
+def test_at_the_true_size_of_sd15(version: str, stages: str) -> None:
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=(320, 640, 1280, 1280),
+        layers_per_block=2,
+        cross_attention_dim=16,
+        attention_head_dim=8,
+    ).eval()
+    assert len(find_sites(unet)) == 12
+    factors = replace(STRONG, version=version, stages=stages)
+    torch.testing.assert_close(ours(unet, factors), literal(unet, factors), atol=2e-5, rtol=0)
+
+
+def test_the_conventions_differ_where_the_facts_say() -> None:
+    """By width and by block: 7 of 12 concatenations of SD 1.x differ, 2 of 9 of SDXL."""
+    for family, sites, differ in (("sd15", 12, 7), ("sdxl", 9, 2)):
+        found = find_sites(unet_like(family))
+        assert len(found) == sites
+        assert sum(site.stage("width") != site.stage("block") for site in found) == differ
+
+
+def test_factors_of_one_are_bit_identical(unet) -> None:
+    assert torch.equal(ours(unet, freeu.IDENTITY), run(unet))
+
+
+def test_nothing_stays_behind(unet) -> None:
+    before, weights = run(unet), {name: value.clone() for name, value in unet.state_dict().items()}
+    hooks = [len(module._forward_pre_hooks) for module in unet.modules()]
+    changed = ours(unet, STRONG)
+    assert not torch.equal(changed, before)
+    with pytest.raises(RuntimeError, match="stop"), freeu.applied(unet, STRONG):
+        raise RuntimeError("stop")
+    assert torch.equal(run(unet), before)
+    assert hooks == [len(module._forward_pre_hooks) for module in unet.modules()]
+    assert all(torch.equal(weights[name], value) for name, value in unet.state_dict().items())
+
+
+def test_nested_blocks_multiply_and_unwind(unet) -> None:
+    half = Factors(1.2, 1.3, 1.0, 1.0, version="v1")
+    both = Factors(1.44, 1.69, 1.0, 1.0, version="v1")
+    with freeu.applied(unet, half):
+        once = run(unet)
+        with freeu.applied(unet, half):
+            twice = run(unet)
+        assert torch.equal(run(unet), once)
+    torch.testing.assert_close(twice, ours(unet, both), atol=2e-5, rtol=0)
+
+
+def test_gradients_flow_and_agree_with_the_plain_order(unet) -> None:
+    x = torch.randn(1, 4, 16, 16, requires_grad=True)
+    words = torch.randn(1, 7, 16)
+    with freeu.applied(unet, STRONG):
+        unet(x, 10, words).sample.sum().backward()
+    assert x.grad is not None and torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_near_float32(dtype: torch.dtype) -> None:
+    unet = unet_like("sd15")
+    wanted, plain = ours(unet, STRONG), run(unet)
+    unet.to(dtype)
+    error = (ours(unet, STRONG, dtype=dtype).float() - wanted).abs().max()
+    floor = (run(unet, dtype=dtype).float() - plain).abs().max()
+    # The patch may cost no more than the precision itself does.
+    assert error <= 3 * floor
+
+
+def test_a_constant_map_has_a_gain_of_one() -> None:
+    hidden, skip = torch.full((1, 8, 4, 4), 3.0), torch.zeros(1, 4, 4, 4)
+    found, _ = freeu.modulate(hidden, skip, 1.5, 1.0)
+    assert torch.equal(found, hidden)
+
+
+def test_modulate_by_hand() -> None:
+    # Two channels; their mean runs 0, 1, 2, 3, so m is 0, 1/3, 2/3, 1 and b = 1.6 gives 1, 1.2, 1.4, 1.6.
+    hidden = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]], [[0.0, 1.0], [2.0, 3.0]]]])
+    found, skip = freeu.modulate(hidden, torch.ones(1, 1, 2, 2), 1.6, 0.5)
+    torch.testing.assert_close(found[0, 0], torch.tensor([[0.0, 1.2], [2.8, 4.8]]))
+    assert torch.equal(found[0, 1], hidden[0, 1])
+    torch.testing.assert_close(skip, torch.full((1, 1, 2, 2), 0.5))
+
+
+def test_diffusers_own_freeu_in_use_is_refused(unet) -> None:
+    unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+    try:
+        with pytest.raises(UserError, match="disable_freeu"), freeu.applied(unet, STRONG):
+            pass
+    finally:
+        unet.disable_freeu()
+
+
+def test_a_model_without_concatenations_is_refused() -> None:
+    with pytest.raises(UserError, match="Linear has no skip concatenations.*looked for"), freeu.applied(
+        torch.nn.Linear(1, 1), STRONG
+    ):
+        pass
+
+
+PLANTED = {
+    "the wrong half of the channels": ("hidden", lambda joined, width, b, s, v: joined[:, width // 2 : width].mul_(b)),
+    "no min-max": ("hidden", lambda joined, width, b, s, v: joined[:, : width // 2].mul_(
+        (b - 1) * joined[:, :width].mean(1, keepdim=True) + 1)),
+    "the wrong sign": ("skip", lambda joined, width, b, s, v: joined[:, width:].sub_(
+        concat.low_frequencies(joined[:, width:], 1) * (s - 1))),
+    "a symmetric box": ("skip", lambda joined, width, b, s, v: joined[:, width:].add_(
+        (concat.low_frequencies(joined[:, width:], 1)
+         + concat.low_frequencies(joined[:, width:].flip(-1), 1).flip(-1)) / 2 * (s - 1))),
+}
+
+
+@pytest.mark.parametrize("error", PLANTED)
+def test_planted_errors_are_caught(error: str, unet, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, spoil = PLANTED[error]
+
+    def broken(joined, width, b, s, version):
+        spoil(joined, width, b, s, version)
+        concat.modulate_(joined, width, *((1.0, s) if part == "hidden" else (b, 1.0)), version)
+
+    monkeypatch.setattr(patch, "modulate_", broken)
+    assert (ours(unet, STRONG) - literal(unet, STRONG)).abs().max() > 1e-3
+
+
+def test_swapped_stages_are_caught(unet, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Site.stage
+    monkeypatch.setattr(Site, "stage", lambda self, stages: {1: 2, 2: 1}.get(right(self, stages)))
+    assert (ours(unet, STRONG) - literal(unet, STRONG)).abs().max() > 1e-3
+
+
+def test_importing_freeu_loads_nothing_heavy() -> None:
+    code = "import sys, freeu; freeu.Factors(1, 1, 1, 1); print([m for m in ('torch', 'numpy', 'diffusers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    code = "import sys, freeu; freeu.applied; print([m for m in ('diffusers', 'transformers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,70 @@
+"""FreeU as the paper's own code words it: FFT filter, both versions. Slow and plain, to test ours against."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def fft_filter(x: torch.Tensor, scale: float, threshold: int = 1) -> torch.Tensor:
+    """Eq. 6 to the letter: scale a box round the shifted zero frequency, go back, take the real part."""
+    spectrum = torch.fft.fftshift(torch.fft.fftn(x.double(), dim=(-2, -1)), dim=(-2, -1))
+    row, column = x.shape[-2] // 2, x.shape[-1] // 2
+    mask = torch.ones(x.shape[-2:], dtype=torch.float64)
+    mask[row - threshold : row + threshold, column - threshold : column + threshold] = scale
+    return torch.fft.ifftn(torch.fft.ifftshift(spectrum * mask, dim=(-2, -1)), dim=(-2, -1)).real.to(x.dtype)
+
+
+def scaled_backbone(hidden: torch.Tensor, b: float, version: str) -> torch.Tensor:
+    """Eq. 3 and 4 (v2), or the constant of the first arXiv version (v1), on the first half of the channels."""
+    hidden = hidden.clone()
+    half = hidden.shape[1] // 2
+    if version == "v1":
+        hidden[:, :half] = hidden[:, :half] * b
+        return hidden
+    mean = hidden.mean(1).unsqueeze(1)
+    count = hidden.shape[0]
+    high = mean.view(count, -1).max(dim=-1).values.view(count, 1, 1, 1)
+    low = mean.view(count, -1).min(dim=-1).values.view(count, 1, 1, 1)
+    hidden[:, :half] = hidden[:, :half] * ((b - 1) * ((mean - low) / (high - low)) + 1)
+    return hidden
+
+
+class LiteralFreeU:
+    """Runs a diffusers U-Net with every decoder block's forward rewritten around the concatenation."""
+
+    def __init__(self, unet: nn.Module, b: tuple[float, float], s: tuple[float, float], version: str, stages: str) -> None:
+        self.unet, self.b, self.s, self.version, self.stages = unet, b, s, version, stages
+
+    def stage(self, block: int, channels: int) -> int | None:
+        if self.stages == "block":
+            return block if block < 2 else None
+        base = self.unet.config.block_out_channels[0]
+        return 0 if channels == 4 * base else 1 if channels == 2 * base else None
+
+    def __enter__(self) -> nn.Module:
+        self.original = torch.cat
+        self.running: int | None = None
+        self.handles = []
+        for index, block in enumerate(self.unet.up_blocks):
+            self.handles.append(block.register_forward_pre_hook(lambda *_, index=index: setattr(self, "running", index)))
+            self.handles.append(block.register_forward_hook(lambda *_: setattr(self, "running", None)))
+        torch.cat = self.cat
+        return self.unet
+
+    def __exit__(self, *_: object) -> None:
+        torch.cat = self.original
+        for handle in self.handles:
+            handle.remove()
+
+    def cat(self, tensors, dim=0):
+        """In a decoder block the only concatenation is that of backbone and skip, in this order."""
+        if self.running is not None and len(tensors) == 2 and dim == 1 and tensors[0].ndim == 4:
+            hidden, skip = tensors
+            stage = self.stage(self.running, hidden.shape[1])
+            if stage is not None:
+                tensors = (
+                    scaled_backbone(hidden, self.b[stage], self.version),
+                    fft_filter(skip, self.s[stage]),
+                )
+        return self.original(tensors, dim=dim)

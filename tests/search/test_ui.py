@@ -1,0 +1,211 @@
+"""`python -m search.ui` as a person meets it: ports, addresses, Ctrl-C, the pages in a headless browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from configs import UserError
+from freeu import Factors
+from search import ui
+from search.grid import save_grid
+from search.records import TrialRecord, Value
+from search.store import mlflow_settings
+from search.track import Tracker
+
+ROOT = Path(__file__).parents[2]
+DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
+
+
+@pytest.fixture(scope="module")
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of three trials."""
+    folder = tmp_path_factory.mktemp("ui") / "mlruns"
+    tracker = Tracker(folder, "sunday")
+    tracker.start({"model": "shapes"}, "fingerprint", {})
+    records = []
+    for number in range(3):
+        values = {name: Value(number + 0.25, 0.1, 4, way) for name, way in DIRECTIONS.items()}
+        factors = Factors(1 + number / 10, 1.2, 0.9, 0.2)
+        records.append(
+            TrialRecord(number, factors, "sobol", "COMPLETE", values, {"total": 1.0}, 4, 160, None)
+        )
+        grid = folder / f"{number:04d}.png"
+        save_grid(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), grid)
+        tracker.trial(records[-1], grid, None)
+    front = [{"number": 2, "factors": records[2].factors.as_dict(), "clip": 2.25}]
+    picks = [{"pick": "knee", "number": 2, "factors": front[0]["factors"], "scores": {}}]
+    verdict = "FreeU does not help here."
+    tracker.finish({"objectives": DIRECTIONS, "front": front, "picks": picks, "verdict": verdict}, records)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(mlruns: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command as a person starts it, and the page that it says."""
+    command = [sys.executable, "-m", "search.ui", "--mlruns", str(mlruns)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+/\S*", said)
+    assert found is not None, said
+    yield process, found[0]
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    driver = shutil.which("chromedriver")
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    if driver is None or binary is None:
+        pytest.skip(
+            "no chromium and chromedriver on the path (Debian: apt-get install chromium chromium-driver)"
+        )
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(argument)
+    options.add_argument("--window-size=1600,1200")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+def shown(browser: Any, text: str, seconds: float = 60) -> bool:
+    """Whether the page's text holds `text` within the time."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if text in browser.execute_script("return document.body ? document.body.innerText : ''"):
+            return True
+        time.sleep(0.25)
+    return False
+
+
+def run_ids(mlruns: Path) -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri)
+    return {run.info.run_name: run.info.run_id for run in client.search_runs(["1"])}
+
+
+def test_the_pages_show_the_study(
+    mlruns: Path, server: tuple[subprocess.Popen[str], str], browser: Any
+) -> None:
+    _, page = server
+    ids = run_ids(mlruns)
+    browser.get(page)
+    assert shown(browser, "sunday")
+
+    run = page.removesuffix("/runs") + f"/runs/{ids['sunday']}"
+    browser.get(run)
+    for name in ids:
+        assert shown(browser, name), name  # the study, and each of its trials by its factors
+    assert shown(browser, "FreeU does not help here.")
+
+    browser.get("about:blank")  # else the app keeps what was selected before
+    browser.get(f"{run}/artifacts/front.html")
+    assert shown(browser, "front_table.json")
+    limit = time.monotonic() + 60
+    while not browser.find_elements("tag name", "iframe") and time.monotonic() < limit:
+        time.sleep(0.25)
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    assert shown(browser, "The front of sunday")
+    assert shown(browser, "clip (higher is better)")
+    assert len(browser.find_elements("css selector", ".js-plotly-plot")) == 4
+    browser.switch_to.default_content()
+
+    child = next(run_id for name, run_id in ids.items() if name.startswith("#02"))
+    browser.get("about:blank")
+    browser.get(page.removesuffix("/runs") + f"/runs/{child}/artifacts/0002.png")
+    widths = "return [...document.querySelectorAll('img')].map(image => image.naturalWidth)"
+    limit = time.monotonic() + 60
+    while 66 not in browser.execute_script(widths) and time.monotonic() < limit:
+        time.sleep(0.25)
+    assert 66 in browser.execute_script(widths)  # the grid: two images of 32 and a gap of 2
+
+
+def test_no_request_leaves_the_machine(server: tuple[subprocess.Popen[str], str], browser: Any) -> None:
+    """Of all pages that the test before opened; chrome: is the browser's own empty tab."""
+    home = server[1].split("#")[0]
+    asked = set()
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.add(message["params"]["request"]["url"])
+    assert any(url.startswith(home) for url in asked)
+    assert {url for url in asked if not url.startswith((home, "data:", "blob:", "about:", "chrome"))} == set()
+
+
+def test_a_busy_port_is_an_error_only_where_it_was_asked_for(
+    mlruns: Path,
+    server: tuple[subprocess.Popen[str], str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} on 127.0.0.1 is in use"):
+            ui.free_port("127.0.0.1", port)
+        monkeypatch.setattr(ui, "PORT", port)
+        other = ui.free_port("127.0.0.1", None)
+        assert port < other < port + ui.PORTS_TRIED
+        assert f"taking {other}" in capsys.readouterr().err
+    with pytest.raises(UserError, match="not an address of this machine"):
+        ui.free_port("203.0.113.1", None)  # an address kept for documentation
+
+
+def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> None:
+    """The last test of the file: it ends the server that the others look at."""
+    process, page = server
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    port = int(re.findall(r":(\d+)/", page)[0])
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0  # nobody listens any more
+
+
+def test_without_a_study(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "search.ui", "--mlruns", str(tmp_path / "none")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "holds no study yet" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_cannot_start_says_why(mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ui.sys, "executable", shutil.which("false"))
+    with (
+        pytest.raises(UserError, match="did not come up"),
+        ui.serving(mlflow_settings(mlruns), "127.0.0.1", 5999),
+    ):
+        pass

@@ -1,0 +1,112 @@
+"""The documents say what is so: commands, flags, links, versions, words."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md"])
+COMMANDS = ("run", "ui", "export")
+GUIDE = (ROOT / "docs" / "getting-started.md").read_text()
+README = (ROOT / "README.md").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TEST_COMMAND = "pip install uv && uv run --extra dev python -m tests.check"
+RUN_COMMAND = "pip install uv && uv run python -m search.run"
+
+
+def flags(command: str) -> set[str]:
+    """The flags that `python -m search.COMMAND` takes, without --help."""
+    app = importlib.import_module(f"search.{command}").app
+    options = [option for parameter in typer.main.get_command(app).params for option in parameter.opts]
+    return {option for option in options if option.startswith("--")} - {"--help"}
+
+
+def section(command: str) -> str:
+    """The guide's part on a command."""
+    return GUIDE.split(f"## `python -m search.{command}`")[1].split("\n## ")[0]
+
+
+def test_the_readme_holds_the_two_commands_and_ci_runs_the_second() -> None:
+    lines = README.splitlines()
+    assert RUN_COMMAND in lines
+    assert TEST_COMMAND in lines
+    assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_is_documented_and_every_documented_flag_exists(command: str) -> None:
+    documented = set(re.findall(r"`(--[a-z-]+)", "".join(re.findall(r"^\| .*? \|", section(command), re.M))))
+    assert documented == flags(command)
+
+
+def test_every_command_line_in_the_documents_is_accepted() -> None:
+    """Module and flags of each `python -m search.X …` that stands in a code block."""
+    known = {command: flags(command) | {"--help"} for command in COMMANDS}
+    seen = 0
+    for page in PAGES:
+        for module, rest in re.findall(r"python -m search\.(\w+)([^\n`#]*)", page.read_text()):
+            assert module in known, f"{page.name}: search.{module}"
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known[module], f"{page.name}: search.{module}{rest}"
+            seen += 1
+    assert seen > 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_help_says_what_each_flag_does() -> None:
+    for command in COMMANDS:
+        app = importlib.import_module(f"search.{command}").app
+        for parameter in typer.main.get_command(app).params:
+            assert getattr(parameter, "help", None), f"search.{command} {parameter.opts}"
+
+
+def test_the_packages_stand_in_pyproject_and_on_the_disk() -> None:
+    packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert packages == ["search", "freeu", "metrics", "configs"]
+    for package in packages:
+        assert (ROOT / package / "__init__.py").is_file()
+
+
+def test_dependencies_are_bounded_above() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    for requirement in [*PYPROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]:
+        assert re.search(r">=[\d.]+,<[\d.]+$", requirement), requirement
+
+
+def test_every_yaml_reads() -> None:
+    for file in [*ROOT.glob("configs/**/*.yaml"), ROOT / ".pre-commit-config.yaml"]:
+        assert yaml.safe_load(file.read_text()) is not None, file
+
+
+def test_help_needs_none_of_the_heavy_packages() -> None:
+    """What keeps `--help` under half a second, told by cause, since a time is another on each machine."""
+    loading = "\n".join(f"import search.{command}" for command in COMMANDS)
+    code = f"import sys\n{loading}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = {
+        "torch",
+        "mlflow",
+        "optuna",
+        "diffusers",
+        "transformers",
+        "pandas",
+        "numpy",
+        "scipy",
+        "plotly",
+        "pyarrow",
+    }
+    assert heavy & set(done.stdout.split()) == set()
