@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .factors import IDENTITY, PUBLISHED, Factors, FactorsError
 
 if TYPE_CHECKING:
-    from .filter import skip_filter
     from .concat import modulate
+    from .filter import skip_filter
     from .patch import applied
 
 __all__ = ["IDENTITY", "PUBLISHED", "Factors", "FactorsError", "applied", "modulate", "skip_filter"]

@@ -12,8 +12,8 @@ from torch import nn
 
 from configs import UserError
 
-from .factors import Factors, Version
 from .concat import modulate, modulate_
+from .factors import Factors, Version
 from .sites import find_sites
 
 
@@ -29,8 +29,14 @@ def applied(unet: nn.Module, factors: Factors) -> Iterator[nn.Module]:
         UserError: the U-Net has no concatenations, or diffusers' own FreeU is on.
     """
     sites = find_sites(unet)
-    if any(getattr(block, name, None) is not None for block in unet.up_blocks for name in ("b1", "b2", "s1", "s2")):
-        raise UserError("diffusers' FreeU is on for this U-Net: call disable_freeu() first, or it would act twice")
+    if any(
+        getattr(block, name, None) is not None
+        for block in unet.up_blocks
+        for name in ("b1", "b2", "s1", "s2")
+    ):
+        raise UserError(
+            "diffusers' FreeU is on for this U-Net: call disable_freeu() first, or it would act twice"
+        )
     with ExitStack() as stack:
         for site in sites:
             stage = site.stage(factors.stages)

@@ -46,9 +46,15 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
         UserError: no decoder resnet takes a concatenation; says what was looked for.
     """
     blocks = list(getattr(unet, "up_blocks", None) or ())
-    resnets = [(index, resnet) for index, block in enumerate(blocks) for resnet in getattr(block, "resnets", ())]
+    resnets = [
+        (index, resnet) for index, block in enumerate(blocks) for resnet in getattr(block, "resnets", ())
+    ]
     before = list(getattr(getattr(unet, "mid_block", None), "resnets", ()))
-    if not resnets or not before or not all(_is_resnet(resnet) for resnet in [before[-1], *(r for _, r in resnets)]):
+    if (
+        not resnets
+        or not before
+        or not all(_is_resnet(resnet) for resnet in [before[-1], *(r for _, r in resnets)])
+    ):
         raise UserError(
             f"{type(unet).__name__} has no skip concatenations that FreeU knows: looked for mid_block.resnets and "
             "up_blocks[i].resnets with in_channels and out_channels; call freeu.modulate at them yourself"

@@ -6,7 +6,7 @@
       trials/0007.json     the record of trial 7: once it is there, the trial has been evaluated
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
       grids/0007.png       its images
-      confirm/knee.json    a pick, scored again on held-out prompts
+      confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
       result.json          front, picks, confirmation, verdict; the study is finished
 
 Every file is written under a temporary name and renamed, the record of a trial last: a killed process leaves
@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,8 +140,8 @@ class StudyFolder:
     def grid_file(self, number: int) -> Path:
         return self.root / "grids" / f"{number:04d}.png"
 
-    def confirm_file(self, pick: str) -> Path:
-        return self.root / "confirm" / f"{pick}.json"
+    def confirm_file(self, name: str) -> Path:
+        return self.root / "confirm" / f"{name}.npz"
 
     def write_trial(
         self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: torch.Tensor | None = None
@@ -218,7 +218,3 @@ def studies(mlruns: Path) -> list[str]:
     """The names of the studies in a results folder."""
     folder = Path(mlruns).expanduser().absolute() / "studies"
     return sorted(file.parent.name for file in folder.glob("*/config.yaml"))
-
-
-OnBatch = Callable[[int], None]
-"""Told how many images of the set are done, after each batch."""

@@ -37,7 +37,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ui(
-    mlruns: Annotated[Path, typer.Option(help="The results folder.")] = Path("mlruns"),
+    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help=f"The port; without it {PORT}, or the next free one.")
     ] = None,

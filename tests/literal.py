@@ -33,7 +33,9 @@ def scaled_backbone(hidden: torch.Tensor, b: float, version: str) -> torch.Tenso
 class LiteralFreeU:
     """Runs a diffusers U-Net with every decoder block's forward rewritten around the concatenation."""
 
-    def __init__(self, unet: nn.Module, b: tuple[float, float], s: tuple[float, float], version: str, stages: str) -> None:
+    def __init__(
+        self, unet: nn.Module, b: tuple[float, float], s: tuple[float, float], version: str, stages: str
+    ) -> None:
         self.unet, self.b, self.s, self.version, self.stages = unet, b, s, version, stages
 
     def stage(self, block: int, channels: int) -> int | None:
@@ -47,7 +49,9 @@ class LiteralFreeU:
         self.running: int | None = None
         self.handles = []
         for index, block in enumerate(self.unet.up_blocks):
-            self.handles.append(block.register_forward_pre_hook(lambda *_, index=index: setattr(self, "running", index)))
+            self.handles.append(
+                block.register_forward_pre_hook(lambda *_, index=index: setattr(self, "running", index))
+            )
             self.handles.append(block.register_forward_hook(lambda *_: setattr(self, "running", None)))
         torch.cat = self.cat
         return self.unet

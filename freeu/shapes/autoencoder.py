@@ -60,7 +60,9 @@ def fit(data: Scenes, work: Path, steps: int, seed: int, batch: int = 64, crop: 
 
     net = train(net, loss, Plan("autoencoder", steps, 3e-3, average=0.995, seed=seed), work)
     with torch.inference_mode():
-        scale = torch.cat([net.encode(to_signed(part)).latent_dist.mean for part in data.images[:1024].split(128)]).std()
+        scale = torch.cat(
+            [net.encode(to_signed(part)).latent_dist.mean for part in data.images[:1024].split(128)]
+        ).std()
     net.register_to_config(scaling_factor=round(1 / scale.item(), 5))
     return net
 

@@ -8,7 +8,11 @@ from .scene import Item, Scene
 
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big")}
 FILL_WORDS = {"plain": ("", "", "plain"), "striped": ("striped",), "dotted": ("dotted", "spotted")}
-FORWARD = {"left of": ("left of", "to the left of"), "above": ("above", "over"), "inside": ("inside", "within")}
+FORWARD = {
+    "left of": ("left of", "to the left of"),
+    "above": ("above", "over"),
+    "inside": ("inside", "within"),
+}
 BACKWARD = {"left of": ("right of", "to the right of"), "above": ("below", "under"), "inside": ("around",)}
 ROW = {"left of": "from left to right", "above": "from top to bottom"}
 BACKDROP_WORDS = {"plain": ("", "plain"), "gradient": ("gradient", "shaded"), "checkered": ("checkered",)}
@@ -33,7 +37,9 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _name(item: Item, rng: np.random.Generator) -> str:
-    return _words("a", _pick(rng, SIZE_WORDS[item.size]), _pick(rng, FILL_WORDS[item.fill]), item.colour, item.shape)
+    return _words(
+        "a", _pick(rng, SIZE_WORDS[item.size]), _pick(rng, FILL_WORDS[item.fill]), item.colour, item.shape
+    )
 
 
 def _words(*words: str) -> str:

@@ -69,7 +69,9 @@ def scheduler():
     )
 
 
-def fit(data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, seed: int, batch: int = 32) -> Denoiser:
+def fit(
+    data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, seed: int, batch: int = 32
+) -> Denoiser:
     """Trains on the scaled latents (n, 4, 16, 16) of `data` with fresh captions; each timestep weighted by
     min(SNR, 5) / SNR."""
     torch.manual_seed(seed)
@@ -79,10 +81,10 @@ def fit(data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, 
 
     def loss(draw: Draw) -> torch.Tensor:
         chosen = draw.numpy.integers(len(data), size=batch)
-        words = [
-            "" if draw.numpy.random() < DROPPED else text for text in data.captions(chosen, draw.numpy)
-        ]
-        tokens = tokenizer(words, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
+        words = ["" if draw.numpy.random() < DROPPED else text for text in data.captions(chosen, draw.numpy)]
+        tokens = tokenizer(
+            words, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+        )
         # One timestep from each of `batch` equal bins: the same expectation, a steadier loss.
         bins = (torch.arange(batch) + torch.rand(batch, generator=draw.torch)) / batch
         times = (bins * len(kept)).long()
@@ -92,8 +94,6 @@ def fit(data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, 
         return ((guess - noise).square().mean(dim=(1, 2, 3)) * weights[times]).mean()
 
     return train(net, loss, Plan("denoiser", steps, 1.2e-3, average=0.999, seed=seed), work)
-
-
 
 
 def save_pipeline(net: Denoiser, vae: nn.Module, tokenizer, out: Path) -> None:

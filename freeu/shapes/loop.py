@@ -52,7 +52,9 @@ def train(net: nn.Module, loss: Callable[[Draw], torch.Tensor], plan: Plan, work
     """Minimises `loss` over the parameters of `net`; returns `net` holding the averaged weights, in eval mode."""
     file = work / f"{plan.name}.ckpt"
     rank = distributed.get_rank() if distributed.is_initialized() else 0
-    optimiser = torch.optim.AdamW(net.parameters(), plan.lr, (0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), plan.lr, (0.9, 0.99), weight_decay=plan.weight_decay, fused=True
+    )
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
     step = 0
     if file.exists():
@@ -80,10 +82,18 @@ def train(net: nn.Module, loss: Callable[[Draw], torch.Tensor], plan: Plan, work
         if rank == 0 and (now - said > 20 or step == plan.steps):
             pace = (now - said) / (step - since)
             left = (plan.steps - step) * pace / 60
-            print(f"{plan.name}: step {step}/{plan.steps}, loss {total / count:.4f}, {left:.0f} min left", flush=True)
+            print(
+                f"{plan.name}: step {step}/{plan.steps}, loss {total / count:.4f}, {left:.0f} min left",
+                flush=True,
+            )
             said, since, total, count = now, step, 0.0, 0
         if rank == 0 and (now - kept > 60 or step == plan.steps):
-            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average, "step": step}
+            state = {
+                "net": net.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "average": average,
+                "step": step,
+            }
             torch.save(state, file.with_suffix(".part"))
             file.with_suffix(".part").replace(file)
             kept = now

@@ -56,8 +56,12 @@ class Reader(nn.Module):
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.half().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
-        (folder / "config.json").write_text(json.dumps({"widths": WIDTHS, "classes": CLASSES}, indent=2) + "\n")
+        save_file(
+            {k: v.half().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors"
+        )
+        (folder / "config.json").write_text(
+            json.dumps({"widths": WIDTHS, "classes": CLASSES}, indent=2) + "\n"
+        )
 
     @staticmethod
     def load(folder: Path) -> Reader:

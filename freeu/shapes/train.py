@@ -14,7 +14,7 @@ import typer
 
 DATA_SEED, FEATURE_DATA_SEED, READER_DATA_SEED, REFERENCE_SEED = 1, 3, 5, 7
 SCENES = 24_000
-STEPS = {"autoencoder": 2800, "denoiser": 7000, "reader": 3000, "clip": 2000, "features": 2000}
+STEPS = {"autoencoder": 2800, "denoiser": 5500, "reader": 3000, "clip": 2000, "features": 2000}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -22,11 +22,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Where the trained models land.")] = Path("configs/models/shapes"),
-    work: Annotated[Path, typer.Option(help="Checkpoints and renders; a second start goes on from here.")] = Path(
-        "mlruns/shapes-training"
-    ),
+    work: Annotated[
+        Path, typer.Option(help="Checkpoints and renders; a second start goes on from here.")
+    ] = Path("mlruns/shapes-training"),
     seed: Annotated[int, typer.Option(min=0, help="Seeds weights and batches.")] = 0,
-    scale: Annotated[float, typer.Option(min=0.001, help="Multiplies every stage's steps; 1 is the shipped model.")] = 1.0,
+    scale: Annotated[
+        float, typer.Option(min=0.001, help="Multiplies every stage's steps; 1 is the shipped model.")
+    ] = 1.0,
 ) -> None:
     """Train the embedded model and its scorers; about three hours on two cores."""
     from torch import multiprocessing
@@ -45,9 +47,9 @@ def main(
     if any(process.exitcode for process in first):
         raise typer.Exit(1)
     multiprocessing.spawn(_denoiser, (work, out, steps, seed, _free_port()), nprocs=2)
-    from .card import write
-
-    write(out)
+    print(
+        f"{out} is complete; to measure it and write its card: python benchmarks/shapes_card.py", flush=True
+    )
 
 
 def _render(work: Path) -> None:
@@ -79,7 +81,9 @@ def _scorers(work: Path, out: Path, steps: dict[str, int], seed: int) -> None:
     from .words import tokenizer
 
     folder = out / "scorers"
-    reader.fit(scenes(SCENES, READER_DATA_SEED, work), work, steps["reader"], seed + 1).save(folder / "reader")
+    reader.fit(scenes(SCENES, READER_DATA_SEED, work), work, steps["reader"], seed + 1).save(
+        folder / "reader"
+    )
     words, data = tokenizer(), scenes(SCENES, DATA_SEED, work)
     clip.save(clip.fit(data, words, work, steps["clip"], seed + 2), words, folder / "clip")
     save_head(data, folder, seed + 4)

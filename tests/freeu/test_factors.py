@@ -53,4 +53,8 @@ def test_identity_and_published_values() -> None:
     # The authors' README, version 2.
     assert dataclasses.astuple(PUBLISHED["sd15"]) == (1.5, 1.6, 0.9, 0.2, "v2", "width")
     assert dataclasses.astuple(PUBLISHED["sd21"])[:4] == (1.4, 1.6, 0.9, 0.2)
-    assert dataclasses.astuple(PUBLISHED["sdxl"])[:4] == dataclasses.astuple(PUBLISHED["sd14"])[:4] == (1.3, 1.4, 0.9, 0.2)
+    assert (
+        dataclasses.astuple(PUBLISHED["sdxl"])[:4]
+        == dataclasses.astuple(PUBLISHED["sd14"])[:4]
+        == (1.3, 1.4, 0.9, 0.2)
+    )

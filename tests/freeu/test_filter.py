@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.literal import fft_filter
 
 import freeu
 from freeu.factors import FactorsError
+from tests.literal import fft_filter
 
 SIZES = [(16, 16), (64, 64), (17, 17), (33, 31), (24, 40), (12, 20), (2, 2), (3, 5)]
 
@@ -41,7 +41,15 @@ def test_agrees_with_the_fft_for_any_size_and_threshold(height, width, threshold
 
 @pytest.mark.parametrize(
     ("wave", "gain"),
-    [((0, 0), 0.2), ((0, 1), 0.6), ((1, 0), 0.6), ((1, 1), 0.6), ((1, -1), 1.0), ((0, 2), 1.0), ((3, 0), 1.0)],
+    [
+        ((0, 0), 0.2),
+        ((0, 1), 0.6),
+        ((1, 0), 0.6),
+        ((1, 1), 0.6),
+        ((1, -1), 1.0),
+        ((0, 2), 1.0),
+        ((3, 0), 1.0),
+    ],
 )
 def test_gains_by_frequency(wave: tuple[int, int], gain: float) -> None:
     """facts: s at zero, (1 + s) / 2 at (0, ±1), (±1, 0), ±(1, 1), and 1 at ±(1, -1) and beyond."""

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.literal import LiteralFreeU
 
 import freeu
 from configs import UserError
 from freeu import concat, patch
 from freeu.factors import Factors
 from freeu.sites import Site, find_sites
+from tests.literal import LiteralFreeU
 
 STRONG = Factors(1.5, 1.6, 0.9, 0.2)
 
@@ -24,9 +24,13 @@ def unet_like(family: str, width: int = 16):
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)
-    common = dict(sample_size=16, layers_per_block=2, cross_attention_dim=16, attention_head_dim=2, norm_num_groups=8)
+    common = dict(
+        sample_size=16, layers_per_block=2, cross_attention_dim=16, attention_head_dim=2, norm_num_groups=8
+    )
     if family == "sd15":
-        return UNet2DConditionModel(block_out_channels=(width, 2 * width, 4 * width, 4 * width), **common).eval()
+        return UNet2DConditionModel(
+            block_out_channels=(width, 2 * width, 4 * width, 4 * width), **common
+        ).eval()
     return UNet2DConditionModel(
         block_out_channels=(width, 2 * width, 4 * width),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -50,7 +54,9 @@ def run(unet, size: tuple[int, int] = (16, 16), dtype: torch.dtype = torch.float
 
 
 def literal(unet, factors: Factors, **kwargs) -> torch.Tensor:
-    with LiteralFreeU(unet, (factors.b1, factors.b2), (factors.s1, factors.s2), factors.version, factors.stages):
+    with LiteralFreeU(
+        unet, (factors.b1, factors.b2), (factors.s1, factors.s2), factors.version, factors.stages
+    ):
         return run(unet, **kwargs)
 
 
@@ -176,21 +182,41 @@ def test_diffusers_own_freeu_in_use_is_refused(unet) -> None:
 
 
 def test_a_model_without_concatenations_is_refused() -> None:
-    with pytest.raises(UserError, match="Linear has no skip concatenations.*looked for"), freeu.applied(
-        torch.nn.Linear(1, 1), STRONG
+    with (
+        pytest.raises(UserError, match="Linear has no skip concatenations.*looked for"),
+        freeu.applied(torch.nn.Linear(1, 1), STRONG),
     ):
         pass
 
 
 PLANTED = {
-    "the wrong half of the channels": ("hidden", lambda joined, width, b, s, v: joined[:, width // 2 : width].mul_(b)),
-    "no min-max": ("hidden", lambda joined, width, b, s, v: joined[:, : width // 2].mul_(
-        (b - 1) * joined[:, :width].mean(1, keepdim=True) + 1)),
-    "the wrong sign": ("skip", lambda joined, width, b, s, v: joined[:, width:].sub_(
-        concat.low_frequencies(joined[:, width:], 1) * (s - 1))),
-    "a symmetric box": ("skip", lambda joined, width, b, s, v: joined[:, width:].add_(
-        (concat.low_frequencies(joined[:, width:], 1)
-         + concat.low_frequencies(joined[:, width:].flip(-1), 1).flip(-1)) / 2 * (s - 1))),
+    "the wrong half of the channels": (
+        "hidden",
+        lambda joined, width, b, s, v: joined[:, width // 2 : width].mul_(b),
+    ),
+    "no min-max": (
+        "hidden",
+        lambda joined, width, b, s, v: joined[:, : width // 2].mul_(
+            (b - 1) * joined[:, :width].mean(1, keepdim=True) + 1
+        ),
+    ),
+    "the wrong sign": (
+        "skip",
+        lambda joined, width, b, s, v: joined[:, width:].sub_(
+            concat.low_frequencies(joined[:, width:], 1) * (s - 1)
+        ),
+    ),
+    "a symmetric box": (
+        "skip",
+        lambda joined, width, b, s, v: joined[:, width:].add_(
+            (
+                concat.low_frequencies(joined[:, width:], 1)
+                + concat.low_frequencies(joined[:, width:].flip(-1), 1).flip(-1)
+            )
+            / 2
+            * (s - 1)
+        ),
+    ),
 }
 
 

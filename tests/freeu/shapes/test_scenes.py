@@ -51,8 +51,8 @@ def test_an_inner_object_lies_within_the_outer_one() -> None:
 def test_every_object_is_inside_the_picture() -> None:
     for scene in scenes(500):
         for item in scene.items:
-            assert 0 <= item.x - 0.9 * item.radius and item.x + 0.9 * item.radius <= SIZE
-            assert 0 <= item.y - 0.9 * item.radius and item.y + 0.9 * item.radius <= SIZE
+            assert item.x - 0.9 * item.radius >= 0 and item.x + 0.9 * item.radius <= SIZE
+            assert item.y - 0.9 * item.radius >= 0 and item.y + 0.9 * item.radius <= SIZE
 
 
 def test_draw_paints_the_named_colours_where_they_belong() -> None:
@@ -93,7 +93,10 @@ def test_captions_name_every_attribute() -> None:
 
 
 def test_a_reversed_wording_swaps_the_objects() -> None:
-    first, second = Item("circle", "red", "small", "plain", 18, 32, 8), Item("square", "blue", "small", "plain", 46, 32, 8)
+    first, second = (
+        Item("circle", "red", "small", "plain", 18, 32, 8),
+        Item("square", "blue", "small", "plain", 46, 32, 8),
+    )
     scene = Scene((first, second), "left of", "dark", "plain")
     rng = np.random.default_rng(0)
     wordings = {words.caption(scene, rng) for _ in range(200)}
@@ -120,7 +123,9 @@ def test_labels_and_accuracy() -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_more_of_a_degradation_is_further_from_the_image(kind: str) -> None:
-    images = torch.from_numpy(np.stack([draw(scene) for scene in scenes(16)])).permute(0, 3, 1, 2).float() / 255
+    images = (
+        torch.from_numpy(np.stack([draw(scene) for scene in scenes(16)])).permute(0, 3, 1, 2).float() / 255
+    )
     means = []
     for amount in (0.1, 0.4, 0.7, 1.0):
         rng = np.random.default_rng(0)

@@ -1,0 +1,113 @@
+"""Which files a diffusers pipeline is loaded from, and what names them: a hash over their contents.
+
+Only what is loaded counts: another variant that lands in the hub's cache, a safety checker or a README changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from configs import UserError
+
+NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
+OTHERS = ("tokenizer", "tokenizer_2", "scheduler")
+WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>\w+))?(?:-\d+-of-(?P<count>\d+))?"
+    r"\.(?P<kind>safetensors|bin)"
+)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The model_index.json of a pipeline's folder.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    file = folder / "model_index.json"
+    try:
+        index = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is no diffusers pipeline: it has no model_index.json") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't read {file}: {error}") from error
+    if not isinstance(index, dict):
+        raise UserError(f"{file}: expected a JSON object")
+    return index
+
+
+def files(folder: Path, variant: str | None = None) -> list[Path]:
+    """The files that the pipeline is loaded from, sorted by name; `variant` is preferred where it is present.
+
+    Raises:
+        UserError: a component that the index names, or its weights, are not there.
+    """
+    index = read_index(folder)
+    found = [folder / "model_index.json"]
+    for name in (*NETWORKS, *OTHERS):
+        if not isinstance(index.get(name), list) or index[name][0] is None:
+            continue
+        part = folder / name
+        if not part.is_dir():
+            raise UserError(f"{folder} is incomplete: it has no folder {name}")
+        found += [
+            file for file in part.iterdir() if file.suffix in (".json", ".txt") and ".index." not in file.name
+        ]
+        if name in NETWORKS:
+            found += weights(part, variant)
+    return sorted(found)
+
+
+def weights(part: Path, variant: str | None = None) -> list[Path]:
+    """The weight files of one component: safetensors before pickles, the variant before the plain ones.
+
+    Raises:
+        UserError: there are none, or shards are missing.
+    """
+    by_choice: dict[tuple[str, str | None], list[Path]] = {}
+    for file in part.iterdir():
+        if (match := WEIGHTS.fullmatch(file.name)) is not None:
+            by_choice.setdefault((match["kind"], match["variant"]), []).append(file)
+    for choice in [(kind, name) for kind in ("safetensors", "bin") for name in (variant, None)]:
+        if choice in by_choice:
+            chosen = by_choice[choice]
+            match = WEIGHTS.fullmatch(chosen[0].name)
+            if match is not None and match["count"] is not None and int(match["count"]) != len(chosen):
+                raise UserError(
+                    f"{part} is incomplete: {len(chosen)} of {int(match['count'])} weight files are there"
+                )
+            return chosen
+    others = ", ".join(sorted({str(name) for _, name in by_choice}))
+    raise UserError(
+        f"{part} holds no weights" + (f" but those of another variant: {others}" if others else "")
+    )
+
+
+def has_variant(folder: Path, variant: str | None) -> bool:
+    """Whether any network of the pipeline has weights of this variant."""
+    return variant is not None and any(
+        (match := WEIGHTS.fullmatch(file.name)) is not None and match["variant"] == variant
+        for name in NETWORKS
+        for file in (folder / name).glob("*")
+    )
+
+
+def identity(folder: Path, variant: str | None = None) -> str:
+    """SHA-256, in hex, over the names and contents of what the pipeline is loaded from."""
+    digest = hashlib.sha256()
+    for file in files(folder, variant):
+        stat = file.stat()
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(_of_file(file.resolve(), stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=None)
+def _of_file(file: Path, size: int, changed: int) -> bytes:
+    """Kept by size and time of change: a checkpoint of 7 GB takes seconds."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

@@ -1,0 +1,78 @@
+"""The project's own format: everything that a preset holds, for people to read and `freeu.presets.read` to load."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import configs
+from configs import UserError
+from freeu.factors import Factors
+
+from . import Preset, PresetError
+
+MARK, VERSION = "freeu_preset", 1
+KEYS = (MARK, *(field.name for field in fields(Preset)))
+HEAD = """\
+# FreeU factors, with what they scored. The same numbers under another version or stage convention are another method.
+#   preset = freeu.presets.read("THIS FILE")
+#   with freeu.applied(pipe.unet, preset.factors): ...
+"""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text with line breaks and other invisible signs, which PyYAML would write bare and not read back."""
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    style = None if value.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def render(preset: Preset) -> str:
+    """The YAML text; unknown fields are left out.
+
+    Raises:
+        PresetError: a name holds half of a surrogate pair, which no text file can.
+    """
+    found: dict[str, Any] = {MARK: VERSION}
+    for key in KEYS[1:]:
+        value = getattr(preset, key)
+        found[key] = value.as_dict() if isinstance(value, Factors) else value
+    kept = {key: value for key, value in found.items() if value not in (None, "", {}) or key == "model"}
+    text = HEAD + yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise PresetError(
+            f"a name in the preset is no valid text: {error.object[error.start : error.end]!r}"
+        ) from error
+    return text
+
+
+def read(file: Path) -> Preset:
+    """The preset of a file; see `freeu.presets.read`."""
+    found = configs.read_yaml(file)
+    for key in found:
+        if key not in KEYS:
+            raise PresetError(f"{file}: {configs.unknown('key', key, KEYS)}")
+    if found.pop(MARK, None) != VERSION:
+        raise PresetError(f"{file} is no preset of version {VERSION}: it lacks the line '{MARK}: {VERSION}'")
+    factors = found.pop("factors", None)
+    if not isinstance(factors, dict):
+        raise PresetError(f"{file}: factors are {factors!r}: expected b1, b2, s1, s2, version and stages")
+    for key in ("version", "stages"):
+        if key not in factors:
+            raise PresetError(f"{file}: factors lack their {key}, without which the numbers mean nothing")
+    if "model" not in found:
+        raise PresetError(f"{file}: the model is missing")
+    try:
+        return Preset(factors=Factors.from_dict(factors), **found)
+    except UserError as error:
+        raise PresetError(f"{file}: {error}") from error

@@ -1,0 +1,33 @@
+"""Metrics: pixels in, scores out.
+
+`metrics.build(name, …)` gives a metric by name; `metrics.frechet_distance` and `metrics.aesthetic_head` are plain
+functions for people with embeddings of their own. Importing it loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .registry import METRICS, build, describe
+
+if TYPE_CHECKING:
+    from .aesthetic import aesthetic_head
+    from .base import Batch, MetricError, Score
+    from .fid import frechet_distance
+
+__all__ = ["METRICS", "Batch", "MetricError", "Score", "aesthetic_head", "build", "describe", "frechet_distance"]
+
+_HOMES = {
+    "Batch": "base",
+    "MetricError": "base",
+    "Score": "base",
+    "aesthetic_head": "aesthetic",
+    "frechet_distance": "fid",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'metrics' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

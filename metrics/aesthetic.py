@@ -1,0 +1,125 @@
+"""Aesthetic predictors: a stack of linear layers on a CLIP's image embeddings (LAION's V1 and V2, and the embedded one).
+
+A head on any other encoder than its own is meaningless, so a head's file or its kind names the encoder, and another is
+refused. Embeddings are L2-normalised first; between the linear layers is nothing but dropout, which rests here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from configs import UserError
+
+from .base import Batch, Direction, Score, mean_score
+from .encoders import Encoder
+
+LAION_ENCODER = "open_clip:ViT-L-14-quickgelu/openai"
+LAION_REPOSITORY = "camenduru/improved-aesthetic-predictor"
+LAION_FILE = "sac+logos+ava1-l14-linearMSE.pth"
+LAION_SHA256 = "21dd590f"
+"""How the SHA-256 of LAION's V2 head begins."""
+
+
+class AestheticScore:
+    """The head's own scale, about 1 to 10; more is better."""
+
+    name = "aesthetic"
+    version = "1"
+    direction: Direction = "up"
+    per_image = True
+    min_n = 1
+
+    def __init__(self, encoder: Encoder, head: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.encoder, self.head = encoder, head
+
+    def score(self, batch: Batch) -> Score:
+        """See `Metric.score`."""
+        unit = F.normalize(batch.embed(self.encoder), dim=-1)
+        return mean_score(self, self.head(unit.numpy()))
+
+
+def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """A head's file as a function from L2-normalised embeddings (n, d) to scores float64 (n,).
+
+    Args:
+        file: .safetensors (with the encoder's identity in its metadata), or LAION's .pth (read without running code).
+        encoder: the identity of the encoder in use; None asks no question.
+
+    Raises:
+        UserError: a file that can't be read or is no head, or one made for another encoder.
+    """
+    file = Path(file)
+    weights, made_for = _read(file)
+    if encoder is not None and made_for is not None and made_for != encoder:
+        raise UserError(
+            f"{file} is a head for the encoder {made_for[:48]}, and the one in use is {encoder[:48]}: its scores "
+            "would mean nothing; give the head's own encoder"
+        )
+    layers = _layers(file, weights)
+
+    def head(embeddings: np.ndarray) -> np.ndarray:
+        x = np.asarray(embeddings, np.float64)
+        if x.ndim != 2 or x.shape[1] != layers[0][0].shape[1]:
+            raise UserError(f"{file} takes embeddings (n, {layers[0][0].shape[1]}), and these are {x.shape}")
+        for weight, bias in layers:
+            x = x @ weight.T + bias
+        return x[:, 0]
+
+    return head
+
+
+def laion_head() -> Path:
+    """LAION's V2 head from the hub's cache or the hub, checked against its hash."""
+    import hashlib
+
+    from huggingface_hub import hf_hub_download
+
+    try:
+        file = Path(hf_hub_download(LAION_REPOSITORY, LAION_FILE, etag_timeout=6))
+    except Exception as error:  # offline, refused, gone: each with its own class
+        raise UserError(
+            f"LAION's aesthetic head can't be had ({type(error).__name__}): tried the hub's cache and {LAION_REPOSITORY};"
+            f" download {LAION_FILE} and name it in the model's YAML: aesthetic: {{kind: laion_v2, file: FILE}}"
+        ) from error
+    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(LAION_SHA256):
+        raise UserError(f"{file} isn't LAION's head: its SHA-256 doesn't begin with {LAION_SHA256}; delete it")
+    return file
+
+
+def _read(file: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
+    """The tensors of a head's file, and the identity of the encoder that it was made for."""
+    import pickle
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as stored:
+                made_for = (stored.metadata() or {}).get("encoder")
+                return {name: stored.get_tensor(name) for name in stored.keys()}, made_for  # noqa: SIM118
+        return torch.load(file, map_location="cpu", weights_only=True), LAION_ENCODER
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(f"can't read the aesthetic head {file}: {error}") from error
+
+
+def _layers(file: Path, weights: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(weight, bias) of each linear layer in order: "layers.N.weight", or a bare "weight" for LAION's V1."""
+    names = [name for name in weights if name.endswith("weight")] if isinstance(weights, Mapping) else []
+    names.sort(key=lambda name: int("0" + "".join(letter for letter in name if letter.isdigit())))
+    layers = []
+    for name in names:
+        bias = weights.get(name.removesuffix("weight") + "bias")
+        if bias is None:
+            raise UserError(f"{file} is no aesthetic head: {name} has no bias")
+        layers.append((weights[name].double().numpy(), bias.double().numpy()))
+    shapes = [weight.shape for weight, _ in layers]
+    fits = all(a[0] == b[1] for a, b in zip(shapes, shapes[1:], strict=False))
+    if not layers or not all(len(shape) == 2 for shape in shapes) or not fits or shapes[-1][0] != 1:
+        raise UserError(f"{file} is no aesthetic head: expected linear layers that end in one value, found {shapes}")
+    return layers

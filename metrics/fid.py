@@ -1,0 +1,95 @@
+"""Fréchet distance between two sets of images, by the mean and covariance of an encoder's features.
+
+Heusel et al., arXiv 1706.08500, with Inception's features; with any other encoder the same formula. It is biased by the
+number of images: compare at equal n only, beside the floor that two halves of the reference give at the same n.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg
+
+from .base import Batch, Direction, MetricError, Score, check_count
+from .encoders import Encoder
+from .reference import Reference
+
+GROUPS = 8
+
+
+class Fid:
+    """0 and more, less is better. Its spread is a delete-a-group jackknife's over 8 groups of images: it covers the
+    draw of images, not the bias of small n, which all trials of a study share."""
+
+    name = "fid"
+    version = "1"
+    direction: Direction = "down"
+    per_image = False
+    min_n = 2 * GROUPS
+
+    def __init__(self, encoder: Encoder, reference: Reference) -> None:
+        self.encoder, self.reference = encoder, reference
+        self._trace = float(np.trace(reference.sigma))
+
+    def features(self, batch: Batch) -> np.ndarray:
+        """float64 (n, d)."""
+        return batch.embed(self.encoder).double().numpy()
+
+    def distance(self, features: np.ndarray) -> float:
+        """The distance to the reference of images with these features (n, d), n at least 2."""
+        n = len(features)
+        mean = features.mean(axis=0)
+        shift = float(np.square(mean - self.reference.mu).sum())
+        centred = (features - mean) / np.sqrt(n - 1)
+        if n >= features.shape[1]:
+            return frechet_distance(mean, centred.T @ centred, self.reference.mu, self.reference.sigma)
+        # The non-zero eigenvalues of Sigma_r X'X are those of the n by n matrix X Sigma_r X'.
+        small = linalg.eigvalsh(centred @ self.reference.sigma @ centred.T)
+        root = float(np.sqrt(small.clip(min=0)).sum())
+        return shift + self._trace + float(np.square(centred).sum()) - 2 * root
+
+    def score(self, batch: Batch) -> Score:
+        """See `Metric.score`."""
+        check_count(self, len(batch))
+        features = self.features(batch)
+        value = self.distance(features)
+        member = np.arange(len(features)) % GROUPS
+        without = np.array([self.distance(features[member != group]) for group in range(GROUPS)])
+        spread = float(np.sqrt((GROUPS - 1) / GROUPS * np.square(without - without.mean()).sum()))
+        return Score(self.name, self.version, self.direction, value, spread, len(features), None)
+
+
+def frechet_distance(mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma2: np.ndarray) -> float:
+    """|mu1 - mu2|² + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^½) of two normal distributions.
+
+    Args:
+        mu1, mu2: means (d,). sigma1, sigma2: covariances (d, d), symmetric, of any rank.
+
+    Returns:
+        0 or more. The trace of the root is that of (sigma1^½ sigma2 sigma1^½)^½, a symmetric problem, so no complex
+        numbers appear and no regularisation is needed for singular covariances.
+
+    Raises:
+        MetricError: shapes that don't fit, or values that are no numbers.
+    """
+    mu1, mu2 = (np.asarray(mu, np.float64) for mu in (mu1, mu2))
+    sigma1, sigma2 = (np.asarray(sigma, np.float64) for sigma in (sigma1, sigma2))
+    d = mu1.shape[0] if mu1.ndim == 1 else -1
+    if mu2.shape != (d,) or sigma1.shape != (d, d) or sigma2.shape != (d, d):
+        shapes = ", ".join(str(part.shape) for part in (mu1, sigma1, mu2, sigma2))
+        raise MetricError(f"means (d,) and covariances (d, d) are expected, found {shapes}")
+    if not all(np.isfinite(part).all() for part in (mu1, sigma1, mu2, sigma2)):
+        raise MetricError("a mean or covariance holds NaN or infinity")
+    values, vectors = linalg.eigh(sigma1)
+    half = vectors * np.sqrt(values.clip(min=0))
+    middle = linalg.eigvalsh(half.T @ sigma2 @ half)
+    root = np.sqrt(middle.clip(min=0)).sum()
+    return float(np.square(mu1 - mu2).sum() + np.trace(sigma1) + np.trace(sigma2) - 2 * root)
+
+
+def null_floor(features: np.ndarray, n: int, rng: np.random.Generator) -> float:
+    """The distance of n images of the reference to the rest of it: what a perfect model would get at this n."""
+    if len(features) < 2 * n:
+        raise MetricError(f"a floor at n={n} needs {2 * n} features of the reference, found {len(features)}")
+    order = rng.permutation(len(features))
+    a, b = features[order[:n]].astype(np.float64), features[order[n:]].astype(np.float64)
+    return frechet_distance(a.mean(axis=0), np.cov(a, rowvar=False), b.mean(axis=0), np.cov(b, rowvar=False))

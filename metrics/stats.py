@@ -1,0 +1,113 @@
+"""Statistics of paired comparisons: is b better than a, by how much, and could it be luck?
+
+The datum is the difference under the same prompt and seed. Several images of one prompt are not independent, so prompts
+are what is resampled and what changes sign together (ignoring that gave 43 % false positives in a simulation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 4000
+SET_RESAMPLES = 1000
+EXACT_BELOW = 12
+"""With fewer clusters all sign flips are counted instead of drawn."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A comparison of n pairs.
+
+    Attributes:
+        mean: mean of a - b.
+        low, high: 95 % interval of the mean, percentile bootstrap over clusters.
+        p: two-sided permutation p-value of "no difference".
+        win_rate: share of pairs with a > b, ties counting half; NaN for a comparison of sets.
+    """
+
+    n: int
+    mean: float
+    low: float
+    high: float
+    p: float
+    win_rate: float
+
+
+def paired(a: np.ndarray, b: np.ndarray, clusters: Sequence[Hashable], rng: np.random.Generator) -> Paired:
+    """Compares values (n,) of two treatments of the same n inputs; `clusters` names the prompt of each."""
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if difference.ndim != 1 or len(difference) != len(clusters) or not len(difference):
+        raise ValueError(f"{np.shape(a)} and {np.shape(b)} values and {len(clusters)} clusters: give n of each, n > 0")
+    members = _members(clusters)
+    sums = np.array([difference[rows].sum() for rows in members])
+    counts = np.array([len(rows) for rows in members])
+    drawn = rng.integers(len(members), size=(RESAMPLES, len(members)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    wins = float((np.sign(difference) + 1).mean() / 2)
+    return Paired(len(difference), float(difference.mean()), float(low), float(high), sign_flip(sums, rng), wins)
+
+
+def sign_flip(sums: np.ndarray, rng: np.random.Generator) -> float:
+    """Two-sided p of a total that would be as likely negative: signs of the cluster sums (k,) flipped at random.
+
+    All 2^k flips are counted for k below 12; otherwise as many are drawn as for the bootstrap, the observed one among
+    them, so p is never 0.
+    """
+    k = len(sums)
+    if k < EXACT_BELOW:
+        flips = 1 - 2.0 * ((np.arange(2**k)[:, None] >> np.arange(k)) & 1)
+    else:
+        flips = np.concatenate([np.ones((1, k)), rng.choice([-1.0, 1.0], size=(RESAMPLES, k))])
+    totals = np.abs(flips @ sums)
+    return float((totals >= totals[0] * (1 - 1e-12)).mean())
+
+
+def paired_set(
+    a: np.ndarray,
+    b: np.ndarray,
+    distance: Callable[[np.ndarray], float],
+    clusters: Sequence[Hashable],
+    rng: np.random.Generator,
+) -> Paired:
+    """Compares a distance of two sets of features (n, d) whose rows are pairs.
+
+    The p-value swaps the two labels within clusters; the interval resamples whole clusters of pairs. A resampled set
+    repeats images, which biases each distance alike: the interval is shifted to lie round the observed difference.
+    """
+    if len(a) != len(b) or len(a) != len(clusters):
+        raise ValueError(f"{len(a)} and {len(b)} rows and {len(clusters)} clusters: give n of each")
+    members = _members(clusters)
+    observed = distance(a) - distance(b)
+    swapped, resampled = np.empty(SET_RESAMPLES), np.empty(SET_RESAMPLES)
+    for i in range(SET_RESAMPLES):
+        swap = np.zeros(len(a), bool)
+        for rows, heads in zip(members, rng.random(len(members)) < 0.5, strict=True):
+            swap[rows] = heads
+        swapped[i] = distance(np.where(swap[:, None], b, a)) - distance(np.where(swap[:, None], a, b))
+        rows = np.concatenate([members[j] for j in rng.integers(len(members), size=len(members))])
+        resampled[i] = distance(a[rows]) - distance(b[rows])
+    p = (1 + (np.abs(swapped) >= abs(observed) * (1 - 1e-12)).sum()) / (SET_RESAMPLES + 1)
+    low, high = np.quantile(resampled - resampled.mean(), [0.025, 0.975]) + observed
+    return Paired(len(a), float(observed), float(low), float(high), float(p), float("nan"))
+
+
+def holm(ps: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjusted p-values (k,), in the order given."""
+    values = np.asarray(ps, np.float64)
+    order = np.argsort(values)
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.maximum.accumulate(steps).clip(max=1) if len(values) else steps
+    return adjusted
+
+
+def _members(clusters: Sequence[Hashable]) -> list[np.ndarray]:
+    """The rows of each cluster, in the order of first appearance."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, cluster in enumerate(clusters):
+        rows.setdefault(cluster, []).append(row)
+    return [np.array(found) for found in rows.values()]

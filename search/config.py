@@ -1,0 +1,156 @@
+"""A study's settings: configs/studies/default.yaml, then the user's file, then flags; checked before anything loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from configs import UserError, path, read_yaml, unknown
+from search import samplers
+
+Positive = Annotated[int, Field(ge=1)]
+CHOICES = {
+    "version": ("v1", "v2"),
+    "stages": ("width", "block"),
+    "dtype": ("float32", "float16", "bfloat16"),
+}
+
+
+class StudyConfig(BaseModel):
+    """What a study is. None means: as the model's spec has it, or chosen for the device."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(min_length=1)
+    study: str | None = None
+    trials: Positive
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    prompts: str | None = None
+    limit: Positive
+    objectives: tuple[str, ...]
+    version: Literal["v1", "v2"]
+    stages: Literal["width", "block"]
+    sampler: str
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    steps: Positive | None = None
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    batch_size: Positive | None = None
+    device: str | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    mlruns: Path
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _listed(cls, found: Any) -> Any:
+        parts = found.split(",") if isinstance(found, str) else found
+        return tuple(part.strip() if isinstance(part, str) else part for part in parts or ())
+
+    @property
+    def name(self) -> str:
+        """The study's name: as given, else the model's."""
+        return self.study or Path(self.model).expanduser().absolute().name.removesuffix(".yaml")
+
+
+FIELDS = tuple(StudyConfig.model_fields)
+
+
+def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
+    """The settings of a run. flags: those that were given (None: not given).
+
+    Raises:
+        UserError: an unreadable file, an unknown key (with the nearest known one), a value that can't be.
+    """
+    values = read_yaml(path("studies", "default.yaml"))
+    if file is not None:
+        found = read_yaml(file)
+        for key in found:
+            if key not in FIELDS:
+                raise UserError(f"{file}: {unknown('key', str(key), FIELDS)}")
+        values |= {key: value for key, value in found.items() if value is not None}
+    values |= {key: value for key, value in flags.items() if value is not None}
+    for name, known in CHOICES.items():
+        if values[name] is not None and values[name] not in known:
+            raise unknown(name, values[name], known)
+    try:
+        config = StudyConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise UserError(f"{_said(key, file, flags)} is {first['input']!r}: {message}") from None
+    return _checked(config)
+
+
+def _said(key: str, file: Path | None, flags: Mapping[str, Any]) -> str:
+    flagged = flags.get(key) is not None or file is None
+    return "--" + key.replace("_", "-") if flagged else f"{file}: {key}"
+
+
+def _checked(config: StudyConfig) -> StudyConfig:
+    samplers.check(config.sampler)
+    if not config.objectives:
+        raise UserError("--objectives is empty: name at least one, as clip,aesthetic,fid")
+    if len(set(config.objectives)) < len(config.objectives):
+        raise UserError(f"--objectives {','.join(config.objectives)} names one twice")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
+        raise UserError(
+            f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
+            "letter or digit; name it with --study"
+        )
+    if config.device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", config.device):
+        raise unknown("device", config.device, ("cpu", "cuda", "cuda:0", "mps"))
+    return config
+
+
+def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out: Sequence[str]) -> dict[str, Any]:
+    """What must stay the same for a study to go on: all that its scores or candidates depend on.
+
+    The number of trials, the time, the device and the batch size may change. spec: the model's ModelSpec.
+    """
+    scorers = json.dumps([spec.scorers, spec.reference], sort_keys=True, default=str)
+    return {
+        "model": spec.name,
+        "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
+        "steps": config.steps or spec.steps,
+        "guidance": spec.guidance if config.guidance is None else config.guidance,
+        "dtype": config.dtype or "default",
+        "prompts": len(prompts),
+        "prompt_texts": digest("\n".join(prompts)),
+        "held_out_texts": digest("\n".join(held_out)),
+        "objectives": list(config.objectives),
+        "scorers": digest(scorers),
+        "version": config.version,
+        "stages": config.stages,
+        "sampler": config.sampler,
+        "seed": config.seed,
+    }
+
+
+def digest(text: str) -> str:
+    """A short name for a text's content."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def same(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study whose fingerprint is another. Keys that only one of them has don't count.
+
+    Raises:
+        UserError: shows each difference.
+    """
+    other = [key for key in now if key in before and before[key] != now[key]]
+    if other:
+        shown = "; ".join(f"{key}: {_shown(before[key])} → {_shown(now[key])}" for key in other)
+        raise UserError(
+            f"study '{study}' was begun with other settings ({shown}): its trials would not compare. Give the "
+            "same settings, or another name with --study"
+        )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

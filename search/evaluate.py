@@ -1,0 +1,93 @@
+"""A candidate to its scores: generate, then score. Knows neither Optuna nor MLflow."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from configs import UserError
+from freeu import Factors
+from search.records import Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from freeu.generate import Generator
+    from metrics.base import Batch, Metric, Score
+
+OnImages = Callable[[int], None]
+"""Told how many images of a set are done, after each batch."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one candidate got. per_image: columns prompt, seed, then one for each metric that has such scores."""
+
+    values: dict[str, Value]
+    images: torch.Tensor | None = None
+    per_image: pd.DataFrame | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    n: int = 0
+    unet_evaluations: int = 0
+
+
+class Evaluator:
+    """Evaluates candidates on one list of prompts and seeds, the same for all of them."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        metrics: Mapping[str, Metric],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+    ) -> None:
+        if len(prompts) != len(seeds):
+            raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
+        self.generator, self.metrics = generator, dict(metrics)
+        self.prompts, self.seeds = tuple(prompts), tuple(seeds)
+        for name, metric in self.metrics.items():
+            if len(self.prompts) < metric.min_n:
+                raise UserError(
+                    f"{name} needs at least {metric.min_n} images, and there are {len(self.prompts)} prompts: "
+                    "raise --limit, give more prompts, or leave it out of --objectives"
+                )
+
+    def batch(self, factors: Factors, on_images: OnImages | None = None) -> Batch:
+        """The candidate's images with their prompts."""
+        from metrics.base import Batch
+
+        return Batch(self.generator.generate(self.prompts, self.seeds, factors, on_images), self.prompts)
+
+    def __call__(self, factors: Factors, on_images: OnImages | None = None) -> Evaluation:
+        """Generate and score. Raises what the generator or a metric raises."""
+        began = time.perf_counter()
+        batch = self.batch(factors, on_images)
+        generated = time.perf_counter()
+        scores = {name: metric.score(batch) for name, metric in self.metrics.items()}
+        ended = time.perf_counter()
+        seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
+        return Evaluation(
+            values={name: value_of(score) for name, score in scores.items()},
+            images=batch.images,
+            per_image=self._table(scores),
+            seconds=seconds,
+            n=len(self.prompts),
+            unet_evaluations=self.generator.unet_evaluations(len(self.prompts)),
+        )
+
+    def _table(self, scores: Mapping[str, Score]) -> pd.DataFrame:
+        import pandas as pd
+
+        columns = {name: score.per_image for name, score in scores.items() if score.per_image is not None}
+        return pd.DataFrame({"prompt": self.prompts, "seed": self.seeds, **columns})
+
+
+def value_of(score: Score) -> Value:
+    """What a record keeps of a score. Raises UserError where it isn't a number."""
+    if not math.isfinite(score.value):
+        raise UserError(f"{score.metric} is {score.value} on {score.n} images")
+    return Value(float(score.value), float(score.spread), int(score.n), score.direction)

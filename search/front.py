@@ -1,0 +1,157 @@
+"""Which candidates are best, by what a model expects of them and not by what they happened to score.
+
+The best observed score of many noisy ones flatters itself. An exact Gaussian process for each objective
+(squared exponential, one length for each factor, the observations' own standard errors as noise; Rasmussen and
+Williams 2006, algorithm 2.1) gives each candidate's posterior mean; the front and the picks are taken from that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+
+from search.records import TrialRecord
+from search.space import unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
+BOUNDS = {"length": (math.log(0.1), math.log(5.0)), "signal": (math.log(0.2), math.log(5.0))}
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A candidate and what it is picked for: "best-<objective>" or "knee"."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Front:
+    """expected: objective → posterior mean by trial number; numbers: the non-dominated trials; picks among them."""
+
+    expected: dict[str, dict[int, float]]
+    numbers: tuple[int, ...]
+    picks: tuple[Pick, ...]
+
+
+def find(
+    records: Sequence[TrialRecord],
+    directions: Mapping[str, str],
+    spreads: Mapping[str, Mapping[int, float]] | None = None,
+) -> Front:
+    """The front of complete trials, n ≥ 1.
+
+    directions: objective → "up" or "down". spreads: objective → trial → the standard error to compare trials by,
+    where one better than the record's own is known (all trials share prompts and noise, so the error of a paired
+    difference is smaller). Where neither is a number, the noise is fitted too.
+    """
+    done = [record for record in records if record.complete]
+    x = np.array([unit(record.factors) for record in done])
+    expected: dict[str, dict[int, float]] = {}
+    for name in directions:
+        y = np.array([record.values[name].value for record in done])
+        own = {record.number: record.values[name].spread for record in done}
+        known = own | dict((spreads or {}).get(name, {}))
+        mean = posterior_mean(x, y, np.array([known[record.number] for record in done]))
+        expected[name] = {record.number: float(m) for record, m in zip(done, mean, strict=True)}
+    numbers = [record.number for record in done]
+    table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
+    front = nondominated(table)
+    kept = tuple(number for number, on in zip(numbers, front, strict=True) if on)
+    return Front(expected, kept, _picks(kept, table[front], list(directions)))
+
+
+def nondominated(table: np.ndarray) -> np.ndarray:
+    """Which rows of (n, objectives), all to be maximised, no other row dominates; (n,) bool. Equal rows all stay."""
+    at_least = (table[:, None, :] >= table[None, :, :]).all(-1)
+    more = (table[:, None, :] > table[None, :, :]).any(-1)
+    return ~(at_least & more).any(0)
+
+
+def _up(value: float, direction: str) -> float:
+    return value if direction == "up" else -value
+
+
+def _picks(numbers: Sequence[int], table: np.ndarray, names: Sequence[str]) -> tuple[Pick, ...]:
+    best = [Pick(f"best-{name}", numbers[int(table[:, j].argmax())]) for j, name in enumerate(names)]
+    if len(names) == 1:
+        return tuple(best)
+    span = np.ptp(table, axis=0)
+    scaled = (table - table.min(0)) / np.where(span > 0, span, 1.0)
+    # The knee: nearest to having the best of everything, each objective measured by its span on the front.
+    loss = np.where(span > 0, 1.0 - scaled, 0.0)
+    return (*best, Pick("knee", numbers[int((loss**2).sum(1).argmin())]))
+
+
+def posterior_mean(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """What a Gaussian process expects at its own inputs.
+
+    x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units; if any is no number
+    the noise is one fitted value for all. Returns (n,) in y's units; y itself where n < 6 or y is constant.
+    """
+    scale = float(y.std())
+    if len(y) < FEWEST or scale < 1e-12 * max(1.0, float(np.abs(y).max())):
+        return y.astype(float)
+    z = (y - y.mean()) / scale
+    fixed = (spread / scale) ** 2 if np.isfinite(spread).all() else None
+    square = (x[:, None, :] - x[None, :, :]) ** 2
+    d = x.shape[1]
+    bounds = [BOUNDS["length"]] * d + [BOUNDS["signal"]] + ([(math.log(1e-3), 0.0)] if fixed is None else [])
+    starts = [math.log(length) for length in (0.4, 1.2)]
+    fits = [
+        minimize(
+            _loss,
+            np.array([start] * d + [0.0] + ([math.log(0.1)] if fixed is None else [])),
+            args=(square, z, fixed),
+            bounds=bounds,
+            method="L-BFGS-B",
+        )
+        for start in starts
+    ]
+    best = min(fits, key=lambda fit: float(fit.fun)).x
+    kernel, noise = _covariance(best, square, fixed)
+    return y.mean() + scale * (kernel @ cho_solve(cho_factor(kernel + np.diag(noise), lower=True), z))
+
+
+def _covariance(theta: np.ndarray, square: np.ndarray, fixed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    d = square.shape[-1]
+    kernel = np.exp(2 * theta[d] - 0.5 * (square * np.exp(-2 * theta[:d])).sum(-1))
+    noise = fixed if fixed is not None else np.full(len(square), math.exp(2 * theta[d + 1]))
+    return kernel, noise + 1e-6  # of the observations' variance: keeps the factorisation sound
+
+
+def _loss(theta: np.ndarray, square: np.ndarray, z: np.ndarray, fixed: np.ndarray | None) -> float:
+    """Minus the log marginal likelihood, and a weak prior: log lengths normal around log 0.7, deviation 1."""
+    kernel, noise = _covariance(theta, square, fixed)
+    factor = cho_factor(kernel + np.diag(noise), lower=True)
+    likelihood = -0.5 * z @ cho_solve(factor, z) - np.log(np.diag(factor[0])).sum()
+    d = square.shape[-1]
+    prior = -0.5 * ((theta[:d] - math.log(0.7)) ** 2).sum() - 0.5 * theta[d] ** 2
+    return -float(likelihood + prior)
+
+
+def paired_spreads(scores: Mapping[int, pd.DataFrame], base: int, names: Sequence[str]) -> dict[str, dict[int, float]]:
+    """Objective → trial → the standard error to compare trials by, from their per-image scores.
+
+    Trials share prompts and noise, so what tells them apart is the paired difference to trial `base` (no FreeU);
+    half of its variance is each side's. `base` itself gets the mean of the others. Set metrics are left out.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for name in names:
+        if base not in scores or name not in scores[base]:
+            continue
+        zero = scores[base][name].to_numpy()
+        others = {number: frame[name].to_numpy() for number, frame in scores.items() if number != base}
+        errors = {k: float(np.std(y - zero, ddof=1) / math.sqrt(2 * len(y))) for k, y in others.items() if len(y) > 1}
+        if errors:
+            found[name] = errors | {base: float(np.mean(list(errors.values())))}
+    return found

@@ -1,0 +1,181 @@
+"""What a study is going to do, checked before any weights load: printed at its start, and all that a dry run does.
+
+No torch here. The time comes from what the same model took before on this machine, where a study of it is there,
+else from the work of one U-Net evaluation and the usual speed of such a machine, which is a guess within a factor of 3.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError, read_yaml
+from search.records import StudyFolder, studies
+from search.study import SOBOL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from freeu import Factors
+    from freeu.models import ModelSpec
+    from search.config import StudyConfig
+
+# GFLOP of one evaluation for one image at 512 (1024 for SDXL) pixels, counted with torch's profiler; about
+# proportional to the pixels.
+WORK = {"shapes": (1.2, 64), "sd14": (800, 512), "sd15": (800, 512), "sd21": (800, 512), "sdxl": (6000, 1024)}
+SPEED = {
+    "cpu": 25.0,
+    "mps": 3_000.0,
+    "cuda": 80_000.0,
+}  # GFLOP/s: of a CPU core in float32, of a device as a whole
+OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's size. images: of a trial; held_out: of a confirmation pass; done: trials complete already."""
+
+    config: StudyConfig
+    spec: ModelSpec
+    prompt_set: str
+    images: int
+    held_out: int
+    fixed: int
+    device: str
+    done: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.config.steps or self.spec.steps
+
+    @property
+    def guidance(self) -> float:
+        return self.spec.guidance if self.config.guidance is None else self.config.guidance
+
+    @property
+    def passes(self) -> int:
+        """The most passes of the confirmation: each objective's best and the knee, and no FreeU."""
+        objectives = len(self.config.objectives)
+        return objectives + 2 if objectives > 1 else 2
+
+    @property
+    def per_image(self) -> int:
+        """U-Net evaluations of an image: two a step under guidance."""
+        return self.steps * (2 if self.guidance > 1 else 1)
+
+    @property
+    def evaluations(self) -> int:
+        """U-Net evaluations that are left, the confirmation included."""
+        left = max(0, self.config.trials - self.done)
+        return self.per_image * (left * self.images + self.passes * self.held_out)
+
+    def seconds(self) -> tuple[float, bool]:
+        """(about how long it takes, whether that was measured here)."""
+        rate = measured(self.config.mlruns, self.spec.name, self.device)
+        if rate is not None:
+            return OVERHEAD + rate * self.evaluations, True
+        work, side = WORK.get(self.spec.name, WORK["sd15"])
+        kind = self.device.partition(":")[0]
+        speed = SPEED[kind] * ((os.cpu_count() or 1) if kind == "cpu" else 1)
+        return OVERHEAD + self.evaluations * work * (self.spec.resolution / side) ** 2 / speed, False
+
+    def lines(self) -> list[str]:
+        """For a person to read, a line for each matter."""
+        from search.progress import ARROWS, duration
+
+        c, s = self.config, self.spec
+        begun = f"{self.done} of them done, " if self.done else ""
+        sobol = min(SOBOL, max(0, c.trials - self.fixed))
+        rest = max(0, c.trials - self.fixed - sobol)
+        first = "no FreeU, the published factors" if self.fixed > 1 else "no FreeU"
+        seconds, sure = self.seconds()
+        limit = f", at most {c.minutes:g} minutes" if c.minutes is not None else ""
+        how = "as measured here" if sure else "a rough guess: this model was not run here before"
+        from metrics import registry
+
+        goals = ", ".join(f"{name} {ARROWS[registry.describe(name).direction]}" for name in c.objectives)
+        guidance = f"{self.steps} steps, guidance {self.guidance:g}"
+        return [
+            f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{self.prompt_set}' each",
+            f"model       {s.name}, {s.resolution}×{s.resolution}, {guidance}, {self.device}",
+            f"objectives  {goals}",
+            f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; FreeU {c.version} by {c.stages}",
+            f"then        the picks against no FreeU on {self.held_out} held-out prompts",
+            f"work        {self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}",
+            f"results     {StudyFolder(c.mlruns, c.name).root}",
+        ]
+
+
+def measured(mlruns: Path, model: str, device: str) -> float | None:
+    """Seconds for each U-Net evaluation, scoring included, over this model's trials; None where there are none."""
+    seconds = evaluations = 0.0
+    for name in studies(mlruns):
+        folder = StudyFolder(mlruns, name)
+        try:
+            settings = read_yaml(folder.config)
+            records = folder.read_trials() if (settings.get("model"), settings.get("device")) == (model, device) else []
+        except UserError:
+            continue  # a damaged study elsewhere is no reason not to plan this one
+        seconds += sum(record.seconds.get("total", 0.0) for record in records if record.complete)
+        evaluations += sum(record.unet_evaluations for record in records if record.complete)
+    return seconds / evaluations if evaluations else None
+
+
+def likely_device(asked: str | None) -> str:
+    """The device that will be chosen, told without loading torch."""
+    return asked or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is known before anything heavy is loaded."""
+
+    config: StudyConfig
+    spec: ModelSpec
+    prompts: tuple[str, ...]
+    held_out: tuple[str, ...]
+    directions: dict[str, str]
+    fixed: tuple[tuple[str, Factors], ...]
+    fingerprint: dict[str, Any]
+    folder: StudyFolder
+    plan: Plan
+
+
+def prepare(config: StudyConfig) -> Job:
+    """Check everything that can be checked without weights. Writes nothing. Raises UserError."""
+    from dataclasses import replace
+
+    from freeu import IDENTITY
+    from freeu.models import load_spec
+    from metrics import registry
+    from search import config as settings
+    from search import prompts
+    from search.store import check_folder
+
+    check_folder(config.mlruns)
+    spec = load_spec(config.model)
+    directions = {name: registry.describe(name).direction for name in config.objectives}
+    chosen = config.prompts or spec.prompts
+    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompts.load(chosen))]
+    texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
+    kind = {"version": config.version, "stages": config.stages}
+    fixed = [("no FreeU", replace(IDENTITY, **kind))]
+    if spec.published is not None:
+        fixed.append(("published", replace(spec.published.factors(), **kind)))
+    fingerprint = settings.fingerprint(config, spec, texts, held_out)
+    folder = StudyFolder(config.mlruns, config.name)
+    if folder.config.exists():
+        settings.same(config.name, kept_fingerprint(folder), fingerprint)
+    done = sum(record.complete for record in folder.read_trials())
+    plan = Plan(config, spec, chosen, len(texts), len(held_out), len(fixed), likely_device(config.device), done)
+    return Job(config, spec, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:
+    """The fingerprint that a study was begun with. Raises UserError."""
+    kept = read_yaml(folder.config).get("fingerprint")
+    if not isinstance(kept, dict):
+        raise UserError(f"{folder.config} has no fingerprint: it is not a study's; give another name with --study")
+    return kept

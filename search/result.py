@@ -1,0 +1,115 @@
+"""A study's result: put together from its parts (as result.json holds it), and shown to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.confirm import LEVEL, verdict
+from search.progress import ARROWS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.front import Front
+    from search.plan import Job
+    from search.records import TrialRecord
+
+
+def assembled(
+    job: Job,
+    identity: str,
+    done: Sequence[TrialRecord],
+    front: Front,
+    found: Mapping[int, Mapping[str, Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """result.json's content. done: the complete trials; found: the confirmation, by trial number."""
+    by_number = {record.number: record for record in done}
+    rows = [
+        {
+            "number": number,
+            "origin": by_number[number].origin,
+            "factors": by_number[number].factors.as_dict(),
+            **{name: by_number[number].values[name].value for name in job.directions},
+            "expected": {name: front.expected[name][number] for name in job.directions},
+        }
+        for number in front.numbers
+    ]
+    picks = [
+        {
+            "pick": pick.name,
+            "number": pick.number,
+            "factors": by_number[pick.number].factors.as_dict(),
+            "scores": dict(found.get(pick.number, {})),
+        }
+        for pick in front.picks
+    ]
+    return {
+        "study": job.config.name,
+        "model": job.spec.name,
+        "model_identity": identity,
+        "steps": job.plan.steps,
+        "guidance": job.plan.guidance,
+        "trials": len(done),
+        "objectives": job.directions,
+        "front": rows,
+        "picks": picks,
+        "verdict": verdict(front.picks, found, job.directions),
+    }
+
+
+def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
+    """Print the front, the picks, the verdict, where it all lies, and what to do next."""
+    _tables(console, result)
+    where = "" if job.config.mlruns == Path("mlruns") else f" --mlruns {job.config.mlruns}"
+    for line in (
+        f"results     {job.folder.root}",
+        f"look        python -m search.ui{where}",
+        f"take away   python -m search.export --study {job.config.name} --pick {result['picks'][-1]['pick']}{where}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _tables(console: Console, result: Mapping[str, Any]) -> None:
+    """The front, the picks with their held-out differences and 95 % intervals, and the verdict.
+
+    result: as result.json holds it.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    directions: Mapping[str, str] = result["objectives"]
+    goals = [f"{name} {ARROWS[direction]}" for name, direction in directions.items()]
+    front = Table(
+        "trial",
+        "origin",
+        "b1",
+        "b2",
+        "s1",
+        "s2",
+        *goals,
+        title="The front, by what the model expects",
+        box=None,
+    )
+    for row in result["front"]:
+        factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
+        expected = [f"{row['expected'][name]:.4g}" for name in directions]
+        front.add_row(str(row["number"]), row["origin"], *factors, *expected)
+    picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 %", box=None)
+    for pick in result["picks"]:
+        cells = [_difference(pick["scores"].get(name)) for name in directions]
+        picks.add_row(pick["pick"], str(pick["number"]), *cells)
+    console.print()
+    console.print(front)
+    console.print()
+    console.print(picks)
+    console.print()
+    console.print(Text(str(result["verdict"]), style="bold"), soft_wrap=True)
+
+
+def _difference(score: Mapping[str, float] | None) -> str:
+    if score is None:
+        return "no FreeU itself"
+    star = "*" if score["p_holm"] < LEVEL else ""
+    return f"{score['difference']:+.3g} [{score['low']:+.3g}, {score['high']:+.3g}]{star}"

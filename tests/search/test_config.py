@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from configs import UserError, path, read_yaml
+from search.config import FIELDS, fingerprint, load, same
+
+
+def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> None:
+    assert set(read_yaml(path("studies", "default.yaml"))) == set(FIELDS)
+    assert load(None, {}).trials == 24
+    assert load(None, {}).objectives == ("clip", "aesthetic", "fid")
+    file = tmp_path / "s.yaml"
+    file.write_text("trials: 7\nbatch_size: 3\nobjectives: [clip]\n")
+    config = load(file, {"trials": 9, "seed": None, "guidance": 0.0})
+    assert (config.trials, config.batch_size, config.objectives, config.seed) == (9, 3, ("clip",), 0)
+    assert config.guidance == 0.0  # zero is a number, not "not given"
+
+
+def test_every_flag_is_a_key() -> None:
+    import inspect
+
+    from search.run import run
+
+    assert set(inspect.signature(run).parameters) - {"config", "dry_run"} == set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"trials": 0}, "--trials is 0"),
+        ({"trials": -3}, "--trials is -3"),
+        ({"minutes": -1.0}, "--minutes is -1.0"),
+        ({"minutes": 0.0}, "--minutes is 0.0"),
+        ({"minutes": float("nan")}, "--minutes"),
+        ({"limit": 0}, "--limit is 0"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"guidance": float("inf")}, "--guidance"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"sampler": "gpp"}, "did you mean 'gp'"),
+        ({"version": "v3"}, "unknown version 'v3'"),
+        ({"stages": "widht"}, "did you mean 'width'"),
+        ({"dtype": "float61"}, "did you mean 'float16'"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"objectives": ""}, "--objectives is empty"),
+        ({"objectives": "clip,clip"}, "names one twice"),
+        ({"study": "../up"}, "--study '../up'"),
+    ],
+)
+def test_what_cant_be_is_refused_with_its_value(flags: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(None, flags)
+    assert said in str(error.value)
+
+
+def test_an_unknown_key_suggests_the_nearest_and_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("trails: 7\n")
+    with pytest.raises(UserError, match=r"s\.yaml: unknown key 'trails': did you mean 'trials'"):
+        load(file, {})
+    file.write_text("trials: seven\n")
+    with pytest.raises(UserError, match=r"s\.yaml: trials is 'seven'"):
+        load(file, {})
+    file.write_text("trials: [\n")
+    with pytest.raises(UserError, match="line 2: not valid YAML"):
+        load(file, {})
+
+
+def test_the_name_is_the_models(tmp_path: Path) -> None:
+    assert load(None, {}).name == "shapes"
+    assert load(None, {"model": str(tmp_path / "mine")}).name == "mine"
+    assert load(None, {"study": "a"}).name == "a"
+
+
+def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
+    from freeu.models import load_spec
+
+    def of(prompts: tuple[str, ...] = ("a", "b"), **flags: object) -> dict[str, object]:
+        config = load(None, flags)
+        return fingerprint(config, load_spec(config.model), prompts, ("c",))
+
+    assert of() == of(trials=99, minutes=3.0, batch_size=2, device="cpu", study="x", mlruns="y")
+    assert of() == of(guidance=load_spec("shapes").guidance)  # said or left out, it is the same
+    for other in ({"steps": 3}, {"seed": 1}, {"objectives": "clip"}, {"version": "v1"}, {"prompts": ("a", "d")}):
+        assert of() != of(**other), other
+    with pytest.raises(UserError, match=r"'s' was begun with other settings \(steps: \d+ → 3\)"):
+        same("s", of(), of(steps=3))
+    same("s", of(), of())

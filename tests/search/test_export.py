@@ -1,0 +1,141 @@
+"""`python -m search.export`: which factors and scores leave a study, in which format, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from configs import UserError
+from freeu import Factors, presets
+from search.export import app, find_study, preset_of
+from search.records import StudyFolder, TrialRecord, Value, write_json
+
+ROOT = Path(__file__).parents[2]
+KNEE, BLOCK = Factors(1.31, 1.44, 0.9, 0.0), Factors(1.2, 1.4, 0.9, 0.2, version="v1", stages="block")
+SCORE = {"value": 0.31, "base": 0.3, "difference": 0.01, "low": -0.01, "high": 0.03, "p": 0.4, "p_holm": 0.8}
+RESULT: dict[str, Any] = {
+    "study": "sunday",
+    "model": "shapes",
+    "model_identity": "ab" * 32,
+    "objectives": {"clip": "up"},
+    "front": [{"number": 3, "factors": KNEE.as_dict(), "clip": 0.31}],
+    "picks": [
+        {
+            "pick": "knee",
+            "number": 3,
+            "factors": KNEE.as_dict(),
+            "scores": {"clip": SCORE | {"direction": "up"}},
+        },
+        {
+            "pick": "best-clip",
+            "number": 3,
+            "factors": KNEE.as_dict(),
+            "scores": {"clip": SCORE | {"p": None}},
+        },
+    ],
+    "verdict": "FreeU does not help here.",
+}
+
+
+@pytest.fixture
+def mlruns(tmp_path: Path) -> Path:
+    folder = StudyFolder(tmp_path / "mlruns", "sunday")
+    value = {"clip": Value(0.4, 0.01, 48, "up")}
+    folder.write_trial(TrialRecord(2, BLOCK, "sobol", "COMPLETE", value))
+    folder.write_trial(TrialRecord(3, KNEE, "gp", "COMPLETE", value))
+    folder.write_trial(TrialRecord(4, KNEE, "gp", "FAIL", reason="out of memory"))
+    folder.config.write_text("model: shapes\n")
+    write_json(folder.result, RESULT)
+    return tmp_path / "mlruns"
+
+
+def test_yaml_goes_round(mlruns: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "knee.yaml"
+    done = CliRunner().invoke(app, ["--study", "sunday", "--mlruns", str(mlruns), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    preset = presets.read(out)
+    assert preset.factors == KNEE  # 0.0 too
+    assert (preset.study, preset.pick, preset.model, preset.model_identity) == (
+        "sunday",
+        "knee",
+        "shapes",
+        "ab" * 32,
+    )
+    assert dict(preset.scores["clip"]) == SCORE
+    assert [file.name for file in out.parent.iterdir()] == ["knee.yaml"]  # nothing temporary stays
+
+
+def test_without_out_it_is_printed(mlruns: Path) -> None:
+    done = CliRunner().invoke(app, ["--study", "sunday", "--mlruns", str(mlruns)])
+    assert yaml.safe_load(done.stdout)["factors"]["b1"] == 1.31
+    done = CliRunner().invoke(app, ["--study", "sunday", "--mlruns", str(mlruns), "--format", "comfyui"])
+    node = next(iter(json.loads(done.stdout).values()))
+    assert node["class_type"] == "FreeU_V2"
+    assert (node["inputs"]["b1"], node["inputs"]["s2"]) == (1.31, 0.0)
+
+
+def test_a_trial_by_number_has_held_out_scores_only_where_it_is_a_pick(mlruns: Path) -> None:
+    folder = find_study(mlruns, "sunday")
+    assert dict(preset_of(folder, "3").scores["clip"]) == SCORE
+    preset = preset_of(folder, "2")
+    assert preset.factors == BLOCK
+    assert preset.scores == {}  # the search's own 0.4 flatters it
+
+
+def test_an_unfinished_study_gives_trials_but_no_picks(mlruns: Path) -> None:
+    folder = find_study(mlruns, "sunday")
+    folder.result.unlink()
+    assert preset_of(folder, "2").model == "shapes"
+    with pytest.raises(UserError, match="no picks yet"):
+        preset_of(folder, "knee")
+
+
+@pytest.mark.parametrize(
+    ("pick", "said"),
+    [
+        ("best-clipp", "unknown pick 'best-clipp': did you mean 'best-clip'"),
+        ("7", "unknown trial '7'.*known: 2, 3"),
+        ("4", "trial 4 failed .out of memory."),
+        ("-1", "unknown pick '-1'"),
+        ("", "unknown pick ''"),
+    ],
+)
+def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        preset_of(find_study(mlruns, "sunday"), pick)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--study", "sundy"], "did you mean 'sunday'"),
+        (["--study", "../sunday"], "unknown study '../sunday'"),
+        (["--study", "sunday", "--format", "comfy"], "did you mean 'comfyui'"),
+        (["--study", "sunday", "--pick", "knee", "--format", "diffusers", "--out", "no.py"], "version 1|v1"),
+        (["--study", "sunday", "--out", "."], "can't write"),
+    ],
+)
+def test_refusals_end_with_exit_code_2_and_leave_no_file(
+    mlruns: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "search.export", "--mlruns", str(mlruns), *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert any(one in done.stderr for one in said.split("|")), done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_study_yet(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no study yet"):
+        find_study(tmp_path, "sunday")
