@@ -51,9 +51,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(
-            f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
+        raise UserError(f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
     if found is None:
         return {}
     if not isinstance(found, dict):

@@ -32,9 +32,7 @@ def modulate(
     return hidden, skip
 
 
-def modulate_(
-    joined: torch.Tensor, width: int, b: float, s: float, version: Version, threshold: int = 1
-) -> None:
+def modulate_(joined: torch.Tensor, width: int, b: float, s: float, version: Version, threshold: int = 1) -> None:
     """`modulate` in place, on the fresh concatenation (n, width + d, H, W) of a backbone of `width` channels."""
     hidden, skip = joined[:, :width], joined[:, width:]
     if b != 1:

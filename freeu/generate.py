@@ -1,33 +1,38 @@
-"""What every base model gives: a Generator turns prompts, seeds and factors into uint8 images.
+"""The seam between FreeU and any diffusion model: prompts, seeds and factors in, uint8 images out.
 
-The noise of an image depends on its prompt and seed alone and is drawn on the CPU, so batch size, order and device
-change nothing about what is asked of the model.
+What every generator shares stands here: the noise that depends on the prompt and the seed alone, the batches
+that fit the memory, and the step from floats to pixels that refuses images that are none.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
-    from .factors import Factors
+from .factors import Factors
 
 
 class GenerationError(RuntimeError):
-    """The model gave no usable image (NaN, or nothing but black): the trial failed, the study can go on."""
+    """Images that could not be made under these factors; the trial fails so, and the study goes on."""
 
 
 class Generator(Protocol):
-    """A base model, ready to run."""
+    """A base model that FreeU acts on.
+
+    Attributes:
+        name: of the base model, as in configs/models.
+        identity: SHA-256, in hex, over the files that it was loaded from.
+        image_size: (height, width) in pixels.
+        max_tokens: the tokens that the text encoder takes, its start and end marks included.
+    """
 
     name: str
     identity: str
-    """Names the weights by their content; a study keeps to one."""
     image_size: tuple[int, int]
-    """(height, width) in pixels."""
+    max_tokens: int
 
     def generate(
         self,
@@ -36,34 +41,84 @@ class Generator(Protocol):
         factors: Factors,
         on_batch: Callable[[int], None] | None = None,
     ) -> torch.Tensor:
-        """One image for each pair of prompt and seed.
+        """Image i from prompts[i] and seeds[i]: uint8 (n, 3, H, W) on the CPU.
 
-        Args:
-            prompts, seeds: of the same length n.
-            factors: FreeU's factors, the same for all.
-            on_batch: told the number of images finished after each batch.
-
-        Returns:
-            uint8 (n, 3, height, width) on the CPU; image i from prompts[i] and seeds[i].
+        An image does not depend on the others beyond rounding. `on_batch(done)` hears how many images are done.
 
         Raises:
-            GenerationError: an image that can't be one.
+            GenerationError: an image is no number or all black, or a single one does not fit the memory.
         """
         ...
 
-    def unet_evaluations(self, count: int) -> int:
-        """How many samples pass through the U-Net for `count` images; guidance counts twice."""
+    def unet_evaluations(self, n: int) -> int:
+        """How many samples pass through the U-Net for n images: 2 a step under guidance, else 1."""
         ...
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
-        """Those prompts whose end the text encoder never sees."""
+        """Those of the prompts that the text encoder would cut."""
         ...
 
 
-def noise(prompt: str, seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Initial noise of one image: standard normal, float32, on the CPU, from SHA-256 of prompt and seed."""
-    import torch
+def generator(prompt: str, seed: int) -> torch.Generator:
+    """The one source of randomness of an image, on the CPU, named by its prompt and seed and by nothing else."""
+    digest = hashlib.sha256(f"{seed}\0{prompt}".encode("utf-8", "surrogatepass")).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little"))
 
-    digest = hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
-    draw = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
-    return torch.randn(shape, generator=draw)
+
+def noise(prompt: str, seed: int, shape: Sequence[int]) -> torch.Tensor:
+    """The initial noise of an image: standard normal, float32, on the CPU."""
+    return torch.randn(tuple(shape), generator=generator(prompt, seed))
+
+
+def to_uint8(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+    """Pixels 0..255, uint8 on the CPU, of images (n, 3, H, W) in -1..1; rounded half to even, clamped.
+
+    Raises:
+        GenerationError: an image holds a value that is no finite number, or is black all over.
+    """
+    images = images.float()
+    finite = images.isfinite().flatten(1).all(1).tolist()
+    pixels = ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    lit = pixels.flatten(1).any(1).tolist()
+    for prompt, is_finite, is_lit in zip(prompts, finite, lit, strict=True):
+        if not is_finite:
+            raise GenerationError(
+                f"the image of {prompt!r} holds NaN or infinity: half precision overflows on some models; "
+                "try --dtype bfloat16 or float32"
+            )
+        if not is_lit:
+            raise GenerationError(f"the image of {prompt!r} is black all over")
+    return pixels.cpu()
+
+
+class Batches:
+    """Splits work into batches that fit the memory.
+
+    A batch that doesn't fit is tried again at half its size, and the size stays there.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, n: int, work: Callable[[slice], torch.Tensor]) -> Iterator[tuple[slice, torch.Tensor]]:
+        """(part, work(part)) for consecutive parts of range(n).
+
+        Raises:
+            GenerationError: out of memory with a single one.
+        """
+        start = 0
+        while start < n:
+            part = slice(start, min(start + self.size, n))
+            done = None
+            try:
+                done = work(part)
+            except torch.OutOfMemoryError as error:
+                if part.stop - part.start == 1:
+                    raise GenerationError(f"not enough memory for a single image: {error}") from error
+                self.size = (part.stop - part.start) // 2
+            if done is None:  # outside the handler, which holds on to the tensors of the failed try
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            yield part, done
+            start = part.stop

@@ -1,8 +1,8 @@
 """Where FreeU acts: the decoder's concatenations of a diffusers U-Net, found from its module tree.
 
-Each decoder resnet takes the backbone feature and a skip feature, joined along the channels. The backbone's width is the
-out_channels of what ran before: the mid block for the first resnet, then the previous resnet. Two conventions name the
-stages and they differ at 7 of Stable Diffusion's 12 concatenations: see `Site.stage`.
+Each decoder resnet takes the backbone feature and a skip feature, joined along the channels. The backbone's width is
+the out_channels of what ran before: the mid block for the first resnet, then the previous resnet. Two conventions name
+the stages and they differ at 7 of Stable Diffusion's 12 concatenations: see `Site.stage`.
 """
 
 from __future__ import annotations
@@ -46,15 +46,9 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
         UserError: no decoder resnet takes a concatenation; says what was looked for.
     """
     blocks = list(getattr(unet, "up_blocks", None) or ())
-    resnets = [
-        (index, resnet) for index, block in enumerate(blocks) for resnet in getattr(block, "resnets", ())
-    ]
+    resnets = [(index, resnet) for index, block in enumerate(blocks) for resnet in getattr(block, "resnets", ())]
     before = list(getattr(getattr(unet, "mid_block", None), "resnets", ()))
-    if (
-        not resnets
-        or not before
-        or not all(_is_resnet(resnet) for resnet in [before[-1], *(r for _, r in resnets)])
-    ):
+    if not resnets or not before or not all(_is_resnet(resnet) for resnet in [before[-1], *(r for _, r in resnets)]):
         raise UserError(
             f"{type(unet).__name__} has no skip concatenations that FreeU knows: looked for mid_block.resnets and "
             "up_blocks[i].resnets with in_channels and out_channels; call freeu.modulate at them yourself"

@@ -109,7 +109,8 @@ def decoded(name: str, data: bytes) -> torch.Tensor:
 def _kept(name: str, encoder: Encoder, images: Any) -> Reference:
     """Features from the cache, or made now and kept."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freeu-search" / "references"
-    file = home / f"{hashlib.sha256(f'{encoder.identity}\n{name}'.encode()).hexdigest()[:32]}.npy"
+    key = hashlib.sha256("\n".join([encoder.identity, name]).encode()).hexdigest()
+    file = home / f"{key[:32]}.npy"
     if not file.exists():
         features = np.concatenate([encoder.embed_images(part).numpy() for part in _batches(images())])
         home.mkdir(parents=True, exist_ok=True)

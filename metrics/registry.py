@@ -39,7 +39,6 @@ def describe(name: str) -> MetricInfo:
 def build(
     name: str,
     scorers: Mapping[str, Mapping[str, Any]],
-    *,
     device: str,
     models: Path,
     reference: Mapping[str, Any] | None = None,

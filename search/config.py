@@ -48,7 +48,7 @@ class StudyConfig(BaseModel):
     @field_validator("objectives", mode="before")
     @classmethod
     def _listed(cls, found: Any) -> Any:
-        parts = found.split(",") if isinstance(found, str) else found
+        parts = [part for part in found.split(",") if part.strip()] if isinstance(found, str) else found
         return tuple(part.strip() if isinstance(part, str) else part for part in parts or ())
 
     @property

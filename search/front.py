@@ -1,7 +1,7 @@
 """Which candidates are best, by what a model expects of them and not by what they happened to score.
 
 The best observed score of many noisy ones flatters itself. An exact Gaussian process for each objective
-(squared exponential, one length for each factor, the observations' own standard errors as noise; Rasmussen and
+(squared exponential, one length for each factor, the standard errors of paired differences as noise; Rasmussen and
 Williams 2006, algorithm 2.1) gives each candidate's posterior mean; the front and the picks are taken from that.
 """
 
@@ -50,18 +50,17 @@ def find(
 ) -> Front:
     """The front of complete trials, n ≥ 1.
 
-    directions: objective → "up" or "down". spreads: objective → trial → the standard error to compare trials by,
-    where one better than the record's own is known (all trials share prompts and noise, so the error of a paired
-    difference is smaller). Where neither is a number, the noise is fitted too.
+    directions: objective → "up" or "down". spreads: objective → trial → the standard error to compare trials by
+    (`paired_spreads`). A record's own error is none: all trials share prompts and noise, so most of it is common
+    to them. Where none is known, as for a set metric, the noise is fitted too.
     """
     done = [record for record in records if record.complete]
     x = np.array([unit(record.factors) for record in done])
     expected: dict[str, dict[int, float]] = {}
     for name in directions:
         y = np.array([record.values[name].value for record in done])
-        own = {record.number: record.values[name].spread for record in done}
-        known = own | dict((spreads or {}).get(name, {}))
-        mean = posterior_mean(x, y, np.array([known[record.number] for record in done]))
+        known = (spreads or {}).get(name, {})
+        mean = posterior_mean(x, y, np.array([known.get(record.number, math.nan) for record in done]))
         expected[name] = {record.number: float(m) for record, m in zip(done, mean, strict=True)}
     numbers = [record.number for record in done]
     table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
@@ -130,12 +129,17 @@ def _covariance(theta: np.ndarray, square: np.ndarray, fixed: np.ndarray | None)
 
 
 def _loss(theta: np.ndarray, square: np.ndarray, z: np.ndarray, fixed: np.ndarray | None) -> float:
-    """Minus the log marginal likelihood, and a weak prior: log lengths normal around log 0.7, deviation 1."""
+    """Minus the log marginal likelihood and a weak prior, normal in the logarithms with deviation 1.
+
+    It centres the lengths and the signal on 1, a fitted noise on 0.4 of the observations' deviation.
+    """
     kernel, noise = _covariance(theta, square, fixed)
     factor = cho_factor(kernel + np.diag(noise), lower=True)
     likelihood = -0.5 * z @ cho_solve(factor, z) - np.log(np.diag(factor[0])).sum()
     d = square.shape[-1]
-    prior = -0.5 * ((theta[:d] - math.log(0.7)) ** 2).sum() - 0.5 * theta[d] ** 2
+    prior = -0.5 * ((theta[:d] / 0.5) ** 2).sum() - 0.5 * theta[d] ** 2
+    if fixed is None:
+        prior -= 0.5 * (theta[d + 1] - math.log(0.4)) ** 2
     return -float(likelihood + prior)
 
 

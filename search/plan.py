@@ -98,7 +98,7 @@ class Plan:
         goals = ", ".join(f"{name} {ARROWS[registry.describe(name).direction]}" for name in c.objectives)
         guidance = f"{self.steps} steps, guidance {self.guidance:g}"
         return [
-            f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{self.prompt_set}' each",
+            f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{Path(self.prompt_set).name}' each",
             f"model       {s.name}, {s.resolution}×{s.resolution}, {guidance}, {self.device}",
             f"objectives  {goals}",
             f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; FreeU {c.version} by {c.stages}",

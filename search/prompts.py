@@ -51,10 +51,13 @@ def load(source: str) -> tuple[Prompt, ...]:
     if kind not in FORMATS:
         raise UserError(f"{file}: prompts are read from {', '.join(FORMATS)} files, not from .{kind}")
     rows = _READERS[kind](text, file)
-    prompts = {row.text: row for row in reversed(rows) if row.text}
+    prompts: dict[str, Prompt] = {}
+    for row in rows:
+        if row.text:
+            prompts.setdefault(row.text, row)
     if not prompts:
         raise UserError(f"{file} holds no prompts: give one a line, or another set with --prompts")
-    return tuple(reversed(prompts.values()))
+    return tuple(prompts.values())
 
 
 def split(prompts: Iterable[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
@@ -91,9 +94,9 @@ def limited(prompts: Sequence[Prompt], limit: int) -> tuple[Prompt, ...]:
     return tuple(prompt for prompt in prompts if prompt.text in chosen)
 
 
-def seeds(prompts: Sequence[Prompt], seed: int, purpose: str) -> list[int]:
+def seeds(prompts: Sequence[str], seed: int, purpose: str) -> list[int]:
     """One seed for each prompt, from 0 to 2**31 - 1. Another purpose gives other seeds."""
-    return [_hash(f"{seed}:{purpose}", prompt.text) % 2**31 for prompt in prompts]
+    return [_hash(f"{seed}:{purpose}", prompt) % 2**31 for prompt in prompts]
 
 
 def _hash(purpose: str, text: str) -> int:

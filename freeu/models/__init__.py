@@ -1,42 +1,34 @@
-"""Base models: a spec says what one is (configs/models/NAME.yaml), a file for each kind of pipeline runs it."""
+"""Base models: a spec says where one is and how it is run, a generator draws with it.
+
+A new model is one YAML in configs/models; a new kind of pipeline is one file here.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .spec import ModelSpec, load_spec, model_names
+from .spec import ModelSpec, load_spec, names
 
 if TYPE_CHECKING:
     from freeu.generate import Generator
 
-__all__ = ["ModelSpec", "load_generator", "load_spec", "model_names"]
+__all__ = ["ModelSpec", "load_generator", "load_spec", "names"]
 
 
 def load_generator(
     spec: ModelSpec,
     *,
-    device: str = "cpu",
+    device: str | None = None,
     dtype: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     batch_size: int | None = None,
 ) -> Generator:
-    """Loads a base model's weights. What is None is taken from the spec, or chosen for the device.
-
-    Args:
-        device: "cpu", "cuda", "cuda:1", "mps".
-        dtype: "float32", "float16" or "bfloat16"; float16 on CUDA and float32 elsewhere where None.
+    """Loads the weights of `spec`; what is None is taken from the spec or chosen for the machine.
 
     Raises:
-        UserError: the weights can't be had or read; says what was tried and what to do.
+        configs.UserError: the weights can't be had or read (says what was tried), or there is no such device.
     """
-    from .text_to_image import TextToImage
+    from .text_to_image import load
 
-    return TextToImage.load(
-        spec,
-        device=device,
-        dtype=dtype or ("float16" if device.startswith("cuda") else "float32"),
-        steps=steps or spec.steps,
-        guidance=spec.guidance if guidance is None else guidance,
-        batch_size=batch_size or spec.batch_size.get(device.partition(":")[0], 4),
-    )
+    return load(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)

@@ -1,6 +1,6 @@
 """Which files a diffusers pipeline is loaded from, and what names them: a hash over their contents.
 
-Only what is loaded counts: another variant that lands in the hub's cache, a safety checker or a README changes nothing.
+Only what is loaded counts: another variant in the hub's cache, a safety checker or a README changes nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,7 @@ def files(folder: Path, variant: str | None = None) -> list[Path]:
         part = folder / name
         if not part.is_dir():
             raise UserError(f"{folder} is incomplete: it has no folder {name}")
-        found += [
-            file for file in part.iterdir() if file.suffix in (".json", ".txt") and ".index." not in file.name
-        ]
+        found += [file for file in part.iterdir() if file.suffix in (".json", ".txt") and ".index." not in file.name]
         if name in NETWORKS:
             found += weights(part, variant)
     return sorted(found)
@@ -77,14 +75,10 @@ def weights(part: Path, variant: str | None = None) -> list[Path]:
             chosen = by_choice[choice]
             match = WEIGHTS.fullmatch(chosen[0].name)
             if match is not None and match["count"] is not None and int(match["count"]) != len(chosen):
-                raise UserError(
-                    f"{part} is incomplete: {len(chosen)} of {int(match['count'])} weight files are there"
-                )
+                raise UserError(f"{part} is incomplete: {len(chosen)} of {int(match['count'])} weight files are there")
             return chosen
     others = ", ".join(sorted({str(name) for _, name in by_choice}))
-    raise UserError(
-        f"{part} holds no weights" + (f" but those of another variant: {others}" if others else "")
-    )
+    raise UserError(f"{part} holds no weights" + (f" but those of another variant: {others}" if others else ""))
 
 
 def has_variant(folder: Path, variant: str | None) -> bool:
@@ -106,7 +100,7 @@ def identity(folder: Path, variant: str | None = None) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _of_file(file: Path, size: int, changed: int) -> bytes:
     """Kept by size and time of change: a checkpoint of 7 GB takes seconds."""
     with file.open("rb") as stream:

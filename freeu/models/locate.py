@@ -1,6 +1,7 @@
 """Finds the folder of a pipeline: a folder on disk, then the hub's cache, then the hub itself.
 
-The hub is asked once, shortly, before anything is downloaded: where it can't be reached the user hears so in seconds.
+The hub is asked one short question before anything is downloaded: where it can't be reached, that is said in
+seconds.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ def _download(spec: ModelSpec, repo: str, tried: list[str]) -> Path:
                     image_encoder=None,
                 )
             )
-        except (
-            Exception
-        ) as error:  # the hub's client raises a dozen unrelated kinds, all of them a failed download
+        except Exception as error:  # the hub's client raises a dozen unrelated kinds
             reason = _short(error)
     raise UserError(
         f"can't get the weights of {spec.name} ({repo}). Tried:\n"
@@ -89,7 +88,7 @@ def _unreachable(repo: str, revision: str | None) -> str | None:
         try:
             get_hf_file_metadata(hf_hub_url(repo, "model_index.json", revision=revision), timeout=ASK_SECONDS)
             answer.append(None)
-        except Exception as error:  # as above
+        except Exception as error:  # as in _download
             answer.append(_short(error))
 
     thread = threading.Thread(target=ask, daemon=True)

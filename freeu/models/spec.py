@@ -1,130 +1,185 @@
-"""What a base model is, as data: one YAML each under configs/models, or whatever diffusers folder the user has."""
+"""What is known of a base model before its weights are touched: configs/models/NAME.yaml, checked.
+
+Loads neither torch nor diffusers, so that a wrong name or key is told at once.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from configs import UserError, path, read_yaml, unknown
-from freeu.factors import Factors
+import configs
+from configs import UserError
+from freeu.factors import Factors, Stages, Version
 
-Scheduler = Literal["dpmsolver++", "ddim", "euler"]
+from .identity import read_index
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+OWN = ("name", "base")
+"""Fields that no YAML sets: they are the file's own name and place."""
 
 
-class Published(BaseModel):
-    """Factors that somebody published for the model, and where."""
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Published(_Strict):
+    """Factors that someone recommended for the model, and who."""
 
     b1: float
     b2: float
     s1: float
     s2: float
-    version: Literal["v1", "v2"] = "v2"
-    stages: Literal["width", "block"] = "width"
+    version: Version
+    stages: Stages
     source: str
 
     def factors(self) -> Factors:
-        """The same as Factors."""
-        return Factors(self.b1, self.b2, self.s1, self.s2, self.version, self.stages)
+        """As the factors of a candidate."""
+        return Factors(**self.model_dump(exclude={"source"}))
 
 
-class ModelSpec(BaseModel):
-    """A base model. Sizes in pixels, memory in GiB at the default batch size.
+class ModelSpec(_Strict):
+    """A base model.
 
-    `source` is a hub id, a folder relative to configs/models, or an absolute folder. `scorers` and `reference` are read
-    by the metrics.
+    Attributes:
+        name: the file's or folder's name.
+        base: the folder that relative paths of this spec start from.
+        source: a diffusers folder relative to `base`, or a hub id.
+        revision, variant: of the hub's repository and its weight files; None is the hub's default.
+        resolution: pixels of a side. steps, guidance: defaults of a study.
+        scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings.
+        prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
+        published: the factors to compare with.
+        dtype: of the weights on cuda; None is float16. Elsewhere it is float32.
+        memory_gb: of the accelerator, for a batch of one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    base: Path
     kind: Literal["text-to-image"] = "text-to-image"
-    pipeline: Literal["StableDiffusionPipeline", "StableDiffusionXLPipeline"]
-    source: str
+    source: str = Field(min_length=1)
     revision: str | None = None
     variant: str | None = None
-    resolution: int = Field(ge=8, multiple_of=8)
-    steps: int = Field(ge=1)
-    guidance: float = Field(ge=0)
-    scheduler: Scheduler = "dpmsolver++"
-    batch_size: dict[Literal["cpu", "cuda", "mps"], int] = Field(default_factory=dict)
-    published: Published | None = None
+    resolution: int = Field(ge=8, le=4096, multiple_of=8)
+    steps: int = Field(ge=1, le=1000)
+    guidance: float = Field(ge=0, le=100)
+    scheduler: Literal["dpmsolver++", "default", "ddim"] = "dpmsolver++"
     prompts: str
-    scorers: dict[str, dict[str, Any]]
-    reference: dict[str, Any]
-    licence: str
-    memory_gib: float = Field(gt=0)
+    published: Published | None = None
+    scorers: dict[str, dict[str, Any]] = {}
+    reference: dict[str, Any] | None = None
+    dtype: Literal["float16", "bfloat16", "float32"] | None = None
+    licence: str | None = None
+    memory_gb: float | None = Field(default=None, gt=0)
 
     @property
-    def folder(self) -> Path | None:
-        """Where the weights lie, if the source is a folder; None for a hub id."""
-        for folder in (Path(self.source), path("models", self.source)):
-            if folder.is_dir() and (folder.is_absolute() or folder.exists()):
-                return folder.absolute()
-        return None
+    def folder(self) -> Path:
+        """Where the pipeline stands if `source` is a path; it need not exist."""
+        return self.base / self.source
+
+    @property
+    def hub_id(self) -> str | None:
+        """`source`, where it can be a repository of the hub."""
+        return self.source if HUB_ID.fullmatch(self.source) else None
 
 
-def model_names() -> list[str]:
-    """The names that `--model` knows."""
-    return sorted(file.stem for file in path("models").glob("*.yaml"))
+def names() -> list[str]:
+    """The base models of configs/models."""
+    return sorted(file.stem for file in configs.path("models").glob("*.yaml"))
 
 
-def load_spec(model: str) -> ModelSpec:
-    """The spec of a name, of a YAML file, or of a diffusers folder.
+def load_spec(name_or_folder: str | Path) -> ModelSpec:
+    """The spec of a model of configs/models, of a YAML file, or of a diffusers folder.
+
+    A folder takes its defaults from the model of configs/models that is most like it.
 
     Raises:
-        UserError: no such model (with the nearest name), or a spec that isn't valid.
+        configs.UserError: no such model (the nearest is named), or something in its files is wrong.
     """
-    known, given = path("models", f"{model}.yaml"), Path(model).expanduser()
-    if model in model_names():
-        return _validated(read_yaml(known), known)
-    if given.suffix in (".yaml", ".yml") and given.is_file():
-        return _validated(read_yaml(given), given)
-    if given.is_dir():
-        return _of_folder(given.absolute())
-    raise UserError(
-        f"{unknown('model', model, model_names())}; or give a diffusers folder or a spec's YAML file"
-    )
+    wanted = str(name_or_folder)
+    if wanted in names():
+        return _from_yaml(configs.path("models", f"{wanted}.yaml"))
+    place = Path(wanted).expanduser()
+    if place.suffix in (".yaml", ".yml"):
+        return _from_yaml(place)
+    if _is_folder(place):
+        return _from_folder(place.resolve())
+    error = configs.unknown("model", wanted, names())
+    raise UserError(f"{error}; or give the folder of a diffusers pipeline, or a YAML file")
 
 
-def _of_folder(folder: Path) -> ModelSpec:
-    """A user's own checkpoint: everything but the weights from the base model that it looks like."""
-    index = _read_json(folder / "model_index.json")
-    if index.get("_class_name") == "StableDiffusionXLPipeline":
-        base = "sdxl"
-    elif index.get("_class_name") == "StableDiffusionPipeline":
-        width = _read_json(folder / "unet" / "config.json").get("cross_attention_dim")
-        base = "sd21" if width == 1024 else "sd15"
-    else:
-        raise UserError(
-            f"{folder} holds a {index.get('_class_name')!r}: StableDiffusionPipeline and StableDiffusionXLPipeline "
-            "can be searched"
-        )
-    likeness = load_spec(base)
-    own = {"name": folder.name, "source": str(folder), "revision": None, "variant": None}
-    return likeness.model_copy(update=own)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
+def _from_yaml(file: Path) -> ModelSpec:
+    found = configs.read_yaml(file)
+    given = set(ModelSpec.model_fields) - set(OWN)
+    for key in found:
+        if key not in given:
+            raise UserError(f"{file}: {configs.unknown('key', key, given)}")
     try:
-        return json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{file.parent} is no diffusers folder: it lacks {file.name}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} can't be read: {error}") from error
-
-
-def _validated(values: dict[str, Any], file: Path) -> ModelSpec:
-    for key in values:
-        if key not in ModelSpec.model_fields:
-            raise UserError(f"{file}: {unknown('key', key, ModelSpec.model_fields)}")
-    try:
-        return ModelSpec.model_validate(values)
+        spec = ModelSpec(name=file.stem, base=file.resolve().parent, **found)
+        if spec.published is not None:
+            spec.published.factors()
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{file}: {where}: {first['msg']} (found {first['input']!r})") from error
+        raise UserError(f"{file}: {_explained(error)}") from error
+    except UserError as error:
+        raise UserError(f"{file}: published: {error}") from error
+    return spec
+
+
+def _explained(error: ValidationError) -> str:
+    first = error.errors()[0]
+    *above, key = (str(part) for part in first["loc"])
+    where = ".".join([*above, key])
+    if first["type"] == "extra_forbidden":  # only `published` has keys of its own
+        return str(configs.unknown(f"key of {'.'.join(above)}", key, Published.model_fields))
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where} is {first['input']!r}: {first['msg']}"
+
+
+def _from_folder(folder: Path) -> ModelSpec:
+    pipeline = read_index(folder).get("_class_name")
+    if pipeline not in PIPELINES:
+        raise UserError(f"{folder} holds a {pipeline}: {' and '.join(PIPELINES)} can be searched")
+    unet, vae = _config(folder, "unet"), _config(folder, "vae")
+    # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
+    like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
+    nearest = load_spec("sdxl" if pipeline == PIPELINES[1] else like_stable_diffusion)
+    factor = 2 ** max(0, len(vae.get("block_out_channels", ())) - 1)
+    side = unet.get("sample_size")
+    weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
+    own = {
+        "name": folder.name,
+        "source": str(folder),
+        "revision": None,
+        "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
+        "resolution": side * factor if isinstance(side, int) else nearest.resolution,
+        "licence": None,
+        "memory_gb": None,
+    }
+    return nearest.model_copy(update=own)
+
+
+def _config(folder: Path, part: str) -> dict[str, Any]:
+    file = folder / part / "config.json"
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is incomplete: it has no {part}/config.json") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't read {file}: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: expected a JSON object")
+    return found
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError:  # a name too long for the file system, say
+        return False

@@ -1,7 +1,7 @@
-"""Presets: factors with all that is needed to trust and use them, in the formats of the tools that people use.
+"""Presets: factors with all that is needed to trust and use them, in the formats of other tools.
 
-A format is one file here, with `render(preset) -> str` and one line in FORMATS. What a tool can't honour is refused
-with the reason and the nearest thing that can be done, never written silently wrong: see docs/results.md.
+A format is one file here with `render(preset) -> str`, and one word in FORMATS. What a tool can't honour is refused
+with the reason and the nearest thing that can be done, never written silently wrong.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ __all__ = ["FORMATS", "SCORE_KEYS", "Preset", "PresetError", "read", "render", "
 FORMATS = ("yaml", "diffusers", "comfyui")
 """Each the name of a module here."""
 SCORE_KEYS = ("value", "base", "difference", "low", "high", "p", "p_holm", "win_rate", "n")
-"""What a metric's score may hold: the value under the factors, the one without FreeU, their paired difference with its
-95 % interval (low, high), the permutation p and its correction, the share of prompts won, and the number of images."""
+"""What a metric's score may hold: the value under the factors, the one without FreeU, their paired difference
+with its 95 % interval (low, high), the permutation p and its correction, the share of prompts won, and the number
+of images."""
 
 
 class PresetError(UserError, ValueError):

@@ -1,7 +1,7 @@
 """ComfyUI's nodes FreeU (version 1) and FreeU_V2 (version 2), stages by width, in its API format.
 
-The node takes the model of node "4", the checkpoint loader of ComfyUI's default workflow. Whatever took the model from
-there has to take it from ["freeu", 0] instead.
+The node takes the model of node "4", the checkpoint loader of ComfyUI's default workflow. Whatever took the model
+from there has to take it from ["freeu", 0] instead.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def render(preset: Preset) -> str:
     f = preset.factors
     if f.stages != "width":
         raise PresetError(
-            f"ComfyUI's FreeU finds its stages by width, and this preset's are by {f.stages}: the same numbers would be "
-            "another method there. Search for ComfyUI with --stages width; in Python, use --format yaml and freeu.applied"
+            f"ComfyUI's FreeU finds its stages by width, and this preset's are by {f.stages}: the same numbers "
+            "would be another method there. Search for ComfyUI with --stages width; in Python, use "
+            "--format yaml and freeu.applied"
         )
     numbers = {name: getattr(f, name) for name in ("b1", "b2", "s1", "s2")}
     outside = [f"{name} = {value:g}" for name, value in numbers.items() if not LOWEST <= value <= HIGHEST]
     if outside:
         raise PresetError(
-            f"ComfyUI's FreeU takes factors from {LOWEST:g} to {HIGHEST:g}, and this preset has {', '.join(outside)}: "
+            f"ComfyUI's FreeU takes factors from {LOWEST:g} to {HIGHEST:g}, and this preset has "
+            f"{', '.join(outside)}: "
             "choose another pick; in Python, use --format yaml and freeu.applied"
         )
     node = NODES[f.version]
     inputs = {"model": [LOADER, 0], **numbers}
-    return (
-        json.dumps({NODE: {"class_type": node, "inputs": inputs, "_meta": {"title": node}}}, indent=2) + "\n"
-    )
+    return json.dumps({NODE: {"class_type": node, "inputs": inputs, "_meta": {"title": node}}}, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""The project's own format: everything that a preset holds, for people to read and `freeu.presets.read` to load."""
+"""The project's own format: all that a preset holds, for people to read and `freeu.presets.read` to load."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from . import Preset, PresetError
 MARK, VERSION = "freeu_preset", 1
 KEYS = (MARK, *(field.name for field in fields(Preset)))
 HEAD = """\
-# FreeU factors, with what they scored. The same numbers under another version or stage convention are another method.
+# FreeU factors, with what they scored. Under another version or stage convention they are another method.
 #   preset = freeu.presets.read("THIS FILE")
 #   with freeu.applied(pipe.unet, preset.factors): ...
 """
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text with line breaks and other invisible signs, which PyYAML would write bare and not read back."""
+    """Quotes text with line breaks and other invisible signs, which PyYAML would write bare."""
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
@@ -36,24 +36,13 @@ _Dumper.add_representer(str, _text)
 
 
 def render(preset: Preset) -> str:
-    """The YAML text; unknown fields are left out.
-
-    Raises:
-        PresetError: a name holds half of a surrogate pair, which no text file can.
-    """
+    """The YAML text; unknown fields are left out."""
     found: dict[str, Any] = {MARK: VERSION}
     for key in KEYS[1:]:
         value = getattr(preset, key)
         found[key] = value.as_dict() if isinstance(value, Factors) else value
     kept = {key: value for key, value in found.items() if value not in (None, "", {}) or key == "model"}
-    text = HEAD + yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise PresetError(
-            f"a name in the preset is no valid text: {error.object[error.start : error.end]!r}"
-        ) from error
-    return text
+    return HEAD + yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
 
 
 def read(file: Path) -> Preset:

@@ -1,0 +1,196 @@
+"""Specs, the files of a checkpoint and where they are looked for; loading itself is in test_generate.py."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import freeu
+from configs import UserError
+from freeu.models import identity, load_generator, load_spec, locate, names
+from freeu.models.text_to_image import choose_device, choose_dtype
+
+
+@pytest.fixture
+def copied(sd_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sd_folder, tmp_path / "mine"))
+
+
+def test_every_model_has_a_spec_that_holds() -> None:
+    assert set(names()) >= {"shapes", "sd14", "sd15", "sd21", "sdxl"}
+    for name in names():
+        spec = load_spec(name)
+        assert spec.name == name and spec.published is not None
+        assert {"clip", "aesthetic", "fid"} <= set(spec.scorers) and spec.reference
+        if name in freeu.PUBLISHED:
+            assert spec.published.factors() == freeu.PUBLISHED[name]
+            assert spec.hub_id is not None
+
+
+def test_specs_need_neither_torch_nor_diffusers() -> None:
+    code = (
+        "import sys; from freeu.models import load_spec; load_spec('sdxl'); "
+        "print([name for name in ('torch', 'diffusers') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("text, said", [
+    ("resolutoin: 64", "did you mean 'resolution'"),
+    ("name: other", "unknown key 'name'"),
+    ("resolution: 63", "resolution is 63"),
+    ("steps: many", "steps is 'many'"),
+    ("guidance: .nan", "guidance is nan"),
+    ("scheduler: eulr", "scheduler is 'eulr'"),
+    ("published: {b1: 1, b2: 1, s1: 1, s3: 1, version: v2, stages: width, source: me}", "published"),
+    ("published: {b1: 99, b2: 1, s1: 1, s2: 1, version: v2, stages: width, source: me}", "b1 is 99"),
+    ("source: !!python/object/apply:os.system [ls]", "YAML"),
+    ("- a list", "expected 'key: value'"),
+])  # fmt: skip
+def test_a_wrong_spec_is_told(tmp_path: Path, text: str, said: str) -> None:
+    lines = {"source": "x", "resolution": 64, "steps": 2, "guidance": 1.0, "prompts": "general"}
+    lines.pop(text.split(":")[0], None)
+    whole = text if text.startswith("-") else "\n".join([*(f"{k}: {v}" for k, v in lines.items()), text])
+    file = tmp_path / "own.yaml"
+    file.write_text(whole)
+    with pytest.raises(UserError) as error:
+        load_spec(file)
+    assert said in str(error.value) and "own.yaml" in str(error.value)
+
+
+def test_a_spec_lacking_a_field_is_told(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("source: x")
+    with pytest.raises(UserError, match="resolution is missing"):
+        load_spec(tmp_path / "own.yaml")
+
+
+def test_paths_of_a_users_spec_start_from_its_own_folder(copied: Path) -> None:
+    file = copied.parent / "own.yaml"
+    file.write_text("source: mine\nresolution: 32\nsteps: 2\nguidance: 1\nprompts: general\n")
+    assert locate.locate(load_spec(file)) == copied
+
+
+@pytest.mark.parametrize("name, near", [("sdlx", "sdxl"), ("shape", "shapes")])
+def test_unknown_models_name_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"did you mean '{near}'"):
+        load_spec(name)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", "no/such/folder"])
+def test_odd_names_are_unknown_models(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError):
+        load_spec(name)
+
+
+def test_a_folder_takes_after_its_family(sd_folder: Path, sdxl_folder: Path, copied: Path) -> None:
+    sd, xl = load_spec(sd_folder), load_spec(str(sdxl_folder))
+    assert (sd.name, sd.resolution, sd.variant, sd.scorers) == ("tiny-sd", 32, None, load_spec("sd15").scorers)
+    assert (xl.resolution, xl.variant, xl.published) == (32, "fp16", load_spec("sdxl").published)
+    config = copied / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"cross_attention_dim": 1024}))
+    assert load_spec(copied).published == load_spec("sd21").published
+
+
+@pytest.mark.parametrize("broken, said", [
+    (lambda f: (f / "model_index.json").unlink(), "no model_index.json"),
+    (lambda f: (f / "model_index.json").write_text("{"), "can't read"),
+    (lambda f: (f / "model_index.json").write_text("[]"), "JSON object"),
+    (lambda f: (f / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'), "FluxPipeline"),
+    (lambda f: (f / "vae" / "config.json").unlink(), "no vae/config.json"),
+    (lambda f: shutil.rmtree(f / "text_encoder"), "no folder text_encoder"),
+    (lambda f: next((f / "unet").glob("*.safetensors")).unlink(), "holds no weights"),
+    (lambda f: _cut(next((f / "unet").glob("*.safetensors"))), "can't load the pipeline"),
+])  # fmt: skip
+def test_a_broken_folder_is_told(copied: Path, broken, said: str) -> None:
+    broken(copied)
+    with pytest.raises(UserError, match=said):
+        load_generator(load_spec(copied), device="cpu")
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def test_identity_is_the_content_of_what_is_loaded(copied: Path, tmp_path: Path) -> None:
+    before = identity.identity(copied)
+    assert len(before) == 64
+    assert identity.identity(Path(shutil.copytree(copied, tmp_path / "elsewhere"))) == before
+    (copied / "README.md").write_text("words")
+    (copied / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"another variant")
+    (copied / "scorers").mkdir()
+    assert identity.identity(copied) == before
+    assert identity.identity(copied, "fp16") != before
+    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert identity.identity(copied) != before
+
+
+def test_shards_are_counted(tmp_path: Path) -> None:
+    for part in (1, 2):
+        (tmp_path / f"model-0000{part}-of-00003.safetensors").touch()
+    with pytest.raises(UserError, match="2 of 3"):
+        identity.weights(tmp_path)
+    (tmp_path / "model-00003-of-00003.safetensors").touch()
+    assert len(identity.weights(tmp_path)) == 3
+
+
+def test_an_absent_hub_is_told_in_time(tmp_path: Path) -> None:
+    """In a process of its own, since the hub's client reads its settings once."""
+    code = "from freeu.models import load_spec, load_generator\nload_generator(load_spec('sdxl'), device='cpu')"
+    # port 9 of this machine: nobody listens
+    env = {"PATH": "", "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "OMP_NUM_THREADS": "1"}
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert time.monotonic() - began < 20
+    last = done.stderr[done.stderr.rindex("configs.UserError") :]
+    for part in ("stabilityai/stable-diffusion-xl-base-1.0", "the hub's cache", "127.0.0.1:9", "--model FOLDER"):
+        assert part in last
+
+
+def test_a_hub_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *a, **k: time.sleep(5))
+    monkeypatch.setattr(locate, "GIVE_UP_SECONDS", 0.1)
+    assert "no answer" in str(locate._unreachable("a/b", None))
+
+
+def test_the_hubs_cache_is_used_without_asking_the_hub(
+    sdxl_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda *a, **k: str(sdxl_folder / "model_index.json")
+    )
+    monkeypatch.setattr(locate, "_download", lambda *a: pytest.fail("asked the hub"))
+    assert locate.locate(load_spec("sdxl")) == sdxl_folder
+
+
+def test_a_source_that_is_neither_folder_nor_hub_id(tmp_path: Path) -> None:
+    spec = load_spec("shapes").model_copy(update={"source": str(tmp_path / "none")})
+    with pytest.raises(UserError, match="is no folder"):
+        load_generator(spec, device="cpu")
+
+
+def test_devices_and_types() -> None:
+    spec = load_spec("sdxl")
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_dtype(None, spec, torch.device("cpu")) == torch.float32
+    assert choose_dtype(None, spec, torch.device("cuda")) == torch.float16
+    assert choose_dtype("bfloat16", spec, torch.device("cpu")) == torch.bfloat16
+    for bad in ("cuda:99", "gpu", "cpux"):
+        with pytest.raises(UserError):
+            choose_device(bad)
+    with pytest.raises(UserError, match="did you mean 'float16'"):
+        choose_dtype("flaot16", spec, torch.device("cpu"))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import UserError
+from freeu import IDENTITY, Factors
+from search.confirm import candidates, confirm, missing, verdict
+from search.evaluate import Evaluator
+from search.front import Pick
+from search.records import StudyFolder
+from tests.search.fakes import BEST, FakeGenerator, FakeMetric
+
+GOOD, BAD = Factors(*BEST), Factors(1.8, 0.8, 0.0, 1.2)
+DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
+PICKS = (Pick("best-clip", 3), Pick("best-aesthetic", 0), Pick("best-fid", 3), Pick("knee", 5))
+
+
+def evaluator(generator: FakeGenerator, n: int = 16) -> Evaluator:
+    metrics = [FakeMetric("clip", 0), FakeMetric("aesthetic", 1), FakeMetric("fid", 0, per_image=False)]
+    return Evaluator(generator, {m.name: m for m in metrics}, [f"p{i}" for i in range(n)], list(range(n)))
+
+
+def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], n: int = 16):
+    told: list[tuple[str, int, int]] = []
+    found = confirm(
+        StudyFolder(folder, "s"), evaluator(generator, n), picked, seed=0, began=lambda *what: told.append(what)
+    )
+    return found, told
+
+
+def test_picks_are_taken_once_and_never_no_freeu() -> None:
+    block = replace(IDENTITY, stages="block")
+    assert candidates(PICKS, {3: GOOD, 0: block, 5: BAD}) == {3: GOOD, 5: BAD}
+
+
+def test_pairs_share_prompts_and_noise_and_the_known_effect_is_found(tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    found, told = run(tmp_path, generator, {3: GOOD, 5: BAD})
+    assert told == [("no FreeU", 2, 16), ("trial 3", 1, 16), ("trial 5", 0, 16)]
+    assert len({call[1:] for call in generator.calls}) == 1
+    row = found[3]["clip"]
+    # 100 grey levels of 255, times how much nearer GOOD is to itself than no FreeU is; wobble adds up to 10 levels
+    effect = 100 * (1 - np.exp(-2 * ((np.array(BEST) - 1) ** 2).sum())) / 255
+    assert row["difference"] == pytest.approx(effect, abs=0.01)
+    assert row["difference"] == pytest.approx(row["value"] - row["base"])
+    assert row["low"] < effect + 0.01
+    assert row["low"] > 0
+    assert row["win_rate"] == 1.0
+    assert row["n"] == 16
+    assert found[3]["fid"]["difference"] == pytest.approx(-row["difference"])
+    assert found[3]["fid"]["win_rate"] is None
+    rows = [row for scores in found.values() for row in scores.values()]
+    assert all(row["p"] <= row["p_holm"] <= min(1.0, 6 * row["p"] + 1e-9) for row in rows)
+    assert min(row["p_holm"] for row in rows) == pytest.approx(6 * min(row["p"] for row in rows))
+
+
+def test_a_killed_confirmation_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "a", FakeGenerator(), {3: GOOD, 5: BAD})
+    run(tmp_path / "b", FakeGenerator(), {3: GOOD})
+    folder = StudyFolder(tmp_path / "b", "s")
+    assert missing(folder, [3, 5]) == 1
+    generator = FakeGenerator()
+    found, told = run(tmp_path / "b", generator, {3: GOOD, 5: BAD})
+    assert [what for what, *_ in told] == ["trial 5"]
+    assert len(generator.calls) == 1
+    assert found == whole
+    folder.confirm_file("0003").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"0003\.npz can't be read"):
+        run(tmp_path / "b", generator, {3: GOOD})
+
+
+def test_what_was_kept_on_other_prompts_is_made_again(tmp_path: Path) -> None:
+    run(tmp_path, FakeGenerator(), {3: GOOD})
+    generator = FakeGenerator()
+    found, _ = run(tmp_path, generator, {3: GOOD}, n=12)
+    assert len(generator.calls) == 2
+    assert found[3]["clip"]["n"] == 12
+
+
+def test_nothing_to_confirm(tmp_path: Path) -> None:
+    assert run(tmp_path, FakeGenerator(), {}) == ({}, [])
+    assert verdict(PICKS[1:2], {}, DIRECTIONS).startswith("FreeU does not help here: no candidate")
+
+
+def row(difference: float, p: float) -> dict[str, float]:
+    return {"difference": difference, "low": difference - 1, "high": difference + 1, "p_holm": p, "n": 48}
+
+
+@pytest.mark.parametrize(
+    ("clip", "fid", "said"),
+    [
+        (row(2, 0.01), row(-5, 0.2), "FreeU helps here: best-clip = best-fid (trial 3) is better on 48 held-out"),
+        (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing"),
+        (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better"),
+        (row(2, 0.2), row(-5, 0.2), "FreeU does not help here: the pick is not measurably better"),
+        (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1]."),
+    ],
+)
+def test_the_verdict_in_words(clip: dict, fid: dict, said: str) -> None:
+    assert said in verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)

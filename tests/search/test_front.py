@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from freeu import IDENTITY, Factors
+from search.front import find, nondominated, paired_spreads, posterior_mean
+from search.records import TrialRecord, Value
+from search.space import sobol, to_factors
+
+DIRECTIONS = {"clip": "up", "fid": "down"}
+
+
+def record(number: int, clip: float, fid: float, factors: Factors = IDENTITY) -> TrialRecord:
+    values = {"clip": Value(clip, 0.01, 48, "up"), "fid": Value(fid, math.nan, 48, "down")}
+    return TrialRecord(number, factors, "sobol", "COMPLETE", values)
+
+
+def test_nondominated_by_hand() -> None:
+    table = np.array([[1, 5], [2, 4], [2, 3], [3, 1], [0, 0], [3, 1]])
+    assert nondominated(table).tolist() == [True, True, False, True, False, True]
+
+
+def test_few_trials_are_taken_as_observed_and_down_means_down() -> None:
+    front = find([record(0, 0.3, 50), record(1, 0.4, 60), record(2, 0.2, 55)], DIRECTIONS)
+    assert front.numbers == (0, 1)
+    assert {pick.name: pick.number for pick in front.picks if pick.name != "knee"} == {
+        "best-clip": 1,
+        "best-fid": 0,
+    }
+
+
+def test_the_knee_is_the_balanced_one() -> None:
+    front = find([record(0, 0.0, 10), record(1, 0.8, 12), record(2, 1.0, 20)], DIRECTIONS)
+    assert {pick.name: pick.number for pick in front.picks} == {"best-clip": 2, "best-fid": 0, "knee": 1}
+
+
+def test_one_objective_has_one_pick_and_failed_trials_none() -> None:
+    failed = TrialRecord(7, IDENTITY, "gp", "FAIL", reason="x")
+    front = find([record(0, 0.3, 50), failed, record(1, 0.4, 60)], {"clip": "up"})
+    assert [(pick.name, pick.number) for pick in front.picks] == [("best-clip", 1)]
+
+
+def truth(x: np.ndarray) -> np.ndarray:
+    return -((x - 0.6) ** 2).sum(-1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_posterior_mean_is_nearer_to_the_truth_than_what_was_observed(known: bool) -> None:
+    rng = np.random.default_rng(0)
+    ratios = []  # of the squared errors; a fit that only returned the observations would have 1
+    for _ in range(10):
+        x, noise = rng.random((30, 4)), 0.15
+        y = truth(x) + noise * rng.standard_normal(30)
+        mean = posterior_mean(x, y, np.full(30, noise if known else math.nan))
+        ratios.append(((mean - truth(x)) ** 2).sum() / ((y - truth(x)) ** 2).sum())
+    assert np.mean(ratios) < 0.75
+    assert max(ratios) < 1.1
+
+
+def test_without_noise_the_observations_are_met_and_units_dont_matter() -> None:
+    x = np.random.default_rng(1).random((20, 4))
+    y = truth(x)
+    assert posterior_mean(x, y, np.zeros(20)) == pytest.approx(y, abs=0.01)
+    assert posterior_mean(x, 1000 * y + 5, np.zeros(20)) == pytest.approx(1000 * y + 5, abs=10)
+    assert posterior_mean(x, np.full(20, 3.0), np.zeros(20)).tolist() == [3.0] * 20
+
+
+def test_a_lucky_outlier_does_not_become_the_pick() -> None:
+    """Five like candidates score about 0, one of them luckily 0.5; five others score 0.4 each time."""
+    poor = [Factors(0.9, 0.9 + i / 100, 0.2, 0.2) for i in range(5)]
+    sound = [Factors(1.6, 1.6 + i / 100, 0.9, 0.9) for i in range(5)]
+    scores = [0.0, 0.05, 0.5, -0.05, 0.0, 0.4, 0.42, 0.38, 0.4, 0.41]
+    records = [record(k, clip, 1, f) for k, (clip, f) in enumerate(zip(scores, poor + sound, strict=True))]
+    picks = find(records, {"clip": "up"}, {"clip": dict.fromkeys(range(10), 0.2)}).picks
+    assert picks[0].number >= 5
+
+
+def test_paired_spreads_forget_what_all_trials_share() -> None:
+    rng = np.random.default_rng(2)
+    shared, n = 5 * rng.standard_normal(400), 400
+    frames = {k: pd.DataFrame({"prompt": "p", "seed": 0, "clip": shared + rng.standard_normal(n)}) for k in range(3)}
+    found = paired_spreads(frames, 0, ["clip", "fid"])
+    assert set(found) == {"clip"}
+    # each trial's own noise is 1: 1/√400 = 0.05; an estimate from 400 has a relative error of 3.5 %
+    assert list(found["clip"].values()) == pytest.approx([0.05] * 3, rel=0.15)
+    assert paired_spreads(frames, 9, ["clip"]) == {}

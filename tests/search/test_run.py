@@ -1,0 +1,194 @@
+"""A whole study with a fake model: what it prints, what it leaves, what it refuses."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+
+from configs import UserError
+from search.config import StudyConfig
+from search.records import StudyFolder
+from search.run import execute
+from tests.search.fakes import FakeGenerator, metrics, settings
+
+
+def study(config: StudyConfig, generator: FakeGenerator | None = None) -> tuple[dict[str, Any], str]:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    made = generator or FakeGenerator()
+    return execute(config, console, lambda config, spec: (made, metrics(config))), out.getvalue()
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    here = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-m", "search.run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd or here,
+        env={"PYTHONPATH": str(here), "PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(cwd or here)},
+    )
+
+
+def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    result, said = study(settings(tmp_path), generator)
+    for word in ("10 trials", "U-Net evaluations", "candidates", "10/10", "The front", "search.export", result["verdict"]):
+        assert word in said
+    assert result["verdict"].startswith("FreeU ")
+    folder = StudyFolder(tmp_path / "mlruns", "small")
+    assert json.loads(folder.result.read_text()) == result
+    assert result["objectives"] == {"clip": "up", "aesthetic": "up", "fid": "down"}
+    assert [pick["pick"] for pick in result["picks"]] == ["best-clip", "best-aesthetic", "best-fid", "knee"]
+    records = folder.read_trials()
+    assert len(records) == 10
+    assert list(folder.read_scores(3).columns) == ["prompt", "seed", "clip", "aesthetic"]
+    assert folder.read_scores(3)["clip"].mean() == pytest.approx(records[3].values["clip"].value)
+    assert folder.grid_file(3).exists()
+    # the same prompts and seeds in every trial; others, and another half, in the confirmation
+    pairs = {call[1:] for call in generator.calls}
+    assert len(pairs) == 2
+    (one, seeds), (other, others) = pairs
+    assert set(one).isdisjoint(other)
+    assert set(seeds).isdisjoint(others)
+
+    idle = FakeGenerator()
+    again, said = study(settings(tmp_path), idle)
+    assert again == result
+    assert "is finished, with 10 trials" in said
+    assert idle.calls == []
+    more, said = study(settings(tmp_path, trials=12), FakeGenerator())
+    assert more["trials"] == 12
+    assert "10 of them done" in said
+    with pytest.raises(UserError, match="prompts: 8 → 6"):
+        study(settings(tmp_path, trials=12, limit=6))
+    with pytest.raises(UserError, match="sampler: gp → tpe"):
+        study(settings(tmp_path, trials=14, sampler="tpe"))
+    other = FakeGenerator()
+    other.identity = "e" * 64
+    with pytest.raises(UserError, match="weights: ffff"):
+        study(settings(tmp_path, trials=14), other)
+
+
+def test_mlflow_and_optuna_agree(tmp_path: Path) -> None:
+    import optuna
+    from mlflow import MlflowClient
+
+    study(settings(tmp_path, trials=4, objectives="clip"))
+    folder = StudyFolder(tmp_path / "mlruns", "small")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    children = {run.data.tags.get("freeu.trial"): run.data.metrics.get("clip") for run in runs}
+    found = optuna.load_study(study_name="small", storage=folder.optuna_url).trials
+    told = {str(t.number): t.values[0] for t in found if t.state.name == "COMPLETE"}
+    assert {k: v for k, v in children.items() if k is not None} == pytest.approx(told)
+
+
+def test_no_freeu_as_the_best_is_said(tmp_path: Path) -> None:
+    result, said = study(settings(tmp_path, objectives="aesthetic", trials=8))
+    assert [(pick["number"], pick["scores"]) for pick in result["picks"]] == [(0, {})]
+    assert "FreeU does not help here: no candidate was better" in said
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted(FakeGenerator):
+        def generate(self, *arguments: Any) -> Any:
+            if len(self.calls) == 3:
+                raise KeyboardInterrupt
+            return super().generate(*arguments)
+
+    out = io.StringIO()
+    config = settings(tmp_path)
+    with pytest.raises(typer.Exit) as ended:
+        execute(config, Console(file=out), lambda config, spec: (Interrupted(), metrics(config)))
+    assert ended.value.exit_code == 130
+    assert "the same command goes on" in out.getvalue()
+    result, _ = study(config)
+    records = StudyFolder(tmp_path / "mlruns", "small").read_trials()
+    assert [r.reason for r in records if not r.complete] == ["interrupted"]
+    assert result["trials"] == 10
+
+
+def test_minutes_hold_the_confirmation_too(tmp_path: Path) -> None:
+    began = time.monotonic()
+    study(settings(tmp_path / "warm", trials=2))  # imports
+    overhead = time.monotonic() - began
+    result, _ = study(settings(tmp_path / "b", minutes=(6 + 2) / 60, trials=500), FakeGenerator(0.4))
+    assert 2 <= result["trials"] < 20
+    assert time.monotonic() - began < 2 * overhead + 6 + 2 + 4
+
+
+def test_long_prompts_are_named(tmp_path: Path) -> None:
+    config = settings(tmp_path, trials=2, limit=24)
+    long = "one very long prompt that no text encoder with a window this short would ever read to its end"
+    with Path(str(config.prompts)).open("a") as stream:
+        stream.write(long + "\n")
+    _, said = study(config)
+    assert "warning: longer than the text encoder takes" in said
+    assert "one very long prompt" in said
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    from search import cli
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/x/trials/0001.json")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(StudyFolder, "write_trial", full)
+        study(settings(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(full)  # type: ignore[arg-type]
+    assert ended.value.code == 2
+    assert "no space left for /x/trials/0001.json" in capsys.readouterr().err
+    assert study(settings(tmp_path))[0]["trials"] == 10
+
+
+def test_help_is_quick_and_a_dry_run_loads_nothing_heavy(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert command("--help").returncode == 0
+        seconds.append(time.monotonic() - began)
+    assert min(seconds) < 1.0  # 0.2 s on an idle machine; the bar is 0.5 s
+    script = (
+        "import sys; from pathlib import Path; from search.config import load; from search.plan import prepare; "
+        f"job = prepare(load(None, {{'mlruns': Path({str(tmp_path / 'm')!r})}})); print(job.plan.lines()); "
+        "print([m for m in ('torch', 'optuna', 'mlflow', 'pandas', 'scipy', 'diffusers') if m in sys.modules])"
+    )
+    here = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=here)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "shaeps"), "did you mean 'shapes'"),
+        (("--objectives", "clpi"), "did you mean 'clip'"),
+        (("--prompts", "none.txt"), "none.txt does not exist"),
+        (("--minutes", "-2"), "--minutes is -2.0"),
+        (("--config", "none.yaml"), "can't read none.yaml"),
+        (("--mlruns", "file"), "is a file"),
+    ],
+)
+def test_bad_input_ends_with_2_and_a_sentence(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    (tmp_path / "file").write_text("x")
+    done = command("--dry-run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr + done.stdout

@@ -1,0 +1,147 @@
+"""Pipelines in the true formats of Stable Diffusion and SDXL, tiny and with random weights, made in a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TOKENS = 24
+SIDE = 32
+"""Pixels; latents are 8×8."""
+
+
+def tokenizer() -> Any:
+    """CLIP's format, with a token for each byte and no merges."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS)
+
+
+def text_config(width: int) -> Any:
+    from transformers import CLIPTextConfig
+
+    end = len(tokenizer()) - 1
+    return CLIPTextConfig(
+        vocab_size=end + 1,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=TOKENS,
+        bos_token_id=end - 1,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+
+
+def unet(text_width: int, **more: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=text_width,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        **more,
+    )
+
+
+def vae(**more: Any) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=SIDE,
+        **more,
+    )
+
+
+def scheduler(**more: Any) -> Any:
+    """What SD 1.x brings: PNDM, which evaluates once more than it steps."""
+    from diffusers import PNDMScheduler
+
+    return PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        **more,
+    )
+
+
+def stable_diffusion(folder: Path, **of_scheduler: Any) -> Path:
+    """Saves a StableDiffusionPipeline in half precision, as the embedded model is."""
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    pipeline = StableDiffusionPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16),
+        scheduler=scheduler(**of_scheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
+def sdxl(folder: Path) -> Path:
+    """Saves a StableDiffusionXLPipeline in half precision, under SDXL's variant "fp16"."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    torch.manual_seed(0)
+    times = 8
+    pipeline = StableDiffusionXLPipeline(
+        vae=vae(force_upcast=True),
+        text_encoder=CLIPTextModel(text_config(8)),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(16)),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
+        unet=unet(
+            8 + 16,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=times,
+            projection_class_embeddings_input_dim=6 * times + 16,
+            transformer_layers_per_block=(1, 1, 2),
+            use_linear_projection=True,
+        ),
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            timestep_spacing="leading",
+            steps_offset=1,
+        ),
+        add_watermarker=False,
+    )
+    pipeline.to(dtype=torch.float16).save_pretrained(folder, variant="fp16")
+    for name in ("tokenizer", "tokenizer_2"):
+        _save_vocabulary(folder / name)
+    return folder
+
+
+def _save_vocabulary(folder: Path) -> None:
+    tokenizer().backend_tokenizer.model.save(str(folder))  # vocab.json and merges.txt, as the real ones have
