@@ -20,8 +20,8 @@ def gain(hidden: torch.Tensor, b: float, version: Version) -> torch.Tensor | flo
             [0, 1] over each sample's positions.
 
     Returns:
-        b, or a tensor (n, 1, ...) of hidden's dtype. Where a sample's mean is constant, to the rounding of its sums, m is
-        0 and the gain 1 (public implementations give NaN there, or amplify the rounding to the full range).
+        b, or a tensor (n, 1, ...) of hidden's dtype. Where a sample's mean is constant, to the rounding of its sums,
+        m is 0 and the gain 1 (public implementations give NaN there, or amplify the rounding to the full range).
     """
     if version == "v1":
         return b
@@ -29,8 +29,8 @@ def gain(hidden: torch.Tensor, b: float, version: Version) -> torch.Tensor | flo
     flat = mean.flatten(1)
     low, high = (edge.view(-1, *[1] * (mean.ndim - 1)) for edge in (flat.amin(dim=1), flat.amax(dim=1)))
     span = high - low
-    # A constant map's means differ by up to 2 eps of mean |h| (measured, 8 to 5120 channels), as positions are summed in
-    # different orders; there every position has the same mean |h|, so the first one's does as the scale.
+    # A constant map's means differ by up to 2 eps of mean |h| (measured, 8 to 5120 channels), as positions are summed
+    # in different orders; there every position has the same mean |h|, so the first one's does as the scale.
     first = hidden.flatten(2)[:, :, 0].abs().mean(dim=1, dtype=mean.dtype).view_as(span)
     rounding = 16 * torch.finfo(mean.dtype).eps * first
     m = (mean - low) / torch.where(span > rounding, span, torch.inf)

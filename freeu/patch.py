@@ -29,7 +29,8 @@ def applied(unet: nn.Module, factors: Factors) -> Iterator[nn.Module]:
         UserError: the U-Net has no concatenations, or diffusers' own FreeU is on.
     """
     sites = find_sites(unet)
-    if any(getattr(block, name, None) is not None for block in unet.up_blocks for name in ("b1", "b2", "s1", "s2")):
+    blocks: Any = unet.up_blocks
+    if any(getattr(block, name, None) is not None for block in blocks for name in ("b1", "b2", "s1", "s2")):
         raise UserError("diffusers' FreeU is on for this U-Net: call disable_freeu() first, or it would act twice")
     with ExitStack() as stack:
         for site in sites:

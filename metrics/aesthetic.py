@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from configs import UserError
 
-from .base import Batch, Direction, Score, mean_score
+from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import Encoder
 
 LAION_ENCODER = "open_clip:ViT-L-14-quickgelu/openai"
@@ -40,6 +40,7 @@ class AestheticScore:
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""
+        check_count(self, len(batch))
         unit = F.normalize(batch.embed(self.encoder), dim=-1)
         return mean_score(self, self.head(unit.numpy()))
 

@@ -87,8 +87,7 @@ class Metric(Protocol):
 
 
 def mean_score(metric: Metric, per_image: np.ndarray) -> Score:
-    """The mean of per-image values (n,) with its standard error."""
-    check_count(metric, len(per_image))
+    """The mean of per-image values (n,), n at least 1, with its standard error."""
     if not np.isfinite(per_image).all():
         raise MetricError(f"{metric.name} is no number for {int((~np.isfinite(per_image)).sum())} of {len(per_image)}")
     n = len(per_image)

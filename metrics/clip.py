@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .base import Batch, Direction, Score, mean_score
+from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import Encoder
 
 
@@ -29,6 +29,7 @@ class ClipScore:
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""
+        check_count(self, len(batch))
         new = [prompt for prompt in dict.fromkeys(batch.prompts) if prompt not in self._texts]
         if new:
             self._texts.update(zip(new, F.normalize(self.encoder.embed_texts(new), dim=-1), strict=True))

@@ -122,7 +122,7 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         batch_size=config.batch_size,
     )
     metrics = {
-        name: registry.build(name, spec.scorers, device, path("models"), spec.reference) for name in config.objectives
+        name: registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives
     }
     return generator, metrics
 

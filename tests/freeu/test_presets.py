@@ -37,8 +37,9 @@ factors = st.builds(
 )  # fmt: skip
 finite = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 score = st.fixed_dictionaries(
-    {"value": st.floats(allow_nan=False, allow_infinity=False)}, optional={"low": finite, "p": finite, "n": st.integers()}
-)  # fmt: skip
+    {"value": st.floats(allow_nan=False, allow_infinity=False)},
+    optional={"low": finite, "p": finite, "n": st.integers()},
+)
 filled = text.filter(bool) | st.none()
 any_preset = st.builds(
     Preset, factors, model=text, model_identity=text, study=filled, pick=filled, created=filled,

@@ -16,9 +16,10 @@ def test_the_models_config_gives_the_same(model: str) -> None:
 
 
 def test_the_values_of_the_authors_readme() -> None:
-    assert freeu.PUBLISHED == {
+    readme = {
         "sd14": freeu.Factors(1.3, 1.4, 0.9, 0.2, version="v2", stages="width"),
         "sd15": freeu.Factors(1.5, 1.6, 0.9, 0.2, version="v2", stages="width"),
         "sd21": freeu.Factors(1.4, 1.6, 0.9, 0.2, version="v2", stages="width"),
         "sdxl": freeu.Factors(1.3, 1.4, 0.9, 0.2, version="v2", stages="width"),
     }
+    assert readme == freeu.PUBLISHED

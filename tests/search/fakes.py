@@ -102,7 +102,14 @@ def settings(folder: Path, **flags: Any) -> StudyConfig:
     folder.mkdir(parents=True, exist_ok=True)
     prompts = folder / "prompts.txt"
     prompts.write_text("".join(f"a picture of thing number {i}\n" for i in range(24)))
-    small = {"prompts": str(prompts), "mlruns": folder / "mlruns", "limit": 8, "trials": 10, "study": "small"}
+    small = {
+        "prompts": str(prompts),
+        "mlruns": folder / "mlruns",
+        "limit": 8,
+        "trials": 10,
+        "study": "small",
+        "sampler": "random",
+    }
     return load(None, small | flags)
 
 
@@ -112,6 +119,6 @@ if __name__ == "__main__":  # FOLDER SECONDS TRIALS
     from search.run import execute
 
     home, seconds, trials = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    config = settings(home, trials=trials, sampler="random", objectives="clip,aesthetic")
+    config = settings(home, trials=trials, objectives="clip,aesthetic")
     generator = FakeGenerator(seconds, log=home / "generated.jsonl")
     execute(config, Console(), lambda config, spec: (generator, metrics(config)))

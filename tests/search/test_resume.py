@@ -17,7 +17,7 @@ import pytest
 
 from search.records import StudyFolder
 
-TRIALS, SECONDS = 12, 0.15
+TRIALS, SECONDS = 10, 0.1
 
 
 def start(home: Path) -> subprocess.Popen[bytes]:

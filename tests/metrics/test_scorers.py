@@ -1,0 +1,244 @@
+"""CLIP score, aesthetic heads, encoders and references: by hand, against the libraries, and when files are wrong."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+import metrics
+from configs import UserError
+from metrics.aesthetic import LAION_ENCODER
+from metrics.base import Batch
+from metrics.clip import ClipScore
+from metrics.encoders import Encoder, encoder, fitted
+from metrics.reference import Reference, decoded, load_reference, read_statistics
+from tests.metrics.conftest import CLIP, RESNET
+
+
+def test_clip_score_is_open_clips_cosine(models: Path, images: torch.Tensor) -> None:
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{models / 'clip'}")
+    words = open_clip.get_tokenizer(f"local-dir:{models / 'clip'}")(["a red bus", "two cats"])
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images[:2]]
+    with torch.no_grad():
+        seen = model.eval().encode_image(torch.stack([preprocess(picture) for picture in pictures]))
+        cosine = F.cosine_similarity(seen, model.encode_text(words))
+    score = ClipScore(encoder(CLIP, "cpu", models)).score(Batch(images[:2], ("a red bus", "two cats")))
+    np.testing.assert_allclose(score.per_image, 100 * cosine.clamp(min=0).numpy(), atol=1e-3)
+
+
+def test_clip_score_clamps_each_image_before_the_mean() -> None:
+    seen = torch.tensor([[1.0, 0], [1.0, 0]])
+    said = torch.tensor([[3.0, 4.0], [-1.0, 0]])
+    toy = Encoder("toy", "toy", lambda part: seen, lambda texts: said)
+    score = ClipScore(toy).score(Batch(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ("a", "b")))
+    # Cosines 0.6 and -1: the second counts as 0, so the mean is 30.
+    np.testing.assert_allclose(score.per_image, [60, 0])
+    assert score.value == pytest.approx(30)
+
+
+def test_a_head_by_hand(tmp_path: Path) -> None:
+    """Two layers, no activation: (x A' + a) B' + b."""
+    tensors = {
+        "layers.0.weight": torch.tensor([[1.0, 2, 0], [0, 1, -1]]),
+        "layers.0.bias": torch.tensor([0.5, -0.5]),
+        "layers.2.weight": torch.tensor([[2.0, -3]]),
+        "layers.2.bias": torch.tensor([1.0]),
+    }
+    save_file(tensors, tmp_path / "head.safetensors")
+    head = metrics.aesthetic_head(tmp_path / "head.safetensors")
+    # x = (1, 1, 1): layer 0 gives (3.5, -0.5), layer 2 gives 7 + 1.5 + 1.
+    np.testing.assert_allclose(head(np.array([[1.0, 1, 1], [0, 0, 0]])), [9.5, 2 * 0.5 + 3 * 0.5 + 1])
+    with pytest.raises(UserError, match=r"takes embeddings \(n, 3\), and these are \(2, 4\)"):
+        head(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("names", [("layers.0", "layers.2", "layers.4", "layers.6", "layers.7"), ("",)])
+def test_laions_own_layouts_are_read(names: tuple[str, ...], tmp_path: Path) -> None:
+    """V2: five linear layers with dropout between; V1: one linear layer, saved bare."""
+    widths = [768, 1024, 128, 64, 16, 1] if len(names) == 5 else [768, 1]
+    draw = torch.Generator().manual_seed(0)
+    state, layers = {}, []
+    for name, a, b in zip(names, widths, widths[1:], strict=False):
+        prefix = f"{name}." if name else ""
+        state[f"{prefix}weight"] = torch.randn(b, a, generator=draw) / a**0.5
+        state[f"{prefix}bias"] = torch.randn(b, generator=draw)
+        layers.append((state[f"{prefix}weight"], state[f"{prefix}bias"]))
+    torch.save(state, tmp_path / "head.pth")
+    x = F.normalize(torch.randn(3, 768, generator=draw), dim=-1)
+    wanted = x.double()
+    for weight, bias in layers:
+        wanted = wanted @ weight.double().T + bias.double()
+    found = metrics.aesthetic_head(tmp_path / "head.pth", LAION_ENCODER)(x.numpy())
+    np.testing.assert_allclose(found, wanted[:, 0].numpy(), rtol=1e-9)
+    with pytest.raises(UserError, match="a head for the encoder open_clip:ViT-L-14"):
+        metrics.aesthetic_head(tmp_path / "head.pth", "open_clip:ViT-B-32/openai")
+
+
+def test_a_head_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    tensors = {"layers.0.weight": torch.zeros(1, 4), "layers.0.bias": torch.zeros(1)}
+    save_file(tensors, tmp_path / "head.safetensors", metadata={"encoder": "one"})
+    metrics.aesthetic_head(tmp_path / "head.safetensors", "one")
+    with pytest.raises(UserError, match="a head for the encoder one, and the one in use is two"):
+        metrics.aesthetic_head(tmp_path / "head.safetensors", "two")
+
+
+class Payload:
+    """Runs a command where a pickle is read without care."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return (open, (str(self.trace), "w"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.safetensors", None, "can't read"),
+        ("short.safetensors", b"\x10\x00", "can't read"),
+        ("short.pth", b"PK\x03\x04", "can't read"),
+        ("shapes.safetensors", {"layers.0.weight": torch.zeros(2, 4), "layers.0.bias": torch.zeros(2)}, "ends? in one"),
+        ("bias.safetensors", {"layers.0.weight": torch.zeros(1, 4)}, "has no bias"),
+        ("empty.safetensors", {"x": torch.zeros(1)}, "is no aesthetic head"),
+    ],
+)
+def test_a_file_that_is_no_head_is_named(name: str, content, said: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is not None:
+        save_file(content, file)
+    with pytest.raises(UserError, match=said) as caught:
+        metrics.aesthetic_head(file)
+    assert name in str(caught.value)
+
+
+def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+    (tmp_path / "head.pth").write_bytes(pickle.dumps(Payload(trace)))
+    torch.save({"layers.0.weight": Payload(trace)}, tmp_path / "torch.pth")
+    np.savez(tmp_path / "reference.npz", mu=np.array([Payload(trace)], dtype=object), sigma=np.eye(1))
+    trace.unlink(missing_ok=True)
+    for file in ("head.pth", "torch.pth"):
+        with pytest.raises(UserError, match="can't read the aesthetic head"):
+            metrics.aesthetic_head(tmp_path / file)
+    with pytest.raises(UserError, match="can't read the reference"):
+        read_statistics(tmp_path / "reference.npz")
+    assert not trace.exists()
+
+
+def test_images_of_the_right_size_are_not_touched(images: torch.Tensor) -> None:
+    assert fitted(images, (32, 32)) is images
+
+
+def test_resizing_is_pillows(images: torch.Tensor) -> None:
+    big = fitted(images, (64, 64), mode="squash")
+    small = fitted(big, (24, 40), mode="squash")
+    picture = Image.fromarray(big[0].permute(1, 2, 0).numpy()).resize((40, 24), Image.Resampling.BICUBIC)
+    assert (small[0].permute(1, 2, 0).int().numpy() - np.asarray(picture).astype(int)).__abs__().max() <= 1
+    assert fitted(big, (20, 20), mode="shortest").shape == (24, 3, 20, 20)
+
+
+def test_openais_weights_without_quickgelu_are_refused(models: Path) -> None:
+    with pytest.raises(UserError, match="write model: ViT-L-14-quickgelu"):
+        encoder({"kind": "open_clip", "model": "ViT-L-14", "pretrained": "openai"}, "cpu", models)
+
+
+def test_a_reference_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", mu=np.zeros(2), sigma=np.eye(2), n=9, encoder="one")
+    assert read_statistics(tmp_path / "r.npz", "one").n == 9
+    with pytest.raises(UserError, match="made with the encoder one, not two"):
+        read_statistics(tmp_path / "r.npz", "two")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [({"mu": np.zeros(2)}, "lacks mu and sigma"), ({"mu": np.zeros(2), "sigma": np.eye(3)}, r"sigma \(3, 3\)")],
+)
+def test_a_reference_of_the_wrong_shape_is_refused(arrays, said: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", **arrays)
+    with pytest.raises(UserError, match=said):
+        read_statistics(tmp_path / "r.npz")
+
+
+
+
+def test_a_folder_of_images_is_a_reference(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: torch.Tensor
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "real"
+    folder.mkdir()
+    for i, image in enumerate(images[:6]):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).resize((40 + i, 50)).save(folder / f"{i}.png")
+    Image.new("L", (20, 30), 90).save(folder / "grey.png")
+    Image.new("RGBA", (20, 30), (255, 0, 0, 0)).save(folder / "clear.png")
+    (folder / "notes.txt").write_text("no image")
+    reader = encoder(RESNET, "cpu", models)
+    calls: list[int] = []
+    counting = Encoder(reader.name, reader.identity, lambda part: calls.append(len(part)) or reader.images(part))
+    spec = {"kind": "folder", "folder": str(folder)}
+    first = load_reference(spec, counting, models)
+    again = load_reference(spec, counting, models)
+    assert first.n == 8 and sum(calls) == 8
+    np.testing.assert_array_equal(first.mu, again.mu)
+    # A transparent image lies on white, a grey one has three equal channels.
+    assert (decoded("clear", (folder / "clear.png").read_bytes()) == 255).all()
+    assert (decoded("grey", (folder / "grey.png").read_bytes()) == 90).all()
+
+
+def test_bad_folders_are_named(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    reader = encoder(RESNET, "cpu", models)
+    with pytest.raises(UserError, match="holds 0 images"):
+        load_reference({"kind": "folder", "folder": str(tmp_path)}, reader, models)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"a\.png can't be read"):
+        load_reference({"kind": "folder", "folder": str(tmp_path)}, reader, models)
+
+
+def test_the_hubs_layout_is_read_from_its_cache(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: torch.Tensor
+) -> None:
+    """Parquet shards under data/, an image column of {bytes, path}: what the hub keeps of coco-30-val-2014."""
+    import huggingface_hub
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for shard in range(2):
+        rows = []
+        for i in range(4):
+            stream = io.BytesIO()
+            Image.fromarray(images[4 * shard + i].permute(1, 2, 0).numpy()).save(stream, "PNG")
+            rows.append({"image": {"bytes": stream.getvalue(), "path": f"{i}.png"}, "caption": "words"})
+        parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "hub" / "data" / f"train-{shard:05d}-of-00002.parquet")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: str(tmp_path / "hub"))
+    spec = {"kind": "hub_dataset", "dataset": "a/b", "split": "train", "image": "image", "n": 6}
+    assert load_reference(spec, encoder(RESNET, "cpu", models), models).n == 6
+    with pytest.raises(UserError, match="has no column 'picture': image, caption"):
+        load_reference({**spec, "image": "picture"}, encoder(RESNET, "cpu", models), models)
+
+
+def test_a_reference_needs_numbers() -> None:
+    with pytest.raises(UserError, match="finite features"):
+        Reference.of(np.full((4, 2), np.nan))
+
+
+def test_importing_metrics_loads_nothing_heavy() -> None:
+    code = "import sys, metrics; metrics.describe('fid'); print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
