@@ -13,17 +13,33 @@ from .registry import METRICS, build, describe
 
 if TYPE_CHECKING:
     from .aesthetic import aesthetic_head
-    from .base import Batch, MetricError, Score
-    from .fid import frechet_distance
+    from .base import Batch, Metric, MetricError, Score
+    from .encoders import Encoder
+    from .fid import frechet_distance, null_floor
 
-__all__ = ["METRICS", "Batch", "MetricError", "Score", "aesthetic_head", "build", "describe", "frechet_distance"]
+__all__ = [
+    "METRICS",
+    "Batch",
+    "Encoder",
+    "Metric",
+    "MetricError",
+    "Score",
+    "aesthetic_head",
+    "build",
+    "describe",
+    "frechet_distance",
+    "null_floor",
+]
 
 _HOMES = {
     "Batch": "base",
+    "Encoder": "encoders",
+    "Metric": "base",
     "MetricError": "base",
     "Score": "base",
     "aesthetic_head": "aesthetic",
     "frechet_distance": "fid",
+    "null_floor": "fid",
 }
 
 

@@ -1,4 +1,4 @@
-"""Aesthetic predictors: a stack of linear layers on a CLIP's image embeddings (LAION's V1 and V2, and the embedded one).
+"""Aesthetic predictors: a stack of linear layers on a CLIP's image embeddings (LAION's V1 and V2, and our own).
 
 A head on any other encoder than its own is meaningless, so a head's file or its kind names the encoder, and another is
 refused. Embeddings are L2-normalised first; between the linear layers is nothing but dropout, which rests here.
@@ -7,6 +7,7 @@ refused. Embeddings are L2-normalised first; between the linear layers is nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from configs import UserError
 
 from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import Encoder
+from .hub import why_not
 
 LAION_ENCODER = "open_clip:ViT-L-14-quickgelu/openai"
 LAION_REPOSITORY = "camenduru/improved-aesthetic-predictor"
@@ -82,12 +84,18 @@ def laion_head() -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        file = Path(hf_hub_download(LAION_REPOSITORY, LAION_FILE, etag_timeout=6))
-    except Exception as error:  # offline, refused, gone: each with its own class
-        raise UserError(
-            f"LAION's aesthetic head can't be had ({type(error).__name__}): tried the hub's cache and {LAION_REPOSITORY};"
-            f" download {LAION_FILE} and name it in the model's YAML: aesthetic: {{kind: laion_v2, file: FILE}}"
-        ) from error
+        file = Path(hf_hub_download(LAION_REPOSITORY, LAION_FILE, local_files_only=True))
+    except OSError:  # not in the cache
+        why = why_not(LAION_REPOSITORY)
+        try:
+            file = Path(hf_hub_download(LAION_REPOSITORY, LAION_FILE)) if why is None else Path()
+        except Exception as error:  # a download's errors: each with its own class
+            why = f"{type(error).__name__}: {error}"
+        if why is not None:
+            raise UserError(
+                f"LAION's aesthetic head {LAION_REPOSITORY} can't be had: {why}; download {LAION_FILE} and name it in "
+                "the model's YAML: aesthetic: {kind: laion_v2, file: FILE}"
+            ) from None
     if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(LAION_SHA256):
         raise UserError(f"{file} isn't LAION's head: its SHA-256 doesn't begin with {LAION_SHA256}; delete it")
     return file
@@ -116,11 +124,11 @@ def _layers(file: Path, weights: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     layers = []
     for name in names:
         bias = weights.get(name.removesuffix("weight") + "bias")
-        if bias is None:
-            raise UserError(f"{file} is no aesthetic head: {name} has no bias")
+        if not isinstance(weights[name], torch.Tensor) or not isinstance(bias, torch.Tensor):
+            raise UserError(f"{file} is no aesthetic head: {name} is no tensor, or has no bias")
         layers.append((weights[name].double().numpy(), bias.double().numpy()))
     shapes = [weight.shape for weight, _ in layers]
-    fits = all(a[0] == b[1] for a, b in zip(shapes, shapes[1:], strict=False))
-    if not layers or not all(len(shape) == 2 for shape in shapes) or not fits or shapes[-1][0] != 1:
+    flat = all(len(shape) == 2 for shape in shapes)
+    if not layers or not flat or any(a[0] != b[1] for a, b in pairwise(shapes)) or shapes[-1][0] != 1:
         raise UserError(f"{file} is no aesthetic head: expected linear layers that end in one value, found {shapes}")
     return layers

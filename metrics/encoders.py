@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from configs import UserError, identity, unknown
+
+from .hub import SECONDS_TO_ANSWER, why_not
 
 BATCH = 64
 
@@ -26,12 +29,14 @@ class Encoder:
         identity: names the weights, by content for a folder, by name for the hub's.
         images: from uint8 (n, 3, H, W), n small, to (n, d) on the encoder's device, not normalised.
         texts: from n strings to (n, d), or None for an encoder of images alone.
+        fit: resizes uint8 images as this encoder does itself; None where it takes any size.
     """
 
     name: str
     identity: str
     images: Callable[[torch.Tensor], torch.Tensor]
     texts: Callable[[Sequence[str]], torch.Tensor] | None = None
+    fit: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (n, d) on the CPU, from uint8 (n, 3, H, W)."""
@@ -47,7 +52,7 @@ class Encoder:
             return torch.cat([part.float().cpu() for part in parts])
 
 
-_LOADED: dict[tuple[str, str], Encoder] = {}
+_LOADED: dict[tuple[str, str, str], Encoder] = {}
 
 
 def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
@@ -61,16 +66,23 @@ def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     Raises:
         UserError: an unknown kind, or weights that can't be had.
     """
-    key = (repr(sorted(spec.items(), key=str)), device)
+    key = (repr(sorted(spec.items(), key=str)), device, str(models.resolve()))
     if key not in _LOADED:
         kinds = {"open_clip": _open_clip, "transformers": _transformers, "inception": _inception}
         if spec.get("kind") not in kinds:
             raise unknown("kind of encoder", str(spec.get("kind")), kinds)
-        _LOADED[key] = kinds[spec["kind"]](spec, device, models)
+        try:
+            _LOADED[key] = kinds[spec["kind"]](spec, device, models)
+        except KeyError as error:
+            raise UserError(
+                f"an encoder of kind '{spec['kind']}' needs {error}, and its YAML has {dict(spec)}"
+            ) from error
     return _LOADED[key]
 
 
-def fitted(images: torch.Tensor, size: tuple[int, int], interpolation: str = "bicubic", mode: str = "squash"):
+def fitted(
+    images: torch.Tensor, size: tuple[int, int], interpolation: str = "bicubic", mode: str = "squash"
+) -> torch.Tensor:
     """uint8 images of the size asked for; "shortest" keeps the shape and crops the middle, "squash" doesn't."""
     from torchvision.transforms.v2 import InterpolationMode, functional
 
@@ -100,8 +112,7 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
         name, pretrained, label = f"local-dir:{folder}", None, identity(folder)
     else:
         name, pretrained = spec["model"], spec["pretrained"]
-        if pretrained == "openai" and not name.endswith("quickgelu"):
-            raise UserError(f"OpenAI's weights need QuickGELU: write model: {name}-quickgelu")
+        _check_open_clip(name, pretrained)
         label = f"open_clip:{name}/{pretrained}"
     try:
         model = open_clip.create_model(name, pretrained=pretrained, precision="fp32", device=device)
@@ -113,11 +124,36 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     side = wanted["size"]
     size = (side, side) if isinstance(side, int) else tuple(side)
 
-    def images(part: torch.Tensor) -> torch.Tensor:
-        part = fitted(part, size, wanted["interpolation"], wanted["resize_mode"])
-        return model.encode_image(_scaled(part, wanted["mean"], wanted["std"], device))
+    fit = partial(fitted, size=size, interpolation=wanted["interpolation"], mode=wanted["resize_mode"])
 
-    return Encoder(name, label, images, lambda texts: model.encode_text(tokenizer(list(texts)).to(device)))
+    def images(part: torch.Tensor) -> torch.Tensor:
+        return model.encode_image(_scaled(fit(part), wanted["mean"], wanted["std"], device))
+
+    return Encoder(name, label, images, lambda texts: model.encode_text(tokenizer(list(texts)).to(device)), fit)
+
+
+def _check_open_clip(name: str, tag: str) -> None:
+    """Raises UserError for an unknown model or tag, a wrong activation, or weights that can't be had.
+
+    Weights made with QuickGELU load into a model with GELU without a word, and score worse.
+    """
+    import open_clip
+
+    shape = open_clip.get_model_config(name)
+    if shape is None:
+        raise unknown("open_clip model", name, open_clip.list_models())
+    known = open_clip.get_pretrained_cfg(name, tag)
+    if not known:
+        raise unknown(f"weights of {name}", tag, open_clip.list_pretrained_tags_by_model(name))
+    quick = known.get("quick_gelu", False)
+    if quick != shape.get("quick_gelu", False):
+        right = f"{name}-quickgelu" if quick else name.removesuffix("-quickgelu")
+        raise UserError(
+            f"the weights '{tag}' {'need' if quick else 'were made without'} QuickGELU: write model: {right}"
+        )
+    repository = "/".join(known.get("hf_hub", "").split("/")[:2])
+    if repository and (why := why_not(repository)):
+        raise UserError(f"the weights '{tag}' of {name} ({repository}) can't be had: {why}")
 
 
 def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
@@ -125,30 +161,43 @@ def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder
 
     folder = models / spec["source"]
     source, label = (folder, identity(folder)) if folder.is_dir() else (spec["source"], f"hub:{spec['source']}")
+    if not folder.is_dir() and (why := why_not(str(source))):
+        raise UserError(f"can't load the encoder '{source}': no such folder in {models}; as a name of the hub: {why}")
     try:
         model = AutoModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the encoder {source}: {error}") from error
-    size = (spec["size"], spec["size"])
+    fit = partial(fitted, size=(spec["size"], spec["size"]))
 
     def images(part: torch.Tensor) -> torch.Tensor:
-        scaled = _scaled(fitted(part, size), spec["mean"], spec["std"], device)
-        return model(scaled).pooler_output.flatten(1)
+        return model(_scaled(fit(part), spec["mean"], spec["std"], device)).pooler_output.flatten(1)
 
-    return Encoder(str(spec["source"]), label, images)
+    return Encoder(str(spec["source"]), label, images, fit=fit)
 
 
 def _inception(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
+    import socket
+
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    weights = spec.get("weights")
+    given = spec.get("weights")
+    weights = None if given is None else models / Path(given).expanduser()
+    if weights is not None and not weights.is_file():
+        raise UserError(f"Inception's weights {weights} are no file")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS_TO_ANSWER)  # torch's download has no limit of its own
     try:
-        model = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
+        model = NoTrainInceptionV3("inception-v3-compat", ["2048"], None if weights is None else str(weights))
+    except ModuleNotFoundError as error:
+        raise UserError(f"Inception needs the package torch-fidelity: pip install torch-fidelity ({error})") from error
     except Exception as error:  # a download's or a file's, each with its own class
         raise UserError(
-            f"Inception's weights can't be had ({type(error).__name__}: {error}); where there is no network, give "
-            "the file that torch-fidelity uses: fid: {encoder: {kind: inception, weights: FILE}}"
+            f"Inception's weights can't be had from {weights or 'their release on GitHub'} ({type(error).__name__}: "
+            f"{error}); download torch-fidelity's file and name it: fid: {{encoder: {{kind: inception, weights: FILE}}}}"
         ) from error
+    finally:
+        socket.setdefaulttimeout(before)
     model.to(device).requires_grad_(False)
-    label = f"inception:{identity(Path(weights))}" if weights else "inception-v3-compat"
-    return Encoder("Inception v3", label, lambda part: model(fitted(part, (299, 299)).to(device)))
+    label = "inception-v3-compat" if weights is None else f"inception:{identity(weights)}"
+    fit = partial(fitted, size=(299, 299))
+    return Encoder("Inception v3", label, lambda part: model(fit(part).to(device)), fit=fit)

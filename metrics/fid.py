@@ -6,6 +6,8 @@ number of images: compare at equal n only, beside the floor that two halves of t
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from scipy import linalg
 
@@ -30,21 +32,39 @@ class Fid:
         self.encoder, self.reference = encoder, reference
         self._trace = float(np.trace(reference.sigma))
 
+    @cached_property
+    def _half(self) -> np.ndarray:
+        return _half(self.reference.sigma)
+
     def features(self, batch: Batch) -> np.ndarray:
         """float64 (n, d)."""
         return batch.embed(self.encoder).double().numpy()
 
     def distance(self, features: np.ndarray) -> float:
-        """The distance to the reference of images with these features (n, d), n at least 2."""
-        n = len(features)
+        """The distance to the reference of images with these features (n, d), n at least 2.
+
+        Raises:
+            MetricError: features that don't fit the reference, or values that are no numbers.
+        """
+        features = np.asarray(features, np.float64)
+        n, d = len(features), len(self.reference.mu)
+        if features.shape != (n, d) or n < 2:
+            raise MetricError(
+                f"fid needs features (n, {d}) of 2 images or more, as its reference; found {features.shape}"
+            )
+        if not np.isfinite(features).all():
+            raise MetricError(f"fid is no number: features of {n} images hold NaN or infinity")
         mean = features.mean(axis=0)
         shift = float(np.square(mean - self.reference.mu).sum())
         centred = (features - mean) / np.sqrt(n - 1)
-        if n >= features.shape[1]:
-            return frechet_distance(mean, centred.T @ centred, self.reference.mu, self.reference.sigma)
-        # The non-zero eigenvalues of Sigma_r X'X are those of the n by n matrix X Sigma_r X'.
-        small = linalg.eigvalsh(centred @ self.reference.sigma @ centred.T)
-        root = float(np.sqrt(small.clip(min=0)).sum())
+        # The non-zero eigenvalues of Sigma_r X'X are those of the n by n matrix X Sigma_r X', and those of the d by d
+        # matrix (X H)' X H with H H' = Sigma_r: the smaller is solved.
+        if n < d:
+            gram = centred @ self.reference.sigma @ centred.T
+        else:
+            half = centred @ self._half
+            gram = half.T @ half
+        root = float(np.sqrt(linalg.eigvalsh(gram).clip(min=0)).sum())
         return shift + self._trace + float(np.square(centred).sum()) - 2 * root
 
     def score(self, batch: Batch) -> Score:
@@ -79,11 +99,16 @@ def frechet_distance(mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma
         raise MetricError(f"means (d,) and covariances (d, d) are expected, found {shapes}")
     if not all(np.isfinite(part).all() for part in (mu1, sigma1, mu2, sigma2)):
         raise MetricError("a mean or covariance holds NaN or infinity")
-    values, vectors = linalg.eigh(sigma1)
-    half = vectors * np.sqrt(values.clip(min=0))
+    half = _half(sigma1)
     middle = linalg.eigvalsh(half.T @ sigma2 @ half)
     root = np.sqrt(middle.clip(min=0)).sum()
     return float(np.square(mu1 - mu2).sum() + np.trace(sigma1) + np.trace(sigma2) - 2 * root)
+
+
+def _half(sigma: np.ndarray) -> np.ndarray:
+    """H (d, d) with H H' = sigma, for a sigma of any rank."""
+    values, vectors = linalg.eigh(sigma)
+    return vectors * np.sqrt(values.clip(min=0))
 
 
 def null_floor(features: np.ndarray, n: int, rng: np.random.Generator) -> float:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,9 @@ from configs import UserError, unknown
 
 from .base import MetricError
 from .encoders import Encoder
+from .hub import SECONDS_TO_ANSWER, why_not
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-SECONDS_TO_ANSWER = 6
-SIDE = 299
-"""Images of a folder or data set, which differ in size, are squashed to Inception's side, as clean-fid does."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,23 @@ def load_reference(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> R
     Raises:
         UserError: it can't be had or read, or was made with another encoder.
     """
-    kinds = ("statistics", "folder", "hub_dataset")
+    needs = {"statistics": ("file",), "folder": ("folder",), "hub_dataset": ("dataset", "split", "image", "n")}
     kind = spec.get("kind")
+    if kind not in needs:
+        raise unknown("kind of reference", str(kind), needs)
+    if lacking := [name for name in needs[kind] if name not in spec]:
+        raise UserError(f"a reference of kind '{kind}' needs {', '.join(lacking)}, and its YAML has {dict(spec)}")
     if kind == "statistics":
-        return read_statistics(models / spec["file"], encoder.identity)
+        return read_statistics(models / Path(spec["file"]).expanduser(), encoder.identity)
     if kind == "folder":
-        folder = Path(spec["folder"]).expanduser()
+        folder = models / Path(spec["folder"]).expanduser()
         files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
         if len(files) < 2:
             raise UserError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed")
         stamps = "\n".join(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
         return _kept(f"folder\n{stamps}", encoder, lambda: ((str(file), file.read_bytes()) for file in files))
-    if kind == "hub_dataset":
-        name = f"{spec['dataset']} {spec['split']} {spec['image']} {spec['n']}"
-        return _kept(name, encoder, lambda: _hub_images(spec))
-    raise unknown("kind of reference", str(kind), kinds)
+    name = f"{spec['dataset']} {spec['split']} {spec['image']} {spec['n']}"
+    return _kept(name, encoder, lambda: _hub_images(spec))
 
 
 def read_statistics(file: Path, encoder: str | None = None) -> Reference:
@@ -79,8 +81,10 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
     try:
         with np.load(file, allow_pickle=False) as stored:
             kept = {name: stored[name] for name in stored.files if name in ("mu", "sigma", "n", "feats", "encoder")}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"can't read the reference {file}: {error}") from error
+    except AttributeError as error:  # numpy gives a bare array for an .npy
+        raise UserError(f"the reference {file} is one array: an .npz with mu and sigma is needed") from error
     if not {"mu", "sigma"} <= kept.keys():
         raise UserError(f"the reference {file} lacks mu and sigma; it holds {', '.join(kept) or 'neither'}")
     mu, sigma = kept["mu"].astype(np.float64), kept["sigma"].astype(np.float64)
@@ -93,17 +97,17 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
 
 
 def decoded(name: str, data: bytes) -> torch.Tensor:
-    """One image file as uint8 (3, SIDE, SIDE); grey becomes RGB, transparency lies on white."""
+    """One image file as uint8 (3, H, W); grey becomes RGB, transparency lies on white."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(io.BytesIO(data))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        pixels = np.array(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise UserError(f"the reference image {name} can't be read: {error}") from error
-    return torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _kept(name: str, encoder: Encoder, images: Any) -> Reference:
@@ -112,7 +116,7 @@ def _kept(name: str, encoder: Encoder, images: Any) -> Reference:
     key = hashlib.sha256("\n".join([encoder.identity, name]).encode()).hexdigest()
     file = home / f"{key[:32]}.npy"
     if not file.exists():
-        features = np.concatenate([encoder.embed_images(part).numpy() for part in _batches(images())])
+        features = np.concatenate([encoder.embed_images(part).numpy() for part in _batches(images(), encoder)])
         home.mkdir(parents=True, exist_ok=True)
         part_file = file.with_suffix(f".{os.getpid()}.part")
         with part_file.open("wb") as stream:
@@ -124,10 +128,14 @@ def _kept(name: str, encoder: Encoder, images: Any) -> Reference:
         raise UserError(f"the kept features {file} are damaged ({error}): delete the file") from error
 
 
-def _batches(images: Iterator[tuple[str, bytes]]) -> Iterator[torch.Tensor]:
+def _batches(images: Iterator[tuple[str, bytes]], encoder: Encoder) -> Iterator[torch.Tensor]:
+    """Stacks of images, which differ in size, resized as the encoder resizes the generated ones."""
     batch: list[torch.Tensor] = []
     for name, data in images:
-        batch.append(decoded(name, data))
+        image = decoded(name, data)
+        batch.append(image if encoder.fit is None else encoder.fit(image[None])[0])
+        if batch[-1].shape != batch[0].shape:
+            raise UserError(f"the reference image {name} differs in size, and {encoder.name} doesn't resize")
         if len(batch) == 64:
             yield torch.stack(batch)
             batch = []
@@ -150,32 +158,37 @@ def _hub_images(spec: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
                 yield str(row.get("path")), row["bytes"]
             if left <= 0:
                 return
+    raise UserError(
+        f"the split '{spec['split']}' of {spec['dataset']} holds {int(spec['n']) - left} images that can be had, and "
+        f"n is {spec['n']}: lower n, or connect to the hub"
+    )
 
 
-def _shards(dataset: str, split: str) -> list[Path]:
-    """The split's parquet files, from the hub's cache or the hub."""
-    from huggingface_hub import HfApi, snapshot_download
+def _shards(dataset: str, split: str) -> Iterator[Path]:
+    """The split's parquet files in order, each downloaded when it is asked for, unless the hub's cache has them."""
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-    wanted = [f"**/{split}-*.parquet", f"{split}-*.parquet"]
-
-    def shards(**where: Any) -> list[Path]:
-        folder = snapshot_download(dataset, repo_type="dataset", allow_patterns=wanted, **where)
-        return sorted(Path(folder).rglob(f"{split}-*.parquet"))
-
-    try:
-        if found := shards(local_files_only=True):
-            return found
-    except OSError:
-        pass  # not in the cache: the hub is asked next
-    try:
-        HfApi().dataset_info(dataset, timeout=SECONDS_TO_ANSWER)
-        if found := shards():
-            return found
-    except Exception as error:  # offline, refused, gone: each with its own class
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    if why := why_not(dataset, "dataset"):
         raise UserError(
-            f"the reference {dataset} can't be had. Tried the hub's cache: not there. Tried the hub: "
-            f"{type(error).__name__}: {reason}. What to do: download it where there is a network, name a folder of "
-            "images in the model's YAML (reference: {kind: folder, folder: PATH}), or leave fid out of --objectives"
-        ) from error
-    raise UserError(f"the data set {dataset} has no parquet files of the split '{split}'")
+            f"the reference {dataset} can't be had: {why}. What to do: download it where there is a network, name a "
+            "folder of images in the model's YAML (reference: {kind: folder, folder: PATH}), or leave fid out of "
+            "--objectives"
+        )
+    try:
+        info = HfApi().dataset_info(dataset, timeout=SECONDS_TO_ANSWER)
+    except Exception:  # no network: what the cache has
+        folder = snapshot_download(dataset, repo_type="dataset", local_files_only=True)
+        files = sorted(Path(folder).rglob(f"{split}-*.parquet"))
+        names: list[str] = []
+    else:
+        files = []
+        found = (sibling.rfilename for sibling in info.siblings or ())
+        names = sorted(name for name in found if fnmatch(name.rpartition("/")[2], f"{split}-*.parquet"))
+    if not files and not names:
+        raise UserError(f"the data set {dataset} has no parquet files of the split '{split}'")
+    yield from files
+    for name in names:
+        try:
+            yield Path(hf_hub_download(dataset, name, repo_type="dataset", revision=info.sha))
+        except OSError as error:
+            raise UserError(f"the reference {dataset} can't be had: {name}: {error}") from error

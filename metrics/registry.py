@@ -59,7 +59,7 @@ def build(
     from .encoders import encoder
 
     spec = scorers[name]
-    reads = encoder(spec["encoder"] if "encoder" in spec else spec, device, models)
+    reads = encoder(spec.get("encoder", spec), device, models)
     if name == "clip":
         from .clip import ClipScore
 
@@ -68,8 +68,8 @@ def build(
         from .aesthetic import LAION_ENCODER, AestheticScore, aesthetic_head, laion_head
 
         if spec["kind"] == "laion_v2" and reads.identity != LAION_ENCODER:
-            raise UserError(f"LAION's aesthetic head reads {LAION_ENCODER}, and the model's YAML names {reads.identity}")
-        file = models / spec["file"] if spec.get("file") else laion_head()
+            raise UserError(f"LAION's aesthetic head reads {LAION_ENCODER}, and the YAML names {reads.identity}")
+        file = models / Path(spec["file"]).expanduser() if spec.get("file") else laion_head()
         return AestheticScore(reads, aesthetic_head(file, reads.identity))
     from .fid import Fid
     from .reference import load_reference

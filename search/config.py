@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from configs import UserError, path, read_yaml, unknown
 from search import samplers
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
 CHOICES = {
     "version": ("v1", "v2"),
     "stages": ("width", "block"),
@@ -48,8 +48,11 @@ class StudyConfig(BaseModel):
     @field_validator("objectives", mode="before")
     @classmethod
     def _listed(cls, found: Any) -> Any:
-        parts = [part for part in found.split(",") if part.strip()] if isinstance(found, str) else found
-        return tuple(part.strip() if isinstance(part, str) else part for part in parts or ())
+        if isinstance(found, str):
+            found = [part for part in found.split(",") if part.strip()]
+        if not isinstance(found, list | tuple):
+            raise ValueError("a list of names, as clip,aesthetic,fid, is expected")
+        return tuple(part.strip() if isinstance(part, str) else part for part in found)
 
     @property
     def name(self) -> str:
@@ -82,7 +85,8 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        message = first["msg"][0].lower() + first["msg"][1:]
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
         raise UserError(f"{_said(key, file, flags)} is {first['input']!r}: {message}") from None
     return _checked(config)
 
@@ -130,6 +134,11 @@ def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out
         "sampler": config.sampler,
         "seed": config.seed,
     }
+
+
+def stamp(fingerprint: Mapping[str, Any]) -> str:
+    """A short name for a fingerprint."""
+    return digest(json.dumps(fingerprint, sort_keys=True))
 
 
 def digest(text: str) -> str:

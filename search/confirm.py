@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from search.evaluate import Evaluator, OnImages, value_of
 from search.front import Pick
 from search.records import StudyFolder, replacing
 from search.samplers import derived
-
-if TYPE_CHECKING:
-    from metrics.base import Metric
 
 LEVEL = 0.05
 BASE = "no FreeU"
@@ -56,12 +53,16 @@ def confirm(
     *,
     seed: int,
     began: Callable[[str, int, int], None],
+    failed: Callable[[int, str], None] = lambda number, reason: None,
     on_images: OnImages | None = None,
 ) -> dict[int, dict[str, dict[str, Any]]]:
     """Score the picked candidates and no FreeU on the evaluator's (held-out) prompts; compare in pairs.
 
-    began: told (what, passes after it, images) before each pass. Returns trial number → objective → value, base,
-    difference (value - base), low, high (95 %), p, p_holm, win_rate, n; nothing for no picked candidate.
+    began: told (what, passes after it, images) before each pass. failed: told (trial number, reason) of a candidate
+    whose images or scores are none on these prompts: it is left out, and the others are confirmed.
+
+    Returns trial number → objective → value, base, difference (value - base), low, high (95 %), p, p_holm, win_rate,
+    n; nothing for no picked candidate.
     """
     if not picked:
         return {}
@@ -73,7 +74,13 @@ def confirm(
         if sample is None:
             left -= 1
             began(BASE if number is None else f"trial {number}", max(0, left), len(evaluator.prompts))
-            sample = _sample(evaluator, factors, on_images)
+            try:
+                sample = _sample(evaluator, factors, on_images)
+            except Exception as error:  # as in a trial: it costs this candidate, not the study
+                if number is None:
+                    raise UserError(f"no FreeU could not be scored on the held-out prompts: {error}") from error
+                failed(number, " ".join(str(error).split()) or type(error).__name__)
+                continue
             _write(file, sample)
         samples[number] = sample
     base = samples.pop(None)
@@ -91,7 +98,8 @@ def confirm(
 def _sample(evaluator: Evaluator, factors: Factors, on_images: OnImages | None) -> Sample:
     batch = evaluator.batch(factors, on_images)
     values, data = {}, {}
-    for name, metric in evaluator.metrics.items():
+    metrics: Mapping[str, Any] = evaluator.metrics  # a metric of the set has features and a distance besides
+    for name, metric in metrics.items():
         score = metric.score(batch)
         values[name] = value_of(score).value
         data[name] = np.asarray(score.per_image if metric.per_image else metric.features(batch))
@@ -99,7 +107,7 @@ def _sample(evaluator: Evaluator, factors: Factors, on_images: OnImages | None) 
 
 
 def _compared(
-    metric: Metric, sample: Sample, base: Sample, name: str, prompts: Sequence[str], seed: int
+    metric: Any, sample: Sample, base: Sample, name: str, prompts: Sequence[str], seed: int
 ) -> dict[str, Any]:
     from metrics import stats
 
@@ -131,10 +139,10 @@ def _corrected(found: dict[int, dict[str, dict[str, Any]]]) -> dict[int, dict[st
 
 
 def _write(file: Path, sample: Sample) -> None:
-    values = {f"value:{name}": np.float64(value) for name, value in sample.values.items()}
-    data = {f"data:{name}": array for name, array in sample.data.items()}
+    arrays: dict[str, Any] = {f"value:{name}": np.float64(value) for name, value in sample.values.items()}
+    arrays |= {f"data:{name}": array for name, array in sample.data.items()}
     with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **values, **data)
+        np.savez(stream, **arrays)
 
 
 def _read(file: Path, evaluator: Evaluator) -> Sample | None:
@@ -152,8 +160,14 @@ def verdict(
     picks: Sequence[Pick],
     scores: Mapping[int, Mapping[str, Mapping[str, Any]]],
     directions: Mapping[str, str],
+    picked: int | None = None,
 ) -> str:
-    """What a person takes away, in a sentence or two. An effect counts from Holm's p below 0.05."""
+    """What a person takes away, in a sentence or two. An effect counts from Holm's p below 0.05.
+
+    picked: how many candidates were to be confirmed; None is as many as were.
+    """
+    if not scores and picked:
+        return "Nothing can be said of FreeU here: no pick could be scored on the held-out prompts."
     if not scores:
         return "FreeU does not help here: no candidate was better than no FreeU, so there is nothing to confirm."
     sides = {number: _sides(rows, directions) for number, rows in scores.items()}

@@ -73,7 +73,7 @@ def nondominated(table: np.ndarray) -> np.ndarray:
     """Which rows of (n, objectives), all to be maximised, no other row dominates; (n,) bool. Equal rows all stay."""
     at_least = (table[:, None, :] >= table[None, :, :]).all(-1)
     more = (table[:, None, :] > table[None, :, :]).any(-1)
-    return ~(at_least & more).any(0)
+    return np.asarray(~(at_least & more).any(0))
 
 
 def _up(value: float, direction: str) -> float:

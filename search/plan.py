@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # GFLOP of one evaluation for one image at 512 (1024 for SDXL) pixels, counted with torch's profiler; about
 # proportional to the pixels.
-WORK = {"shapes": (1.2, 64), "sd14": (800, 512), "sd15": (800, 512), "sd21": (800, 512), "sdxl": (6000, 1024)}
+WORK = {"shapes": (0.27, 64), "sd14": (800, 512), "sd15": (800, 512), "sd21": (800, 512), "sdxl": (6000, 1024)}
 SPEED = {
     "cpu": 25.0,
     "mps": 3_000.0,
@@ -85,7 +85,7 @@ class Plan:
         """For a person to read, a line for each matter."""
         from search.progress import ARROWS, duration
 
-        c, s = self.config, self.spec
+        c, s, prompt_set = self.config, self.spec, Path(self.prompt_set).name
         begun = f"{self.done} of them done, " if self.done else ""
         sobol = min(SOBOL, max(0, c.trials - self.fixed))
         rest = max(0, c.trials - self.fixed - sobol)
@@ -98,7 +98,7 @@ class Plan:
         goals = ", ".join(f"{name} {ARROWS[registry.describe(name).direction]}" for name in c.objectives)
         guidance = f"{self.steps} steps, guidance {self.guidance:g}"
         return [
-            f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{Path(self.prompt_set).name}' each",
+            f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{prompt_set}' each",
             f"model       {s.name}, {s.resolution}×{s.resolution}, {guidance}, {self.device}",
             f"objectives  {goals}",
             f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; FreeU {c.version} by {c.stages}",
@@ -136,7 +136,7 @@ class Job:
     spec: ModelSpec
     prompts: tuple[str, ...]
     held_out: tuple[str, ...]
-    directions: dict[str, str]
+    directions: Mapping[str, str]
     fixed: tuple[tuple[str, Factors], ...]
     fingerprint: dict[str, Any]
     folder: StudyFolder
@@ -160,10 +160,10 @@ def prepare(config: StudyConfig) -> Job:
     chosen = config.prompts or spec.prompts
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompts.load(chosen))]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
-    kind = {"version": config.version, "stages": config.stages}
-    fixed = [("no FreeU", replace(IDENTITY, **kind))]
+    fixed = [("no FreeU", replace(IDENTITY, version=config.version, stages=config.stages))]
     if spec.published is not None:
-        fixed.append(("published", replace(spec.published.factors(), **kind)))
+        published = replace(spec.published.factors(), version=config.version, stages=config.stages)
+        fixed.append(("published", published))
     fingerprint = settings.fingerprint(config, spec, texts, held_out)
     folder = StudyFolder(config.mlruns, config.name)
     if folder.config.exists():

@@ -12,6 +12,7 @@ from search.records import TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
 
 ARROWS = {"up": "↑", "down": "↓"}
 
@@ -19,12 +20,14 @@ ARROWS = {"up": "↑", "down": "↓"}
 def best_so_far(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, TrialRecord]:
     """Objective → the complete trial with the best observed value."""
     done = [record for record in records if record.complete]
-    if not done:
-        return {}
-    return {
-        name: (max if direction == "up" else min)(done, key=lambda record, n=name: record.values[n].value)
-        for name, direction in directions.items()
-    }
+    best: dict[str, TrialRecord] = {}
+    for name, direction in directions.items():
+        for record in done:
+            value = record.values[name].value
+            held = best[name].values[name].value if name in best else None
+            if held is None or (value > held if direction == "up" else value < held):
+                best[name] = record
+    return best
 
 
 def duration(seconds: float) -> str:
@@ -40,10 +43,16 @@ def duration(seconds: float) -> str:
 class Progress:
     """Told of each trial by the study, and of each pass of the confirmation. Use it as a context manager."""
 
-    def __init__(self, console: Console, directions: Mapping[str, str], trials: int, images: int) -> None:
+    def __init__(
+        self, console: Console, directions: Mapping[str, str], trials: int, images: int, passes: int = 0
+    ) -> None:
+        """images: of a trial. passes: about how many the confirmation will take."""
         self.console, self.directions, self.trials, self.per_trial = console, dict(directions), trials, images
+        self._passes = passes
+        self._first: float | None = None  # when the first trial of this process began
+        self._before = 0  # trials that were complete before
         self.records: list[TrialRecord] = []
-        self._live = None
+        self._live: Live | None = None
         self._what, self._done, self._size = "", 0, images
         self._left = 0  # passes of the confirmation still to come
         self._began = time.monotonic()
@@ -67,10 +76,12 @@ class Progress:
     def resume(self, records: Sequence[TrialRecord]) -> None:
         """Take over what was done before."""
         self.records = list(records)
+        self._before = sum(record.complete for record in records)
 
     def began(self, number: int, origin: str, factors: Factors) -> None:
         self._stage, self._what = f"trial {number}", f"{origin}  {factors}"
         self._done, self._size, self._began = 0, self.per_trial, time.monotonic()
+        self._first = self._began if self._first is None else self._first
 
     def images(self, done: int) -> None:
         self._done = done
@@ -90,14 +101,17 @@ class Progress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def left(self) -> float | None:
-        """Seconds to the end of the trials, by the mean of those that completed; None before the first."""
+        """Seconds to the end, the confirmation included, by what trials took so far; None before the first."""
         done = [record.seconds.get("total", 0.0) for record in self.records if record.complete]
         if not done:
             return None
-        mean = sum(done) / len(done)
+        mean, now = sum(done) / len(done), time.monotonic()
         if self._stage == "confirm":
-            return max(0.0, mean * (1 + self._left) - (time.monotonic() - self._began))
-        return mean * max(0, self.trials - len(done))
+            return max(0.0, mean * (1 + self._left) - (now - self._began))
+        # A trial by the clock: choosing its candidate and writing it down take time beside evaluating it.
+        here = len(done) - self._before
+        whole = (now - self._first) / here if here and self._first is not None else mean
+        return whole * max(0, self.trials - len(done)) + mean * self._passes
 
     def _line(self, record: TrialRecord) -> str:
         done = sum(one.complete for one in self.records)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.confirm import LEVEL, verdict
+from search.confirm import BASE, LEVEL, candidates, verdict
 from search.progress import ARROWS
 
 if TYPE_CHECKING:
@@ -55,8 +55,20 @@ def assembled(
         "objectives": job.directions,
         "front": rows,
         "picks": picks,
-        "verdict": verdict(front.picks, found, job.directions),
+        "verdict": _verdict(done, front, found, job.directions),
     }
+
+
+def _verdict(
+    done: Sequence[TrialRecord],
+    front: Front,
+    found: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    directions: Mapping[str, str],
+) -> str:
+    if all(record.factors.identity for record in done):
+        return "Nothing can be said of FreeU here: only no FreeU was tried. Give more --trials or --minutes."
+    factors = {record.number: record.factors for record in done}
+    return verdict(front.picks, found, directions, len(candidates(front.picks, factors)))
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
@@ -98,7 +110,8 @@ def _tables(console: Console, result: Mapping[str, Any]) -> None:
         front.add_row(str(row["number"]), row["origin"], *factors, *expected)
     picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 %", box=None)
     for pick in result["picks"]:
-        cells = [_difference(pick["scores"].get(name)) for name in directions]
+        bare = "not confirmed" if any(pick["factors"][name] != 1 for name in ("b1", "b2", "s1", "s2")) else BASE
+        cells = [_difference(pick["scores"].get(name), bare) for name in directions]
         picks.add_row(pick["pick"], str(pick["number"]), *cells)
     console.print()
     console.print(front)
@@ -108,8 +121,8 @@ def _tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print(Text(str(result["verdict"]), style="bold"), soft_wrap=True)
 
 
-def _difference(score: Mapping[str, float] | None) -> str:
+def _difference(score: Mapping[str, float] | None, bare: str) -> str:
     if score is None:
-        return "no FreeU itself"
+        return bare
     star = "*" if score["p_holm"] < LEVEL else ""
     return f"{score['difference']:+.3g} [{score['low']:+.3g}, {score['high']:+.3g}]{star}"

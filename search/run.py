@@ -102,17 +102,11 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
     """The base model and the objectives' metrics, on the device. Raises UserError where they can't be had."""
     import torch
 
-    from configs import path
     from freeu.models import load_generator
+    from freeu.models.text_to_image import choose_device
     from metrics import registry
 
-    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise UserError(f"--device {device}: this torch sees {torch.cuda.device_count()} CUDA devices; try cpu")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("--device mps: this torch has no Metal device; try cpu")
+    device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))
     generator = load_generator(
         spec,
         device=device,
@@ -142,12 +136,13 @@ def execute(config: StudyConfig, console: Console, load: Load = load_parts) -> d
             f"study '{config.name}' is finished, with {result['trials']} trials; more go on with --trials",
             markup=False,
         )
+        _caught_up(job, tracker, result)
         results.show(console, job, result)
         return result
     with job.folder.locked():
         for line in job.plan.lines():
             console.print(line, markup=False, soft_wrap=True)
-        progress = Progress(console, job.directions, config.trials, len(job.prompts))
+        progress = Progress(console, job.directions, config.trials, len(job.prompts), job.plan.passes)
         try:
             with progress:
                 result = _study(job, load, progress, tracker, began)
@@ -168,6 +163,34 @@ def _finished(job: Job) -> dict[str, Any] | None:
     if result is None or not result["trials"] == job.plan.done >= job.config.trials:
         return None
     return result
+
+
+def _caught_up(job: Job, tracker: Tracker, result: dict[str, Any]) -> None:
+    """Log a finished study anew where MLflow's database was deleted: it is a view of the study's folder."""
+    from search import config as settings
+    from search.plan import kept_fingerprint
+
+    if tracker.settings.database.exists():
+        return
+    digest = settings.stamp(kept_fingerprint(job.folder))
+    with job.folder.locked():
+        records = job.folder.read_trials()
+        _logged(tracker, job, digest, str(result["model_identity"]), records)
+        tracker.finish(result, records)
+
+
+def _logged(tracker: Tracker, job: Job, digest: str, identity: str, records: Sequence[TrialRecord]) -> None:
+    """Begin or take up the study in MLflow, and log the trials that it lacks."""
+    tracker.start(job.config.model_dump(mode="json"), digest, {"freeu.model_identity": identity})
+    missing = set(tracker.missing([record.number for record in records]))
+    for record in records:
+        if record.number in missing:
+            _track(tracker, job.folder, record)
+
+
+def _track(tracker: Tracker, folder: StudyFolder, record: TrialRecord) -> None:
+    files = (folder.grid_file(record.number), folder.scores_file(record.number))
+    tracker.trial(record, *(file if file.exists() else None for file in files))
 
 
 def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: float) -> dict[str, Any]:
@@ -201,9 +224,7 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
     )
     records = study.records()
     progress.resume(records)
-    tracker.start(config.model_dump(mode="json"), fingerprint, {"freeu.model_identity": generator.identity})
-    for number in tracker.missing([record.number for record in records]):
-        watcher.track(next(record for record in records if record.number == number))
+    _logged(tracker, job, fingerprint, generator.identity, records)
     study.run(config.trials, _clock(job, began))
     records = study.records()
     done = [record for record in records if record.complete]
@@ -214,7 +235,13 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
     front = find(done, job.directions, paired_spreads(scores, base, list(job.directions)))
     picked = confirm.candidates(front.picks, {record.number: record.factors for record in done})
     found = confirm.confirm(
-        folder, again, picked, seed=config.seed, began=progress.confirming, on_images=progress.images
+        folder,
+        again,
+        picked,
+        seed=config.seed,
+        began=progress.confirming,
+        failed=lambda number, reason: progress.say(f"trial {number} could not be confirmed: {reason}"),
+        on_images=progress.images,
     )
     result = assembled(job, generator.identity, done, front, found)
     tracker.finish(result, records)
@@ -224,8 +251,6 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
 
 def _sealed(job: Job, identity: str) -> str:
     """Write the study's settings, its fingerprint now with the weights' identity; gives the fingerprint's digest."""
-    import json
-
     import yaml
 
     from search import config as settings
@@ -238,7 +263,7 @@ def _sealed(job: Job, identity: str) -> str:
     kept = job.config.model_dump(mode="json") | {"model": job.spec.name, "device": job.plan.device}
     with replacing(job.folder.config) as temporary:
         temporary.write_text(yaml.safe_dump(kept | {"fingerprint": fingerprint}, sort_keys=False), "utf-8")
-    return settings.digest(json.dumps(fingerprint, sort_keys=True))
+    return settings.stamp(fingerprint)
 
 
 class _Watcher:
@@ -250,11 +275,7 @@ class _Watcher:
 
     def ended(self, record: TrialRecord) -> None:
         self.progress.ended(record)
-        self.track(record)
-
-    def track(self, record: TrialRecord) -> None:
-        files = (self.folder.grid_file(record.number), self.folder.scores_file(record.number))
-        self.tracker.trial(record, *(file if file.exists() else None for file in files))
+        _track(self.tracker, self.folder, record)
 
 
 def _clock(job: Job, began: float) -> Callable[[Sequence[TrialRecord]], bool]:

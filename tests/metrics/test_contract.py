@@ -13,7 +13,6 @@ import metrics
 from configs import UserError, identity
 from metrics.base import Batch, MetricError
 from metrics.encoders import Encoder, encoder
-
 from tests.metrics.conftest import CLIP, RESNET
 
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))

@@ -173,8 +173,6 @@ def test_a_reference_of_the_wrong_shape_is_refused(arrays, said: str, tmp_path: 
         read_statistics(tmp_path / "r.npz")
 
 
-
-
 def test_a_folder_of_images_is_a_reference(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: torch.Tensor
 ) -> None:
@@ -226,7 +224,9 @@ def test_the_hubs_layout_is_read_from_its_cache(
             stream = io.BytesIO()
             Image.fromarray(images[4 * shard + i].permute(1, 2, 0).numpy()).save(stream, "PNG")
             rows.append({"image": {"bytes": stream.getvalue(), "path": f"{i}.png"}, "caption": "words"})
-        parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "hub" / "data" / f"train-{shard:05d}-of-00002.parquet")
+        parquet.write_table(
+            pa.Table.from_pylist(rows), tmp_path / "hub" / "data" / f"train-{shard:05d}-of-00002.parquet"
+        )
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: str(tmp_path / "hub"))
     spec = {"kind": "hub_dataset", "dataset": "a/b", "split": "train", "image": "image", "n": 6}
     assert load_reference(spec, encoder(RESNET, "cpu", models), models).n == 6

@@ -46,6 +46,8 @@ def test_every_flag_is_a_key() -> None:
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"objectives": ""}, "--objectives is empty"),
         ({"objectives": "clip,clip"}, "names one twice"),
+        ({"objectives": 5}, "--objectives is 5: a list of names"),
+        ({"trials": True}, "--trials is True"),
         ({"study": "../up"}, "--study '../up'"),
     ],
 )

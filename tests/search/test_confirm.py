@@ -102,3 +102,25 @@ def row(difference: float, p: float) -> dict[str, float]:
 )
 def test_the_verdict_in_words(clip: dict, fid: dict, said: str) -> None:
     assert said in verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)
+
+
+def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
+    class Breaks(FakeGenerator):
+        def generate(self, prompts, seeds, factors, on_batch=None):
+            if factors == self.broken:
+                raise RuntimeError("the image is\nblack")
+            return super().generate(prompts, seeds, factors, on_batch)
+
+    generator, lost = Breaks(), []
+    generator.broken = BAD
+    folder, picked = StudyFolder(tmp_path, "s"), {5: BAD, 3: GOOD}
+    told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
+    found = confirm(folder, evaluator(generator), picked, seed=0, **told)
+    assert set(found) == {3}
+    assert lost == [(5, "the image is black")]
+    generator.broken = GOOD
+    assert set(confirm(folder, evaluator(generator), picked, seed=0, **told)) == {3, 5}  # 3 was kept, 5 is tried again
+    generator.broken = IDENTITY
+    with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: the image"):
+        confirm(StudyFolder(tmp_path, "t"), evaluator(generator), picked, seed=0, **told)
+    assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("Nothing can be said of FreeU here")

@@ -9,7 +9,6 @@ import pytest
 from freeu import IDENTITY, Factors
 from search.front import find, nondominated, paired_spreads, posterior_mean
 from search.records import TrialRecord, Value
-from search.space import sobol, to_factors
 
 DIRECTIONS = {"clip": "up", "fid": "down"}
 

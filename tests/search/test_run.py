@@ -200,3 +200,25 @@ def test_bad_input_ends_with_2_and_a_sentence(tmp_path: Path, arguments: tuple[s
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_one_trial_is_no_verdict(tmp_path: Path) -> None:
+    result, _ = study(settings(tmp_path, trials=1))
+    assert result["verdict"].startswith("Nothing can be said of FreeU here: only no FreeU was tried")
+
+
+def test_mlflow_is_made_again_where_it_was_deleted(tmp_path: Path) -> None:
+    import shutil
+
+    from mlflow import MlflowClient
+
+    first, _ = study(settings(tmp_path / "a", trials=3, objectives="clip"))
+    # A copy without the database: MLflow remembers, within a process, the ones that it has opened.
+    shutil.copytree(tmp_path / "a" / "mlruns" / "studies", tmp_path / "b" / "mlruns" / "studies")
+    idle = FakeGenerator()
+    assert study(settings(tmp_path / "b", trials=3, objectives="clip"), idle)[0] == first
+    assert idle.calls == []  # from the study's folder alone
+    client = MlflowClient(f"sqlite:///{tmp_path / 'b' / 'mlruns' / 'mlflow.db'}")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert sorted(run.data.tags.get("freeu.trial", "study") for run in runs) == ["0", "1", "2", "study"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
