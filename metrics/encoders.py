@@ -187,13 +187,15 @@ def _inception(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS_TO_ANSWER)  # torch's download has no limit of its own
     try:
+        if weights is not None:
+            torch.load(weights, map_location="cpu", weights_only=True)  # torch-fidelity would run a pickle's code
         model = NoTrainInceptionV3("inception-v3-compat", ["2048"], None if weights is None else str(weights))
     except ModuleNotFoundError as error:
         raise UserError(f"Inception needs the package torch-fidelity: pip install torch-fidelity ({error})") from error
     except Exception as error:  # a download's or a file's, each with its own class
         raise UserError(
             f"Inception's weights can't be had from {weights or 'their release on GitHub'} ({type(error).__name__}: "
-            f"{error}); download torch-fidelity's file and name it: fid: {{encoder: {{kind: inception, weights: FILE}}}}"
+            f"{error}); download torch-fidelity's file, name it: fid: {{encoder: {{kind: inception, weights: FILE}}}}"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -22,5 +22,5 @@ def why_not(repository: str, kind: str = "model") -> str | None:
     try:
         snapshot_download(repository, repo_type=kind, local_files_only=True)
     except Exception:  # not there, or a name that the hub refuses
-        return f"tried the hub's cache, where it isn't, and the hub for {SECONDS_TO_ANSWER} s ({said})"
+        return f"tried the hub's cache, where it isn't, and the hub ({said})"
     return None

@@ -136,6 +136,8 @@ def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path: Path) -> None:
             metrics.aesthetic_head(tmp_path / file)
     with pytest.raises(UserError, match="can't read the reference"):
         read_statistics(tmp_path / "reference.npz")
+    with pytest.raises(UserError, match="Inception's weights can't be had"):
+        encoder({"kind": "inception", "weights": str(tmp_path / "head.pth")}, "cpu", tmp_path)
     assert not trace.exists()
 
 

@@ -92,5 +92,6 @@ def test_three_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ten_kills(tmp_path: Path) -> None:
     run(tmp_path, 10, seed=1)
