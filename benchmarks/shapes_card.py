@@ -56,9 +56,7 @@ def main() -> None:
     lines = [
         *_reading("true renders (the reader itself)", reader, renders.images, renders.scenes, 0.99, None),
         *_reading("512 held-out prompts", reader, images, [scene for _, scene in asked], 0.90, 0.80),
-        *_reading(
-            "128 prompts with a held-out pair", reader, unseen_images, [s for _, s in unseen], None, None
-        ),
+        *_reading("128 prompts with a held-out pair", reader, unseen_images, [s for _, s in unseen], None, None),
         *_clip_and_head(renders),
         *_fid(images),
     ]
@@ -68,9 +66,7 @@ def main() -> None:
         print(f"{line.what:60} {line.found:>24}   {line.asked}")
 
 
-def _reading(
-    where: str, reader: Reader, images, shown, objects: float | None, relations: float | None
-) -> list[Line]:
+def _reading(where: str, reader: Reader, images, shown, objects: float | None, relations: float | None) -> list[Line]:
     found = accuracy(reader.read(images), labels(shown))
     asked = {"object": objects, "relation": relations}
     names = {
@@ -125,9 +121,7 @@ def _fid(images: torch.Tensor) -> list[Line]:
 
     def distance(of: torch.Tensor) -> float:
         found = features(of).astype(np.float64)
-        return metrics.frechet_distance(
-            found.mean(0), np.cov(found, rowvar=False), reference["mu"], reference["sigma"]
-        )
+        return metrics.frechet_distance(found.mean(0), np.cov(found, rowvar=False), reference["mu"], reference["sigma"])
 
     floor = [distance(scenes(PROMPTS, seed, WORK).images) for seed in (19, 23, 29)]
     return [

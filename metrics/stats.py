@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 4000
-SET_RESAMPLES = 1000
+SET_RESAMPLES = 500
 EXACT_BELOW = 12
 """With fewer clusters all sign flips are counted instead of drawn."""
 

@@ -31,9 +31,7 @@ def export(
     study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.")],
     pick: Annotated[
         str,
-        typer.Option(
-            metavar="NAME|N", help="knee, best-clip, best-aesthetic, best-fid, or a trial's number."
-        ),
+        typer.Option(metavar="NAME|N", help="knee, best-clip, best-aesthetic, best-fid, or a trial's number."),
     ] = "knee",
     format: Annotated[str, typer.Option(metavar="NAME", help="yaml (ours), diffusers or comfyui.")] = "yaml",
     out: Annotated[
@@ -46,9 +44,7 @@ def export(
 
     preset = preset_of(find_study(mlruns, study), pick)
     if not preset.scores:
-        typer.echo(
-            f"note: trial {pick} was not scored on held-out prompts; the preset has no scores", err=True
-        )
+        typer.echo(f"note: trial {pick} was not scored on held-out prompts; the preset has no scores", err=True)
     if out is None:
         typer.echo(presets.render(preset, format).rstrip("\n"))
     else:
@@ -60,9 +56,7 @@ def find_study(mlruns: Path, name: str) -> StudyFolder:
     """The folder of a study. Raises UserError, with the nearest name, where there is none."""
     known = studies(mlruns)
     if not known:
-        raise UserError(
-            f"{mlruns} holds no study yet: run `python -m search.run` first, or name another with --mlruns"
-        )
+        raise UserError(f"{mlruns} holds no study yet: run `python -m search.run` first, or name another with --mlruns")
     if name not in known:
         raise configs.unknown("study", name, known)
     return StudyFolder(mlruns, name)
@@ -81,13 +75,9 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
         factors = _trial(folder, int(pick))
         scores = next((one["scores"] for one in picks.values() if one["number"] == int(pick)), {})
     elif result is None:
-        raise UserError(
-            f"study '{folder.name}' has no picks yet: let it finish, or give --pick the number of a trial"
-        )
+        raise UserError(f"study '{folder.name}' has no picks yet: let it finish, or give --pick the number of a trial")
     else:
-        raise configs.unknown(
-            "pick", pick, [*picks, *(str(record.number) for record in folder.read_trials())]
-        )
+        raise configs.unknown("pick", pick, [*picks, *(str(record.number) for record in folder.read_trials())])
     model, identity = _model(folder, result)
     return Preset(
         factors=factors,

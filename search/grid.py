@@ -18,9 +18,7 @@ GAP = 2  # pixels between images
 PAPER = (255, 255, 255)
 
 
-def image_grid(
-    images: torch.Tensor, columns: int | None = None, side: int = 192, limit: int = 64
-) -> Image.Image:
+def image_grid(images: torch.Tensor, columns: int | None = None, side: int = 192, limit: int = 64) -> Image.Image:
     """Lay images out row by row, in their order.
 
     images: uint8 (n, 3, H, W), n ≥ 1. columns: a near-square grid where None. side: the longest side in
@@ -30,9 +28,7 @@ def image_grid(
     from PIL import Image
 
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
-        raise ValueError(
-            f"image_grid takes uint8 (n, 3, H, W) with n ≥ 1, not {images.dtype} {tuple(images.shape)}"
-        )
+        raise ValueError(f"image_grid takes uint8 (n, 3, H, W) with n ≥ 1, not {images.dtype} {tuple(images.shape)}")
     pixels = images[:limit].permute(0, 2, 3, 1).contiguous().cpu().numpy()
     n, height, width = pixels.shape[:3]
     shrink = min(1.0, side / max(height, width))

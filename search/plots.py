@@ -74,18 +74,14 @@ def _groups(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[s
 
 def _hover(record: TrialRecord) -> str:
     f = record.factors
-    values = "<br>".join(
-        f"{escape(name)} {v.value:.4g} ± {v.spread:.2g}" for name, v in record.values.items()
-    )
+    values = "<br>".join(f"{escape(name)} {v.value:.4g} ± {v.spread:.2g}" for name, v in record.values.items())
     factors = f"b1 {f.b1:.3f} b2 {f.b2:.3f} s1 {f.s1:.3f} s2 {f.s2:.3f}"
     return f"#{record.number} {escape(record.origin)}<br>{factors}<br>{values}"
 
 
 def _labels(members: Sequence[TrialRecord], result: Mapping[str, Any]) -> list[str]:
     picks = result.get("picks", [])
-    return [
-        ", ".join(pick["pick"] for pick in picks if pick["number"] == record.number) for record in members
-    ]
+    return [", ".join(pick["pick"] for pick in picks if pick["number"] == record.number) for record in members]
 
 
 def _axis(name: str, objectives: Mapping[str, str]) -> str:

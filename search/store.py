@@ -54,17 +54,13 @@ def check_folder(mlruns: Path) -> Settings:
     if not database.exists() or database.stat().st_size == 0:
         return settings
     try:
-        connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)
         try:
-            tables = {
-                row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise UserError(
-            f"{database} can't be read as a database ({error}); move it away, or {elsewhere}"
-        ) from None
+        raise UserError(f"{database} can't be read as a database ({error}); move it away, or {elsewhere}") from None
     if tables and not {"experiments", "runs", "alembic_version"} <= tables:
         raise UserError(f"{database} is a database, but not MLflow's; {elsewhere}")
     return settings
@@ -73,11 +69,9 @@ def check_folder(mlruns: Path) -> Settings:
 def experiment_page(settings: Settings) -> str:
     """The path of the studies' page under the UI's address: "/" where there is no study yet."""
     try:
-        connection = sqlite3.connect(f"{settings.database.as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{settings.database.as_uri()}?mode=rw", uri=True)
         try:
-            found = connection.execute(
-                "SELECT experiment_id FROM experiments WHERE name = ?", (EXPERIMENT,)
-            ).fetchone()
+            found = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
         finally:
             connection.close()
     except sqlite3.Error:

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from search.records import TrialRecord
 
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development"
-}  # else the UI shows pages for chat agents
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI shows pages for chat agents
 STUDY, TRIAL = "freeu.study", "freeu.trial"
 PARENT, NOTE = (
     "mlflow.parentRunId",
@@ -54,6 +52,30 @@ def _told(doing: str, settings: Settings) -> Iterator[None]:
         if "out-of-date database schema" in str(error):
             hint = f"; another MLflow wrote it: back it up and run `mlflow db upgrade {settings.uri}`"
         raise UserError(f"could not {doing} in {settings.database}: {reason}{hint}") from error
+
+
+def _create(settings: Settings) -> None:
+    """Make MLflow's database under another name, then rename: killed among its migrations, none is there.
+
+    One process at a time does it, so studies that start at once in one folder don't meet half-made tables.
+    """
+    import fcntl
+
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    part = settings.folder / "mlflow.db.part"
+    with (settings.folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if settings.database.exists():
+            return
+        for left in settings.folder.glob("mlflow.db.part*"):
+            left.unlink()
+        engine = create_sqlalchemy_engine(f"sqlite:///{part}")
+        try:
+            _initialize_tables(engine)
+        finally:
+            engine.dispose()
+        part.rename(settings.database)
 
 
 class Tracker:
@@ -82,6 +104,8 @@ class Tracker:
             logging.getLogger(name).setLevel(logging.WARNING)  # else: forty lines on making the tables
         with _told("log the study", self.settings):
             self.settings.folder.mkdir(parents=True, exist_ok=True)
+            if not self.settings.database.exists():
+                _create(self.settings)
             self._client = MlflowClient(tracking_uri=self.settings.uri)
             self._experiment = self._the_experiment()
             self._parent, known = self._the_parent()
@@ -140,18 +164,14 @@ class Tracker:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             artifacts = self.settings.artifacts.as_uri()
-            return self._client.create_experiment(
-                EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS
-            )
+            return self._client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
 
     def _the_parent(self) -> tuple[str, dict[str, str]]:
         """The study's run, RUNNING, and the parameters that it has already."""
-        found = self._client.search_runs(
-            [self._experiment], f"tags.`{STUDY}` = '{self.study}'", max_results=1
-        )
+        found = self._client.search_runs([self._experiment], f"tags.`{STUDY}` = '{self.study}'", max_results=1)
         if found:
             run_id = found[0].info.run_id
             self._client.update_run(run_id, status="RUNNING")
@@ -184,9 +204,7 @@ class Tracker:
         fresh = {key: value for key, value in flat.items() if key not in known}
         changed = {f"resumed.{key}": value for key, value in flat.items() if known.get(key, value) != value}
         self._batch(self._parent, params=fresh, tags=changed)
-        self._client.log_text(
-            self._parent, yaml.safe_dump(json.loads(json.dumps(config, default=str))), "config.yaml"
-        )
+        self._client.log_text(self._parent, yaml.safe_dump(json.loads(json.dumps(config, default=str))), "config.yaml")
 
     def _log_trial(self, record: TrialRecord, grid: Path | None, scores: Path | None) -> None:
         assert self._parent is not None, "start() comes first"
@@ -288,8 +306,6 @@ def _pick_metrics(result: Mapping[str, Any]) -> dict[str, float]:
             name = f"{pick['pick']}.{metric}"
             metrics[name] = score["value"]
             metrics |= {
-                f"{name}.{key}": score[key]
-                for key in ("difference", "low", "high")
-                if score.get(key) is not None
+                f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None
             }
     return metrics

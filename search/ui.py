@@ -51,9 +51,7 @@ def ui(
             "with --mlruns"
         )
     if host not in LOCAL:
-        typer.echo(
-            f"warning: {host} may be reached from other machines, and these pages have no password", err=True
-        )
+        typer.echo(f"warning: {host} may be reached from other machines, and these pages have no password", err=True)
     with serving(settings, host, free_port(host, port)) as (address, server):
         page = experiment_page(settings).removeprefix("/")
         typer.echo(f"MLflow UI: {address}{page}\nCtrl-C ends it")
@@ -69,18 +67,14 @@ def free_port(host: str, asked: int | None) -> int:
     """The port that was asked for, or the first free one from 5000 on, with a word. Raises UserError."""
     if asked is not None:
         if _busy(host, asked):
-            raise UserError(
-                f"port {asked} on {host} is in use: name another with --port, or leave --port out"
-            )
+            raise UserError(f"port {asked} on {host} is in use: name another with --port, or leave --port out")
         return asked
     for port in range(PORT, PORT + PORTS_TRIED):
         if not _busy(host, port):
             if port != PORT:
                 typer.echo(f"port {PORT} is in use: taking {port}", err=True)
             return port
-    raise UserError(
-        f"no port from {PORT} to {PORT + PORTS_TRIED - 1} is free on {host}: name one with --port"
-    )
+    raise UserError(f"no port from {PORT} to {PORT + PORTS_TRIED - 1} is free on {host}: name one with --port")
 
 
 def _busy(host: str, port: int) -> bool:
@@ -90,9 +84,7 @@ def _busy(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except PermissionError:
-            raise UserError(
-                f"port {port} is not for ordinary users: name one above 1023 with --port"
-            ) from None
+            raise UserError(f"port {port} is not for ordinary users: name one above 1023 with --port") from None
         except socket.gaierror:
             raise UserError(f"--host {host} is not an address of this machine") from None
         except OSError as error:
@@ -148,9 +140,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
     limit = time.monotonic() + START_LIMIT
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # a proxy would be asked for 127.0.0.1
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would be asked for 127.0.0.1
     health = address.replace("//0.0.0.0:", "//127.0.0.1:") + "health"
     while time.monotonic() < limit:
         if server.poll() is not None:

@@ -13,9 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
-BIN = Path(
-    PYTHON
-).parent  # not resolved: in a virtual environment this is a link, and the tools stand beside it
+BIN = Path(PYTHON).parent  # not resolved: in a virtual environment this is a link, and the tools stand beside it
 CHECKS = {
     "format": [PYTHON, "-m", "ruff", "format", "--check", "."],
     "lint": [PYTHON, "-m", "ruff", "check", "."],

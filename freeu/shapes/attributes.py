@@ -52,8 +52,6 @@ def accuracy(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) ->
         hits.setdefault(name.rstrip("012"), []).append((found[name] == wanted[name])[present].numpy())
     for slot in range(SLOTS):
         present = wanted[f"shape{slot}"] != ABSENT
-        both = torch.stack(
-            [found[f"{name}{slot}"] == wanted[f"{name}{slot}"] for name in ("shape", "colour")]
-        )
+        both = torch.stack([found[f"{name}{slot}"] == wanted[f"{name}{slot}"] for name in ("shape", "colour")])
         hits.setdefault("object", []).append(both.all(dim=0)[present].numpy())
     return {name: float(np.concatenate(parts).mean()) for name, parts in hits.items()}

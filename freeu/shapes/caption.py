@@ -37,9 +37,7 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _name(item: Item, rng: np.random.Generator) -> str:
-    return _words(
-        "a", _pick(rng, SIZE_WORDS[item.size]), _pick(rng, FILL_WORDS[item.fill]), item.colour, item.shape
-    )
+    return _words("a", _pick(rng, SIZE_WORDS[item.size]), _pick(rng, FILL_WORDS[item.fill]), item.colour, item.shape)
 
 
 def _words(*words: str) -> str:

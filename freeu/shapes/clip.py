@@ -75,9 +75,7 @@ def fit(data: Scenes, tokenizer, work: Path, steps: int, seed: int, batch: int =
         amounts = draw.numpy.random(batch) * (draw.numpy.random(batch) < 0.7)
         images = degrade(data.images[chosen], amounts, draw.numpy)
         words = data.captions(chosen, draw.numpy)
-        tokens = tokenizer(
-            words, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-        )
+        tokens = tokenizer(words, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
         seen = net.embed(images)
         said = net.clip.encode_text(tokens.input_ids, normalize=True)
         alike = net.clip.logit_scale.exp().clamp(max=100) * seen @ said.T
@@ -95,8 +93,7 @@ def save(net: Judge, tokenizer, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in net.clip.state_dict().items()
+        name: value.half() if value.is_floating_point() else value for name, value in net.clip.state_dict().items()
     }
     save_file({k: v.contiguous() for k, v in weights.items()}, folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps(config(len(tokenizer)), indent=2) + "\n")
@@ -114,7 +111,5 @@ def fit_head(embed, data: Scenes, seed: int) -> tuple[np.ndarray, float]:
     y = score(amounts)
     centre = x.mean(axis=0)
     gram = (x - centre).T @ (x - centre)
-    weight = np.linalg.solve(
-        gram + 1e-4 * len(x) * np.eye(x.shape[1]) / x.shape[1], (x - centre).T @ (y - y.mean())
-    )
+    weight = np.linalg.solve(gram + 1e-4 * len(x) * np.eye(x.shape[1]) / x.shape[1], (x - centre).T @ (y - y.mean()))
     return weight, float(y.mean() - centre @ weight)

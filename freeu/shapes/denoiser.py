@@ -69,9 +69,7 @@ def scheduler():
     )
 
 
-def fit(
-    data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, seed: int, batch: int = 32
-) -> Denoiser:
+def fit(data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, seed: int, batch: int = 32) -> Denoiser:
     """Trains on the scaled latents (n, 4, 16, 16) of `data` with fresh captions; each timestep weighted by
     min(SNR, 5) / SNR."""
     torch.manual_seed(seed)
@@ -82,9 +80,7 @@ def fit(
     def loss(draw: Draw) -> torch.Tensor:
         chosen = draw.numpy.integers(len(data), size=batch)
         words = ["" if draw.numpy.random() < DROPPED else text for text in data.captions(chosen, draw.numpy)]
-        tokens = tokenizer(
-            words, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-        )
+        tokens = tokenizer(words, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")
         # One timestep from each of `batch` equal bins: the same expectation, a steadier loss.
         bins = (torch.arange(batch) + torch.rand(batch, generator=draw.torch)) / batch
         times = (bins * len(kept)).long()

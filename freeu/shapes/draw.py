@@ -55,9 +55,7 @@ def _paint(item: Item) -> Image.Image:
     colour = COLOURS[item.colour]
     paint = Image.new("RGB", (SIZE * SCALE,) * 2, colour)
     shade, pen = tuple(int(0.5 * c) for c in colour), ImageDraw.Draw(paint)
-    left, top, right, bottom = (
-        int((c + d * 1.4 * item.radius) * SCALE) for d in (-1, 1) for c in (item.x, item.y)
-    )
+    left, top, right, bottom = (int((c + d * 1.4 * item.radius) * SCALE) for d in (-1, 1) for c in (item.x, item.y))
     if item.fill == "striped":
         for y in range(top, bottom, 6 * SCALE):
             pen.rectangle((left, y, right, y + 3 * SCALE), fill=shade)

@@ -52,9 +52,7 @@ def train(net: nn.Module, loss: Callable[[Draw], torch.Tensor], plan: Plan, work
     """Minimises `loss` over the parameters of `net`; returns `net` holding the averaged weights, in eval mode."""
     file = work / f"{plan.name}.ckpt"
     rank = distributed.get_rank() if distributed.is_initialized() else 0
-    optimiser = torch.optim.AdamW(
-        net.parameters(), plan.lr, (0.9, 0.99), weight_decay=plan.weight_decay, fused=True
-    )
+    optimiser = torch.optim.AdamW(net.parameters(), plan.lr, (0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
     step = 0
     if file.exists():

@@ -56,12 +56,8 @@ class Reader(nn.Module):
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {k: v.half().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors"
-        )
-        (folder / "config.json").write_text(
-            json.dumps({"widths": WIDTHS, "classes": CLASSES}, indent=2) + "\n"
-        )
+        save_file({k: v.half().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps({"widths": WIDTHS, "classes": CLASSES}, indent=2) + "\n")
 
     @staticmethod
     def load(folder: Path) -> Reader:
@@ -75,9 +71,7 @@ class Reader(nn.Module):
 
 def attribute_loss(logits: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> torch.Tensor:
     """Mean cross-entropy over the attributes that the scenes have."""
-    return torch.stack(
-        [F.cross_entropy(logits[name], wanted[name], ignore_index=ABSENT) for name in logits]
-    ).mean()
+    return torch.stack([F.cross_entropy(logits[name], wanted[name], ignore_index=ABSENT) for name in logits]).mean()
 
 
 def fit(data: Scenes, work: Path, steps: int, seed: int, batch: int = 64) -> Reader:

@@ -92,9 +92,7 @@ def _places(rng: np.random.Generator, count: int, relation: str) -> list[tuple[s
         along = np.linspace(18, 46, 2) if count == 2 else np.linspace(11, 53, 3)
         across = 32 + rng.uniform(-6, 6)
         places = [
-            np.array([a + rng.uniform(-1.5, 1.5), across + rng.uniform(-2, 2)])[
-                :: 1 if relation == "left of" else -1
-            ]
+            np.array([a + rng.uniform(-1.5, 1.5), across + rng.uniform(-2, 2)])[:: 1 if relation == "left of" else -1]
             for a in along
         ]
     return [(size, p[0], p[1], r) for size, p, r in zip(sizes, places, radii, strict=True)]

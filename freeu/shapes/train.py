@@ -22,9 +22,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Where the trained models land.")] = Path("configs/models/shapes"),
-    work: Annotated[
-        Path, typer.Option(help="Checkpoints and renders; a second start goes on from here.")
-    ] = Path("mlruns/shapes-training"),
+    work: Annotated[Path, typer.Option(help="Checkpoints and renders; a second start goes on from here.")] = Path(
+        "mlruns/shapes-training"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Seeds weights and batches.")] = 0,
     scale: Annotated[
         float, typer.Option(min=0.001, help="Multiplies every stage's steps; 1 is the shipped model.")
@@ -47,9 +47,7 @@ def main(
     if any(process.exitcode for process in first):
         raise typer.Exit(1)
     multiprocessing.spawn(_denoiser, (work, out, steps, seed, _free_port()), nprocs=2)
-    print(
-        f"{out} is complete; to measure it and write its card: python benchmarks/shapes_card.py", flush=True
-    )
+    print(f"{out} is complete; to measure it and write its card: python benchmarks/shapes_card.py", flush=True)
 
 
 def _render(work: Path) -> None:
@@ -81,9 +79,7 @@ def _scorers(work: Path, out: Path, steps: dict[str, int], seed: int) -> None:
     from .words import tokenizer
 
     folder = out / "scorers"
-    reader.fit(scenes(SCENES, READER_DATA_SEED, work), work, steps["reader"], seed + 1).save(
-        folder / "reader"
-    )
+    reader.fit(scenes(SCENES, READER_DATA_SEED, work), work, steps["reader"], seed + 1).save(folder / "reader")
     words, data = tokenizer(), scenes(SCENES, DATA_SEED, work)
     clip.save(clip.fit(data, words, work, steps["clip"], seed + 2), words, folder / "clip")
     save_head(data, folder, seed + 4)

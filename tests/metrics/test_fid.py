@@ -148,3 +148,12 @@ def test_too_few_images_are_refused() -> None:
     fid = Fid(pixels_encoder(4), Reference.of(whole(50, 4, 1)))
     with pytest.raises(MetricError, match="fid needs at least 16 images, found 15"):
         fid.score(batch_of(whole(15, 4, 2)))
+
+
+def test_features_that_do_not_fit_the_reference_are_refused() -> None:
+    fid = Fid(pixels_encoder(4), Reference.of(whole(50, 4, 1)))
+    for features, said in ((np.zeros((20, 5)), r"needs features \(n, 4\)"), (np.zeros((1, 4)), "2 images or more")):
+        with pytest.raises(MetricError, match=said):
+            fid.distance(features)
+    with pytest.raises(MetricError, match="NaN"):
+        fid.distance(np.full((20, 4), np.nan))

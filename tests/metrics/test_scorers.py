@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +188,7 @@ def test_a_folder_of_images_is_a_reference(
     (folder / "notes.txt").write_text("no image")
     reader = encoder(RESNET, "cpu", models)
     calls: list[int] = []
-    counting = Encoder(reader.name, reader.identity, lambda part: calls.append(len(part)) or reader.images(part))
+    counting = replace(reader, images=lambda part: calls.append(len(part)) or reader.images(part))
     spec = {"kind": "folder", "folder": str(folder)}
     first = load_reference(spec, counting, models)
     again = load_reference(spec, counting, models)
@@ -208,32 +208,6 @@ def test_bad_folders_are_named(models: Path, tmp_path: Path, monkeypatch: pytest
         (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(UserError, match=r"a\.png can't be read"):
         load_reference({"kind": "folder", "folder": str(tmp_path)}, reader, models)
-
-
-def test_the_hubs_layout_is_read_from_its_cache(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: torch.Tensor
-) -> None:
-    """Parquet shards under data/, an image column of {bytes, path}: what the hub keeps of coco-30-val-2014."""
-    import huggingface_hub
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "hub" / "data").mkdir(parents=True)
-    for shard in range(2):
-        rows = []
-        for i in range(4):
-            stream = io.BytesIO()
-            Image.fromarray(images[4 * shard + i].permute(1, 2, 0).numpy()).save(stream, "PNG")
-            rows.append({"image": {"bytes": stream.getvalue(), "path": f"{i}.png"}, "caption": "words"})
-        parquet.write_table(
-            pa.Table.from_pylist(rows), tmp_path / "hub" / "data" / f"train-{shard:05d}-of-00002.parquet"
-        )
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: str(tmp_path / "hub"))
-    spec = {"kind": "hub_dataset", "dataset": "a/b", "split": "train", "image": "image", "n": 6}
-    assert load_reference(spec, encoder(RESNET, "cpu", models), models).n == 6
-    with pytest.raises(UserError, match="has no column 'picture': image, caption"):
-        load_reference({**spec, "image": "picture"}, encoder(RESNET, "cpu", models), models)
 
 
 def test_a_reference_needs_numbers() -> None:

@@ -127,9 +127,7 @@ def test_refusals_end_with_exit_code_2_and_leave_no_file(
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
     command = [sys.executable, "-m", "search.export", "--mlruns", str(mlruns), *arguments]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert any(one in done.stderr for one in said.split("|")), done.stderr

@@ -96,9 +96,7 @@ def runs(mlruns: Path) -> tuple[Any, list[Any]]:
     client = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`freeu.study` = 's'")
-    children = client.search_runs(
-        [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    )
+    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     return parent, sorted(children, key=lambda run: int(run.data.tags["freeu.trial"]))
 
 
@@ -156,9 +154,7 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert children[2].data.tags["freeu.picks"] == "knee"
     assert children[3].data.tags["freeu.reason"] == "CUDA out of memory"
     assert artifacts(children[0]) == {"0000.png"}
-    assert (
-        2400 < children[0].info.end_time - children[0].info.start_time < 60_000
-    )  # ms: the trial's, not the logging's
+    assert 2400 < children[0].info.end_time - children[0].info.start_time < 60_000  # ms: the trial's, not the logging's
 
 
 def test_the_study_s_run_grows_while_it_runs(mlruns: Path, grid: Path) -> None:
@@ -168,9 +164,7 @@ def test_the_study_s_run_grows_while_it_runs(mlruns: Path, grid: Path) -> None:
     for number in range(3):
         tracker.trial(record(number), grid, None)
     parent, _ = runs(mlruns)
-    history = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri).get_metric_history(
-        parent.info.run_id, "fid"
-    )
+    history = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri).get_metric_history(parent.info.run_id, "fid")
     assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 1.5), (2, 2.5)]
     assert parent.info.status == "RUNNING"
 
@@ -208,9 +202,7 @@ def test_a_later_front_replaces_the_first(mlruns: Path) -> None:
     again = started(mlruns)
     again.finish(result((0,)), [record(n) for n in range(3)])
     parent, children = runs(mlruns)
-    table = json.loads(
-        (Path(parent.info.artifact_uri.removeprefix("file://")) / "front_table.json").read_text()
-    )
+    table = json.loads((Path(parent.info.artifact_uri.removeprefix("file://")) / "front_table.json").read_text())
     assert [row[table["columns"].index("number")] for row in table["data"]] == [0]
     assert [run.data.tags["freeu.front"] for run in children] == ["yes", "no", "no"]
 
@@ -235,9 +227,7 @@ def test_a_deleted_experiment_comes_back(mlruns: Path) -> None:
     assert len(runs(mlruns)[1]) == 1
 
 
-def test_a_store_elsewhere_is_left_alone(
-    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_elsewhere_is_left_alone(mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the working directory's old mlruns nor MLFLOW_TRACKING_URI moves the results."""
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "mlruns" / "0").mkdir(parents=True)
@@ -292,9 +282,7 @@ def test_the_page_of_the_studies(mlruns: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("objectives", [("clip",), ("clip", "fid"), ("clip", "aesthetic", "fid")])
 def test_the_front_page_is_whole_and_escaped(objectives: tuple[str, ...]) -> None:
     told = result() | {"objectives": {name: DIRECTIONS[name] for name in objectives}}
-    page = front_page(
-        "<script>alert(1)</script>", [record(n) for n in range(3)] + [record(3, "FAIL", "x")], told
-    )
+    page = front_page("<script>alert(1)</script>", [record(n) for n in range(3)] + [record(3, "FAIL", "x")], told)
     assert "<script>alert(1)" not in page
     assert "FreeU &lt;b&gt;may&lt;/b&gt; help" in page
     assert 'src="http' not in page  # nothing is fetched

@@ -40,9 +40,7 @@ def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         values = {name: Value(number + 0.25, 0.1, 4, way) for name, way in DIRECTIONS.items()}
         factors = Factors(1 + number / 10, 1.2, 0.9, 0.2)
-        records.append(
-            TrialRecord(number, factors, "sobol", "COMPLETE", values, {"total": 1.0}, 4, 160, None)
-        )
+        records.append(TrialRecord(number, factors, "sobol", "COMPLETE", values, {"total": 1.0}, 4, 160, None))
         grid = folder / f"{number:04d}.png"
         save_grid(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), grid)
         tracker.trial(records[-1], grid, None)
@@ -75,9 +73,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver = shutil.which("chromedriver")
     binary = shutil.which("chromium") or shutil.which("google-chrome")
     if driver is None or binary is None:
-        pytest.skip(
-            "no chromium and chromedriver on the path (Debian: apt-get install chromium chromium-driver)"
-        )
+        pytest.skip("no chromium and chromedriver on the path (Debian: apt-get install chromium chromium-driver)")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -116,9 +112,7 @@ def run_ids(mlruns: Path) -> dict[str, str]:
     return {run.info.run_name: run.info.run_id for run in client.search_runs(["1"])}
 
 
-def test_the_pages_show_the_study(
-    mlruns: Path, server: tuple[subprocess.Popen[str], str], browser: Any
-) -> None:
+def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[str], str], browser: Any) -> None:
     _, page = server
     ids = run_ids(mlruns)
     browser.get(page)

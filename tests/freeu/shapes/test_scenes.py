@@ -123,9 +123,7 @@ def test_labels_and_accuracy() -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_more_of_a_degradation_is_further_from_the_image(kind: str) -> None:
-    images = (
-        torch.from_numpy(np.stack([draw(scene) for scene in scenes(16)])).permute(0, 3, 1, 2).float() / 255
-    )
+    images = torch.from_numpy(np.stack([draw(scene) for scene in scenes(16)])).permute(0, 3, 1, 2).float() / 255
     means = []
     for amount in (0.1, 0.4, 0.7, 1.0):
         rng = np.random.default_rng(0)
