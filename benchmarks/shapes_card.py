@@ -1,4 +1,4 @@
-"""Measures the embedded model and writes its card: `python benchmarks/shapes_card.py` (about four minutes on two cores).
+"""Measures the embedded model and writes its card: `python benchmarks/shapes_card.py`, some minutes on two cores.
 
 On prompts that training never saw an attribute reader, trained apart from everything else, says whether the images show
 what was asked for. The scorers are measured on true renders, where the answer is known.
@@ -45,6 +45,7 @@ class Line:
 
 
 def main() -> None:
+    """Measures, draws, writes, prints."""
     WORK.mkdir(parents=True, exist_ok=True)
     reader = Reader.load(FOLDER / "scorers" / "reader")
     renders = scenes(RENDERS, RENDER_SEED, WORK)
@@ -165,9 +166,9 @@ by `freeu/shapes`, and `python -m freeu.shapes.train` makes every weight here fr
 - Scenes: one to three objects (3 shapes, 8 colours, 2 sizes, 3 fills), left of, above or inside each other, on 9
   backgrounds. Trained on 24,000 scenes.
 - Held out from training, and from nothing else: {pairs}.
-- Scorers, in `scorers/`: an open_clip model, an aesthetic head on its embeddings (how little an image is degraded by blur,
-  noise, ringing, banding, saturation or gamma; 1 to 10), a feature network for FID with its reference, and the attribute
-  reader, which only this card uses.
+- Scorers, in `scorers/`: an open_clip model, an aesthetic head on its embeddings (how little an image is degraded by
+  blur, noise, ringing, banding, saturation or gamma; 1 to 10), a feature network for FID with its reference, and the
+  attribute reader, which only this card uses.
 
 ![The first 24 held-out prompts](../../../docs/images/shapes.png)
 
@@ -181,8 +182,8 @@ No FreeU, 12 steps of DPM-Solver++, guidance 3. `python benchmarks/shapes_card.p
 
 ## What it is not
 
-A toy of photographs: what FreeU does to these 64-pixel scenes says little about what it does to your checkpoint. Nothing
-here was tuned so that FreeU looks good; what a study on it finds is printed as it is.
+A toy of photographs: what FreeU does to these 64-pixel scenes says little about what it does to your checkpoint.
+Nothing here was tuned so that FreeU looks good; what a study on it finds is printed as it is.
 """
 
 

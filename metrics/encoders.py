@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def _check_open_clip(name: str, tag: str) -> None:
 
     shape = open_clip.get_model_config(name)
     if shape is None:
-        raise unknown("open_clip model", name, open_clip.list_models())
+        near = get_close_matches(name, open_clip.list_models(), n=8, cutoff=0.5)  # of the more than hundred
+        raise unknown("open_clip model", name, near)
     known = open_clip.get_pretrained_cfg(name, tag)
     if not known:
         raise unknown(f"weights of {name}", tag, open_clip.list_pretrained_tags_by_model(name))

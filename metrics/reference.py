@@ -83,7 +83,7 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
             kept = {name: stored[name] for name in stored.files if name in ("mu", "sigma", "n", "feats", "encoder")}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"can't read the reference {file}: {error}") from error
-    except AttributeError as error:  # numpy gives a bare array for an .npy
+    except TypeError as error:  # numpy gives a bare array for an .npy
         raise UserError(f"the reference {file} is one array: an .npz with mu and sigma is needed") from error
     if not {"mu", "sigma"} <= kept.keys():
         raise UserError(f"the reference {file} lacks mu and sigma; it holds {', '.join(kept) or 'neither'}")

@@ -1,4 +1,4 @@
-"""Words for a scene: a small grammar with several wordings for each thing, so that a prompt is language and not a code."""
+"""Words for a scene: a small grammar with several wordings for each thing, so that prompts are language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spoils an image by a known amount, in the ways that generated images go wrong: what the aesthetic head learns from."""
+"""Spoils an image by a known amount, as generated images go wrong: what the aesthetic head learns from."""
 
 from __future__ import annotations
 

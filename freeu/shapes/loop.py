@@ -1,8 +1,8 @@
 """One training loop for every network here: a loss, a step count, a cosine schedule, an average of the weights.
 
 Every step draws its randomness from (seed and rank, step), so a run that was killed goes on from its last checkpoint as
-if nothing had happened. Where a torch.distributed group is up, each rank draws its own batch and gradients are averaged:
-networks this small use two cores far better as two processes than as two threads.
+if nothing had happened. Where a torch.distributed group is up, each rank draws its own batch and gradients are
+averaged: networks this small use two cores far better as two processes than as two threads.
 """
 
 from __future__ import annotations

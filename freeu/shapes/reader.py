@@ -1,4 +1,4 @@
-"""The attribute reader: looks at an image and names its objects. It judges the generator, and nothing is tuned on it."""
+"""The attribute reader: looks at an image and names its objects. It judges the generator; nothing is tuned on it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def pooled_features(folder: Path) -> Callable[[torch.Tensor], np.ndarray]:
 
 
 def save_head(data: Scenes, folder: Path, seed: int) -> None:
-    """Fits the aesthetic head on the saved CLIP and writes it in the LAION heads' layout, with its encoder's identity."""
+    """Fits the aesthetic head on the saved CLIP; writes it in the layout of LAION's, with its encoder's identity."""
     from safetensors.torch import save_file
 
     clip = folder / "clip"

@@ -99,7 +99,7 @@ def test_without_the_hub_the_error_comes_soon(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", uncached)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", uncached)
     began = time.monotonic()
-    with pytest.raises(UserError, match="tried the hub's cache, where it isn't, and the hub .*no route"):
+    with pytest.raises(UserError, match=r"tried the hub's cache, where it isn't, and the hub .*no route"):
         need(models)
     assert time.monotonic() - began < 15
 
@@ -142,7 +142,7 @@ def test_the_same_name_in_another_folder_is_another_encoder(models: Path, tmp_pa
     ("spec", "said"),
     [
         ({"kind": "open_clip", "model": "ViT-L-14"}, "needs 'pretrained'"),
-        ({"kind": "open_clip", "model": "ViT-L-41", "pretrained": "openai"}, "did you mean 'ViT-L-14'"),
+        ({"kind": "open_clip", "model": "ViT-L14", "pretrained": "openai"}, "did you mean 'ViT-L-14'"),
         ({"kind": "open_clip", "model": "ViT-L-14", "pretrained": "opennai"}, "did you mean 'openai'"),
         ({"kind": "open_clip", "model": "ViT-B-32", "pretrained": "metaclip_400m"}, "model: ViT-B-32-quickgelu"),
         ({"kind": "inception", "weights": "none.pth"}, "none.pth are no file"),
@@ -167,7 +167,7 @@ def test_a_damaged_reference_is_named(content: bytes, tmp_path: Path) -> None:
 
 def test_a_bare_array_is_no_reference(tmp_path: Path) -> None:
     np.save(tmp_path / "r.npy", np.zeros(3))
-    with pytest.raises(UserError, match="is one array|can't read"):
+    with pytest.raises(UserError, match="is one array"):
         read_statistics(tmp_path / "r.npy")
 
 
