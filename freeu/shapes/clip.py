@@ -8,7 +8,9 @@ CLIPs learn that from captions that speak of quality, which a grammar of shapes 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ from .caption import MAX_TOKENS
 from .data import Scenes
 from .degrade import degrade, score
 from .loop import Draw, Plan, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 EMBEDDING = 128
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -65,7 +70,7 @@ class Judge(nn.Module):
         return self.clip.encode_image(images.float() / 127.5 - 1, normalize=True)
 
 
-def fit(data: Scenes, tokenizer, work: Path, steps: int, seed: int, batch: int = 96) -> Judge:
+def fit(data: Scenes, tokenizer: PreTrainedTokenizerBase, work: Path, steps: int, seed: int, batch: int = 96) -> Judge:
     """Contrast over a batch, plus the squared error of the quality (score 1 to 10, in units of 9)."""
     torch.manual_seed(seed)
     net = Judge(len(tokenizer))
@@ -87,7 +92,7 @@ def fit(data: Scenes, tokenizer, work: Path, steps: int, seed: int, batch: int =
     return train(net, loss, Plan("clip", steps, 1e-3, average=0.995, seed=seed), work)
 
 
-def save(net: Judge, tokenizer, folder: Path) -> None:
+def save(net: Judge, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Writes the CLIP as an open_clip `local-dir:` folder, in half precision."""
     from safetensors.torch import save_file
 
@@ -100,7 +105,7 @@ def save(net: Judge, tokenizer, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def fit_head(embed, data: Scenes, seed: int) -> tuple[np.ndarray, float]:
+def fit_head(embed: Callable[[torch.Tensor], np.ndarray], data: Scenes, seed: int) -> tuple[np.ndarray, float]:
     """The aesthetic head by ridge regression on frozen embeddings: weight (128,) and bias, scores 1 to 10.
 
     `embed` maps uint8 images to L2-normalised embeddings (n, 128) as the saved CLIP gives them.

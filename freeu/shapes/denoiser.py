@@ -8,6 +8,7 @@ loss, since there is no large one to borrow.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,6 +16,10 @@ from torch import nn
 from .caption import MAX_TOKENS
 from .data import Scenes
 from .loop import Draw, Plan, train
+
+if TYPE_CHECKING:
+    from diffusers import DPMSolverMultistepScheduler
+    from transformers import PreTrainedTokenizerBase
 
 WIDTH = 32
 TEXT_WIDTH = 128
@@ -60,7 +65,7 @@ class Denoiser(nn.Module):
         return self.unet(noisy, times, self.text_encoder(tokens).last_hidden_state).sample
 
 
-def scheduler():
+def scheduler() -> DPMSolverMultistepScheduler:
     """Stable Diffusion's noise schedule, sampled by DPM-Solver++."""
     from diffusers import DPMSolverMultistepScheduler
 
@@ -69,7 +74,15 @@ def scheduler():
     )
 
 
-def fit(data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, seed: int, batch: int = 32) -> Denoiser:
+def fit(
+    data: Scenes,
+    latents: torch.Tensor,
+    tokenizer: PreTrainedTokenizerBase,
+    work: Path,
+    steps: int,
+    seed: int,
+    batch: int = 32,
+) -> Denoiser:
     """Trains on the scaled latents (n, 4, 16, 16) of `data` with fresh captions; each timestep weighted by
     min(SNR, 5) / SNR."""
     torch.manual_seed(seed)
@@ -92,7 +105,7 @@ def fit(data: Scenes, latents: torch.Tensor, tokenizer, work: Path, steps: int, 
     return train(net, loss, Plan("denoiser", steps, 1.2e-3, average=0.999, seed=seed), work)
 
 
-def save_pipeline(net: Denoiser, vae: nn.Module, tokenizer, out: Path) -> None:
+def save_pipeline(net: Denoiser, vae: nn.Module, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     """Writes a StableDiffusionPipeline folder, in half precision."""
     from diffusers import StableDiffusionPipeline
 

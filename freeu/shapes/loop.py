@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import distributed, nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Plan:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / (self.steps - self.warmup)))
 
 
-def train(net: nn.Module, loss: Callable[[Draw], torch.Tensor], plan: Plan, work: Path) -> nn.Module:
+def train(net: Net, loss: Callable[[Draw], torch.Tensor], plan: Plan, work: Path) -> Net:
     """Minimises `loss` over the parameters of `net`; returns `net` holding the averaged weights, in eval mode."""
     file = work / f"{plan.name}.ckpt"
     rank = distributed.get_rank() if distributed.is_initialized() else 0

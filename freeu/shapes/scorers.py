@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from configs import identity
 
@@ -16,7 +17,7 @@ from .data import Scenes, scenes, to_signed
 REFERENCE_SCENES = 4096
 
 
-def load_clip(folder: Path):
+def load_clip(folder: Path) -> tuple[nn.Module, Callable[[list[str]], torch.Tensor]]:
     """(model, tokenizer) of an open_clip folder, float32, eval mode."""
     import open_clip
 
@@ -24,7 +25,7 @@ def load_clip(folder: Path):
     return model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
 
 
-def embed_images(model) -> Callable[[torch.Tensor], np.ndarray]:
+def embed_images(model: nn.Module) -> Callable[[torch.Tensor], np.ndarray]:
     """uint8 (n, 3, 64, 64) to L2-normalised embeddings (n, 128)."""
 
     def embed(images: torch.Tensor) -> np.ndarray:

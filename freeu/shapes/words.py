@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .caption import MAX_TOKENS, caption
 from .scene import sample
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 SPECIAL = ["<|startoftext|>", "<|endoftext|>"]
 
 
-def tokenizer():
+def tokenizer() -> PreTrainedTokenizerBase:
     """A CLIPTokenizer learned from generated captions; unknown letters are spelled in bytes, as in CLIP's.
 
     The end mark has the highest id, since text towers of CLIP's kind find the end of a caption by the largest token.
