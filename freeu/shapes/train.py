@@ -14,7 +14,7 @@ import typer
 
 DATA_SEED, FEATURE_DATA_SEED, READER_DATA_SEED, REFERENCE_SEED = 1, 3, 5, 7
 SCENES = 24_000
-STEPS = {"autoencoder": 2800, "denoiser": 5500, "reader": 3000, "clip": 2000, "features": 2000}
+STEPS = {"autoencoder": 2800, "denoiser": 6000, "reader": 3000, "clip": 2000, "features": 2000}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

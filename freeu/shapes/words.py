@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,9 +43,9 @@ def tokenizer() -> PreTrainedTokenizerBase:
     with tempfile.TemporaryDirectory() as folder:
         learned.model.save(folder)
         merges = (Path(folder) / "merges.txt").read_text("utf-8").splitlines()[1:]
-        tokens = list(json.loads((Path(folder) / "vocab.json").read_text("utf-8")))
-    # Every letter may end a word, also those that end none in the captions.
-    tokens += [f"{letter}</w>" for letter in sorted(alphabet) if f"{letter}</w>" not in tokens]
-    vocabulary = {token: i for i, token in enumerate([*tokens, *SPECIAL])}
     pairs = [tuple(line.split(" ")) for line in merges]
+    # The trainer numbers the letters that end a word in another order each time it runs: ours is fixed.
+    letters = sorted(alphabet)
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in pairs), *SPECIAL]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=pairs, model_max_length=MAX_TOKENS)
