@@ -1,12 +1,12 @@
-"""The text encoder and the U-Net, in the formats of Stable Diffusion, trained together to predict the noise.
+"""The text encoder and the U-Net, in the formats of Stable Diffusion, trained together.
 
 Widths C, 2C, 4C with cross-attention in the two lower levels: FreeU's two stages by width are then the two lower levels
 of the decoder, as in the paper's models. The text encoder is a small CLIP text tower trained from scratch by the same
 loss, since there is no large one to borrow.
 
-The target is v (Salimans and Ho, arXiv 2202.00512), as in Stable Diffusion 2: where an image is all noise, v is the image
-itself, so that the layout, which is decided there, is learned. With the noise as the target, which weights it by next to
-nothing there, the order of two objects stayed at chance (docs/log.md).
+The target is v (Salimans and Ho, arXiv 2202.00512), as in Stable Diffusion 2: where an image is all noise, v is the
+image itself, so that the layout, which is decided there, is learned. With the noise as the target, which weights that
+by next to nothing, the order of two objects stayed at chance (docs/log.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`python -m freeu.shapes.train`: makes every weight under configs/models/shapes from a seed, on two CPU cores.
 
-Two processes of one thread each: first the autoencoder beside the scorers, then both on the U-Net, then the card. Every
+Two processes of one thread each: first the autoencoder beside the scorers, then both on the U-Net. Every
 stage keeps checkpoints in the work folder; the same command goes on after a kill.
 """
 
@@ -26,18 +26,17 @@ def main(
         "mlruns/shapes-training"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seeds weights and batches.")] = 0,
-    scale: Annotated[
-        float, typer.Option(min=0.001, help="Multiplies every stage's steps; 1 is the shipped model.")
-    ] = 1.0,
+    scale: Annotated[float, typer.Option(min=0.001, help="Multiplies scenes and steps; 1 is the shipped model.")] = 1.0,
 ) -> None:
     """Train the embedded model and its scorers; about three hours on two cores."""
     from torch import multiprocessing
 
     work.mkdir(parents=True, exist_ok=True)
     steps = {name: max(2, round(count * scale)) for name, count in STEPS.items()}
-    _render(work)
+    count = max(64, round(SCENES * scale))
+    _render(work, count)
     first = [
-        multiprocessing.get_context("spawn").Process(target=target, args=(work, out, steps, seed))
+        multiprocessing.get_context("spawn").Process(target=target, args=(work, out, steps, count, seed))
         for target in (_autoencoder, _scorers)
     ]
     for process in first:
@@ -46,32 +45,32 @@ def main(
         process.join()
     if any(process.exitcode for process in first):
         raise typer.Exit(1)
-    multiprocessing.spawn(_denoiser, (work, out, steps, seed, _free_port()), nprocs=2)
+    multiprocessing.spawn(_denoiser, (work, out, steps, count, seed, _free_port()), nprocs=2)
     print(f"{out} is complete; to measure it and write its card: python benchmarks/shapes_card.py", flush=True)
 
 
-def _render(work: Path) -> None:
+def _render(work: Path, count: int) -> None:
     from .data import scenes
 
     for data_seed in (DATA_SEED, FEATURE_DATA_SEED, READER_DATA_SEED):
-        print(f"scenes: {SCENES} from seed {data_seed}", flush=True)
-        scenes(SCENES, data_seed, work)
+        print(f"scenes: {count} from seed {data_seed}", flush=True)
+        scenes(count, data_seed, work)
 
 
-def _autoencoder(work: Path, out: Path, steps: dict[str, int], seed: int) -> None:
+def _autoencoder(work: Path, out: Path, steps: dict[str, int], count: int, seed: int) -> None:
     _one_thread()
     import torch
 
     from .autoencoder import encode, fit
     from .data import scenes
 
-    data = scenes(SCENES, DATA_SEED, work)
+    data = scenes(count, DATA_SEED, work)
     vae = fit(data, work, steps["autoencoder"], seed)
     torch.save(encode(vae, data), work / "latents.pt")
     vae.half().save_pretrained(out / "vae")
 
 
-def _scorers(work: Path, out: Path, steps: dict[str, int], seed: int) -> None:
+def _scorers(work: Path, out: Path, steps: dict[str, int], count: int, seed: int) -> None:
     _one_thread()
     from . import clip, features, reader
     from .data import scenes
@@ -79,16 +78,16 @@ def _scorers(work: Path, out: Path, steps: dict[str, int], seed: int) -> None:
     from .words import tokenizer
 
     folder = out / "scorers"
-    reader.fit(scenes(SCENES, READER_DATA_SEED, work), work, steps["reader"], seed + 1).save(folder / "reader")
-    words, data = tokenizer(), scenes(SCENES, DATA_SEED, work)
+    reader.fit(scenes(count, READER_DATA_SEED, work), work, steps["reader"], seed + 1).save(folder / "reader")
+    words, data = tokenizer(), scenes(count, DATA_SEED, work)
     clip.save(clip.fit(data, words, work, steps["clip"], seed + 2), words, folder / "clip")
     save_head(data, folder, seed + 4)
-    trunk = features.fit(scenes(SCENES, FEATURE_DATA_SEED, work), work, steps["features"], seed + 3)
+    trunk = features.fit(scenes(count, FEATURE_DATA_SEED, work), work, steps["features"], seed + 3)
     trunk.half().save_pretrained(folder / "features")
     save_reference(folder, work, REFERENCE_SEED)
 
 
-def _denoiser(rank: int, work: Path, out: Path, steps: dict[str, int], seed: int, port: int) -> None:
+def _denoiser(rank: int, work: Path, out: Path, steps: dict[str, int], count: int, seed: int, port: int) -> None:
     _one_thread()
     import torch
     from diffusers import AutoencoderKL
@@ -100,7 +99,7 @@ def _denoiser(rank: int, work: Path, out: Path, steps: dict[str, int], seed: int
 
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     words, latents = tokenizer(), torch.load(work / "latents.pt", weights_only=True)
-    net = denoiser.fit(scenes(SCENES, DATA_SEED, work), latents, words, work, steps["denoiser"], seed)
+    net = denoiser.fit(scenes(count, DATA_SEED, work), latents, words, work, steps["denoiser"], seed)
     if rank == 0:
         denoiser.save_pipeline(net, AutoencoderKL.from_pretrained(out / "vae"), words, out)
     distributed.destroy_process_group()

@@ -1,14 +1,19 @@
-"""The training command at toy size: it makes every file, and a run that was killed goes on where it was."""
+"""Training at toy size: the loop learns, a run that was killed goes on where it was, the command makes every file."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from configs import path as shipped
 from freeu.shapes.loop import Draw, Plan, train
+from freeu.shapes.words import tokenizer
 
 
 def loss_for(net: nn.Module, stop_at: int | None = None):
@@ -58,3 +63,21 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert plan.rate(9) == pytest.approx(1.0)
     assert plan.rate(55) == pytest.approx(0.5)
     assert plan.rate(99) < 0.001
+
+
+def test_the_tokenizer_is_the_shipped_one() -> None:
+    """Its numbers are those of the text encoder's rows: made again in any process, they must not change."""
+    file = shipped("models", "shapes", "tokenizer", "vocab.json")
+    assert tokenizer().get_vocab() == json.loads(file.read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_the_command_makes_every_file(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "freeu.shapes.train", "--out", str(out), "--work", str(tmp_path / "work")]
+    subprocess.run([*command, "--scale", "0.001"], check=True, timeout=280)
+    made, wanted = (
+        {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()}
+        for root in (out, shipped("models", "shapes"))
+    )
+    assert made == wanted - {"README.md"}
