@@ -14,7 +14,7 @@ import typer
 
 DATA_SEED, FEATURE_DATA_SEED, READER_DATA_SEED, REFERENCE_SEED = 1, 3, 5, 7
 SCENES = 24_000
-STEPS = {"autoencoder": 2800, "denoiser": 6000, "reader": 3000, "clip": 2000, "features": 2000}
+STEPS = {"autoencoder": 2800, "layout": 6000, "detail": 2500, "reader": 3000, "clip": 2000, "features": 2000}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -99,7 +99,7 @@ def _denoiser(rank: int, work: Path, out: Path, steps: dict[str, int], count: in
 
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     words, latents = tokenizer(), torch.load(work / "latents.pt", weights_only=True)
-    net = denoiser.fit(scenes(count, DATA_SEED, work), latents, words, work, steps["denoiser"], seed)
+    net = denoiser.fit(scenes(count, DATA_SEED, work), latents, words, work, (steps["layout"], steps["detail"]), seed)
     if rank == 0:
         denoiser.save_pipeline(net, AutoencoderKL.from_pretrained(out / "vae"), words, out)
     distributed.destroy_process_group()
