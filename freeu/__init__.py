@@ -11,16 +11,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .factors import IDENTITY, PUBLISHED, Factors, FactorsError
+from .controls import Controls, FactorsError
+from .factors import IDENTITY, PUBLISHED, Factors
 
 if TYPE_CHECKING:
     from .concat import modulate
     from .filter import skip_filter
-    from .patch import applied
+    from .patch import applied, disable, enable
 
-__all__ = ["IDENTITY", "PUBLISHED", "Factors", "FactorsError", "applied", "modulate", "skip_filter"]
+__all__ = [
+    "IDENTITY",
+    "PUBLISHED",
+    "Controls",
+    "Factors",
+    "FactorsError",
+    "applied",
+    "disable",
+    "enable",
+    "modulate",
+    "skip_filter",
+]
 
-_HOMES = {"applied": "patch", "modulate": "concat", "skip_filter": "filter"}
+_HOMES = {"applied": "patch", "disable": "patch", "enable": "patch", "modulate": "concat", "skip_filter": "filter"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,36 +6,79 @@ import torch
 
 from .backbone import gain
 from .factors import Version
-from .filter import low_frequencies, skip_filter
+from .filter import Factor, skip_filter, skip_filter_
 
 
 def modulate(
-    hidden: torch.Tensor, skip: torch.Tensor, b: float, s: float, version: Version = "v2", threshold: int = 1
+    hidden: torch.Tensor,
+    skip: torch.Tensor,
+    b: Factor,
+    s: Factor,
+    version: Version = "v2",
+    threshold: int = 1,
+    *,
+    high: Factor = 1.0,
+    offset: float = 0.0,
+    width: float = 0.5,
+    symmetric: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Amplifies the backbone and damps the skip's low frequencies.
 
     Args:
-        hidden: backbone features (n, c, H, W); the first c // 2 channels are amplified.
-        skip: skip features (n, d, H, W).
-        b, s: the factors of this concatenation's stage; 1 leaves its feature alone, to the bit.
+        hidden: backbone features (n, c, H, W), or (n, c, frames, H, W), where each frame is a map of its own.
+        skip: skip features (n, d, H, W), or (n, d, frames, H, W).
+        b, s: the factors of this concatenation's stage; the number 1 leaves its feature alone, to the bit. A number,
+            or (n,) for each sample its own.
         version: "v1" or "v2", see `freeu.Factors`.
-        threshold: half the width of the filter's box.
+        threshold, high, offset, width, symmetric: see `freeu.Controls`; the defaults are the paper's, where the first
+            c // 2 channels are amplified.
 
     Returns:
         New (hidden, skip), of the same shapes and dtypes; the inputs are not changed.
+
+    Raises:
+        FactorsError: the filter's box is larger than the map.
     """
-    if b != 1:
-        half = hidden.shape[1] // 2
-        hidden = torch.cat([hidden[:, :half] * gain(hidden, b, version), hidden[:, half:]], dim=1)
-    if s != 1:
-        skip = skip_filter(skip, s, threshold)
+    if _acts(b):
+        factor, plain = gain(hidden, b, version), hidden
+        hidden = plain.clone()
+        for part in _window(hidden.shape[1], offset, width):
+            hidden[:, part] = plain[:, part] * factor
+    if _acts(s) or _acts(high):
+        skip = skip_filter(skip, s, threshold, high=high, symmetric=symmetric)
     return hidden, skip
 
 
-def modulate_(joined: torch.Tensor, width: int, b: float, s: float, version: Version, threshold: int = 1) -> None:
-    """`modulate` in place, on the fresh concatenation (n, width + d, H, W) of a backbone of `width` channels."""
-    hidden, skip = joined[:, :width], joined[:, width:]
-    if b != 1:
-        hidden[:, : width // 2].mul_(gain(hidden, b, version))
-    if s != 1:
-        skip.add_(low_frequencies(skip, threshold).mul_(s - 1).to(skip.dtype))
+def modulate_(
+    joined: torch.Tensor,
+    channels: int,
+    b: Factor,
+    s: Factor,
+    version: Version = "v2",
+    threshold: int = 1,
+    *,
+    high: Factor = 1.0,
+    offset: float = 0.0,
+    width: float = 0.5,
+    symmetric: bool = False,
+) -> None:
+    """`modulate` in place, on the fresh concatenation (n, channels + d, ..., H, W) of a backbone of `channels`."""
+    hidden, skip = joined[:, :channels], joined[:, channels:]
+    if _acts(b):
+        factor = gain(hidden, b, version)
+        for part in _window(channels, offset, width):
+            hidden[:, part].mul_(factor)
+    if _acts(s) or _acts(high):
+        skip_filter_(skip, s, threshold, high, symmetric)
+
+
+def _acts(factor: Factor) -> bool:
+    return isinstance(factor, torch.Tensor) or factor != 1
+
+
+def _window(channels: int, offset: float, width: float) -> list[slice]:
+    """The channels from `offset`, `width` of them, in fractions; in two parts where they go round the end."""
+    first, last = int(offset * channels), int((offset + width) * channels)
+    if last <= channels:
+        return [slice(first, last)]
+    return [slice(first, channels), slice(0, last - channels)]

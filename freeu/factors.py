@@ -5,23 +5,18 @@ Published values: the authors' README, for version 2 by width. The method: Si et
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from configs import UserError, unknown
+from configs import unknown
+
+from .controls import PLAIN, Controls, FactorsError, number
 
 Version = Literal["v1", "v2"]
 Stages = Literal["width", "block"]
 VERSIONS: tuple[Version, ...] = ("v1", "v2")
 CONVENTIONS: tuple[Stages, ...] = ("width", "block")
-LOWEST, HIGHEST = -1.0, 10.0
-"""The widest range that any tool with FreeU accepts (the web UI from -1, ComfyUI to 10)."""
-
-
-class FactorsError(UserError, ValueError):
-    """A factor, version or stage convention that FreeU can't be run with."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +29,7 @@ class Factors:
         version: "v1" scales uniformly, "v2" by the position's normalised mean feature (arXiv v2, eq. 3 and 4).
         stages: how a stage is recognised: "width" (4C and 2C channels, as the authors) or "block" (the first and
             second decoder block, as diffusers' enable_freeu). The same numbers mean different things under the two.
+        controls: what more the user interfaces let one set; by default nothing.
 
     Raises:
         FactorsError: a factor is no finite number from -1 to 10, or version or stages are unknown.
@@ -45,26 +41,33 @@ class Factors:
     s2: float
     version: Version = "v2"
     stages: Stages = "width"
+    controls: Controls = PLAIN
 
     def __post_init__(self) -> None:
         for name in ("b1", "b2", "s1", "s2"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         for name, known in (("version", VERSIONS), ("stages", CONVENTIONS)):
             if getattr(self, name) not in known:
                 raise FactorsError(str(unknown(f"FreeU {name}", getattr(self, name), known)))
+        if not isinstance(self.controls, Controls):
+            raise FactorsError(f"controls are {self.controls!r}: expected freeu.Controls")
 
     @property
     def identity(self) -> bool:
         """Whether these factors change nothing."""
-        return (self.b1, self.b2, self.s1, self.s2) == (1, 1, 1, 1)
+        return all(self.of(stage) == (1, 1, 1) for stage in (1, 2, 3))
 
-    def of(self, stage: int) -> tuple[float, float]:
-        """(b, s) of stage 1 or 2."""
-        return (self.b1, self.s1) if stage == 1 else (self.b2, self.s2)
+    def of(self, stage: int) -> tuple[float, float, float]:
+        """(b, s, the high-end factor) of stage 1, 2 or 3."""
+        c = self.controls
+        b, s = ((self.b1, self.s1), (self.b2, self.s2), (c.b3, c.s3))[stage - 1]
+        return b, s, c.of(stage, "high")
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields by name, in plain types."""
-        return asdict(self)
+        """The fields by name, in plain types; `controls` only where something is set there."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["controls"] = self.controls.as_dict()
+        return plain if plain["controls"] else {k: v for k, v in plain.items() if k != "controls"}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Factors:
@@ -76,22 +79,11 @@ class Factors:
         missing = [name for name in names[:4] if name not in values]
         if missing:
             raise FactorsError(f"factors lack {', '.join(missing)}: give all of b1, b2, s1, s2")
-        return Factors(**values)
+        controls = Controls.from_dict(values.get("controls", {}))
+        return Factors(**{**values, "controls": controls})
 
     def __str__(self) -> str:
         return f"b1 {self.b1:.2f}  b2 {self.b2:.2f}  s1 {self.s1:.2f}  s2 {self.s2:.2f}"
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool | str | bytes):
-        raise FactorsError(f"{name} is {value!r}: a factor is a number")
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise FactorsError(f"{name} is {value!r}: a factor is a number") from error
-    if not math.isfinite(number) or not LOWEST <= number <= HIGHEST:
-        raise FactorsError(f"{name} is {number}: a factor lies between {LOWEST:g} and {HIGHEST:g}")
-    return number
 
 
 IDENTITY = Factors(1.0, 1.0, 1.0, 1.0)

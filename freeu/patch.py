@@ -1,10 +1,14 @@
-"""FreeU on a diffusers U-Net for the length of a `with` block; nothing of the U-Net's code is copied or replaced."""
+"""FreeU on a diffusers U-Net, for the length of a `with` block or until it is switched off.
+
+A forward pre-hook on each decoder resnet changes the concatenation that it is about to read; nothing of the U-Net's
+code is copied or replaced, and its weights are not touched. The hooks read the factors from a tensor, so that other
+factors are other values in it, and a compiled U-Net is not compiled again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,43 +17,201 @@ from torch import nn
 from configs import UserError
 
 from .concat import modulate, modulate_
-from .factors import Factors, Version
-from .sites import find_sites
+from .factors import FactorsError
+from .filter import at_least_float32, check_threshold
+from .schedule import progress, weight
+from .setting import Choice, Setting
+from .sites import Site, find_sites
 
 
 @contextmanager
-def applied(unet: nn.Module, factors: Factors) -> Iterator[nn.Module]:
-    """Runs `unet` with FreeU inside the block.
+def applied(unet: nn.Module, factors: Choice | Sequence[Choice], scheduler: Any = None) -> Iterator[nn.Module]:
+    """Runs `unet` with FreeU inside the block; what was before is restored when it ends, also by an exception.
 
-    A forward pre-hook on each decoder resnet changes the concatenation that it is about to read; the hooks go when the
-    block ends, also by an exception. Factors of 1 put no hook, so the output is bit-identical to the plain U-Net's.
-    Where blocks are nested, each multiplies on top of the outer one.
+    Factors of 1 put no hook, so the output is bit-identical to the plain U-Net's. Where blocks are nested, or FreeU is
+    enabled already, the innermost counts.
+
+    Args:
+        unet: any diffusers U-Net, compiled or not.
+        factors: `freeu.Factors`, a preset or its file; or a list of k of them, of which sample i of a batch gets number
+            i modulo k: [a, b, a, b] under classifier-free guidance, where the batch comes doubled. Frames of a video
+            belong to its sample.
+        scheduler: of the pipeline, where the controls have a schedule; without it a step's place is told from its
+            timestep, of 1000.
 
     Raises:
         UserError: the U-Net has no concatenations, or diffusers' own FreeU is on.
+        FactorsError: a list of candidates that can't share a batch; at the forward, before anything of it runs, a batch
+            that the list doesn't divide, or a threshold larger than a map.
     """
-    sites = find_sites(unet)
-    blocks: Any = unet.up_blocks
+    patch = _patch(unet)
+    before = patch.setting if patch else None
+    if before:
+        _switch(unet, Setting.of(factors, scheduler or before.scheduler, before.live))
+    else:
+        _switch(unet, Setting.of(factors, scheduler))
+    try:
+        yield unet
+    finally:
+        _switch(unet, before)
+
+
+def enable(target: Any, factors: Choice | Sequence[Choice]) -> None:
+    """Switches FreeU on for a pipeline or a U-Net, until `disable`; again with other factors, it changes them.
+
+    To use it with `torch.compile`, enable it first and compile then: changing the factors, here or by `applied`, does
+    not recompile. Arguments and errors are those of `applied`; a pipeline brings its scheduler.
+    """
+    _switch(_unet(target), Setting.of(factors, getattr(target, "scheduler", None), live=True))
+
+
+def disable(target: Any) -> None:
+    """Switches FreeU off for a pipeline or a U-Net; where it is not on, nothing happens."""
+    _switch(_unet(target), None)
+
+
+def _unet(target: Any) -> nn.Module:
+    return getattr(target, "unet", target)
+
+
+class _Patch:
+    """The values that a U-Net's hooks read."""
+
+    def __init__(self, setting: Setting, unet: nn.Module) -> None:
+        self.setting = setting
+        like = next(unet.parameters())
+        device = "cpu" if like.device.type == "meta" else like.device  # sequential offload leaves no weights here
+        # A table made under inference_mode could not be changed outside of it.
+        with torch.inference_mode(False):
+            self.table = setting.table(at_least_float32(like.dtype)).to(device)
+        self.now = self.table
+
+    def set(self, setting: Setting) -> None:
+        """Other values in the same structure."""
+        self.setting = setting
+        self.table.copy_(setting.table(self.table.dtype))
+
+
+class _BeforeUNet:
+    """Checks a batch and spreads the candidates over it, before the U-Net runs."""
+
+    def __init__(self, patch: _Patch, touched: Sequence[tuple[Site, int]]) -> None:
+        self.patch = patch
+        self.touched = touched
+
+    def __call__(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        sample = args[0] if args else kwargs["sample"]
+        timestep = args[1] if len(args) > 1 else kwargs.get("timestep")
+        setting = self.patch.setting
+        controls, count, batch = setting.factors.controls, len(setting.candidates), sample.shape[0]
+        if batch % count:
+            raise FactorsError(
+                f"{count} factors for a batch of {batch}: their number has to divide it (it counts the prompts twice "
+                "under classifier-free guidance)"
+            )
+        for site, stage in self.touched:
+            check_threshold(int(controls.of(stage, "threshold")), *site.size(*sample.shape[-2:]))
+        values = self.patch.table.to(sample.device)
+        if count > 1:
+            values = values.repeat(1, 1, batch // count)
+        if controls.scheduled:
+            times = torch.as_tensor(timestep, device=sample.device).reshape(-1)
+            values = 1 + (values - 1) * weight(progress(times, setting.scheduler), controls).to(values.dtype)
+        self.patch.now = values
+
+
+class _BeforeResnet:
+    """Changes the first argument of a resnet: the concatenation (n, width + d, H, W), fresh from torch.cat."""
+
+    def __init__(self, patch: _Patch, site: Site, stage: int) -> None:
+        setting = patch.setting
+        controls = setting.factors.controls
+        self.patch = patch
+        self.channels = site.width
+        self.stage = stage
+        self.acts = setting.acts(stage)
+        self.fixed: dict[str, Any] = {
+            "version": setting.factors.version,
+            "threshold": int(controls.of(stage, "threshold")),
+            "offset": controls.of(stage, "offset"),
+            "width": controls.of(stage, "width"),
+            "symmetric": controls.symmetric,
+        }
+
+    def __call__(
+        self, resnet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not args:  # AnimateDiff's blocks pass it by name
+            return args, {**kwargs, "input_tensor": self.changed(kwargs["input_tensor"])}
+        return (self.changed(args[0]), *args[1:]), kwargs
+
+    def changed(self, joined: torch.Tensor) -> torch.Tensor:
+        """The concatenation with FreeU, in place where no gradients are taken."""
+        values = self.patch.now[self.stage - 1]
+        if values.shape[1] > 1:
+            values = values.repeat_interleave(joined.shape[0] // values.shape[1], dim=1)  # a sample's frames
+        b, s, high = (value if acts else 1.0 for value, acts in zip(values, self.acts, strict=True))
+        if torch.is_grad_enabled():
+            # Gradients, and checkpoints that run a second time, need the values that working in place overwrites.
+            hidden, skip = joined[:, : self.channels], joined[:, self.channels :]
+            return torch.cat(modulate(hidden, skip, b, s, high=high, **self.fixed), dim=1)
+        modulate_(joined, self.channels, b, s, high=high, **self.fixed)
+        return joined
+
+
+_Hook = _BeforeUNet | _BeforeResnet
+
+
+def _switch(unet: nn.Module, setting: Setting | None) -> None:
+    """Brings the U-Net to `setting`, from whatever it is at; None is off."""
+    patch = _patch(unet)
+    if setting and patch and patch.setting.structure == setting.structure:
+        patch.set(setting)
+        return
+    sites = () if setting is None else _sites(unet)
+    changed = _remove(unet)
+    if setting:
+        changed |= _install(getattr(unet, "_orig_mod", unet), sites, setting)
+    if changed and _compiled(unet):
+        torch.compiler.reset()  # it doesn't look whether hooks have come or gone
+
+
+def _sites(unet: nn.Module) -> tuple[Site, ...]:
+    blocks: Any = getattr(unet, "up_blocks", ())
     if any(getattr(block, name, None) is not None for block in blocks for name in ("b1", "b2", "s1", "s2")):
         raise UserError("diffusers' FreeU is on for this U-Net: call disable_freeu() first, or it would act twice")
-    with ExitStack() as stack:
-        for site in sites:
-            stage = site.stage(factors.stages)
-            b, s = (1.0, 1.0) if stage is None else factors.of(stage)
-            if (b, s) != (1, 1):
-                hook = partial(_before, width=site.width, b=b, s=s, version=factors.version)
-                stack.callback(site.resnet.register_forward_pre_hook(hook).remove)
-        yield unet
+    return find_sites(getattr(unet, "_orig_mod", unet))
 
 
-def _before(
-    resnet: nn.Module, args: tuple[Any, ...], *, width: int, b: float, s: float, version: Version
-) -> tuple[Any, ...]:
-    """Changes the first argument of a resnet: the concatenation (n, width + d, H, W), fresh from torch.cat."""
-    joined, *rest = args
-    if torch.is_grad_enabled() and joined.requires_grad:
-        # Gradients need the values that working in place would overwrite.
-        joined = torch.cat(modulate(joined[:, :width], joined[:, width:], b, s, version), dim=1)
-    else:
-        modulate_(joined, width, b, s, version)
-    return (joined, *rest)
+def _install(unet: nn.Module, sites: Sequence[Site], setting: Setting) -> bool:
+    patch, controls = _Patch(setting, unet), setting.factors.controls
+    stages = [(site, site.stage(setting.factors.stages)) for site in sites]
+    touched = [(site, stage) for site, stage in stages if stage is not None and any(setting.acts(stage))]
+    for site, stage in touched:
+        site.resnet.register_forward_pre_hook(_BeforeResnet(patch, site, stage), with_kwargs=True)
+    wide = any(controls.of(stage, "threshold") > 1 for _, stage in touched)
+    if touched and (len(setting.candidates) > 1 or controls.scheduled or wide):
+        unet.register_forward_pre_hook(_BeforeUNet(patch, touched), with_kwargs=True)
+    return bool(touched)
+
+
+def _hooks(unet: nn.Module) -> list[tuple[nn.Module, int, _Hook]]:
+    """Ours, with the module and the key that each is registered under."""
+    found = ((module, key, hook) for module in unet.modules() for key, hook in module._forward_pre_hooks.items())
+    return [(module, key, hook) for module, key, hook in found if isinstance(hook, _Hook)]
+
+
+def _patch(unet: nn.Module) -> _Patch | None:
+    return next((hook.patch for _, _, hook in _hooks(unet)), None)
+
+
+def _remove(unet: nn.Module) -> bool:
+    found = _hooks(unet)
+    for module, key, _ in found:
+        del module._forward_pre_hooks[key]
+        module._forward_pre_hooks_with_kwargs.pop(key, None)
+    return bool(found)
+
+
+def _compiled(unet: nn.Module) -> bool:
+    return hasattr(unet, "_orig_mod") or any(module._compiled_call_impl for module in unet.modules())

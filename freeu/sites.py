@@ -2,7 +2,8 @@
 
 Each decoder resnet takes the backbone feature and a skip feature, joined along the channels. The backbone's width is
 the out_channels of what ran before: the mid block for the first resnet, then the previous resnet. Two conventions name
-the stages and they differ at 7 of Stable Diffusion's 12 concatenations: see `Site.stage`.
+the stages and they differ at 7 of Stable Diffusion's 12 concatenations: see `Site.stage`. The structure counts, not the
+class, so that U-Nets of images and of videos are all found in one way.
 """
 
 from __future__ import annotations
@@ -27,16 +28,22 @@ class Site:
     """C, the width of the U-Net's outermost level."""
     block: int
     """Index of the decoder block, 0 for the innermost."""
+    level: int
+    """How often the maps are halved here; 0 is the U-Net's input."""
 
     def stage(self, stages: Stages) -> int | None:
-        """1, 2 or None (untouched).
+        """1, 2, 3 or None (untouched).
 
-        By width, as the authors: 4 C channels are stage 1, 2 C are stage 2. By block, as diffusers: the first decoder
-        block is stage 1, the second stage 2.
+        By width, as the authors: 4 C channels are stage 1, 2 C are stage 2, C the third of `freeu.Controls`. By block,
+        as diffusers: the first decoder block is stage 1, the second stage 2, the third stage 3.
         """
         if stages == "width":
-            return {4 * self.base: 1, 2 * self.base: 2}.get(self.width)
-        return {0: 1, 1: 2}.get(self.block)
+            return {4 * self.base: 1, 2 * self.base: 2, self.base: 3}.get(self.width)
+        return {0: 1, 1: 2, 2: 3}.get(self.block)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """The map's height and width here, for a U-Net input of `height` and `width`."""
+        return -(-height // 2**self.level), -(-width // 2**self.level)
 
 
 def find_sites(unet: nn.Module) -> tuple[Site, ...]:
@@ -47,17 +54,21 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
     """
     blocks = list(getattr(unet, "up_blocks", None) or ())
     resnets = [(index, resnet) for index, block in enumerate(blocks) for resnet in getattr(block, "resnets", ())]
-    before = list(getattr(getattr(unet, "mid_block", None), "resnets", ()))
-    if not resnets or not before or not all(_is_resnet(resnet) for resnet in [before[-1], *(r for _, r in resnets)]):
+    widths = [found for _, resnet in resnets if (found := _channels(resnet))]
+    width = _width_before(unet)
+    if not resnets or width is None or len(widths) < len(resnets):
         raise UserError(
-            f"{type(unet).__name__} has no skip concatenations that FreeU knows: looked for mid_block.resnets and "
-            "up_blocks[i].resnets with in_channels and out_channels; call freeu.modulate at them yourself"
+            f"{type(unet).__name__} has no skip concatenations that FreeU knows: looked for mid_block.resnets (or "
+            "config.block_out_channels) and up_blocks[i].resnets with in_channels and out_channels; call "
+            "freeu.modulate at them yourself"
         )
-    base, width, sites = resnets[-1][1].out_channels, before[-1].out_channels, []
-    for index, resnet in resnets:
-        if resnet.in_channels > width:
-            sites.append(Site(resnet, width, base, index))
-        width = resnet.out_channels
+    halvings = sum(_resamples(block, "downsamplers") for block in getattr(unet, "down_blocks", ()))
+    levels = [halvings - sum(_resamples(block, "upsamplers") for block in blocks[:i]) for i in range(len(blocks))]
+    sites, base = [], widths[-1][1]
+    for (index, resnet), (taken, given) in zip(resnets, widths, strict=True):
+        if taken > width:
+            sites.append(Site(resnet, width, base, index, levels[index]))
+        width = given
     if not sites:
         raise UserError(
             f"{type(unet).__name__} has no skip concatenations: no decoder resnet takes more channels than the one "
@@ -66,5 +77,22 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
     return tuple(sites)
 
 
-def _is_resnet(module: nn.Module) -> bool:
-    return all(isinstance(getattr(module, name, None), int) for name in ("in_channels", "out_channels"))
+def _channels(resnet: nn.Module) -> tuple[int, int] | None:
+    """(in, out) of a resnet; a spatio-temporal one takes its input in its spatial part."""
+    inner = getattr(resnet, "spatial_res_block", resnet)
+    found = tuple(getattr(inner, name, None) for name in ("in_channels", "out_channels"))
+    return found if all(isinstance(channels, int) for channels in found) else None  # type: ignore[return-value]
+
+
+def _width_before(unet: nn.Module) -> int | None:
+    """Channels of the first backbone feature: the mid block's, else those that the encoder ends with."""
+    middle = list(getattr(getattr(unet, "mid_block", None), "resnets", None) or ())
+    found = _channels(middle[-1]) if middle else None
+    if found is not None:
+        return found[1]
+    widths = getattr(getattr(unet, "config", None), "block_out_channels", None)
+    return widths[-1] if widths else None
+
+
+def _resamples(block: nn.Module, name: str) -> bool:
+    return bool(getattr(block, name, None))

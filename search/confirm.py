@@ -162,7 +162,7 @@ def verdict(
     directions: Mapping[str, str],
     picked: int | None = None,
 ) -> str:
-    """What a person takes away, in a sentence or two. An effect counts from Holm's p below 0.05.
+    """What a person takes away, in a sentence or two. An effect counts where it is `measurable`.
 
     picked: how many candidates were to be confirmed; None is as many as were.
     """
@@ -192,9 +192,17 @@ def verdict(
     return f"FreeU does not help here: {tried} measurably better than no FreeU {on}.{also}"
 
 
+def measurable(row: Mapping[str, Any]) -> bool:
+    """Whether a difference counts: Holm's p below 0.05, and 0 outside of its 95 % interval.
+
+    The two can disagree, for a distance of sets above all, where one swaps labels and the other resamples prompts.
+    """
+    return row["p_holm"] < LEVEL and not row["low"] <= 0 <= row["high"]
+
+
 def _sides(rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """(objectives that are better, objectives that are worse), measurably."""
-    sure = [name for name, row in rows.items() if row["p_holm"] < LEVEL]
+    sure = [name for name, row in rows.items() if measurable(row)]
     better = [name for name in sure if (rows[name]["difference"] > 0) == (directions[name] == "up")]
     return better, [name for name in sure if name not in better]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.confirm import BASE, LEVEL, candidates, verdict
+from search.confirm import BASE, candidates, measurable, verdict
 from search.progress import ARROWS
 
 if TYPE_CHECKING:
@@ -124,5 +124,5 @@ def _tables(console: Console, result: Mapping[str, Any]) -> None:
 def _difference(score: Mapping[str, float] | None, bare: str) -> str:
     if score is None:
         return bare
-    star = "*" if score["p_holm"] < LEVEL else ""
+    star = "*" if measurable(score) else ""
     return f"{score['difference']:+.3g} [{score['low']:+.3g}, {score['high']:+.3g}]{star}"

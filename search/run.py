@@ -6,6 +6,7 @@ Heavy imports stand inside functions: `--help` and `--dry-run` load neither torc
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,7 +83,8 @@ def run(
     from search.config import load
     from search.plan import prepare
 
-    settings, console = load(config, flags), Console(highlight=False)
+    # The tables want some 100 columns; a file or a pipe has as many as one likes.
+    settings, console = load(config, flags), Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     if dry_run:
         for line in prepare(settings).plan.lines():
             console.print(line, markup=False, soft_wrap=True)

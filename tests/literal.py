@@ -1,48 +1,51 @@
-"""FreeU as the paper's own code words it: FFT filter, both versions. Slow and plain, to test ours against."""
+"""FreeU as the paper's own code words it: FFT filter, both versions, and the controls. Slow, to test ours against."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
+from freeu import Factors
 
-def fft_filter(x: torch.Tensor, scale: float, threshold: int = 1) -> torch.Tensor:
+
+def fft_filter(x: torch.Tensor, scale: float, threshold: int = 1, high: float = 1.0) -> torch.Tensor:
     """Eq. 6 to the letter: scale a box round the shifted zero frequency, go back, take the real part."""
     spectrum = torch.fft.fftshift(torch.fft.fftn(x.double(), dim=(-2, -1)), dim=(-2, -1))
     row, column = x.shape[-2] // 2, x.shape[-1] // 2
-    mask = torch.ones(x.shape[-2:], dtype=torch.float64)
+    mask = torch.full(x.shape[-2:], high, dtype=torch.float64)
     mask[row - threshold : row + threshold, column - threshold : column + threshold] = scale
     return torch.fft.ifftn(torch.fft.ifftshift(spectrum * mask, dim=(-2, -1)), dim=(-2, -1)).real.to(x.dtype)
 
 
-def scaled_backbone(hidden: torch.Tensor, b: float, version: str) -> torch.Tensor:
-    """Eq. 3 and 4 (v2), or the constant of the first arXiv version (v1), on the first half of the channels."""
+def scaled_backbone(
+    hidden: torch.Tensor, b: float, version: str, offset: float = 0.0, width: float = 0.5
+) -> torch.Tensor:
+    """Eq. 3 and 4 (v2), or the constant of the first arXiv version (v1), on a window of channels."""
     hidden = hidden.clone()
-    half = hidden.shape[1] // 2
+    count = hidden.shape[1]
+    chosen = [i % count for i in range(int(offset * count), int((offset + width) * count))]
     if version == "v1":
-        hidden[:, :half] = hidden[:, :half] * b
+        hidden[:, chosen] = hidden[:, chosen] * b
         return hidden
     mean = hidden.mean(1).unsqueeze(1)
-    count = hidden.shape[0]
-    high = mean.view(count, -1).max(dim=-1).values.view(count, 1, 1, 1)
-    low = mean.view(count, -1).min(dim=-1).values.view(count, 1, 1, 1)
-    hidden[:, :half] = hidden[:, :half] * ((b - 1) * ((mean - low) / (high - low)) + 1)
+    samples = hidden.shape[0]
+    high = mean.view(samples, -1).max(dim=-1).values.view(samples, 1, 1, 1)
+    low = mean.view(samples, -1).min(dim=-1).values.view(samples, 1, 1, 1)
+    hidden[:, chosen] = hidden[:, chosen] * ((b - 1) * ((mean - low) / (high - low)) + 1)
     return hidden
 
 
 class LiteralFreeU:
     """Runs a diffusers U-Net with every decoder block's forward rewritten around the concatenation."""
 
-    def __init__(
-        self, unet: nn.Module, b: tuple[float, float], s: tuple[float, float], version: str, stages: str
-    ) -> None:
-        self.unet, self.b, self.s, self.version, self.stages = unet, b, s, version, stages
+    def __init__(self, unet: nn.Module, factors: Factors) -> None:
+        self.unet, self.factors = unet, factors
 
     def stage(self, block: int, channels: int) -> int | None:
-        if self.stages == "block":
-            return block if block < 2 else None
+        if self.factors.stages == "block":
+            return block + 1 if block < 3 else None
         base = self.unet.config.block_out_channels[0]
-        return 0 if channels == 4 * base else 1 if channels == 2 * base else None
+        return {4 * base: 1, 2 * base: 2, base: 3}.get(channels)
 
     def __enter__(self) -> nn.Module:
         self.original = torch.cat
@@ -67,8 +70,13 @@ class LiteralFreeU:
             hidden, skip = tensors
             stage = self.stage(self.running, hidden.shape[1])
             if stage is not None:
+                controls = self.factors.controls
+                offset, width, threshold, high = (
+                    controls.of(stage, name) for name in ("offset", "width", "threshold", "high")
+                )
+                b, s, _ = self.factors.of(stage)
                 tensors = (
-                    scaled_backbone(hidden, self.b[stage], self.version),
-                    fft_filter(skip, self.s[stage]),
+                    scaled_backbone(hidden, b, self.factors.version, offset, width),
+                    fft_filter(skip, s, threshold, high),
                 )
         return self.original(tensors, dim=dim)

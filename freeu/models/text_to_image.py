@@ -93,7 +93,7 @@ class TextToImage:
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
         self._embed(prompts)
         images = torch.empty((len(prompts), 3, *self.image_size), dtype=torch.uint8)
-        with applied(self._unet, factors):
+        with applied(self._unet, factors, self._scheduler()):
             for part, drawn in self._batches.run(len(prompts), lambda part: self._draw(prompts[part], seeds[part])):
                 images[part] = drawn
                 if on_batch is not None:

@@ -19,7 +19,7 @@ FACTOR = st.floats(-1, 10)
 def test_round_trip(b1, b2, s1, s2, version, stages) -> None:
     factors = Factors(b1, b2, s1, s2, version, stages)
     assert Factors.from_dict(factors.as_dict()) == factors
-    assert factors.of(1) == (b1, s1) and factors.of(2) == (b2, s2)
+    assert factors.of(1) == (b1, s1, 1) and factors.of(2) == (b2, s2, 1) and factors.of(3) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 10.5, -1.01, "1.2", None, True])

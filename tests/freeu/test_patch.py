@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
@@ -16,121 +15,63 @@ from freeu.backbone import gain
 from freeu.factors import Factors
 from freeu.sites import Site, find_sites
 from tests.literal import LiteralFreeU, scaled_backbone
+from tests.unets import made, run
 
 STRONG = Factors(1.5, 1.6, 0.9, 0.2)
 
 
-def unet_like(family: str, width: int = 16):
-    """A random-weight U-Net with Stable Diffusion's or SDXL's tree of blocks, narrower."""
-    from diffusers import UNet2DConditionModel
-
-    torch.manual_seed(0)
-    common = dict(sample_size=16, layers_per_block=2, cross_attention_dim=16, attention_head_dim=2, norm_num_groups=8)
-    if family == "sd15":
-        return UNet2DConditionModel(block_out_channels=(width, 2 * width, 4 * width, 4 * width), **common).eval()
-    return UNet2DConditionModel(
-        block_out_channels=(width, 2 * width, 4 * width),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 3),
-        **common,
-    ).eval()
+@pytest.fixture(scope="module")
+def unet():
+    return made("sd15")
 
 
-@pytest.fixture(scope="module", params=["sd15", "sdxl"])
-def unet(request: pytest.FixtureRequest):
-    return unet_like(request.param)
+def forward(unet, **more) -> torch.Tensor:
+    return run(unet, "sd15", **more)
 
 
-def run(unet, size: tuple[int, int] = (16, 16), dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    draw = torch.Generator().manual_seed(1)
-    x = torch.randn(2, 4, *size, generator=draw).to(dtype)
-    words = torch.randn(2, 7, 16, generator=draw).to(dtype)
-    with torch.inference_mode():
-        return unet(x, torch.tensor([500, 10]), words).sample
+def literal(unet, factors: Factors, **more) -> torch.Tensor:
+    with LiteralFreeU(unet, factors):
+        return forward(unet, **more)
 
 
-def literal(unet, factors: Factors, **kwargs) -> torch.Tensor:
-    with LiteralFreeU(unet, (factors.b1, factors.b2), (factors.s1, factors.s2), factors.version, factors.stages):
-        return run(unet, **kwargs)
-
-
-def ours(unet, factors: Factors, **kwargs) -> torch.Tensor:
+def ours(unet, factors, **more) -> torch.Tensor:
     with freeu.applied(unet, factors):
-        return run(unet, **kwargs)
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("stages", ["width", "block"])
-@pytest.mark.parametrize("size", [(16, 16), (24, 16)])
-def test_agrees_with_the_literal_method(unet, version: str, stages: str, size: tuple[int, int]) -> None:
-    factors = replace(STRONG, version=version, stages=stages)
-    wanted = literal(unet, factors, size=size)
-    # Twelve sites of float32 sums in another order: a few hundred roundings of values round 1.
-    torch.testing.assert_close(ours(unet, factors, size=size), wanted, atol=2e-5, rtol=0)
-    assert (wanted - run(unet, size=size)).abs().max() > 1e-2
-
-
-def test_v1_by_block_is_diffusers_enable_freeu(unet) -> None:
-    factors = replace(STRONG, version="v1", stages="block")
-    unet.enable_freeu(s1=factors.s1, s2=factors.s2, b1=factors.b1, b2=factors.b2)
-    wanted = run(unet)
-    unet.disable_freeu()
-    torch.testing.assert_close(ours(unet, factors), wanted, atol=2e-5, rtol=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("stages", ["width", "block"])
-def test_at_the_true_size_of_sd15(version: str, stages: str) -> None:
-    from diffusers import UNet2DConditionModel
-
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        block_out_channels=(320, 640, 1280, 1280),
-        layers_per_block=2,
-        cross_attention_dim=16,
-        attention_head_dim=8,
-    ).eval()
-    assert len(find_sites(unet)) == 12
-    factors = replace(STRONG, version=version, stages=stages)
-    torch.testing.assert_close(ours(unet, factors), literal(unet, factors), atol=2e-5, rtol=0)
+        return forward(unet, **more)
 
 
 def test_the_conventions_differ_where_the_facts_say() -> None:
-    """By width and by block: 7 of 12 concatenations of SD 1.x differ, 2 of 9 of SDXL."""
+    """By width and by block: 7 of 12 concatenations of SD 1.x differ, 2 of 9 of SDXL; the third stage is ours."""
     for family, sites, differ in (("sd15", 12, 7), ("sdxl", 9, 2)):
-        found = find_sites(unet_like(family))
+        found = [tuple(site.stage(by) for by in ("width", "block")) for site in find_sites(made(family))]
         assert len(found) == sites
-        assert sum(site.stage("width") != site.stage("block") for site in found) == differ
-
-
-def test_factors_of_one_are_bit_identical(unet) -> None:
-    assert torch.equal(ours(unet, freeu.IDENTITY), run(unet))
+        papers = [tuple(None if stage == 3 else stage for stage in pair) for pair in found]
+        assert sum(width != block for width, block in papers) == differ
 
 
 def test_nothing_stays_behind(unet) -> None:
-    before, weights = run(unet), {name: value.clone() for name, value in unet.state_dict().items()}
+    before, weights = forward(unet), {name: value.clone() for name, value in unet.state_dict().items()}
     hooks = [len(module._forward_pre_hooks) for module in unet.modules()]
     changed = ours(unet, STRONG)
     assert not torch.equal(changed, before)
     with pytest.raises(RuntimeError, match="stop"), freeu.applied(unet, STRONG):
         raise RuntimeError("stop")
-    assert torch.equal(run(unet), before)
+    assert torch.equal(forward(unet), before)
     assert hooks == [len(module._forward_pre_hooks) for module in unet.modules()]
     assert all(torch.equal(weights[name], value) for name, value in unet.state_dict().items())
 
 
-def test_nested_blocks_multiply_and_unwind(unet) -> None:
-    half = Factors(1.2, 1.3, 1.0, 1.0, version="v1")
-    both = Factors(1.44, 1.69, 1.0, 1.0, version="v1")
-    with freeu.applied(unet, half):
-        once = run(unet)
-        with freeu.applied(unet, half):
-            twice = run(unet)
-        assert torch.equal(run(unet), once)
-    torch.testing.assert_close(twice, ours(unet, both), atol=2e-5, rtol=0)
+def test_the_innermost_block_counts(unet) -> None:
+    outer, inner = Factors(1.2, 1.3, 0.8, 0.7, version="v1"), STRONG
+    with freeu.applied(unet, outer):
+        first = forward(unet)
+        with freeu.applied(unet, inner):
+            second = forward(unet)
+            with freeu.applied(unet, freeu.IDENTITY):
+                third = forward(unet)
+        assert torch.equal(forward(unet), first)
+    assert torch.equal(first, ours(unet, outer))
+    assert torch.equal(second, ours(unet, inner))
+    assert torch.equal(third, forward(unet))
 
 
 def test_gradients_flow_and_agree_with_the_plain_order(unet) -> None:
@@ -139,17 +80,6 @@ def test_gradients_flow_and_agree_with_the_plain_order(unet) -> None:
     with freeu.applied(unet, STRONG):
         unet(x, 10, words).sample.sum().backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_near_float32(dtype: torch.dtype) -> None:
-    unet = unet_like("sd15")
-    wanted, plain = ours(unet, STRONG), run(unet)
-    unet.to(dtype)
-    error = (ours(unet, STRONG, dtype=dtype).float() - wanted).abs().max()
-    floor = (run(unet, dtype=dtype).float() - plain).abs().max()
-    # The patch may cost no more than the precision itself does.
-    assert error <= 3 * floor
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -205,6 +135,10 @@ def test_a_model_without_concatenations_is_refused() -> None:
         pass
 
 
+def low_frequencies(x: torch.Tensor, threshold: int) -> torch.Tensor:
+    return x - freeu.skip_filter(x, 0.0, threshold)
+
+
 PLANTED = {
     "none": (None, lambda joined, width, b, s, v: None),
     "the wrong half of the channels": (
@@ -219,15 +153,12 @@ PLANTED = {
     ),
     "the wrong sign": (
         "skip",
-        lambda joined, width, b, s, v: joined[:, width:].sub_(concat.low_frequencies(joined[:, width:], 1) * (s - 1)),
+        lambda joined, width, b, s, v: joined[:, width:].sub_(low_frequencies(joined[:, width:], 1) * (s - 1)),
     ),
     "a symmetric box": (
         "skip",
         lambda joined, width, b, s, v: joined[:, width:].add_(
-            (
-                concat.low_frequencies(joined[:, width:], 1)
-                + concat.low_frequencies(joined[:, width:].flip(-1), 1).flip(-1)
-            )
+            (low_frequencies(joined[:, width:], 1) + low_frequencies(joined[:, width:].flip(-1), 1).flip(-1))
             / 2
             * (s - 1)
         ),
@@ -240,9 +171,10 @@ def test_planted_errors_are_caught(error: str, unet, monkeypatch: pytest.MonkeyP
     """The comparison above fails for each of them, and passes through the same detour without an error."""
     part, spoil = PLANTED[error]
 
-    def broken(joined, width, b, s, version):
-        spoil(joined, width, b, s, version)
-        concat.modulate_(joined, width, 1.0 if part == "hidden" else b, 1.0 if part == "skip" else s, version)
+    def broken(joined, channels, b, s, version, **more):
+        spoil(joined, channels, b, s, version)
+        left = (1.0 if part == "hidden" else b, 1.0 if part == "skip" else s)
+        concat.modulate_(joined, channels, *left, version, **more)
 
     monkeypatch.setattr(patch, "modulate_", broken)
     difference = (ours(unet, STRONG) - literal(unet, STRONG)).abs().max()

@@ -97,6 +97,7 @@ def row(difference: float, p: float) -> dict[str, float]:
         (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing"),
         (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better"),
         (row(2, 0.2), row(-5, 0.2), "FreeU does not help here: the pick is not measurably better"),
+        (row(0.5, 0.01), row(0.5, 0.01), "the pick is not measurably better than no FreeU on 48 held-out prompts."),
         (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1]."),
     ],
 )

@@ -65,7 +65,7 @@ def server(mlruns: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     yield process, found[0]
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(90)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> No
     """The last test of the file: it ends the server that the others look at."""
     process, page = server
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(90) == 0
     port = int(re.findall(r":(\d+)/", page)[0])
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0  # nobody listens any more

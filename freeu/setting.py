@@ -1,0 +1,89 @@
+"""What `freeu.applied` is asked for, as values and as the structure that the values fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .controls import Controls
+from .factors import Factors, FactorsError
+from .presets import Preset, read
+
+Choice = Factors | Preset | Path | str
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One or more candidates that share their structure.
+
+    Attributes:
+        candidates: sample i of a batch gets the one at i modulo their number.
+        scheduler: tells the step of a schedule; None where the timestep has to.
+        live: keep every site's arithmetic, also where a factor is 1, so that it can change without recompiling.
+    """
+
+    candidates: tuple[Factors, ...]
+    scheduler: Any = None
+    live: bool = False
+
+    @staticmethod
+    def of(chosen: Choice | Sequence[Choice], scheduler: Any = None, live: bool = False) -> Setting:
+        """Reads presets, and checks that the candidates can share one forward pass.
+
+        Raises:
+            FactorsError: no candidates, or their version, stages or one of the controls that are not factors differ.
+        """
+        several: Sequence[Any] = chosen if isinstance(chosen, list | tuple) else [chosen]
+        candidates = tuple(_factors(each) for each in several)
+        if not candidates:
+            raise FactorsError("no factors given: a list has to have at least one")
+        first = candidates[0]
+        for other in candidates[1:]:
+            if _shared(other) != _shared(first):
+                raise FactorsError(
+                    f"factors of one batch differ in more than their numbers, {other.as_dict()} from "
+                    f"{first.as_dict()}: version, stages, schedule, window, threshold and symmetry are common to all"
+                )
+        return Setting(candidates, scheduler, live)
+
+    @property
+    def factors(self) -> Factors:
+        """The first candidate: its version, stages and controls are everyone's."""
+        return self.candidates[0]
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """Two settings of equal structure differ in their values alone."""
+        acts = tuple(self.acts(stage) for stage in (1, 2, 3))
+        return _shared(self.factors), len(self.candidates), acts, id(self.scheduler)
+
+    def acts(self, stage: int) -> tuple[bool, bool, bool]:
+        """Whether the backbone, the low and the high frequencies of a stage are changed by any candidate."""
+        values = [factors.of(stage) for factors in self.candidates]
+        backbone, low, high = (any(each[i] != 1 for each in values) for i in range(3))
+        paper = self.live and stage != 3
+        return backbone or paper, low or high or paper, high
+
+    def table(self, dtype: torch.dtype) -> torch.Tensor:
+        """(3 stages, 3 factors: b, s, high; candidates)."""
+        values = [[factors.of(stage) for factors in self.candidates] for stage in (1, 2, 3)]
+        return torch.tensor(values, dtype=dtype).transpose(1, 2)
+
+
+def _shared(factors: Factors) -> tuple[Any, ...]:
+    c: Controls = factors.controls
+    return factors.version, factors.stages, c.start, c.stop, c.smooth, c.offset, c.width, c.threshold, c.symmetric
+
+
+def _factors(chosen: Any) -> Factors:
+    if isinstance(chosen, Factors):
+        return chosen
+    if isinstance(chosen, Preset):
+        return chosen.factors
+    if isinstance(chosen, str | Path):
+        return read(chosen).factors
+    raise FactorsError(f"factors are {chosen!r}: expected freeu.Factors, a preset, a preset's file, or a list of them")
