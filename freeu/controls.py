@@ -55,8 +55,8 @@ class Controls:
     symmetric: bool = False
 
     def __post_init__(self) -> None:
-        for name, low, high in (("start", 0, 1), ("stop", 0, 1), ("smooth", 0, 1)):
-            object.__setattr__(self, name, number(name, getattr(self, name), low, high))
+        for name in ("start", "stop", "smooth"):
+            object.__setattr__(self, name, number(name, getattr(self, name), 0, 1))
         if self.start >= self.stop:
             raise FactorsError(f"start is {self.start:g} and stop {self.stop:g}: start has to come first")
         for name in ("b3", "s3"):

@@ -2,9 +2,9 @@
 
 The paper multiplies the spectrum by `scale` inside a box round the shifted zero frequency and takes the real part. The
 box holds the frequencies {-T .. T-1} in both directions; keeping those and taking the real part is a linear map of
-small rank, spanned by cosine and sine images. With Q their columns over sqrt(H W):
+small rank, spanned by cosine and sine images. With Q their rows over sqrt(H W):
 
-    filtered = x + (scale - 1) (x Q) Q'
+    filtered = x + (scale - 1) (x Q') Q
 
 This agrees with the FFT to rounding, runs in any precision and on any device, compiles and exports.
 """
@@ -12,7 +12,9 @@ This agrees with the FFT to rounding, runs in any precision and on any device, c
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -48,6 +50,10 @@ def skip_filter_(x: torch.Tensor, scale: Factor, threshold: int, high: Factor, s
     """`skip_filter` in place, on features whose maps can be viewed as vectors; returns x."""
     height, width = x.shape[-2:]
     check_threshold(threshold, height, width)
+    kernel = _kernel() if x.is_cuda and not (torch.compiler.is_compiling() or torch.is_grad_enabled()) else None
+    if kernel and kernel.fits(x, threshold):
+        with torch.cuda.device(x.device):
+            return kernel.skip_filter_(x, _float32(scale, x.device), _float32(high, x.device), symmetric)
     work = at_least_float32(x.dtype)
     # Autocast would take the sums in half precision.
     with torch.autocast(x.device.type, enabled=False):
@@ -57,14 +63,38 @@ def skip_filter_(x: torch.Tensor, scale: Factor, threshold: int, high: Factor, s
         else:
             basis = _basis(height, width, threshold, symmetric, work, x.device)
         maps = x.view(x.shape[0] if x.ndim > 2 else 1, -1, height * width)
-        amounts = maps.to(work) @ basis * (per_sample(scale, 3, work, x) - per_sample(high, 3, work, x))
+        waves = basis.expand(len(maps), -1, -1)
+        # (n, r, channels): in this order the products are fastest, by a factor of 2 to 4 on a CPU.
+        amounts = waves @ maps.to(work).transpose(1, 2)
+        amounts = (amounts * (per_sample(scale, 3, work, x) - per_sample(high, 3, work, x))).transpose(1, 2)
         if isinstance(high, torch.Tensor) or high != 1:
             maps.mul_(per_sample(high, 3, work, x))
         if maps.dtype == work:
-            maps.baddbmm_(amounts, basis.T.expand(len(maps), -1, -1))
+            maps.baddbmm_(amounts, waves)
         else:
-            maps.add_(amounts @ basis.T)
+            maps.add_(amounts @ waves)
     return x
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Any:
+    """The CUDA form; None where there is no Triton, or it can't build for this machine (it needs a C compiler)."""
+    try:
+        from . import kernel
+
+        probe = torch.zeros(1, 1, 2, 2, device="cuda")
+        one = _float32(1.0, probe.device)
+        kernel.skip_filter_(probe, one, one, False)
+    except Exception as error:  # whatever it is, the plain form is there
+        warnings.warn(f"FreeU's CUDA kernel can't be used, the plain filter is: {error}", stacklevel=2)
+        return None
+    return kernel
+
+
+def _float32(factor: Factor, device: torch.device) -> torch.Tensor:
+    if isinstance(factor, torch.Tensor):
+        return factor.to(device=device, dtype=torch.float32).reshape(-1).contiguous()
+    return torch.full((1,), factor, dtype=torch.float32, device=device)
 
 
 def check_threshold(threshold: int, height: int, width: int) -> None:
@@ -100,7 +130,7 @@ def _basis(
 def _waves(
     height: int, width: int, threshold: int, symmetric: bool, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
-    """Q (H W, r), such that Q Q' keeps the box's frequencies and takes the real part."""
+    """Q (r, H W), such that Q' Q keeps the box's frequencies and takes the real part."""
     down, across = (_kept(side, threshold, symmetric) for side in (height, width))
     weights: dict[tuple[int, int], float] = {}
     for u, in_rows in down.items():
@@ -116,7 +146,7 @@ def _waves(
         waves.append(math.sqrt(weight) * torch.cos(phase))
         if (u, v) != (0, 0):
             waves.append(math.sqrt(weight) * torch.sin(phase))
-    return torch.stack(waves, dim=-1).flatten(0, 1) / math.sqrt(height * width)
+    return torch.stack(waves).flatten(1) / math.sqrt(height * width)
 
 
 def _kept(side: int, threshold: int, symmetric: bool) -> dict[int, float]:

@@ -110,6 +110,16 @@ def read(path: Path | str) -> Preset:
     return import_module(".yaml", __name__).read(Path(path))
 
 
+def refuse_controls(preset: Preset, tool: str) -> None:
+    """PresetError where the preset sets a control, of which `tool` has none."""
+    controls = preset.factors.controls.as_dict()
+    if controls:
+        raise PresetError(
+            f"{tool} has the four factors alone, and this preset sets {', '.join(controls)} besides: choose another "
+            'pick; in Python, use --format yaml and freeu.enable(pipe, "FILE")'
+        )
+
+
 def _score(metric: Any, score: Any) -> dict[str, float | int | None]:
     if not isinstance(metric, str) or not isinstance(score, Mapping):
         raise PresetError(f"score {metric!r} of the preset is {score!r}: expected a mapping")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from . import Preset, PresetError
+from . import Preset, PresetError, refuse_controls
 
 NODES = {"v1": "FreeU", "v2": "FreeU_V2"}
 LOWEST, HIGHEST = 0.0, 10.0
@@ -26,15 +26,16 @@ def render(preset: Preset) -> str:
         raise PresetError(
             f"ComfyUI's FreeU finds its stages by width, and this preset's are by {f.stages}: the same numbers "
             "would be another method there. Search for ComfyUI with --stages width; in Python, use "
-            "--format yaml and freeu.applied"
+            '--format yaml and freeu.enable(pipe, "FILE")'
         )
+    refuse_controls(preset, "ComfyUI's FreeU")
     numbers = {name: getattr(f, name) for name in ("b1", "b2", "s1", "s2")}
     outside = [f"{name} = {value:g}" for name, value in numbers.items() if not LOWEST <= value <= HIGHEST]
     if outside:
         raise PresetError(
             f"ComfyUI's FreeU takes factors from {LOWEST:g} to {HIGHEST:g}, and this preset has "
             f"{', '.join(outside)}: "
-            "choose another pick; in Python, use --format yaml and freeu.applied"
+            'choose another pick; in Python, use --format yaml and freeu.enable(pipe, "FILE")'
         )
     node = NODES[f.version]
     inputs = {"model": [LOADER, 0], **numbers}

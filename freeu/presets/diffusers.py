@@ -5,9 +5,9 @@ A factor of 0.0 there switches all four off without a word (it tests their truth
 
 from __future__ import annotations
 
-from . import Preset, PresetError
+from . import Preset, PresetError, refuse_controls
 
-OURS = "use --format yaml and `with freeu.applied(pipe.unet, freeu.presets.read(FILE).factors):`"
+OURS = 'use --format yaml and freeu.enable(pipe, "FILE")'
 
 
 def render(preset: Preset) -> str:
@@ -23,6 +23,7 @@ def render(preset: Preset) -> str:
             f"{f.stages}: the same numbers would be another method there. In a diffusers pipeline, {OURS}; "
             "or search for diffusers with --version v1 --stages block"
         )
+    refuse_controls(preset, "diffusers' enable_freeu")
     zero = [name for name in ("b1", "b2", "s1", "s2") if getattr(f, name) == 0]
     if zero:
         raise PresetError(

@@ -18,8 +18,8 @@ MARK, VERSION = "freeu_preset", 1
 KEYS = (MARK, *(field.name for field in fields(Preset)))
 HEAD = """\
 # FreeU factors, with what they scored. Under another version or stage convention they are another method.
-#   preset = freeu.presets.read("THIS FILE")
-#   with freeu.applied(pipe.unet, preset.factors): ...
+#   with freeu.applied(pipe.unet, "THIS FILE"): ...
+#   freeu.enable(pipe, "THIS FILE")
 """
 
 

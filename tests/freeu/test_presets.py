@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from configs import UserError
 from freeu import presets
+from freeu.controls import Controls
 from freeu.factors import Factors
 from freeu.presets import Preset, PresetError
 
 FACTORS = Factors(1.3, 1.4, 0.9, 0.2)
+CONTROLS = Controls(stop=0.7, threshold=(1, 2, 1), symmetric=True)
 BLOCK = Factors(1.2, 1.4, 0.9, 0.2, version="v1", stages="block")
 PRESET = Preset(
     FACTORS,
@@ -33,7 +35,7 @@ number = st.floats(-1, 10)
 text = st.text(st.characters(), max_size=30)  # halves of surrogate pairs too
 factors = st.builds(
     Factors, number, number, number, number, version=st.sampled_from(["v1", "v2"]),
-    stages=st.sampled_from(["width", "block"]),
+    stages=st.sampled_from(["width", "block"]), controls=st.sampled_from([Controls(), CONTROLS]),
 )  # fmt: skip
 finite = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 score = st.fixed_dictionaries(
@@ -110,6 +112,7 @@ def test_no_name_gets_out_of_the_comment(name: str) -> None:
 
 @pytest.mark.parametrize("wrong", [
     replace(BLOCK, version="v2"), replace(BLOCK, stages="width"), replace(BLOCK, s2=0.0), replace(BLOCK, b1=-0.0),
+    replace(BLOCK, controls=CONTROLS),
 ])  # fmt: skip
 def test_diffusers_refuses_what_it_would_misread(wrong: Factors) -> None:
     with pytest.raises(PresetError, match="--format yaml"):
@@ -124,7 +127,12 @@ def test_the_node_for_comfyui(version, node: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong, said", [(replace(FACTORS, stages="block"), "by block"), (replace(FACTORS, s1=-0.5), "s1 = -0.5")]
+    "wrong, said",
+    [
+        (replace(FACTORS, stages="block"), "by block"),
+        (replace(FACTORS, s1=-0.5), "s1 = -0.5"),
+        (replace(FACTORS, controls=CONTROLS), "sets stop, threshold, symmetric besides"),
+    ],
 )
 def test_comfyui_refuses_what_it_would_misread(wrong: Factors, said: str) -> None:
     with pytest.raises(PresetError, match=said):

@@ -1,0 +1,31 @@
+"""The benchmarks run, at toy sizes; what they measure is for people to read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def printed(name: str, *options: str) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
+
+
+def test_filter() -> None:
+    said = printed("filter.py", "--device", "cpu", "--rounds", "1", "--shrink", "160")
+    assert "times as fast as diffusers (geometric mean)" in said
+    rows = [line.split() for line in said.splitlines() if line.rstrip().endswith("eps")]
+    assert len(rows) == 14
+    # Both computed the same: some roundings of values round 1.
+    assert all(float(row[-2]) < 50 for row in rows)
+
+
+@pytest.mark.slow
+def test_unet() -> None:
+    said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
+    assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
