@@ -28,6 +28,10 @@ class StudyConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(min_length=1)
+    loras: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    vae: str | None = None
+    unet: str | None = None
     study: str | None = None
     trials: Positive
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -57,7 +61,8 @@ class StudyConfig(BaseModel):
     @property
     def name(self) -> str:
         """The study's name: as given, else the model's."""
-        return self.study or Path(self.model).expanduser().absolute().name.removesuffix(".yaml")
+        place = Path(self.model.rpartition(":")[2]).expanduser().absolute()  # of package.module:function the function
+        return self.study or place.name.removesuffix(".yaml")
 
 
 FIELDS = tuple(StudyConfig.model_fields)
@@ -121,6 +126,7 @@ def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out
     return {
         "model": spec.name,
         "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
+        "addons": [name for name in (spec.unet, spec.vae, *spec.loras, *spec.embeddings) if name],
         "steps": config.steps or spec.steps,
         "guidance": spec.guidance if config.guidance is None else config.guidance,
         "dtype": config.dtype or "default",

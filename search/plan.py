@@ -155,7 +155,7 @@ def prepare(config: StudyConfig) -> Job:
     from search.store import check_folder
 
     check_folder(config.mlruns)
-    spec = load_spec(config.model)
+    spec = _with_addons(load_spec(config.model), config)
     directions = {name: registry.describe(name).direction for name in config.objectives}
     chosen = config.prompts or spec.prompts
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompts.load(chosen))]
@@ -171,6 +171,18 @@ def prepare(config: StudyConfig) -> Job:
     done = sum(record.complete for record in folder.read_trials())
     plan = Plan(config, spec, chosen, len(texts), len(held_out), len(fixed), likely_device(config.device), done)
     return Job(config, spec, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def _with_addons(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
+    """The spec with what the settings put on it, whose paths are the working directory's."""
+    from freeu.models.addons import addons
+
+    here = [tuple(str(Path.cwd() / text) for text in texts) for texts in (config.loras, config.embeddings)]
+    more = {"loras": (*spec.loras, *here[0]), "embeddings": (*spec.embeddings, *here[1])}
+    more |= {part: str(Path.cwd() / place) for part in ("vae", "unet") if (place := getattr(config, part))}
+    found = spec.model_copy(update=more)
+    addons(found)  # a file that is not there is told before anything loads
+    return found
 
 
 def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:

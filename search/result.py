@@ -108,7 +108,7 @@ def _tables(console: Console, result: Mapping[str, Any]) -> None:
         factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
         expected = [f"{row['expected'][name]:.4g}" for name in directions]
         front.add_row(str(row["number"]), row["origin"], *factors, *expected)
-    picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 %", box=None)
+    picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 % (* counts)", box=None)
     for pick in result["picks"]:
         bare = "not confirmed" if any(pick["factors"][name] != 1 for name in ("b1", "b2", "s1", "s2")) else BASE
         cells = [_difference(pick["scores"].get(name), bare) for name in directions]

@@ -36,6 +36,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def run(
     model: Annotated[str | None, typer.Option(metavar="NAME|FOLDER", help="Base model [shapes].")] = None,
+    loras: Annotated[
+        list[str] | None, typer.Option("--lora", metavar="FILE[:0.8]", help="A LoRA, and its weight; several times.")
+    ] = None,
+    embeddings: Annotated[
+        list[str] | None,
+        typer.Option("--embedding", metavar="FILE[:TOKEN]", help="A textual inversion; several times."),
+    ] = None,
+    vae: Annotated[str | None, typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.")] = None,
+    unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
     study: Annotated[
         str | None, typer.Option(metavar="NAME", help="Study to begin or go on with [the model's name].")
     ] = None,

@@ -29,6 +29,10 @@ def load_generator(
     Raises:
         configs.UserError: the weights can't be had or read (says what was tried), or there is no such device.
     """
+    if spec.kind == "own":
+        from .own import load as load_own
+
+        return load_own(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)
     from .text_to_image import load
 
     return load(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)

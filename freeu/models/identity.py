@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,13 @@ def has_variant(folder: Path, variant: str | None) -> bool:
     )
 
 
-def identity(folder: Path, variant: str | None = None) -> str:
-    """SHA-256, in hex, over the names and contents of what the pipeline is loaded from."""
+def identity(folder: Path, variant: str | None = None, addons: Sequence[Path] = ()) -> str:
+    """SHA-256, in hex, over the names and contents of what the pipeline is loaded from, and of what is put on it."""
     digest = hashlib.sha256()
-    for file in files(folder, variant):
+    named = [(file, file.relative_to(folder).as_posix()) for file in files(folder, variant)]
+    for file, name in [*named, *((file, f"+{file.name}") for file in addons)]:
         stat = file.stat()
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(name.encode() + b"\0")
         digest.update(_of_file(file.resolve(), stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()
 

@@ -19,6 +19,7 @@ from freeu.factors import Factors, Stages, Version
 from .identity import read_index
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 OWN = ("name", "base")
 """Fields that no YAML sets: they are the file's own name and place."""
@@ -50,7 +51,9 @@ class ModelSpec(_Strict):
     Attributes:
         name: the file's or folder's name.
         base: the folder that relative paths of this spec start from.
+        kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name.
         source: a diffusers folder relative to `base`, or a hub id.
+        loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
         resolution: pixels of a side. steps, guidance: defaults of a study.
         scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings.
@@ -62,8 +65,12 @@ class ModelSpec(_Strict):
 
     name: str
     base: Path
-    kind: Literal["text-to-image"] = "text-to-image"
+    kind: Literal["text-to-image", "own"] = "text-to-image"
     source: str = Field(min_length=1)
+    loras: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    vae: str | None = None
+    unet: str | None = None
     revision: str | None = None
     variant: str | None = None
     resolution: int = Field(ge=8, le=4096, multiple_of=8)
@@ -95,7 +102,7 @@ def names() -> list[str]:
 
 
 def load_spec(name_or_folder: str | Path) -> ModelSpec:
-    """The spec of a model of configs/models, of a YAML file, or of a diffusers folder.
+    """The spec of a model of configs/models, of a YAML file, of a diffusers folder, or of package.module:function.
 
     A folder takes its defaults from the model of configs/models that is most like it.
 
@@ -105,13 +112,15 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     wanted = str(name_or_folder)
     if wanted in names():
         return _from_yaml(configs.path("models", f"{wanted}.yaml"))
+    if OWN_FUNCTION.fullmatch(wanted):
+        return _of_function(wanted)
     place = Path(wanted).expanduser()
     if place.suffix in (".yaml", ".yml"):
         return _from_yaml(place)
     if _is_folder(place):
         return _from_folder(place.resolve())
     error = configs.unknown("model", wanted, names())
-    raise UserError(f"{error}; or give the folder of a diffusers pipeline, or a YAML file")
+    raise UserError(f"{error}; or give the folder of a diffusers pipeline, a YAML file, or package.module:function")
 
 
 def _from_yaml(file: Path) -> ModelSpec:
@@ -129,6 +138,12 @@ def _from_yaml(file: Path) -> ModelSpec:
     except UserError as error:
         raise UserError(f"{file}: published: {error}") from error
     return spec
+
+
+def _of_function(source: str) -> ModelSpec:
+    """A function of the user's, with the scorers and defaults of Stable Diffusion 1.5."""
+    own = {"name": source.partition(":")[2], "kind": "own", "source": source, "base": Path.cwd()}
+    return load_spec("sd15").model_copy(update=own | {"published": None, "licence": None, "memory_gb": None})
 
 
 def _explained(error: ValidationError) -> str:

@@ -20,6 +20,7 @@ from freeu.factors import Factors
 from freeu.generate import Batches, generator, to_uint8
 from freeu.patch import applied
 
+from .addons import addons, put_on
 from .identity import has_variant, identity, read_index
 from .locate import locate
 from .spec import PIPELINES, ModelSpec
@@ -202,8 +203,10 @@ def load(
     place = choose_device(device)
     numbers = choose_dtype(dtype, spec, place)
     folder = locate(spec)
-    content = identity(folder, spec.variant)  # before the weights: it finds what is missing, and names it
+    # Before the weights: it finds what is missing, and names it.
+    content = identity(folder, spec.variant, [file for addon in addons(spec) for file in addon.files])
     pipeline = _read(spec, folder, numbers)
+    put_on(pipeline, spec)
     try:
         pipeline.to(place)
     except torch.OutOfMemoryError as error:

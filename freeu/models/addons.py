@@ -1,0 +1,151 @@
+"""What people put on a base model: LoRAs with weights, textual inversions, another VAE, a fine-tuned U-Net.
+
+All are files or folders on this disk. Pickles are read as weights alone: code in them doesn't run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs import UserError
+
+from .spec import ModelSpec
+
+PICKLES = (".bin", ".pt", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Addon:
+    """One of them. flag: as the command line names its kind. note: a LoRA's weight, an embedding's token."""
+
+    flag: str
+    place: Path
+    note: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """What it is loaded from, for the identity of the model."""
+        if self.place.is_file():
+            return [self.place]
+        kept = (".safetensors", ".bin", ".json")
+        return sorted(file for file in self.place.iterdir() if file.suffix in kept)
+
+
+def addons(spec: ModelSpec) -> list[Addon]:
+    """Those of the spec, in the order in which they are put on.
+
+    Raises:
+        UserError: a file is not there, or a LoRA's weight is no number.
+    """
+    found = [Addon("--unet", spec.base / spec.unet)] if spec.unet else []
+    found += [Addon("--vae", spec.base / spec.vae)] if spec.vae else []
+    found += [_split("--lora", text, spec.base) for text in spec.loras]
+    found += [_split("--embedding", text, spec.base) for text in spec.embeddings]
+    for addon in found:
+        if not addon.place.exists():
+            raise UserError(f"{addon.flag} {addon.place}: no such file or folder")
+        if addon.flag in ("--lora", "--embedding") and not addon.place.is_file():
+            raise UserError(f"{addon.flag} {addon.place} is a folder: give the file of weights in it")
+        if addon.flag == "--lora":
+            _weight(addon)
+    return found
+
+
+def _split(flag: str, text: str, base: Path) -> Addon:
+    """FILE or FILE:NOTE; a colon that belongs to the path stays there."""
+    if (base / text).exists() or ":" not in text:
+        return Addon(flag, base / text)
+    place, note = text.rsplit(":", 1)
+    return Addon(flag, base / place, note)
+
+
+def _weight(addon: Addon) -> float:
+    try:
+        return float(addon.note or 1)
+    except ValueError as error:
+        raise UserError(f"--lora {addon.place}:{addon.note}: a weight such as 0.8 goes behind the colon") from error
+
+
+def put_on(pipeline: Any, spec: ModelSpec) -> None:
+    """Loads the spec's addons into a pipeline that is still on the CPU.
+
+    Raises:
+        UserError: one can't be read, or is for another architecture; names it.
+    """
+    loras = []
+    for addon in addons(spec):
+        try:
+            if addon.flag == "--unet":
+                _replace(pipeline, "unet", addon)
+            elif addon.flag == "--vae":
+                _replace(pipeline, "vae", addon)
+            elif addon.flag == "--lora":
+                loras.append((_lora(pipeline, addon, len(loras)), _weight(addon)))
+            else:
+                _embedding(pipeline, addon)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged or foreign file raises any of a dozen kinds, deep inside
+            said = " ".join(str(error).split())[:400]
+            raise UserError(f"can't use {addon.flag} {addon.place}: {type(error).__name__}: {said}") from error
+    if loras:
+        names, weights = zip(*loras, strict=True)
+        pipeline.set_adapters(list(names), list(weights))
+        # Merged into the weights they cost nothing at run time.
+        pipeline.fuse_lora(adapter_names=list(names))
+        pipeline.unload_lora_weights()
+
+
+def _replace(pipeline: Any, part: str, addon: Addon) -> None:
+    """Another network of the same kind, from a diffusers folder or a single safetensors file."""
+    old = getattr(pipeline, part)
+    if addon.place.is_file():
+        new = type(old).from_single_file(str(addon.place), config=dict(old.config), dtype=old.dtype)
+    else:
+        new = type(old).from_pretrained(addon.place, dtype=old.dtype, local_files_only=True)
+    same = ("in_channels", "out_channels", "cross_attention_dim", "latent_channels")
+    differ = [key for key in same if new.config.get(key) != old.config.get(key)]
+    if differ:
+        shown = ", ".join(f"{key} {new.config.get(key)} instead of {old.config.get(key)}" for key in differ)
+        raise UserError(f"{addon.flag} {addon.place} does not fit this model: {shown}")
+    setattr(pipeline, part, new.eval())
+
+
+def _lora(pipeline: Any, addon: Addon, index: int) -> str:
+    name = f"lora{index}"
+    pipeline.load_lora_weights(_weights(addon.place), adapter_name=name)
+    if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
+        raise UserError(f"--lora {addon.place} changes nothing of this model: it is for another architecture")
+    return name
+
+
+def _embedding(pipeline: Any, addon: Addon) -> None:
+    """A textual inversion, as diffusers, ReVersion and the web UI write them; SDXL's has two parts."""
+    state = _weights(addon.place)
+    name = addon.note or str(state.get("name") or addon.place.stem)
+    if "clip_l" in state and "clip_g" in state:
+        pairs = [("clip_l", "tokenizer", "text_encoder"), ("clip_g", "tokenizer_2", "text_encoder_2")]
+        for key, tokenizer, encoder in pairs:
+            parts = {"tokenizer": getattr(pipeline, tokenizer), "text_encoder": getattr(pipeline, encoder)}
+            pipeline.load_textual_inversion({name: state[key]}, token=name, **parts)
+        return
+    if "string_to_param" in state:
+        state = {name: next(iter(state["string_to_param"].values()))}
+    if len(state) != 1:
+        raise UserError(f"--embedding {addon.place} holds {len(state)} tensors: one token's is expected")
+    ((token, vectors),) = state.items()
+    pipeline.load_textual_inversion({token: vectors}, token=addon.note or token)
+
+
+def _weights(file: Path) -> dict[str, Any]:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    if file.suffix in PICKLES:
+        import torch
+
+        return torch.load(file, map_location="cpu", weights_only=True)
+    raise UserError(f"{file}: expected {', '.join(('.safetensors', *PICKLES))}")
