@@ -41,7 +41,7 @@ class Generator(Protocol):
         factors: Factors,
         on_batch: Callable[[int], None] | None = None,
     ) -> torch.Tensor:
-        """Image i from prompts[i] and seeds[i]: uint8 (n, 3, H, W) on the CPU.
+        """Image i from prompts[i] and seeds[i]: uint8 (n, 3, H, W) on the CPU; of videos (n, frames, 3, H, W).
 
         An image does not depend on the others beyond rounding. `on_batch(done)` hears how many images are done.
 

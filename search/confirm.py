@@ -86,7 +86,7 @@ def confirm(
     base = samples.pop(None)
     found = {
         number: {
-            name: _compared(metric, sample, base, name, evaluator.prompts, derived(seed, "confirm", name))
+            name: _compared(metric, sample, base, name, evaluator, derived(seed, "confirm", name))
             for name, metric in evaluator.metrics.items()
         }
         for number, sample in samples.items()
@@ -96,26 +96,24 @@ def confirm(
 
 
 def _sample(evaluator: Evaluator, factors: Factors, on_images: OnImages | None) -> Sample:
-    batch = evaluator.batch(factors, on_images)
+    batch = evaluator.batch(evaluator.images(factors, on_images))
     values, data = {}, {}
     metrics: Mapping[str, Any] = evaluator.metrics  # a metric of the set has features and a distance besides
     for name, metric in metrics.items():
-        score = metric.score(batch)
+        score = evaluator.score(metric, batch)
         values[name] = value_of(score).value
         data[name] = np.asarray(score.per_image if metric.per_image else metric.features(batch))
     return Sample(values, data)
 
 
-def _compared(
-    metric: Any, sample: Sample, base: Sample, name: str, prompts: Sequence[str], seed: int
-) -> dict[str, Any]:
+def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: Evaluator, seed: int) -> dict[str, Any]:
     from metrics import stats
 
     a, b, rng = sample.data[name], base.data[name], np.random.default_rng(seed)
     if metric.per_image:
-        pair = stats.paired(a, b, prompts, rng)
+        pair = stats.paired(a, b, evaluator.prompts, rng)
     else:
-        pair = stats.paired_set(a, b, metric.distance, prompts, rng)
+        pair = stats.paired_set(a, b, metric.distance, evaluator.prompts_by_frame, rng)
     wins = float(pair.win_rate)  # the share of pairs where a > b
     return {
         "value": sample.values[name],
@@ -125,7 +123,7 @@ def _compared(
         "high": float(pair.high),
         "p": float(pair.p),
         "win_rate": (wins if metric.direction == "up" else 1 - wins) if np.isfinite(wins) else None,
-        "n": int(pair.n),
+        "n": len(evaluator.prompts),
     }
 
 
@@ -153,7 +151,10 @@ def _read(file: Path, evaluator: Evaluator) -> Sample | None:
             data = {name: kept[f"data:{name}"] for name in evaluator.metrics}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
-    return Sample(values, data) if all(len(a) == len(evaluator.prompts) for a in data.values()) else None
+    for name, metric in evaluator.metrics.items():
+        if len(data[name]) != len(evaluator.prompts if metric.per_image else evaluator.prompts_by_frame):
+            return None
+    return Sample(values, data)
 
 
 def verdict(

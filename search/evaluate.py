@@ -56,23 +56,52 @@ class Evaluator:
                     "raise --limit, give more prompts, or leave it out of --objectives"
                 )
 
-    def batch(self, factors: Factors, on_images: OnImages | None = None) -> Batch:
-        """The candidate's images with their prompts."""
+    @property
+    def frames(self) -> int:
+        """Of each video; an image is one."""
+        return getattr(self.generator, "frames", 1)
+
+    def images(self, factors: Factors, on_images: OnImages | None = None) -> torch.Tensor:
+        """The candidate's images, (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
+        return self.generator.generate(self.prompts, self.seeds, factors, on_images)
+
+    def batch(self, images: torch.Tensor) -> Batch:
+        """Images with their prompts; each frame of a video is an image of its prompt."""
         from metrics.base import Batch
 
-        return Batch(self.generator.generate(self.prompts, self.seeds, factors, on_images), self.prompts)
+        flat = images.flatten(0, 1) if images.ndim == 5 else images
+        return Batch(flat, self.prompts_by_frame)
+
+    @property
+    def prompts_by_frame(self) -> tuple[str, ...]:
+        """The prompt of each image of a batch."""
+        return tuple(prompt for prompt in self.prompts for _ in range(self.frames))
+
+    def score(self, metric: Metric, batch: Batch) -> Score:
+        """As the metric has it; a video's score is the mean over its frames, and videos are what is counted."""
+        from dataclasses import replace
+
+        from metrics.base import mean_score
+
+        found = metric.score(batch)
+        if self.frames == 1:
+            return found
+        if found.per_image is None:
+            return replace(found, n=len(self.prompts))
+        return mean_score(metric, found.per_image.reshape(len(self.prompts), self.frames).mean(axis=1))
 
     def __call__(self, factors: Factors, on_images: OnImages | None = None) -> Evaluation:
         """Generate and score. Raises what the generator or a metric raises."""
         began = time.perf_counter()
-        batch = self.batch(factors, on_images)
+        images = self.images(factors, on_images)
         generated = time.perf_counter()
-        scores = {name: metric.score(batch) for name, metric in self.metrics.items()}
+        batch = self.batch(images)
+        scores = {name: self.score(metric, batch) for name, metric in self.metrics.items()}
         ended = time.perf_counter()
         seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
         return Evaluation(
             values={name: value_of(score) for name, score in scores.items()},
-            images=batch.images,
+            images=images,
             per_image=self._table(scores),
             seconds=seconds,
             n=len(self.prompts),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GAP = 2  # pixels between images
 PAPER = (255, 255, 255)
+FRAME_MS = 125  # of a video's grid: eight frames a second
 
 
 def image_grid(images: torch.Tensor, columns: int | None = None, side: int = 192, limit: int = 64) -> Image.Image:
@@ -45,7 +46,15 @@ def image_grid(images: torch.Tensor, columns: int | None = None, side: int = 192
 
 
 def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side: int = 192) -> None:
-    """Write `image_grid` as PNG, under a temporary name first, so a killed process leaves no half picture."""
+    """Write `image_grid` as PNG; of videos (n, frames, 3, H, W) as a GIF that runs, beside where the PNG would be.
+
+    Under a temporary name first, so a killed process leaves no half picture.
+    """
     temporary = file.with_name(file.name + ".part")
-    image_grid(images, columns, side).save(temporary, format="PNG")
+    if images.ndim == 5:
+        file = file.with_suffix(".gif")
+        first, *others = (image_grid(images[:, i], columns, side) for i in range(images.shape[1]))
+        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=FRAME_MS, loop=0)
+    else:
+        image_grid(images, columns, side).save(temporary, format="PNG")
     os.replace(temporary, file)

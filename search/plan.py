@@ -158,7 +158,7 @@ def prepare(config: StudyConfig) -> Job:
     spec = _with_addons(load_spec(config.model), config)
     directions = {name: registry.describe(name).direction for name in config.objectives}
     chosen = config.prompts or spec.prompts
-    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompts.load(chosen))]
+    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompts.load(chosen, config.subject))]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     fixed = [("no FreeU", replace(IDENTITY, version=config.version, stages=config.stages))]
     if spec.published is not None:
@@ -179,8 +179,8 @@ def _with_addons(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
 
     here = [tuple(str(Path.cwd() / text) for text in texts) for texts in (config.loras, config.embeddings)]
     more = {"loras": (*spec.loras, *here[0]), "embeddings": (*spec.embeddings, *here[1])}
-    more |= {part: str(Path.cwd() / place) for part in ("vae", "unet") if (place := getattr(config, part))}
-    found = spec.model_copy(update=more)
+    parts = {part: str(Path.cwd() / place) for part in ("vae", "unet") if (place := getattr(config, part))}
+    found = spec.model_copy(update=more | parts)
     addons(found)  # a file that is not there is told before anything loads
     return found
 

@@ -32,11 +32,15 @@ class Prompt:
     category: str = ""
 
 
-def load(source: str) -> tuple[Prompt, ...]:
-    """The prompts of a set, in the file's order, each once. source: a name, or a path.
+SUBJECT = "{subject}"
+"""Stands in a prompt for the words that the user gives."""
+
+
+def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
+    """The prompts of a set, in the file's order, each once. source: a name, or a path. subject: for {subject}.
 
     Raises:
-        UserError: no such set or file, not readable, or nothing in it.
+        UserError: no such set or file, not readable, nothing in it, or a {subject} that is not said.
     """
     file = _find(source)
     try:
@@ -53,6 +57,10 @@ def load(source: str) -> tuple[Prompt, ...]:
     rows = _READERS[kind](text, file)
     prompts: dict[str, Prompt] = {}
     for row in rows:
+        if SUBJECT in row.text:
+            if subject is None:
+                raise UserError(f'the prompts of {file.name} are about a subject of yours: say --subject "a sks dog"')
+            row = Prompt(row.text.replace(SUBJECT, subject), row.category)
         if row.text:
             prompts.setdefault(row.text, row)
     if not prompts:

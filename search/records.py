@@ -5,7 +5,7 @@
       optuna.db            the candidates, asked and told (Optuna's own storage, SQLite)
       trials/0007.json     the record of trial 7: once it is there, the trial has been evaluated
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
-      grids/0007.png       its images
+      grids/0007.png       its images (of videos 0007.gif)
       confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
       result.json          front, picks, confirmation, verdict; the study is finished
 
@@ -138,7 +138,9 @@ class StudyFolder:
         return self.root / "scores" / f"{number:04d}.parquet"
 
     def grid_file(self, number: int) -> Path:
-        return self.root / "grids" / f"{number:04d}.png"
+        still = self.root / "grids" / f"{number:04d}.png"
+        running = still.with_suffix(".gif")
+        return running if running.exists() else still
 
     def confirm_file(self, name: str) -> Path:
         return self.root / "confirm" / f"{name}.npz"
@@ -148,7 +150,8 @@ class StudyFolder:
     ) -> None:
         """Write a trial's files, the record last.
 
-        per_image: columns prompt, seed, then one for each per-image metric. images: uint8 (n, 3, H, W).
+        per_image: columns prompt, seed, then one for each per-image metric. images: uint8 (n, 3, H, W), or
+        videos (n, frames, 3, H, W).
         """
         if per_image is not None:
             with replacing(self.scores_file(record.number)) as temporary:

@@ -45,6 +45,9 @@ def run(
     ] = None,
     vae: Annotated[str | None, typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.")] = None,
     unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar="WORDS", help='What stands for {subject} in prompts, as "a sks dog".')
+    ] = None,
     study: Annotated[
         str | None, typer.Option(metavar="NAME", help="Study to begin or go on with [the model's name].")
     ] = None,

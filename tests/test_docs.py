@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md"])
-COMMANDS = ("run", "ui", "export")
+COMMANDS = ("run", "models", "ui", "export")
 GUIDE = (ROOT / "docs" / "getting-started.md").read_text()
 README = (ROOT / "README.md").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -143,5 +143,59 @@ def sdxl(folder: Path) -> Path:
     return folder
 
 
+def modelscope(folder: Path) -> Path:
+    """Saves a TextToVideoSDPipeline in half precision."""
+    from diffusers import TextToVideoSDPipeline, UNet3DConditionModel
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    video = UNet3DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16, 32),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    )
+    pipeline = TextToVideoSDPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=video,
+        scheduler=scheduler(),
+    )
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
+def animatediff(folder: Path) -> Path:
+    """Saves an AnimateDiffPipeline: a Stable Diffusion with a motion adapter."""
+    from diffusers import AnimateDiffPipeline, MotionAdapter
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    adapter = MotionAdapter(
+        block_out_channels=(8, 16, 32),
+        motion_layers_per_block=1,
+        motion_norm_num_groups=4,
+        motion_num_attention_heads=2,
+        motion_max_seq_length=8,
+    )
+    pipeline = AnimateDiffPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16),
+        motion_adapter=adapter,
+        scheduler=scheduler(),
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
 def _save_vocabulary(folder: Path) -> None:
     tokenizer().backend_tokenizer.model.save(str(folder))  # vocab.json and merges.txt, as the real ones have

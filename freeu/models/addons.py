@@ -13,6 +13,7 @@ from configs import UserError
 
 from .spec import ModelSpec
 
+FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 PICKLES = (".bin", ".pt", ".ckpt")
 
 
@@ -43,6 +44,9 @@ def addons(spec: ModelSpec) -> list[Addon]:
     found += [Addon("--vae", spec.base / spec.vae)] if spec.vae else []
     found += [_split("--lora", text, spec.base) for text in spec.loras]
     found += [_split("--embedding", text, spec.base) for text in spec.embeddings]
+    if spec.needs and not any(getattr(spec, need) for need in spec.needs):
+        flags = " or ".join(FLAGS[need] for need in spec.needs)
+        raise UserError(f"--model {spec.name} is made of a base model and something of yours: give {flags} FILE")
     for addon in found:
         if not addon.place.exists():
             raise UserError(f"{addon.flag} {addon.place}: no such file or folder")
@@ -74,7 +78,7 @@ def put_on(pipeline: Any, spec: ModelSpec) -> None:
     Raises:
         UserError: one can't be read, or is for another architecture; names it.
     """
-    loras = []
+    loras: list[tuple[str, float]] = []
     for addon in addons(spec):
         try:
             if addon.flag == "--unet":

@@ -15,7 +15,7 @@ from typing import Any
 
 from configs import UserError
 
-NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
+NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "motion_adapter")
 OTHERS = ("tokenizer", "tokenizer_2", "scheduler")
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>\w+))?(?:-\d+-of-(?P<count>\d+))?"

@@ -33,6 +33,11 @@ def locate(spec: ModelSpec) -> Path:
     return cached if cached is not None else _download(spec, spec.hub_id, tried)
 
 
+def cached(spec: ModelSpec) -> Path | None:
+    """The pipeline's folder in the hub's cache, where all of it is there; asks nobody."""
+    return _cached(spec, spec.hub_id, []) if spec.hub_id is not None else None
+
+
 def _cached(spec: ModelSpec, repo: str, tried: list[str]) -> Path | None:
     from huggingface_hub import constants, try_to_load_from_cache
 

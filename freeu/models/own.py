@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,6 +91,6 @@ def load(spec: ModelSpec, **options: Any) -> Own:
     if not callable(getattr(inner, "generate", None)):
         raise UserError(f"--model {spec.source} returned {type(inner).__name__}, which has no method generate")
     source = inspect.getsourcefile(make)
-    content = open(source, "rb").read() if source else spec.source.encode()
+    content = Path(source).read_bytes() if source else spec.source.encode()
     evaluations = options["steps"] * (2 if options["guidance"] > 1 else 1)
     return Own(inner, spec, hashlib.sha256(content).hexdigest(), evaluations)

@@ -20,7 +20,20 @@ from .identity import read_index
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+PIPELINES = {
+    "StableDiffusionPipeline": "text-to-image",
+    "StableDiffusionXLPipeline": "text-to-image",
+    "LatentConsistencyModelPipeline": "text-to-image",
+    "TextToVideoSDPipeline": "text-to-video",
+    "AnimateDiffPipeline": "text-to-video",
+}
+"""What diffusers calls it, and the kind of generator that draws with it."""
+NEAREST = {
+    "StableDiffusionXLPipeline": "sdxl",
+    "LatentConsistencyModelPipeline": "lcm",
+    "TextToVideoSDPipeline": "modelscope",
+    "AnimateDiffPipeline": "modelscope",
+}
 OWN = ("name", "base")
 """Fields that no YAML sets: they are the file's own name and place."""
 
@@ -54,8 +67,10 @@ class ModelSpec(_Strict):
         kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name.
         source: a diffusers folder relative to `base`, or a hub id.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
+        needs: of which of them the user has to give one, or the model is nothing of its own.
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
-        resolution: pixels of a side. steps, guidance: defaults of a study.
+        resolution: pixels of a side. frames, fps: of a video; an image is one frame.
+        steps, guidance: defaults of a study.
         scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
         published: the factors to compare with.
@@ -65,15 +80,18 @@ class ModelSpec(_Strict):
 
     name: str
     base: Path
-    kind: Literal["text-to-image", "own"] = "text-to-image"
+    kind: Literal["text-to-image", "text-to-video", "own"] = "text-to-image"
     source: str = Field(min_length=1)
     loras: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
+    needs: tuple[Literal["loras", "embeddings", "vae", "unet"], ...] = ()
     vae: str | None = None
     unet: str | None = None
     revision: str | None = None
     variant: str | None = None
     resolution: int = Field(ge=8, le=4096, multiple_of=8)
+    frames: int = Field(default=1, ge=1, le=512)
+    fps: int = Field(default=8, ge=1, le=120)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
     scheduler: Literal["dpmsolver++", "default", "ddim"] = "dpmsolver++"
@@ -164,7 +182,7 @@ def _from_folder(folder: Path) -> ModelSpec:
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
-    nearest = load_spec("sdxl" if pipeline == PIPELINES[1] else like_stable_diffusion)
+    nearest = load_spec({**NEAREST, "StableDiffusionPipeline": like_stable_diffusion}[pipeline])
     factor = 2 ** max(0, len(vae.get("block_out_channels", ())) - 1)
     side = unet.get("sample_size")
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]

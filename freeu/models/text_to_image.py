@@ -1,4 +1,4 @@
-"""Text to image with any Stable Diffusion or SDXL pipeline of diffusers, under factors.
+"""Text to image and to video with the Stable Diffusion pipelines of diffusers, under factors.
 
 The denoising loop is written out here, not called as `pipe(prompt)`, so that what doesn't depend on the factors
 (text embeddings) is made once, and so that an image depends on its prompt and seed alone. Without FreeU it gives, bit
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ class TextToImage:
         self.image_size = (resolution, resolution)
         self.steps, self.guidance = steps, guidance
         self._pipeline, self._unet, self._vae = pipeline, pipeline.unet, pipeline.vae
+        side = resolution // pipeline.vae_scale_factor
+        self._latent: tuple[int, ...] = (self._unet.config.in_channels, side, side)
+        self._drawn: tuple[int, ...] = (3, *self.image_size)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._scheduler_name = scheduler
         self._batches, self._decodes = Batches(batch_size), Batches(batch_size)
@@ -93,7 +97,7 @@ class TextToImage:
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
         self._embed(prompts)
-        images = torch.empty((len(prompts), 3, *self.image_size), dtype=torch.uint8)
+        images = torch.empty((len(prompts), *self._drawn), dtype=torch.uint8)
         with applied(self._unet, factors, self._scheduler()):
             for part, drawn in self._batches.run(len(prompts), lambda part: self._draw(prompts[part], seeds[part])):
                 images[part] = drawn
@@ -104,9 +108,7 @@ class TextToImage:
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         scheduler = self._scheduler()
-        side = self.image_size[0] // self._pipeline.vae_scale_factor
-        shape = (self._unet.config.in_channels, side, side)
-        latents = torch.stack([torch.randn(shape, generator=random) for random in randoms])
+        latents = torch.stack([torch.randn(self._latent, generator=random) for random in randoms])
         latents = latents.to(self._unet.device, self._unet.dtype) * scheduler.init_noise_sigma
         condition = self._condition(prompts)
         # Schedulers that draw noise in their steps draw it for each image from that image's own generator.
@@ -190,6 +192,30 @@ class TextToImage:
         return scheduler
 
 
+class TextToVideo(TextToImage):
+    """The same with frames: gives uint8 (n, frames, 3, H, W)."""
+
+    def __init__(self, pipeline: Any, *, frames: int, **more: Any) -> None:
+        super().__init__(pipeline, **more)
+        self.frames = frames
+        channels, height, width = self._latent
+        self._latent = (channels, frames, height, width)
+        self._drawn = (frames, 3, *self.image_size)
+
+    def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        by_frame = latents.transpose(1, 2).flatten(0, 1)
+        names = [prompt for prompt in prompts for _ in range(self.frames)]
+        return super()._decode(by_frame, names).unflatten(0, (len(prompts), self.frames))
+
+    def _condition(self, prompts: Sequence[str]) -> dict[str, Any]:
+        found = super()._condition(prompts)
+        if (
+            getattr(self._pipeline, "motion_adapter", None) is not None
+        ):  # AnimateDiff's U-Net wants words for each frame
+            found["encoder_hidden_states"] = found["encoder_hidden_states"].repeat_interleave(self.frames, dim=0)
+        return found
+
+
 def load(
     spec: ModelSpec,
     *,
@@ -212,7 +238,8 @@ def load(
     except torch.OutOfMemoryError as error:
         raise UserError(f"not enough memory on {place} for {spec.name}: {error}") from error
     fits = 16 if spec.resolution <= SMALL else 1 if place.type == "cpu" else 4
-    return TextToImage(
+    kind = partial(TextToVideo, frames=spec.frames) if spec.kind == "text-to-video" else TextToImage
+    return kind(
         pipeline,
         name=spec.name,
         identity=content,
@@ -260,15 +287,18 @@ def _read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
     import diffusers
     import transformers
 
-    name = read_index(folder).get("_class_name")
-    if name not in PIPELINES:
-        raise UserError(f"{folder} holds a {name}: {' and '.join(PIPELINES)} can be searched")
+    name = str(read_index(folder).get("_class_name"))
+    if PIPELINES.get(name) != spec.kind:
+        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind]
+        raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
     for library in (diffusers, transformers):  # their notes are for developers, their bars would fight with ours
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
     unused: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if name == PIPELINES[0]:
+    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
         unused |= {"safety_checker": None, "requires_safety_checker": False}
+    elif name == "TextToVideoSDPipeline":
+        unused = {}
     variant = spec.variant if has_variant(folder, spec.variant) else None
     try:
         return getattr(diffusers, name).from_pretrained(

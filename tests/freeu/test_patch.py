@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,6 +38,25 @@ def literal(unet, factors: Factors, **more) -> torch.Tensor:
 def ours(unet, factors, **more) -> torch.Tensor:
     with freeu.applied(unet, factors):
         return forward(unet, **more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("stages", ["width", "block"])
+def test_at_the_true_size_of_sd15(version: str, stages: str) -> None:
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=(320, 640, 1280, 1280),
+        layers_per_block=2,
+        cross_attention_dim=16,
+        attention_head_dim=8,
+    ).eval()
+    assert len(find_sites(unet)) == 12
+    factors = replace(STRONG, version=version, stages=stages)
+    torch.testing.assert_close(ours(unet, factors), literal(unet, factors), atol=2e-5, rtol=0)
 
 
 def test_the_conventions_differ_where_the_facts_say() -> None:

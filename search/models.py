@@ -1,0 +1,54 @@
+"""`python -m search.models`: the base models that are known by name, and which of them are on this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from search.cli import main
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON list.")] = False,
+) -> None:
+    """List the base models of configs/models."""
+    rows = [row(name) for name in _names()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "kind", "size", "steps", "memory", "here", "weights", "licence", box=None)
+    for each in rows:
+        size = f"{each['resolution']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "")
+        memory = f"{each['memory_gb']:g} GB" if each["memory_gb"] else ""
+        cells = (each["kind"], size, str(each["steps"]), memory, each["here"], each["source"], each["licence"] or "")
+        table.add_row(each["name"], *cells)
+    Console(width=None if typer.get_text_stream("stdout").isatty() else 160).print(table)
+
+
+def row(name: str) -> dict[str, Any]:
+    """What is known of a model; `here` is "yes", "in the hub's cache" or "no"."""
+    from freeu.models import load_spec
+    from freeu.models.locate import cached
+
+    spec = load_spec(name)
+    here = "yes" if spec.folder.is_dir() else "in the hub's cache" if cached(spec) else "no"
+    kept = spec.model_dump(mode="json", include={"kind", "source", "resolution", "frames", "steps", "licence"})
+    return {"name": name, **kept, "memory_gb": spec.memory_gb, "needs": list(spec.needs), "here": here}
+
+
+def _names() -> list[str]:
+    from freeu.models import names
+
+    return names()
+
+
+if __name__ == "__main__":
+    main(app)

@@ -1,0 +1,73 @@
+"""`python -m search.models`, and models that are nothing without something of the user's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from configs import UserError
+from freeu.models import names
+from search import prompts
+from search.config import load
+from search.plan import prepare
+
+
+def printed(*options: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "search.models", *options], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_lists_every_model_and_which_is_here() -> None:
+    found = {each["name"]: each for each in json.loads(printed("--json"))}
+    assert set(found) == set(names())
+    assert found["shapes"]["here"] == "yes"
+    assert found["modelscope"]["frames"] == 16
+    assert found["reversion"]["needs"] == ["embeddings"]
+    assert all(name in printed() for name in found)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [("dreambooth", "give --unet or --lora FILE"), ("reversion", "give --embedding FILE")]
+)
+def test_what_a_model_needs_is_told_at_once(model: str, says: str, tmp_path) -> None:
+    with pytest.raises(UserError, match=says):
+        prepare(load(None, {"model": model, "mlruns": tmp_path}))
+
+
+def test_prompts_about_a_subject() -> None:
+    found = prompts.load("subject", "a sks dog")
+    assert len(found) >= 96
+    assert all("a sks dog" in each.text and "{" not in each.text for each in found)
+    with pytest.raises(UserError, match='say --subject "a sks dog"'):
+        prompts.load("subject")
+
+
+def test_prompts_of_a_relation_and_of_videos() -> None:
+    assert all(" <R> " in each.text for each in prompts.load("relation"))
+    assert len(prompts.load("relation")) >= 96
+    assert {each.category for each in prompts.load("video")} == {"objects", "animals", "people", "nature"}
+
+
+def test_a_study_of_a_subject_runs_with_its_lora(sd_folder, tmp_path) -> None:
+    from freeu.models import load_spec
+    from tests.freeu.test_addons import lora
+
+    shapes = load_spec("shapes").base / "shapes" / "scorers"
+    (tmp_path / "mine.yaml").write_text(
+        f"kind: text-to-image\nsource: {sd_folder}\nresolution: 32\nsteps: 2\nguidance: 3.0\nprompts: subject\n"
+        "needs: [loras]\n"
+        f'scorers:\n  clip: {{kind: open_clip, source: "local-dir:{shapes}/clip"}}\n'
+    )
+    command = [sys.executable, "-m", "search.run", "--model", str(tmp_path / "mine.yaml"), "--trials", "3"]
+    command += ["--limit", "3", "--objectives", "clip", "--mlruns", str(tmp_path / "mlruns"), "--study", "dog"]
+    command += ["--subject", "a sks dog", "--lora"]
+    done = subprocess.run([*command, f"{lora(tmp_path, sd_folder)}:0.5"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Another LoRA under the study's name is another model.
+    (tmp_path / "other").mkdir()
+    done = subprocess.run([*command, str(lora(tmp_path / "other", sd_folder, seed=1))], capture_output=True, text=True)
+    assert done.returncode == 2 and "addons" in done.stderr
