@@ -32,6 +32,7 @@ class StudyConfig(BaseModel):
     embeddings: tuple[str, ...] = ()
     vae: str | None = None
     unet: str | None = None
+    pipeline_config: str | None = None
     subject: Annotated[str, Field(min_length=1)] | None = None
     study: str | None = None
     trials: Positive

@@ -180,6 +180,8 @@ def _with_addons(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
     here = [tuple(str(Path.cwd() / text) for text in texts) for texts in (config.loras, config.embeddings)]
     more = {"loras": (*spec.loras, *here[0]), "embeddings": (*spec.embeddings, *here[1])}
     parts = {part: str(Path.cwd() / place) for part in ("vae", "unet") if (place := getattr(config, part))}
+    if config.pipeline_config:
+        parts["config"] = str(Path.cwd() / config.pipeline_config)
     found = spec.model_copy(update=more | parts)
     addons(found)  # a file that is not there is told before anything loads
     return found

@@ -45,6 +45,10 @@ def run(
     ] = None,
     vae: Annotated[str | None, typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.")] = None,
     unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
+    pipeline_config: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="How a single-file checkpoint is laid out: a diffusers folder like it."),
+    ] = None,
     subject: Annotated[
         str | None, typer.Option(metavar="WORDS", help='What stands for {subject} in prompts, as "a sks dog".')
     ] = None,
@@ -117,7 +121,7 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
     import torch
 
     from freeu.models import load_generator
-    from freeu.models.text_to_image import choose_device
+    from freeu.models.load import choose_device
     from metrics import registry
 
     device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))

@@ -33,6 +33,6 @@ def load_generator(
         from .own import load as load_own
 
         return load_own(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)
-    from .text_to_image import load
+    from .load import load
 
     return load(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)

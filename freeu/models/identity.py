@@ -93,9 +93,18 @@ def has_variant(folder: Path, variant: str | None) -> bool:
 
 def identity(folder: Path, variant: str | None = None, addons: Sequence[Path] = ()) -> str:
     """SHA-256, in hex, over the names and contents of what the pipeline is loaded from, and of what is put on it."""
-    digest = hashlib.sha256()
     named = [(file, file.relative_to(folder).as_posix()) for file in files(folder, variant)]
-    for file, name in [*named, *((file, f"+{file.name}") for file in addons)]:
+    return _over([*named, *((file, f"+{file.name}") for file in addons)])
+
+
+def identity_of_file(file: Path, addons: Sequence[Path] = ()) -> str:
+    """The same of a single-file checkpoint, whatever it is called."""
+    return _over([(file, ""), *((each, f"+{each.name}") for each in addons)])
+
+
+def _over(named: Sequence[tuple[Path, str]]) -> str:
+    digest = hashlib.sha256()
+    for file, name in named:
         stat = file.stat()
         digest.update(name.encode() + b"\0")
         digest.update(_of_file(file.resolve(), stat.st_size, stat.st_mtime_ns))

@@ -12,7 +12,7 @@ from pathlib import Path
 from configs import UserError
 
 from .identity import files
-from .spec import ModelSpec
+from .spec import HUB_ID, ModelSpec
 
 ASK_SECONDS, GIVE_UP_SECONDS = 5.0, 10.0
 """For the answer of the hub, and for everything before it (a dead name server has limits of its own)."""
@@ -31,6 +31,41 @@ def locate(spec: ModelSpec) -> Path:
     tried = [f"the folder {spec.folder}: not there"]
     cached = _cached(spec, spec.hub_id, tried)
     return cached if cached is not None else _download(spec, spec.hub_id, tried)
+
+
+def locate_config(spec: ModelSpec) -> Path:
+    """The folder that says how a single-file checkpoint's pipeline is laid out: JSON and tokenizer files, no weights.
+
+    Raises:
+        UserError: it can't be had; says what was tried and what to do.
+    """
+    wanted = str(spec.config)
+    folder = spec.base / wanted
+    if (folder / "model_index.json").is_file():
+        return folder
+    reason = "that is no hub id"
+    if HUB_ID.fullmatch(wanted):
+        from huggingface_hub import snapshot_download
+
+        small = ["*.json", "*.txt"]
+        try:
+            found = Path(snapshot_download(wanted, allow_patterns=small, local_files_only=True))
+            if (found / "tokenizer").is_dir():
+                return found
+        except Exception:  # not in the cache
+            pass
+        unreachable = _unreachable(wanted, None)
+        try:
+            if unreachable is None:
+                return Path(snapshot_download(wanted, allow_patterns=small))
+            reason = f"the hub: {unreachable}"
+        except Exception as error:  # as in _download
+            reason = f"the hub: {_short(error)}"
+    raise UserError(
+        f"{spec.source} is one file, and how its pipeline is laid out can't be had: {folder} is no pipeline's folder, "
+        f"and {wanted} is neither in the hub's cache nor to be got ({reason}). Give --pipeline-config FOLDER: any "
+        "diffusers folder of the same architecture, of which the weights are not read"
+    )
 
 
 def cached(spec: ModelSpec) -> Path | None:

@@ -17,6 +17,7 @@ from configs import UserError
 from freeu.factors import Factors, Stages, Version
 
 from .identity import read_index
+from .single import nearest as nearest_of_file
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -65,7 +66,8 @@ class ModelSpec(_Strict):
         name: the file's or folder's name.
         base: the folder that relative paths of this spec start from.
         kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name.
-        source: a diffusers folder relative to `base`, or a hub id.
+        source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
+        config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
         needs: of which of them the user has to give one, or the model is nothing of its own.
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
@@ -82,6 +84,7 @@ class ModelSpec(_Strict):
     base: Path
     kind: Literal["text-to-image", "text-to-video", "own"] = "text-to-image"
     source: str = Field(min_length=1)
+    config: str | None = None
     loras: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
     needs: tuple[Literal["loras", "embeddings", "vae", "unet"], ...] = ()
@@ -137,8 +140,13 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
         return _from_yaml(place)
     if _is_folder(place):
         return _from_folder(place.resolve())
+    if place.suffix == ".safetensors":
+        return _from_file(place.resolve())
     error = configs.unknown("model", wanted, names())
-    raise UserError(f"{error}; or give the folder of a diffusers pipeline, a YAML file, or package.module:function")
+    raise UserError(
+        f"{error}; or give the folder of a diffusers pipeline, a .safetensors checkpoint, a YAML file, or "
+        "package.module:function"
+    )
 
 
 def _from_yaml(file: Path) -> ModelSpec:
@@ -196,6 +204,13 @@ def _from_folder(folder: Path) -> ModelSpec:
         "memory_gb": None,
     }
     return nearest.model_copy(update=own)
+
+
+def _from_file(file: Path) -> ModelSpec:
+    """A single-file checkpoint; the layout of its pipeline is that of the model that it is like."""
+    like = load_spec(nearest_of_file(file))
+    own = {"name": file.stem, "source": str(file), "config": like.source, "revision": None, "variant": None}
+    return like.model_copy(update=own | {"licence": None})
 
 
 def _config(folder: Path, part: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Text to image and to video with the Stable Diffusion pipelines of diffusers, under factors.
+"""Text to image with any Stable Diffusion, SDXL or LCM pipeline of diffusers, under factors.
 
 The denoising loop is written out here, not called as `pipe(prompt)`, so that what doesn't depend on the factors
 (text embeddings) is made once, and so that an image depends on its prompt and seed alone. Without FreeU it gives, bit
@@ -9,26 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import configs
-from configs import UserError
 from freeu.factors import Factors
 from freeu.generate import Batches, generator, to_uint8
 from freeu.patch import applied
 
-from .addons import addons, put_on
-from .identity import has_variant, identity, read_index
-from .locate import locate
-from .spec import PIPELINES, ModelSpec
-
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-SMALL = 256
-"""Pixels of a side up to which a batch of 16 fits anywhere; above it, 4 on an accelerator and 1 on a CPU."""
 Text = tuple[torch.Tensor, torch.Tensor | None]
 """Embeddings (1, tokens, width) and, for SDXL, the pooled ones (1, width)."""
 
@@ -190,119 +178,3 @@ class TextToImage:
             scheduler = type(self._pipeline.scheduler).from_config(config)
         scheduler.set_timesteps(self.steps, device=self._unet.device)
         return scheduler
-
-
-class TextToVideo(TextToImage):
-    """The same with frames: gives uint8 (n, frames, 3, H, W)."""
-
-    def __init__(self, pipeline: Any, *, frames: int, **more: Any) -> None:
-        super().__init__(pipeline, **more)
-        self.frames = frames
-        channels, height, width = self._latent
-        self._latent = (channels, frames, height, width)
-        self._drawn = (frames, 3, *self.image_size)
-
-    def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
-        by_frame = latents.transpose(1, 2).flatten(0, 1)
-        names = [prompt for prompt in prompts for _ in range(self.frames)]
-        return super()._decode(by_frame, names).unflatten(0, (len(prompts), self.frames))
-
-    def _condition(self, prompts: Sequence[str]) -> dict[str, Any]:
-        found = super()._condition(prompts)
-        if (
-            getattr(self._pipeline, "motion_adapter", None) is not None
-        ):  # AnimateDiff's U-Net wants words for each frame
-            found["encoder_hidden_states"] = found["encoder_hidden_states"].repeat_interleave(self.frames, dim=0)
-        return found
-
-
-def load(
-    spec: ModelSpec,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    batch_size: int | None = None,
-) -> TextToImage:
-    """Finds, loads and places the pipeline of `spec`; see `freeu.models.load_generator`."""
-    place = choose_device(device)
-    numbers = choose_dtype(dtype, spec, place)
-    folder = locate(spec)
-    # Before the weights: it finds what is missing, and names it.
-    content = identity(folder, spec.variant, [file for addon in addons(spec) for file in addon.files])
-    pipeline = _read(spec, folder, numbers)
-    put_on(pipeline, spec)
-    try:
-        pipeline.to(place)
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"not enough memory on {place} for {spec.name}: {error}") from error
-    fits = 16 if spec.resolution <= SMALL else 1 if place.type == "cpu" else 4
-    kind = partial(TextToVideo, frames=spec.frames) if spec.kind == "text-to-video" else TextToImage
-    return kind(
-        pipeline,
-        name=spec.name,
-        identity=content,
-        resolution=spec.resolution,
-        steps=spec.steps if steps is None else steps,
-        guidance=spec.guidance if guidance is None else guidance,
-        scheduler=spec.scheduler,
-        batch_size=fits if batch_size is None else batch_size,
-    )
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of that name; for None the best one that is there.
-
-    Raises:
-        UserError: no such device on this machine.
-    """
-    mps = torch.backends.mps.is_available()
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise configs.unknown("device", name, ("cpu", "cuda", "mps")) from error
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(mps)}.get(device.type, 0)
-    if (device.index or 0) >= count:
-        raise UserError(f"this machine has no device {name!r}: try --device cpu")
-    return device
-
-
-def choose_dtype(name: str | None, spec: ModelSpec, device: torch.device) -> torch.dtype:
-    """The type of that name; for None the spec's or half precision on cuda, and float32 elsewhere.
-
-    Raises:
-        UserError: no such type.
-    """
-    if name is None:
-        name = (spec.dtype or "float16") if device.type == "cuda" else "float32"
-    if name not in DTYPES:
-        raise configs.unknown("dtype", name, DTYPES)
-    return DTYPES[name]
-
-
-def _read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
-    import diffusers
-    import transformers
-
-    name = str(read_index(folder).get("_class_name"))
-    if PIPELINES.get(name) != spec.kind:
-        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind]
-        raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
-    for library in (diffusers, transformers):  # their notes are for developers, their bars would fight with ours
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    unused: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
-        unused |= {"safety_checker": None, "requires_safety_checker": False}
-    elif name == "TextToVideoSDPipeline":
-        unused = {}
-    variant = spec.variant if has_variant(folder, spec.variant) else None
-    try:
-        return getattr(diffusers, name).from_pretrained(
-            folder, dtype=dtype, variant=variant, local_files_only=True, **unused
-        )
-    except Exception as error:  # a damaged file raises any of a dozen kinds, deep inside three libraries
-        raise UserError(f"can't load the pipeline in {folder}: {type(error).__name__}: {error}") from error

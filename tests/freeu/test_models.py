@@ -15,7 +15,7 @@ import torch
 import freeu
 from configs import UserError
 from freeu.models import identity, load_generator, load_spec, locate, names
-from freeu.models.text_to_image import choose_device, choose_dtype
+from freeu.models.load import choose_device, choose_dtype
 
 
 @pytest.fixture

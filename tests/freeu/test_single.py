@@ -1,0 +1,83 @@
+"""Single-file checkpoints in the original layout, written from a tiny pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import freeu
+from configs import UserError
+from freeu.models import load_generator, load_spec
+from freeu.models.single import XL, XL_REFINER, nearest
+from tests import single_file
+
+KEY = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+@pytest.fixture(scope="module")
+def file(sd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(sd_folder, dtype=torch.float32)
+    return single_file.write(pipeline, tmp_path_factory.mktemp("single") / "mine.safetensors")
+
+
+def spec_of(file: Path, config: Path, **more):
+    return load_spec(file).model_copy(update={"config": str(config), "scheduler": "ddim", "resolution": 32, **more})
+
+
+def test_draws_what_the_folder_draws(file: Path, sd_folder: Path) -> None:
+    of_folder = load_spec(sd_folder).model_copy(update={"scheduler": "ddim"})
+    for factors in (freeu.IDENTITY, freeu.Factors(1.5, 1.6, 0.9, 0.2)):
+        found, wanted = (
+            load_generator(spec, device="cpu", steps=2, guidance=3.0).generate(["a boat"], [0], factors)
+            for spec in (spec_of(file, sd_folder), of_folder)
+        )
+        assert torch.equal(found, wanted)
+
+
+def test_identity_is_the_contents(file: Path, sd_folder: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "other-name.safetensors"
+    renamed.write_bytes(file.read_bytes())
+    first, second = (
+        load_generator(spec_of(each, sd_folder), device="cpu", steps=1).identity for each in (file, renamed)
+    )
+    assert first == second
+
+
+def test_the_architecture_is_told_from_the_header(file: Path, tmp_path: Path) -> None:
+    assert nearest(file) == "sd15"
+    for name, tensors in {
+        "sd21": {KEY: torch.zeros(2, 1024)},
+        "sd15": {KEY: torch.zeros(2, 768)},
+        "sdxl": {XL: torch.zeros(1)},
+    }.items():
+        save_file(tensors, made := tmp_path / f"{name}.safetensors")
+        assert nearest(made) == name
+        assert load_spec(made).config == load_spec(name).source
+
+
+def test_what_is_no_checkpoint_is_told(file: Path, tmp_path: Path) -> None:
+    def said(made: Path) -> str:
+        with pytest.raises(UserError) as error:
+            load_spec(made)
+        assert made.name in str(error.value)
+        return str(error.value)
+
+    (tmp_path / "text.safetensors").write_text("hello")
+    assert "is no safetensors file" in said(tmp_path / "text.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:-1000])
+    assert "is cut off" in said(tmp_path / "cut.safetensors")
+    save_file({"lora_unet_x": torch.zeros(1)}, tmp_path / "lora.safetensors")
+    assert "a LoRA to --lora" in said(tmp_path / "lora.safetensors")
+    save_file({XL_REFINER: torch.zeros(1)}, tmp_path / "refiner.safetensors")
+    assert "refiner" in said(tmp_path / "refiner.safetensors")
+    assert "can't read" in said(tmp_path / "missing.safetensors")
+
+
+def test_a_layout_that_cannot_be_had_is_told(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Give --pipeline-config FOLDER"):
+        load_generator(spec_of(file, tmp_path / "nowhere"), device="cpu")
