@@ -34,7 +34,7 @@ def locate(spec: ModelSpec) -> Path:
 
 
 def locate_config(spec: ModelSpec) -> Path:
-    """The folder that says how a single-file checkpoint's pipeline is laid out: JSON and tokenizer files, no weights.
+    """The folder that says how a single-file checkpoint's pipeline is laid out.
 
     Raises:
         UserError: it can't be had; says what was tried and what to do.
@@ -43,29 +43,40 @@ def locate_config(spec: ModelSpec) -> Path:
     folder = spec.base / wanted
     if (folder / "model_index.json").is_file():
         return folder
-    reason = "that is no hub id"
-    if HUB_ID.fullmatch(wanted):
-        from huggingface_hub import snapshot_download
+    try:
+        return hub_layout(wanted)
+    except UserError as error:
+        raise UserError(
+            f"{spec.source} is one file, and how its pipeline is laid out can't be had: {folder} is no pipeline's "
+            f"folder, and {error}. Give --pipeline-config FOLDER: any diffusers folder of the same architecture, of "
+            "which the weights are not read"
+        ) from error
 
-        small = ["*.json", "*.txt"]
-        try:
-            found = Path(snapshot_download(wanted, allow_patterns=small, local_files_only=True))
-            if (found / "tokenizer").is_dir():
-                return found
-        except Exception:  # not in the cache
-            pass
-        unreachable = _unreachable(wanted, None)
-        try:
-            if unreachable is None:
-                return Path(snapshot_download(wanted, allow_patterns=small))
-            reason = f"the hub: {unreachable}"
-        except Exception as error:  # as in _download
-            reason = f"the hub: {_short(error)}"
-    raise UserError(
-        f"{spec.source} is one file, and how its pipeline is laid out can't be had: {folder} is no pipeline's folder, "
-        f"and {wanted} is neither in the hub's cache nor to be got ({reason}). Give --pipeline-config FOLDER: any "
-        "diffusers folder of the same architecture, of which the weights are not read"
-    )
+
+def hub_layout(repo: str) -> Path:
+    """A folder with the JSON and tokenizer files of a pipeline on the hub, and none of its weights.
+
+    Raises:
+        UserError: neither the hub's cache nor the hub has it.
+    """
+    if not HUB_ID.fullmatch(repo):
+        raise UserError(f"{repo} is no hub id")
+    import huggingface_hub
+
+    small = ["*.json", "*.txt"]
+    try:
+        found = Path(huggingface_hub.snapshot_download(repo, allow_patterns=small, local_files_only=True))
+        if (found / "tokenizer").is_dir():
+            return found
+    except Exception:  # not in the cache
+        pass
+    reason = _unreachable(repo, None)
+    try:
+        if reason is None:
+            return Path(huggingface_hub.snapshot_download(repo, allow_patterns=small))
+    except Exception as error:  # as in _download
+        reason = _short(error)
+    raise UserError(f"{repo} is neither in the hub's cache nor to be got from the hub ({reason})")
 
 
 def cached(spec: ModelSpec) -> Path | None:

@@ -143,6 +143,8 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     if place.suffix == ".safetensors":
         return _from_file(place.resolve())
     error = configs.unknown("model", wanted, names())
+    if HUB_ID.fullmatch(wanted):
+        return _from_hub(wanted, error)
     raise UserError(
         f"{error}; or give the folder of a diffusers pipeline, a .safetensors checkpoint, a YAML file, or "
         "package.module:function"
@@ -204,6 +206,17 @@ def _from_folder(folder: Path) -> ModelSpec:
         "memory_gb": None,
     }
     return nearest.model_copy(update=own)
+
+
+def _from_hub(repo: str, unknown: UserError) -> ModelSpec:
+    """A pipeline on the hub, or in its cache, of which only the layout is fetched here."""
+    from .locate import hub_layout
+
+    try:
+        folder = hub_layout(repo)
+    except UserError as error:
+        raise UserError(f"{unknown}; there is no such folder, and as a hub id: {error}") from error
+    return _from_folder(folder).model_copy(update={"name": repo.partition("/")[2], "source": repo})
 
 
 def _from_file(file: Path) -> ModelSpec:

@@ -81,3 +81,25 @@ def test_what_is_no_checkpoint_is_told(file: Path, tmp_path: Path) -> None:
 def test_a_layout_that_cannot_be_had_is_told(file: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Give --pipeline-config FOLDER"):
         load_generator(spec_of(file, tmp_path / "nowhere"), device="cpu")
+
+
+def test_a_hub_id_takes_its_defaults_from_its_layout(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot_download(repo: str, **how) -> str:
+        asked.append((repo, how["allow_patterns"], how.get("local_files_only", False)))
+        return str(sd_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    spec = load_spec("someone/fine-tune")
+    assert (spec.name, spec.source, spec.kind) == ("fine-tune", "someone/fine-tune", "text-to-image")
+    assert spec.resolution == 32
+    assert asked == [("someone/fine-tune", ["*.json", "*.txt"], True)]
+
+
+def test_a_hub_id_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freeu.models.locate._unreachable", lambda *_: "no answer")
+    with pytest.raises(UserError, match=r"unknown model 'some/one'.*no such folder.*no answer"):
+        load_spec("some/one")
