@@ -35,7 +35,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def run(
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Name, folder, file, hub id or function [shapes].")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Name, or one of your own [shapes].")] = None,
     loras: Annotated[
         list[str] | None, typer.Option("--lora", metavar="FILE[:0.8]", help="A LoRA, and its weight; several times.")
     ] = None,

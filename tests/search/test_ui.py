@@ -56,7 +56,13 @@ def server(mlruns: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a person starts it, and the page that it says."""
     command = [sys.executable, "-m", "search.ui", "--mlruns", str(mlruns)]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # What is started in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     said = process.stdout.readline()
@@ -65,7 +71,7 @@ def server(mlruns: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     yield process, found[0]
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-        process.wait(90)
+        process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +188,7 @@ def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> No
     """The last test of the file: it ends the server that the others look at."""
     process, page = server
     process.send_signal(signal.SIGINT)
-    assert process.wait(90) == 0
+    assert process.wait(30) == 0
     port = int(re.findall(r":(\d+)/", page)[0])
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0  # nobody listens any more
