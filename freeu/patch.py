@@ -23,6 +23,9 @@ from .schedule import progress, weight
 from .setting import Choice, Setting
 from .sites import Site, find_sites
 
+CONTINUOUS = ("UNetSpatioTemporalConditionModel",)
+"""U-Nets whose timesteps are no numbers from 0 to 999 (Stable Video Diffusion's are logarithms of noise)."""
+
 
 @contextmanager
 def applied(unet: nn.Module, factors: Choice | Sequence[Choice], scheduler: Any = None) -> Iterator[nn.Module]:
@@ -185,6 +188,11 @@ def _sites(unet: nn.Module) -> tuple[Site, ...]:
 
 def _install(unet: nn.Module, sites: Sequence[Site], setting: Setting) -> bool:
     patch, controls = _Patch(setting, unet), setting.factors.controls
+    if controls.scheduled and setting.scheduler is None and type(unet).__name__ in CONTINUOUS:
+        raise FactorsError(
+            f"the timesteps of {type(unet).__name__} don't say where a step stands in its run: give the pipeline's "
+            "scheduler as the third argument of freeu.applied, or the pipeline to freeu.enable"
+        )
     stages = [(site, site.stage(setting.factors.stages)) for site in sites]
     touched = [(site, stage) for site, stage in stages if stage is not None and any(setting.acts(stage))]
     for site, stage in touched:

@@ -69,9 +69,14 @@ def test_a_merged_lora_is_what_diffusers_makes_of_it_at_run_time(sd_folder: Path
     put_on(ours, spec_of(sd_folder, loras=(f"{file}:0.7",)))
     theirs.load_lora_weights(file, adapter_name="x")
     theirs.set_adapters(["x"], [0.7])
-    inputs = torch.randn(1, 4, 8, 8), torch.tensor(5), torch.randn(1, tiny.TOKENS, 16)
+    random = torch.Generator().manual_seed(0)
+    inputs = torch.randn(1, 4, 8, 8, generator=random), 5, torch.randn(1, tiny.TOKENS, 16, generator=random)
     with torch.no_grad():
-        torch.testing.assert_close(ours.unet(*inputs).sample, theirs.unet(*inputs).sample, atol=1e-5, rtol=0)
+        found, wanted = ours.unet(*inputs).sample, theirs.unet(*inputs).sample
+        plain = StableDiffusionPipeline.from_pretrained(sd_folder, dtype=torch.float32).unet(*inputs).sample
+    # The same sums in another order, through softmaxes of large logits; the LoRA itself changes far more.
+    assert (found - wanted).abs().max() <= 1e-4
+    assert (wanted - plain).abs().max() > 0.1
     assert not any("lora" in name for name, _ in ours.unet.named_modules())
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 import freeu
 from freeu import Controls, Factors, presets
+from tests.literal import LiteralFreeU
 from tests.unets import made, run
 
 STRONG, OTHER = Factors(1.5, 1.6, 0.9, 0.2), Factors(0.9, 1.2, 1.0, 0.7)
@@ -233,6 +234,35 @@ def test_a_schedule_runs_over_a_real_scheduler(kind: str) -> None:
         with freeu.applied(unet, STRONG if 3 <= i < 7 else freeu.IDENTITY):
             wanted = run(unet, kind, time=time)
         torch.testing.assert_close(found, wanted, **NEAR)
+
+
+def test_a_schedule_needs_a_scheduler_where_timesteps_say_nothing() -> None:
+    late = Factors(1.5, 1.6, 0.9, 0.2, controls=Controls(start=0.3))
+    unet = made("stable video diffusion")
+    with pytest.raises(freeu.FactorsError, match="give the pipeline's scheduler"), freeu.applied(unet, late):
+        pass
+    assert not any(module._forward_pre_hooks for module in unet.modules())
+
+
+def test_with_a_controlnet() -> None:
+    """Its residuals are part of the skips, which FreeU then filters, as the literal method does."""
+    unet, random = made("sd15"), torch.Generator().manual_seed(4)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=random)
+
+    sample, words, found = draw(2, 4, 16, 16), draw(2, 7, 16), {}
+    shapes = [(8, 16)] * 3 + [(8, 8)] + [(16, 8)] * 2 + [(16, 4)] + [(32, 4)] * 2 + [(32, 2)] * 3
+    control = dict(
+        down_block_additional_residuals=[draw(2, channels, side, side) for channels, side in shapes],
+        mid_block_additional_residual=draw(2, 32, 2, 2),
+    )
+    for name, context in (("ours", freeu.applied(unet, STRONG)), ("literal", LiteralFreeU(unet, STRONG))):
+        with context, torch.inference_mode():
+            found[name] = unet(sample, 500, words, **control).sample
+    with torch.inference_mode():
+        assert not torch.equal(found["ours"], unet(sample, 500, words, **control).sample)
+    torch.testing.assert_close(found["ours"], found["literal"], **NEAR)
 
 
 def test_bad_batches_are_refused_before_any_forward(unet) -> None:
