@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import freeu
 from configs import UserError
 from freeu.generate import GenerationError
 from freeu.models import load_generator, load_spec
+from tests.studies import study
 
 STRONG = freeu.Factors(1.5, 1.6, 0.9, 0.2)
 
@@ -39,11 +38,8 @@ def test_a_study_by_its_name(tmp_path: Path) -> None:
         f"prompts: {tmp_path / 'prompts.txt'}\n"
         f'scorers:\n  clip: {{kind: open_clip, source: "local-dir:{shapes.base}/shapes/scorers/clip"}}\n'
     )
-    command = [sys.executable, "-m", "search.run", "--model", str(spec), "--trials", "3", "--limit", "4"]
-    command += ["--objectives", "clip", "--mlruns", str(tmp_path / "mlruns")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "on 4 held-out prompts" in done.stdout or "no candidate was better" in done.stdout
+    said = study(model=str(spec), trials=3, limit=4, objectives="clip", mlruns=tmp_path / "mlruns")
+    assert "on 4 held-out prompts" in said or "no candidate was better" in said
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from PIL import Image
 import freeu
 from freeu.models import load_generator, load_spec
 from tests import tiny
+from tests.studies import study
 
 MAKERS = {"modelscope": tiny.modelscope, "animatediff": tiny.animatediff}
 FRAMES = 3
@@ -79,10 +78,14 @@ def test_a_study_of_videos(tmp_path: Path) -> None:
         "std: [0.5, 0.5, 0.5], size: 64}}\n"
         f"reference: {{kind: statistics, file: {shapes}/reference.npz}}\n"
     )
-    command = [sys.executable, "-m", "search.run", "--model", str(tmp_path / "video.yaml"), "--trials", "3"]
-    command += ["--limit", "16", "--objectives", "clip,fid", "--mlruns", str(tmp_path / "mlruns"), "--study", "videos"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    study(
+        model=str(tmp_path / "video.yaml"),
+        trials=3,
+        limit=16,
+        objectives="clip,fid",
+        mlruns=tmp_path / "mlruns",
+        study="videos",
+    )
     folder = tmp_path / "mlruns" / "studies" / "videos"
     with Image.open(folder / "grids" / "0000.gif") as grid:
         assert grid.n_frames == FRAMES

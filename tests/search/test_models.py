@@ -13,6 +13,7 @@ from freeu.models import names
 from search import prompts
 from search.config import load
 from search.plan import prepare
+from tests.studies import study
 
 
 def printed(*options: str) -> str:
@@ -62,12 +63,10 @@ def test_a_study_of_a_subject_runs_with_its_lora(sd_folder, tmp_path) -> None:
         "needs: [loras]\n"
         f'scorers:\n  clip: {{kind: open_clip, source: "local-dir:{shapes}/clip"}}\n'
     )
-    command = [sys.executable, "-m", "search.run", "--model", str(tmp_path / "mine.yaml"), "--trials", "3"]
-    command += ["--limit", "3", "--objectives", "clip", "--mlruns", str(tmp_path / "mlruns"), "--study", "dog"]
-    command += ["--subject", "a sks dog", "--lora"]
-    done = subprocess.run([*command, f"{lora(tmp_path, sd_folder)}:0.5"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    settings = dict(model=str(tmp_path / "mine.yaml"), trials=3, limit=3, objectives="clip", study="dog")
+    settings |= {"mlruns": tmp_path / "mlruns", "subject": "a sks dog"}
+    study(**settings, loras=(f"{lora(tmp_path, sd_folder)}:0.5",))
     # Another LoRA under the study's name is another model.
     (tmp_path / "other").mkdir()
-    done = subprocess.run([*command, str(lora(tmp_path / "other", sd_folder, seed=1))], capture_output=True, text=True)
-    assert done.returncode == 2 and "addons" in done.stderr
+    with pytest.raises(UserError, match="addons"):
+        study(**settings, loras=(str(lora(tmp_path / "other", sd_folder, seed=1)),))

@@ -1,0 +1,18 @@
+"""A whole study in this process: what `python -m search.run` does, without the seconds of a fresh interpreter."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+
+def study(**settings: Any) -> str:
+    """Runs a study with these settings to its end; what it printed."""
+    from search.config import load
+    from search.run import execute
+
+    console = Console(file=io.StringIO(), width=200)
+    execute(load(None, settings), console)
+    return console.file.getvalue()
