@@ -128,6 +128,7 @@ def save_pipeline(net: Denoiser, vae: nn.Module, tokenizer: PreTrainedTokenizerB
     """Writes a StableDiffusionPipeline folder, in half precision."""
     from diffusers import StableDiffusionPipeline
 
+    vae.register_to_config(_name_or_path="")  # else the folder that it was read from
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=net.text_encoder,
