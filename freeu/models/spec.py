@@ -71,7 +71,7 @@ class ModelSpec(_Strict):
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
         needs: of which of them the user has to give one, or the model is nothing of its own.
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
-        resolution: pixels of a side. frames, fps: of a video; an image is one frame.
+        resolution: pixels of a side. frames: of a video; an image is one.
         steps, guidance: defaults of a study.
         scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
@@ -94,7 +94,6 @@ class ModelSpec(_Strict):
     variant: str | None = None
     resolution: int = Field(ge=8, le=4096, multiple_of=8)
     frames: int = Field(default=1, ge=1, le=512)
-    fps: int = Field(default=8, ge=1, le=120)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
     scheduler: Literal["dpmsolver++", "default", "ddim"] = "dpmsolver++"
