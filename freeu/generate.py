@@ -14,6 +14,9 @@ import torch
 
 from .factors import Factors
 
+OnStep = Callable[[float], None]
+"""Told after each denoising step how many images are done, those of the batch in flight by their share of steps."""
+
 
 class GenerationError(RuntimeError):
     """Images that could not be made under these factors; the trial fails so, and the study goes on."""
@@ -39,11 +42,11 @@ class Generator(Protocol):
         prompts: Sequence[str],
         seeds: Sequence[int],
         factors: Factors,
-        on_batch: Callable[[int], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> torch.Tensor:
         """Image i from prompts[i] and seeds[i]: uint8 (n, 3, H, W) on the CPU; of videos (n, frames, 3, H, W).
 
-        An image does not depend on the others beyond rounding. `on_batch(done)` hears how many images are done.
+        An image does not depend on the others beyond rounding. What `on_step` raises ends the run there.
 
         Raises:
             GenerationError: an image is no number or all black, or a single one does not fit the memory.
@@ -56,6 +59,13 @@ class Generator(Protocol):
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that the text encoder would cut."""
+        ...
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Does once what depends on the prompts alone, and frees what is needed for that and nothing else.
+
+        From then on images of these prompts alone can be made.
+        """
         ...
 
 
@@ -86,9 +96,18 @@ def to_uint8(images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
                 f"the image of {prompt!r} holds NaN or infinity: half precision overflows on some models; "
                 "try --dtype bfloat16 or float32"
             )
-        if not is_lit:
-            raise GenerationError(f"the image of {prompt!r} is black all over")
+        check_lit(is_lit, prompt)
     return pixels.cpu()
+
+
+def check_lit(is_lit: bool, prompt: str) -> None:
+    """Refuses a black image: an overflow that something hid, or what a safety checker puts in an image's place.
+
+    Raises:
+        GenerationError: it is black all over.
+    """
+    if not is_lit:
+        raise GenerationError(f"the image of {prompt!r} is black all over: no image to score")
 
 
 class Batches:
@@ -97,8 +116,13 @@ class Batches:
     A batch that doesn't fit is tried again at half its size, and the size stays there.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int | None, room: Room | None = None, spare: Callable[[], bool] = lambda: False) -> None:
+        """size: None is as `room` finds it, by a first batch of one. spare: does something that lets a single one
+        take less memory; False where there is nothing left to do.
+        """
+        self.size = 1 if size is None else size
+        self._room = room if size is None else None
+        self._spare = spare
 
     def run(self, n: int, work: Callable[[slice], torch.Tensor]) -> Iterator[tuple[slice, torch.Tensor]]:
         """(part, work(part)) for consecutive parts of range(n).
@@ -109,16 +133,48 @@ class Batches:
         start = 0
         while start < n:
             part = slice(start, min(start + self.size, n))
+            if self._room is not None:
+                self._room.before()
             done = None
             try:
                 done = work(part)
             except torch.OutOfMemoryError as error:
-                if part.stop - part.start == 1:
+                if part.stop - part.start > 1:
+                    self.size = (part.stop - part.start) // 2
+                elif not self._spare():
                     raise GenerationError(f"not enough memory for a single image: {error}") from error
-                self.size = (part.stop - part.start) // 2
             if done is None:  # outside the handler, which holds on to the tensors of the failed try
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
                 continue
+            if self._room is not None:
+                self.size, self._room = self._room.size(), None
             yield part, done
             start = part.stop
+
+
+class Room:
+    """How large a batch fits into a CUDA device's memory, by what a batch of one takes at its peak."""
+
+    MOST, SHARE = 32, 0.8
+    """Batches beyond MOST are no faster for each image; a share of what is free is left to others."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def before(self) -> None:
+        """The batch of one begins."""
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._held = torch.cuda.memory_allocated(self._device)
+
+    def size(self) -> int:
+        """The batch of one has ended: the size that fits."""
+        free, _ = torch.cuda.mem_get_info(self._device)
+        ours = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        peak = torch.cuda.max_memory_allocated(self._device) - self._held
+        return fitting(free + ours, peak)
+
+
+def fitting(free: int, peak: int) -> int:
+    """The batch size that fits into `free` bytes where a batch of one takes `peak`: 1 to Room.MOST."""
+    return max(1, min(Room.MOST, int(Room.SHARE * free / max(1, peak))))

@@ -32,6 +32,13 @@ class StudyConfig(BaseModel):
     embeddings: tuple[str, ...] = ()
     vae: str | None = None
     unet: str | None = None
+    controlnet: str | None = None
+    motion_adapter: str | None = None
+    refiner: str | None = None
+    input: str | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    frames: Positive | None = None
+    every: Positive | None = None
     pipeline_config: str | None = None
     subject: Annotated[str, Field(min_length=1)] | None = None
     study: str | None = None
@@ -39,7 +46,7 @@ class StudyConfig(BaseModel):
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     prompts: str | None = None
     limit: Positive
-    objectives: tuple[str, ...]
+    objectives: tuple[str, ...] | None = None
     version: Literal["v1", "v2"]
     stages: Literal["width", "block"]
     sampler: str
@@ -49,6 +56,9 @@ class StudyConfig(BaseModel):
     batch_size: Positive | None = None
     device: str | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    slicing: bool = False
+    offload: bool = False
+    compile: bool = False
     mlruns: Path
 
     @field_validator("objectives", mode="before")
@@ -56,6 +66,8 @@ class StudyConfig(BaseModel):
     def _listed(cls, found: Any) -> Any:
         if isinstance(found, str):
             found = [part for part in found.split(",") if part.strip()]
+        if found is None:
+            return None
         if not isinstance(found, list | tuple):
             raise ValueError("a list of names, as clip,aesthetic,fid, is expected")
         return tuple(part.strip() if isinstance(part, str) else part for part in found)
@@ -105,10 +117,8 @@ def _said(key: str, file: Path | None, flags: Mapping[str, Any]) -> str:
 
 def _checked(config: StudyConfig) -> StudyConfig:
     samplers.check(config.sampler)
-    if not config.objectives:
-        raise UserError("--objectives is empty: name at least one, as clip,aesthetic,fid")
-    if len(set(config.objectives)) < len(config.objectives):
-        raise UserError(f"--objectives {','.join(config.objectives)} names one twice")
+    if config.objectives is not None:
+        check_objectives(config.objectives)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
         raise UserError(
             f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
@@ -117,6 +127,14 @@ def _checked(config: StudyConfig) -> StudyConfig:
     if config.device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", config.device):
         raise unknown("device", config.device, ("cpu", "cuda", "cuda:0", "mps"))
     return config
+
+
+def check_objectives(objectives: Sequence[str]) -> None:
+    """Raises UserError where there are none, or one twice."""
+    if not objectives:
+        raise UserError("--objectives is empty: name at least one, as clip,aesthetic,fid")
+    if len(set(objectives)) < len(objectives):
+        raise UserError(f"--objectives {','.join(objectives)} names one twice")
 
 
 def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out: Sequence[str]) -> dict[str, Any]:
@@ -129,13 +147,16 @@ def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out
         "model": spec.name,
         "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
         "addons": [name for name in (spec.unet, spec.vae, *spec.loras, *spec.embeddings) if name],
+        "kind": spec.kind,
+        "parts": [name for name in (spec.controlnet, spec.motion_adapter, spec.refiner) if name],
+        "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
         "steps": config.steps or spec.steps,
         "guidance": spec.guidance if config.guidance is None else config.guidance,
         "dtype": config.dtype or "default",
         "prompts": len(prompts),
         "prompt_texts": digest("\n".join(prompts)),
         "held_out_texts": digest("\n".join(held_out)),
-        "objectives": list(config.objectives),
+        "objectives": list(config.objectives or ()),
         "scorers": digest(scorers),
         "version": config.version,
         "stages": config.stages,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from configs import UserError
 from freeu import Factors
 from search.records import Value
+from search.stopping import Stopping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from freeu.generate import Generator
     from metrics.base import Batch, Metric, Score
 
-OnImages = Callable[[int], None]
-"""Told how many images of a set are done, after each batch."""
+OnImages = Callable[[float], None]
+"""Told how many images of a set are done, after each step; those in flight count by their share of steps."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,15 @@ class Evaluator:
         return getattr(self.generator, "frames", 1)
 
     def images(self, factors: Factors, on_images: OnImages | None = None) -> torch.Tensor:
-        """The candidate's images, (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
-        return self.generator.generate(self.prompts, self.seeds, factors, on_images)
+        """The candidate's images, (n, 3, H, W) or, of videos, (n, frames, 3, H, W). Ctrl-C ends it after a step."""
+        with Stopping() as stopping:
+
+            def step(done: float) -> None:
+                stopping.check()
+                if on_images is not None:
+                    on_images(done)
+
+            return self.generator.generate(self.prompts, self.seeds, factors, step)
 
     def batch(self, images: torch.Tensor) -> Batch:
         """Images with their prompts; each frame of a video is an image of its prompt."""

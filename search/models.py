@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from search.cli import main
+
+if TYPE_CHECKING:
+    from freeu.models import ModelSpec
 
 app = typer.Typer(add_completion=False)
 
@@ -36,12 +39,17 @@ def models(
 def row(name: str) -> dict[str, Any]:
     """What is known of a model; `here` is "yes", "in the hub's cache" or "no"."""
     from freeu.models import load_spec
-    from freeu.models.locate import cached
+    from freeu.models.locate import is_here
 
     spec = load_spec(name)
-    here = "yes" if spec.folder.is_dir() else "in the hub's cache" if cached(spec) else "no"
+    here = "no" if not is_here(spec) else "yes" if spec.folder.is_dir() else "in the hub's cache"
     kept = spec.model_dump(mode="json", include={"kind", "source", "resolution", "frames", "steps", "licence"})
-    return {"name": name, **kept, "memory_gb": spec.memory_gb, "needs": list(spec.needs), "here": here}
+    return {"name": name, **kept, "memory_gb": spec.memory_gb, "needs": _needs(spec), "here": here}
+
+
+def _needs(spec: ModelSpec) -> list[str]:
+    """What the user has to give."""
+    return [*spec.needs, *(["input"] if spec.kind in ("image-to-video", "video-to-video") else [])]
 
 
 def _names() -> list[str]:

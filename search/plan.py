@@ -57,13 +57,15 @@ class Plan:
     @property
     def passes(self) -> int:
         """The most passes of the confirmation: each objective's best and the knee, and no FreeU."""
-        objectives = len(self.config.objectives)
+        objectives = len(self.config.objectives or ())
         return objectives + 2 if objectives > 1 else 2
 
     @property
     def per_image(self) -> int:
-        """U-Net evaluations of an image: two a step under guidance."""
-        return self.steps * (2 if self.guidance > 1 else 1)
+        """U-Net evaluations of an image: two a step under guidance; of a redrawn video each frame's."""
+        part = self.spec.strength if self.spec.kind in ("image-to-image", "video-to-video") else 1
+        frames = self.spec.frames if self.spec.kind == "video-to-video" else 1
+        return frames * max(1, int(part * self.steps)) * (2 if self.guidance > 1 else 1)
 
     @property
     def evaluations(self) -> int:
@@ -95,11 +97,12 @@ class Plan:
         how = "as measured here" if sure else "a rough guess: this model was not run here before"
         from metrics import registry
 
-        goals = ", ".join(f"{name} {ARROWS[registry.describe(name).direction]}" for name in c.objectives)
+        goals = ", ".join(f"{name} {ARROWS[registry.describe(name).direction]}" for name in c.objectives or ())
+        size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
         guidance = f"{self.steps} steps, guidance {self.guidance:g}"
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{prompt_set}' each",
-            f"model       {s.name}, {s.resolution}×{s.resolution}, {guidance}, {self.device}",
+            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {self.device}",
             f"objectives  {goals}",
             f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; FreeU {c.version} by {c.stages}",
             f"then        the picks against no FreeU on {self.held_out} held-out prompts",
@@ -148,17 +151,28 @@ def prepare(config: StudyConfig) -> Job:
     from dataclasses import replace
 
     from freeu import IDENTITY
-    from freeu.models import load_spec
+    from freeu.models import inputs, load_spec
+    from freeu.models.addons import addons
+    from freeu.models.spec import changed
     from metrics import registry
     from search import config as settings
     from search import prompts
     from search.store import check_folder
 
     check_folder(config.mlruns)
-    spec = _with_addons(load_spec(config.model), config)
-    directions = {name: registry.describe(name).direction for name in config.objectives}
-    chosen = config.prompts or spec.prompts
-    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompts.load(chosen, config.subject))]
+    loaded = load_spec(config.model)
+    given = _given(loaded, config)
+    addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
+    chosen = config.prompts or loaded.prompts
+    prompt_set = prompts.load(chosen, config.subject)
+    if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
+        given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
+    spec = changed(loaded, given)
+    inputs.check(spec)
+    objectives = config.objectives or spec.objectives
+    config = config.model_copy(update={"objectives": objectives})
+    directions = {name: registry.describe(name).direction for name in objectives}
+    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     fixed = [("no FreeU", replace(IDENTITY, version=config.version, stages=config.stages))]
     if spec.published is not None:
@@ -173,18 +187,24 @@ def prepare(config: StudyConfig) -> Job:
     return Job(config, spec, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
 
 
-def _with_addons(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
-    """The spec with what the settings put on it, whose paths are the working directory's."""
-    from freeu.models.addons import addons
+def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
+    """What the settings put on the spec; their paths start from the working directory."""
+    from freeu.models.spec import HUB_ID
 
-    here = [tuple(str(Path.cwd() / text) for text in texts) for texts in (config.loras, config.embeddings)]
-    more = {"loras": (*spec.loras, *here[0]), "embeddings": (*spec.embeddings, *here[1])}
-    parts = {part: str(Path.cwd() / place) for part in ("vae", "unet") if (place := getattr(config, part))}
+    def here(place: str) -> str:
+        file = Path.cwd() / Path(place).expanduser()
+        return place if HUB_ID.fullmatch(place) and not file.exists() else str(file)
+
+    given: dict[str, Any] = {
+        "loras": (*spec.loras, *(str(Path.cwd() / text) for text in config.loras)),
+        "embeddings": (*spec.embeddings, *(str(Path.cwd() / text) for text in config.embeddings)),
+    }
+    places = ("vae", "unet", "controlnet", "motion_adapter", "refiner", "input")
+    given |= {field: here(place) for field in places if (place := getattr(config, field))}
+    given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
     if config.pipeline_config:
-        parts["config"] = str(Path.cwd() / config.pipeline_config)
-    found = spec.model_copy(update=more | parts)
-    addons(found)  # a file that is not there is told before anything loads
-    return found
+        given["config"] = here(config.pipeline_config)
+    return given
 
 
 def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:

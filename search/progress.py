@@ -53,7 +53,7 @@ class Progress:
         self._before = 0  # trials that were complete before
         self.records: list[TrialRecord] = []
         self._live: Live | None = None
-        self._what, self._done, self._size = "", 0, images
+        self._what, self._done, self._size = "", 0.0, images
         self._left = 0  # passes of the confirmation still to come
         self._began = time.monotonic()
         self._stage = "starting"
@@ -83,7 +83,7 @@ class Progress:
         self._done, self._size, self._began = 0, self.per_trial, time.monotonic()
         self._first = self._began if self._first is None else self._first
 
-    def images(self, done: int) -> None:
+    def images(self, done: float) -> None:
         self._done = done
 
     def ended(self, record: TrialRecord) -> None:
@@ -133,7 +133,7 @@ class Progress:
         left = self.left()
         table = Table.grid(padding=(0, 2))
         table.add_row("trials", ProgressBar(self.trials, min(done, self.trials), width=30), f"{done}/{self.trials}")
-        images = f"{self._done}/{self._size} images"
+        images = f"{int(self._done)}/{self._size} images"
         table.add_row(self._stage, ProgressBar(self._size, self._done, width=30), f"{images}, {stage}")
         lines: list[RenderableType] = [table, Text(self._what)]
         best = best_so_far(self.records, self.directions)

@@ -1,4 +1,4 @@
-"""Prompt sets: a name in configs/prompts, or a file of the user's (txt, csv, tsv, json, jsonl).
+"""Prompt sets: a name in configs/prompts, a file of the user's (txt, csv, tsv, json, jsonl), or a folder of pictures.
 
 A set is cut in two by the hash of each prompt: the search sees one half, the confirmation the other. Which half
 a prompt falls into doesn't depend on the others, so adding prompts moves none.
@@ -12,9 +12,10 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from configs import UserError, path, unknown
 
 FORMATS = ("txt", "csv", "tsv", "json", "jsonl")
 COLUMNS = ("prompt", "caption", "text")  # what a table calls its prompts, the first that it has
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One line of a prompt set; the category is "" where the set has none."""
+    """One line of a prompt set; the category is "" where the set has none. image: what its image begins from."""
 
     text: str
     category: str = ""
+    image: str | None = None
 
 
 SUBJECT = "{subject}"
@@ -43,6 +46,8 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
         UserError: no such set or file, not readable, nothing in it, or a {subject} that is not said.
     """
     file = _find(source)
+    if file.is_dir():
+        return _distinct(_pictures(file), file, subject)
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -54,18 +59,36 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
     kind = file.suffix.lower().removeprefix(".") or "txt"
     if kind not in FORMATS:
         raise UserError(f"{file}: prompts are read from {', '.join(FORMATS)} files, not from .{kind}")
-    rows = _READERS[kind](text, file)
+    return _distinct(_READERS[kind](text, file), file, subject)
+
+
+def _distinct(rows: Iterable[Prompt], file: Path, subject: str | None) -> tuple[Prompt, ...]:
     prompts: dict[str, Prompt] = {}
     for row in rows:
         if SUBJECT in row.text:
             if subject is None:
                 raise UserError(f'the prompts of {file.name} are about a subject of yours: say --subject "a sks dog"')
-            row = Prompt(row.text.replace(SUBJECT, subject), row.category)
+            row = replace(row, text=row.text.replace(SUBJECT, subject))
+        if row.image is not None:
+            row = replace(row, image=str(file.parent.resolve() / row.image))
         if row.text:
             prompts.setdefault(row.text, row)
     if not prompts:
         raise UserError(f"{file} holds no prompts: give one a line, or another set with --prompts")
     return tuple(prompts.values())
+
+
+def _pictures(folder: Path) -> list[Prompt]:
+    """A prompt for each picture: what stands in NAME.txt beside it, else its name in words."""
+    found = []
+    for file in sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES):
+        caption = file.with_suffix(".txt")
+        try:
+            text = caption.read_text("utf-8-sig") if caption.is_file() else re.sub("[_-]", " ", file.stem)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"can't read the caption in {caption}: {error}") from error
+        found.append(Prompt(" ".join(text.split()), image=str(file.resolve())))
+    return found
 
 
 def split(prompts: Iterable[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
@@ -116,11 +139,13 @@ def _find(source: str) -> Path:
     if source in known:
         return known[source]
     file = Path(source).expanduser()
-    if file.is_file():
+    if file.exists():
         return file
     if file.suffix or "/" in source:
-        reason = "is a folder" if file.is_dir() else "does not exist"
-        raise UserError(f"the prompt file {source} {reason}: give a set's name ({', '.join(sorted(known))}) or a file")
+        raise UserError(
+            f"the prompt file {source} does not exist: give a set's name ({', '.join(sorted(known))}), a file, or a "
+            "folder of pictures"
+        )
     raise unknown("prompt set", source, known)
 
 
@@ -171,7 +196,7 @@ def _row(row: Any, where: str) -> Prompt:
     text, category = cells[column], cells.get("category") or cells.get("tag") or ""
     if text is not None and not isinstance(text, str):
         raise UserError(f"{where}: the prompt is {text!r}, not text")
-    return Prompt((text or "").strip(), str(category).strip())
+    return Prompt((text or "").strip(), str(category).strip(), str(cells["image"]) if cells.get("image") else None)
 
 
 _READERS = {

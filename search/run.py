@@ -45,6 +45,21 @@ def run(
     ] = None,
     vae: Annotated[str | None, typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.")] = None,
     unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
+    controlnet: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="A ControlNet for edges: redraws the --input video.")
+    ] = None,
+    motion_adapter: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="AnimateDiff's: Stable Diffusion makes videos.")
+    ] = None,
+    refiner: Annotated[str | None, typer.Option(metavar="PLACE", help="SDXL's, for the end of each run.")] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", metavar="PLACE", help="Picture or video that every image begins from.")
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(metavar="X", help="How far from its input an image goes, to 1 [the model's].")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames of a video [the model's].")] = None,
+    every: Annotated[int | None, typer.Option(metavar="N", help="Redraw each N-th frame [the model's].")] = None,
     pipeline_config: Annotated[
         str | None,
         typer.Option(metavar="FOLDER", help="How a single-file checkpoint is laid out: a diffusers folder like it."),
@@ -64,7 +79,7 @@ def run(
         typer.Option(metavar="NAME|FILE", help="Prompt set: a name, or txt, csv, tsv, json, jsonl [the model's]."),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Prompts a trial [48].")] = None,
-    objectives: Annotated[str | None, typer.Option(metavar="A,B", help="Objectives [clip,aesthetic,fid].")] = None,
+    objectives: Annotated[str | None, typer.Option(metavar="A,B", help="As clip,aesthetic,fid [the model's].")] = None,
     version: Annotated[str | None, typer.Option(metavar="v1|v2", help="FreeU's version [v2].")] = None,
     stages: Annotated[
         str | None, typer.Option(metavar="width|block", help="How stages are recognised [width].")
@@ -83,6 +98,9 @@ def run(
     dtype: Annotated[
         str | None, typer.Option(metavar="NAME", help="float32, float16 or bfloat16 [float16 on cuda].")
     ] = None,
+    slicing: Annotated[bool | None, typer.Option("--slicing", help="Attention in slices: less memory.")] = None,
+    offload: Annotated[bool | None, typer.Option("--offload", help="Networks on the device in turns.")] = None,
+    compile_: Annotated[bool | None, typer.Option("--compile", help="Compile the U-Net: slow start.")] = None,
     mlruns: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder [mlruns].")] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML with any of these flags as keys; flags win.")
@@ -93,7 +111,7 @@ def run(
 
     The same command again goes on with the study where it was.
     """
-    flags = {key: value for key, value in locals().items() if key not in ("config", "dry_run")}
+    flags = {key.rstrip("_"): value for key, value in locals().items() if key not in ("config", "dry_run")}
     from rich.console import Console
 
     from search.config import load
@@ -132,9 +150,12 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         steps=config.steps,
         guidance=config.guidance,
         batch_size=config.batch_size,
+        slicing=config.slicing,
+        offload=config.offload,
+        compiled=config.compile,
     )
     metrics = {
-        name: registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives
+        name: registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()
     }
     return generator, metrics
 
@@ -148,6 +169,7 @@ def execute(config: StudyConfig, console: Console, load: Load = load_parts) -> d
 
     began = time.monotonic()
     job = prepare(config)
+    config = job.config
     tracker = Tracker(config.mlruns, config.name)
     if (result := _finished(job)) is not None:
         console.print(
@@ -226,6 +248,7 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
         shown = ", ".join(f"'{text[:60]}…'" for text in long[:3])
         more = f" and {len(long) - 3} more" if len(long) > 3 else ""
         progress.say(f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}")
+    generator.prepare([*job.prompts, *job.held_out])
     evaluator = Evaluator(generator, metrics, job.prompts, prompts.seeds(job.prompts, config.seed, "search"))
     again = Evaluator(generator, metrics, job.held_out, prompts.seeds(job.held_out, config.seed, "confirm"))
     watcher = _Watcher(progress, tracker, folder)

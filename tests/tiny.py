@@ -197,5 +197,140 @@ def animatediff(folder: Path) -> Path:
     return folder
 
 
+def refiner(folder: Path) -> Path:
+    """Saves a StableDiffusionXLImg2ImgPipeline: SDXL's refiner, with one text encoder and a sense of beauty."""
+    from diffusers import StableDiffusionXLImg2ImgPipeline
+    from transformers import CLIPTextModelWithProjection
+
+    torch.manual_seed(1)
+    times = 8
+    pipeline = StableDiffusionXLImg2ImgPipeline(
+        vae=vae(),
+        text_encoder=None,
+        text_encoder_2=CLIPTextModelWithProjection(text_config(16)),
+        tokenizer=None,
+        tokenizer_2=tokenizer(),
+        unet=unet(
+            16,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=times,
+            projection_class_embeddings_input_dim=5 * times + 16,
+            use_linear_projection=True,
+        ),
+        scheduler=scheduler(),
+        requires_aesthetics_score=True,
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer_2")
+    return folder
+
+
+def controlnet(folder: Path) -> Path:
+    """Saves a ControlNet for `stable_diffusion`, its zero convolutions made otherwise, so that edges count."""
+    from diffusers import ControlNetModel
+
+    torch.manual_seed(2)
+    network = ControlNetModel.from_unet(unet(16), conditioning_embedding_out_channels=(4, 8, 8))
+    with torch.no_grad():
+        for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block):
+            layer.weight.normal_(std=0.5)
+        network.controlnet_cond_embedding.conv_out.weight.normal_(std=0.5)
+    network.save_pretrained(folder)
+    return folder
+
+
+def motion_adapter(folder: Path) -> Path:
+    """Saves a motion adapter for `stable_diffusion`."""
+    from diffusers import MotionAdapter
+
+    torch.manual_seed(3)
+    adapter = MotionAdapter(
+        block_out_channels=(8, 16, 32),
+        motion_layers_per_block=1,
+        motion_norm_num_groups=4,
+        motion_num_attention_heads=2,
+        motion_max_seq_length=8,
+    )
+    adapter.save_pretrained(folder)
+    return folder
+
+
+def stable_video(folder: Path) -> Path:
+    """Saves a StableVideoDiffusionPipeline."""
+    from diffusers import (
+        AutoencoderKLTemporalDecoder,
+        EulerDiscreteScheduler,
+        StableVideoDiffusionPipeline,
+        UNetSpatioTemporalConditionModel,
+    )
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(0)
+    width = 16
+    pipeline = StableVideoDiffusionPipeline(
+        vae=AutoencoderKLTemporalDecoder(
+            block_out_channels=(32, 32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            layers_per_block=1,
+            sample_size=SIDE,
+            force_upcast=True,
+        ),
+        image_encoder=CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                hidden_size=width,
+                intermediate_size=width,
+                projection_dim=width,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                image_size=224,
+                patch_size=56,
+            )
+        ),
+        unet=UNetSpatioTemporalConditionModel(
+            sample_size=8,
+            block_out_channels=(32, 64, 128),
+            down_block_types=(
+                "CrossAttnDownBlockSpatioTemporal",
+                "CrossAttnDownBlockSpatioTemporal",
+                "DownBlockSpatioTemporal",
+            ),
+            up_block_types=(
+                "UpBlockSpatioTemporal",
+                "CrossAttnUpBlockSpatioTemporal",
+                "CrossAttnUpBlockSpatioTemporal",
+            ),
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24,
+            layers_per_block=1,
+            cross_attention_dim=width,
+            num_attention_heads=(2, 2, 4),
+            num_frames=3,
+        ),
+        scheduler=EulerDiscreteScheduler(
+            prediction_type="v_prediction",
+            timestep_type="continuous",
+            use_karras_sigmas=True,
+            sigma_min=0.002,
+            sigma_max=700.0,
+        ),
+        feature_extractor=CLIPImageProcessor(crop_size=224, size={"shortest_edge": 224}),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def clip_of_a_ball(folder: Path, frames: int = 7, side: int = 2 * SIDE) -> Path:
+    """Saves the frames of a bright disc that moves to the right over a dark ground."""
+    from PIL import Image, ImageDraw
+
+    folder.mkdir(parents=True)
+    for i in range(frames):
+        picture = Image.new("RGB", (side, side), (30, 40, 60))
+        ImageDraw.Draw(picture).ellipse((4 + 5 * i, 20, 24 + 5 * i, 40), fill=(250, 200, 80))
+        picture.save(folder / f"frame{i}.png")
+    return folder
+
+
 def _save_vocabulary(folder: Path) -> None:
     tokenizer().backend_tokenizer.model.save(str(folder))  # vocab.json and merges.txt, as the real ones have

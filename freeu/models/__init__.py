@@ -23,16 +23,24 @@ def load_generator(
     steps: int | None = None,
     guidance: float | None = None,
     batch_size: int | None = None,
+    slicing: bool = False,
+    offload: bool = False,
+    compiled: bool = False,
 ) -> Generator:
     """Loads the weights of `spec`; what is None is taken from the spec or chosen for the machine.
+
+    slicing, offload, compiled: as in `freeu.models.place.Place`; nothing to a generator of one's own.
 
     Raises:
         configs.UserError: the weights can't be had or read (says what was tried), or there is no such device.
     """
+    said = {"steps": steps, "guidance": guidance}
+    spec = spec.model_copy(update={key: value for key, value in said.items() if value is not None})
     if spec.kind == "own":
         from .own import load as load_own
 
-        return load_own(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)
-    from .load import load
+        return load_own(spec, device=device, dtype=dtype, batch_size=batch_size)
+    from .load import choose_device, load
+    from .place import Place
 
-    return load(spec, device=device, dtype=dtype, steps=steps, guidance=guidance, batch_size=batch_size)
+    return load(spec, Place(choose_device(device), dtype, batch_size, slicing, offload, compiled))

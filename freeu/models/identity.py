@@ -17,6 +17,8 @@ from configs import UserError
 
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "motion_adapter")
 OTHERS = ("tokenizer", "tokenizer_2", "scheduler")
+OF_VIDEO_DIFFUSION = ("image_encoder", "feature_extractor")
+"""Stable Video Diffusion's alone; elsewhere they serve a safety checker or an adapter, and aren't loaded."""
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>\w+))?(?:-\d+-of-(?P<count>\d+))?"
     r"\.(?P<kind>safetensors|bin)"
@@ -49,14 +51,15 @@ def files(folder: Path, variant: str | None = None) -> list[Path]:
     """
     index = read_index(folder)
     found = [folder / "model_index.json"]
-    for name in (*NETWORKS, *OTHERS):
+    more = OF_VIDEO_DIFFUSION if index.get("_class_name") == "StableVideoDiffusionPipeline" else ()
+    for name in (*NETWORKS, *OTHERS, *more):
         if not isinstance(index.get(name), list) or index[name][0] is None:
             continue
         part = folder / name
         if not part.is_dir():
             raise UserError(f"{folder} is incomplete: it has no folder {name}")
         found += [file for file in part.iterdir() if file.suffix in (".json", ".txt") and ".index." not in file.name]
-        if name in NETWORKS:
+        if name in (*NETWORKS, "image_encoder"):
             found += weights(part, variant)
     return sorted(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,38 @@ import torch
 import configs
 from configs import UserError
 
+from . import inputs
 from .addons import addons, put_on
 from .identity import has_variant, identity, identity_of_file, read_index
+from .image_to_image import ImageToImage
+from .image_to_video import ImageToVideo
 from .locate import locate, locate_config
-from .spec import PIPELINES, ModelSpec
+from .parts import Part, assembled, parts
+from .place import Place
+from .refined import Refined
+from .spec import ALSO, PIPELINES, ModelSpec
 from .text_to_image import TextToImage
 from .text_to_video import TextToVideo
+from .video_to_video import VideoToVideo
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-SMALL = 256
-"""Pixels of a side up to which a batch of 16 fits anywhere; above it, 4 on an accelerator and 1 on a CPU."""
+KINDS: dict[str, type[TextToImage]] = {
+    "text-to-image": TextToImage,
+    "image-to-image": ImageToImage,
+    "text-to-video": TextToVideo,
+    "image-to-video": ImageToVideo,
+    "video-to-video": VideoToVideo,
+}
 
 
-def load(
-    spec: ModelSpec,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    batch_size: int | None = None,
-) -> TextToImage:
+def load(spec: ModelSpec, place: Place) -> TextToImage:
     """Finds, loads and places the pipeline of `spec`; see `freeu.models.load_generator`."""
-    place = choose_device(device)
-    numbers = choose_dtype(dtype, spec, place)
-    more = [file for addon in addons(spec) for file in addon.files]
+    inputs.check(spec)
+    numbers = choose_dtype(place.dtype, spec, place.device)
     # Before the weights: it finds what is missing, and names it.
+    further = parts(spec)
+    more = [file for addon in addons(spec) for file in addon.files]
+    more += [file for part in further for file in part.files] + inputs.files(spec)
     if spec.folder.is_file():
         folder = locate_config(spec)
         content = identity_of_file(spec.folder, more)
@@ -45,22 +50,9 @@ def load(
         content = identity(folder, spec.variant, more)
     pipeline = _read(spec, folder, numbers)
     put_on(pipeline, spec)
-    try:
-        pipeline.to(place)
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"not enough memory on {place} for {spec.name}: {error}") from error
-    fits = 16 if spec.resolution <= SMALL else 1 if place.type == "cpu" else 4
-    kind = partial(TextToVideo, frames=spec.frames) if spec.kind == "text-to-video" else TextToImage
-    return kind(
-        pipeline,
-        name=spec.name,
-        identity=content,
-        resolution=spec.resolution,
-        steps=spec.steps if steps is None else steps,
-        guidance=spec.guidance if guidance is None else guidance,
-        scheduler=spec.scheduler,
-        batch_size=fits if batch_size is None else batch_size,
-    )
+    pipeline = assembled(pipeline, further, numbers)
+    kind = Refined if spec.refiner else KINDS[spec.kind]
+    return kind(pipeline, spec, content, place, **_refiner(further, numbers))
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -95,29 +87,42 @@ def choose_dtype(name: str | None, spec: ModelSpec, device: torch.device) -> tor
     return DTYPES[name]
 
 
+def _refiner(further: list[Part], dtype: torch.dtype) -> dict[str, Any]:
+    """The refiner's pipeline, where there is one."""
+    found = [part.folder for part in further if part.field == "refiner"]
+    return {"refiner": _pipeline(found[0], "StableDiffusionXLImg2ImgPipeline", dtype)} if found else {}
+
+
 def _read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
     """The pipeline of a folder; or of a single file, where `folder` only says how it is laid out."""
+    name = str(read_index(folder).get("_class_name"))
+    if PIPELINES.get(name) != spec.kind and name not in ALSO.get(spec.kind, ()):
+        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind or known in ALSO.get(spec.kind, ())]
+        raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
+    if spec.kind == "text-to-video" and name == "StableDiffusionPipeline" and spec.motion_adapter is None:
+        raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
+    single = spec.folder if spec.folder.is_file() else None
+    return _pipeline(folder, name, dtype, spec.variant if has_variant(folder, spec.variant) else None, single)
+
+
+def _pipeline(
+    folder: Path, name: str, dtype: torch.dtype, variant: str | None = None, single: Path | None = None
+) -> Any:
     import diffusers
     import transformers
 
-    name = str(read_index(folder).get("_class_name"))
-    if PIPELINES.get(name) != spec.kind:
-        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind]
-        raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
     for library in (diffusers, transformers):  # their notes are for developers, their bars would fight with ours
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
+    kind = getattr(diffusers, name)
     unused: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
     if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
         unused |= {"safety_checker": None, "requires_safety_checker": False}
-    elif name == "TextToVideoSDPipeline":
+    elif name in ("TextToVideoSDPipeline", "StableVideoDiffusionPipeline", "StableDiffusionXLImg2ImgPipeline"):
         unused = {}
-    single = spec.folder if spec.folder.is_file() else None
-    kind = getattr(diffusers, name)
     try:
         if single is not None:
             return kind.from_single_file(str(single), config=str(folder), dtype=dtype, local_files_only=True, **unused)
-        variant = spec.variant if has_variant(folder, spec.variant) else None
         return kind.from_pretrained(folder, dtype=dtype, variant=variant, local_files_only=True, **unused)
     except Exception as error:  # a damaged file raises any of a dozen kinds, deep inside three libraries
         said = " ".join(str(error).split())[:400]

@@ -7,15 +7,52 @@ seconds.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs import UserError
 
-from .identity import files
-from .spec import HUB_ID, ModelSpec
+from .identity import files, weights
+from .spec import HUB_ID, PARTS, ModelSpec
 
 ASK_SECONDS, GIVE_UP_SECONDS = 5.0, 10.0
 """For the answer of the hub, and for everything before it (a dead name server has limits of its own)."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Weights that are looked for.
+
+    Attributes:
+        name: what to call it. source: a folder relative to `base`, or a hub id. flag: where the user gives a folder.
+        alone: one network, not a pipeline.
+    """
+
+    name: str
+    source: str
+    base: Path
+    flag: str
+    revision: str | None = None
+    variant: str | None = None
+    alone: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.base / self.source
+
+    @property
+    def probe(self) -> str:
+        """The file that is there wherever it is."""
+        return "config.json" if self.alone else "model_index.json"
+
+    def check(self, folder: Path) -> None:
+        """Raises UserError where something of it is missing."""
+        if self.alone:
+            if not (folder / "config.json").is_file():
+                raise UserError(f"{self.flag} {folder} is no network of diffusers': it has no config.json")
+            weights(folder, self.variant)
+        else:
+            files(folder, self.variant)
 
 
 def locate(spec: ModelSpec) -> Path:
@@ -24,13 +61,32 @@ def locate(spec: ModelSpec) -> Path:
     Raises:
         UserError: it can't be had; names each place that was tried, why it failed there, and what to do.
     """
-    if spec.folder.is_dir():
-        return spec.folder
-    if spec.hub_id is None:
-        raise UserError(f"the weights of {spec.name} are not there: {spec.folder} is no folder")
-    tried = [f"the folder {spec.folder}: not there"]
-    cached = _cached(spec, spec.hub_id, tried)
-    return cached if cached is not None else _download(spec, spec.hub_id, tried)
+    return find(_wanted(spec))
+
+
+def find(wanted: Wanted) -> Path:
+    """The same of any weights."""
+    if wanted.folder.is_dir():
+        wanted.check(wanted.folder)
+        return wanted.folder
+    if not HUB_ID.fullmatch(wanted.source):
+        raise UserError(f"the weights of {wanted.name} are not there: {wanted.folder} is no folder")
+    tried = [f"the folder {wanted.folder}: not there"]
+    cached = _cached(wanted, tried)
+    return cached if cached is not None else _download(wanted, tried)
+
+
+def _wanted(spec: ModelSpec) -> Wanted:
+    return Wanted(spec.name, spec.source, spec.base, "--model", spec.revision, spec.variant)
+
+
+def wanted_parts(spec: ModelSpec) -> dict[str, Wanted]:
+    """The networks beside the pipeline's own, by the field of the spec that names them."""
+    return {
+        field: Wanted(f"the {flag[2:]} of {spec.name}", source, spec.base, flag, alone=field != "refiner")
+        for field, flag in PARTS.items()
+        if (source := getattr(spec, field))
+    }
 
 
 def locate_config(spec: ModelSpec) -> Path:
@@ -79,57 +135,62 @@ def hub_layout(repo: str) -> Path:
     raise UserError(f"{repo} is neither in the hub's cache nor to be got from the hub ({reason})")
 
 
-def cached(spec: ModelSpec) -> Path | None:
-    """The pipeline's folder in the hub's cache, where all of it is there; asks nobody."""
-    return _cached(spec, spec.hub_id, []) if spec.hub_id is not None else None
+def is_here(spec: ModelSpec) -> bool:
+    """Whether all that the model is made of is a folder here or in the hub's cache; asks nobody."""
+    every = [_wanted(spec), *wanted_parts(spec).values()]
+    return all(wanted.folder.is_dir() or _cached(wanted, []) is not None for wanted in every)
 
 
-def _cached(spec: ModelSpec, repo: str, tried: list[str]) -> Path | None:
+def _cached(wanted: Wanted, tried: list[str]) -> Path | None:
     from huggingface_hub import constants, try_to_load_from_cache
 
-    index = try_to_load_from_cache(repo, "model_index.json", revision=spec.revision)
+    index = try_to_load_from_cache(wanted.source, wanted.probe, revision=wanted.revision)
     where = f"the hub's cache {constants.HF_HUB_CACHE}"
     if not isinstance(index, str):
         tried.append(f"{where}: not there")
         return None
     try:
-        files(Path(index).parent, spec.variant)
+        wanted.check(Path(index).parent)
     except UserError as error:
         tried.append(f"{where}: {error}")
         return None
     return Path(index).parent
 
 
-def _download(spec: ModelSpec, repo: str, tried: list[str]) -> Path:
+def _download(wanted: Wanted, tried: list[str]) -> Path:
+    import huggingface_hub
     from huggingface_hub import constants
 
     hub = f"the hub {constants.ENDPOINT}"
-    reason = _unreachable(repo, spec.revision)
+    repo = wanted.source
+    reason = _unreachable(repo, wanted.revision, wanted.probe)
     if reason is None:
-        from diffusers import DiffusionPipeline
-
         try:
+            if wanted.alone:
+                these = ["config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*"]
+                return Path(huggingface_hub.snapshot_download(repo, revision=wanted.revision, allow_patterns=these))
+            from diffusers import DiffusionPipeline
+
             return Path(
                 DiffusionPipeline.download(
                     repo,
-                    revision=spec.revision,
-                    variant=spec.variant,
+                    revision=wanted.revision,
+                    variant=wanted.variant,
                     safety_checker=None,
-                    image_encoder=None,
                 )
             )
         except Exception as error:  # the hub's client raises a dozen unrelated kinds
             reason = _short(error)
     raise UserError(
-        f"can't get the weights of {spec.name} ({repo}). Tried:\n"
+        f"can't get the weights of {wanted.name} ({repo}). Tried:\n"
         + "".join(f"  - {line}\n" for line in [*tried, f"{hub}: {reason}"])
         + "What to do: connect this machine to the internet (or set HF_ENDPOINT to a mirror, or log in with "
         f"`hf auth login` if the hub asks for it); or run `hf download {repo} --local-dir FOLDER` elsewhere, "
-        "copy the folder here, and give --model FOLDER."
+        f"copy the folder here, and give {wanted.flag} FOLDER."
     )
 
 
-def _unreachable(repo: str, revision: str | None) -> str | None:
+def _unreachable(repo: str, revision: str | None, probe: str = "model_index.json") -> str | None:
     """Why the hub can't serve `repo`; None if it can. Answers within GIVE_UP_SECONDS."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -137,7 +198,7 @@ def _unreachable(repo: str, revision: str | None) -> str | None:
 
     def ask() -> None:
         try:
-            get_hf_file_metadata(hf_hub_url(repo, "model_index.json", revision=revision), timeout=ASK_SECONDS)
+            get_hf_file_metadata(hf_hub_url(repo, probe, revision=revision), timeout=ASK_SECONDS)
             answer.append(None)
         except Exception as error:  # as in _download
             answer.append(_short(error))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 
 from configs import UserError
 from freeu.factors import Factors
-from freeu.generate import GenerationError
+from freeu.generate import GenerationError, OnStep, check_lit
 
 from .spec import ModelSpec
 
@@ -41,7 +41,7 @@ class Own:
         prompts: Sequence[str],
         seeds: Sequence[int],
         factors: Factors,
-        on_batch: Callable[[int], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> torch.Tensor:
         """Checked, so that a mistake there is told here and not by a metric."""
         images = self._inner.generate(list(prompts), list(seeds), factors)
@@ -51,8 +51,10 @@ class Own:
             raise GenerationError(f"generate gave {kind} {shape}: expected a uint8 tensor (n, 3, H, W)")
         if len(images) != len(prompts):
             raise GenerationError(f"generate gave {len(images)} images for {len(prompts)} prompts")
-        if on_batch is not None:
-            on_batch(len(images))
+        for prompt, image in zip(prompts, images, strict=True):
+            check_lit(bool(image.any()), prompt)
+        if on_step is not None:
+            on_step(len(images))
         return images.cpu()
 
     def unet_evaluations(self, n: int) -> int:
@@ -64,6 +66,12 @@ class Own:
         """As the object says, else none."""
         told = getattr(self._inner, "too_long", None)
         return list(told(prompts)) if told is not None else []
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """As the object does it, where it has something to do."""
+        prepare = getattr(self._inner, "prepare", None)
+        if prepare is not None:
+            prepare(list(prompts))
 
 
 def load(spec: ModelSpec, **options: Any) -> Own:
@@ -79,12 +87,7 @@ def load(spec: ModelSpec, **options: Any) -> Own:
         raise UserError(
             f"--model {spec.source}: {error}; the module is looked for in this folder and among what is installed"
         ) from error
-    steps, guidance = (options.get(key) for key in ("steps", "guidance"))
-    options = {
-        "steps": spec.steps if steps is None else steps,
-        "guidance": spec.guidance if guidance is None else guidance,
-        **{key: options.get(key) for key in ("device", "dtype", "batch_size")},
-    }
+    options |= {"steps": spec.steps, "guidance": spec.guidance}
     known = inspect.signature(make).parameters
     takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
     inner = make(**{key: value for key, value in options.items() if takes_all or key in known})

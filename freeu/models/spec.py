@@ -21,22 +21,37 @@ from .single import nearest as nearest_of_file
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-PIPELINES = {
+Kind = Literal["text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own"]
+PIPELINES: dict[str, Kind] = {
     "StableDiffusionPipeline": "text-to-image",
     "StableDiffusionXLPipeline": "text-to-image",
+    "StableDiffusionXLImg2ImgPipeline": "image-to-image",
     "LatentConsistencyModelPipeline": "text-to-image",
     "TextToVideoSDPipeline": "text-to-video",
     "AnimateDiffPipeline": "text-to-video",
+    "StableVideoDiffusionPipeline": "image-to-video",
 }
 """What diffusers calls it, and the kind of generator that draws with it."""
+ALSO: dict[Kind, tuple[str, ...]] = {
+    "image-to-image": ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"),
+    "text-to-video": ("StableDiffusionPipeline",),  # with a motion adapter
+    "video-to-video": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # with a ControlNet
+}
+"""Pipelines that other kinds than their own draw with."""
 NEAREST = {
     "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionXLImg2ImgPipeline": "sdxl",
     "LatentConsistencyModelPipeline": "lcm",
     "TextToVideoSDPipeline": "modelscope",
-    "AnimateDiffPipeline": "modelscope",
+    "AnimateDiffPipeline": "animatediff",
+    "StableVideoDiffusionPipeline": "svd",
 }
-OWN = ("name", "base")
-"""Fields that no YAML sets: they are the file's own name and place."""
+OWN = ("name", "base", "inputs")
+"""Fields that no YAML sets: the file's own name and place, and what a prompt set brings."""
+
+
+PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "refiner": "--refiner"}
+"""Fields that name networks beside the pipeline's own, and the flag of each."""
 
 
 class _Strict(BaseModel):
@@ -69,11 +84,17 @@ class ModelSpec(_Strict):
         source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
         config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
+        controlnet, motion_adapter, refiner: further networks, each a diffusers folder or hub id; see `.parts`.
+        input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
+        strength: how much of the denoising run an image that begins from another goes through; 1 is all.
         needs: of which of them the user has to give one, or the model is nothing of its own.
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
-        resolution: pixels of a side. frames: of a video; an image is one.
+        resolution: pixels of a side. frames: of a video; an image is one. every: of an input video, each how manieth
+            frame is redrawn.
         steps, guidance: defaults of a study.
-        scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings.
+        scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings. scheduler_config: what
+            differs from the pipeline's.
+        objectives: what a study of it is searched by.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
         published: the factors to compare with.
         dtype: of the weights on cuda; None is float16. Elsewhere it is float32.
@@ -82,7 +103,7 @@ class ModelSpec(_Strict):
 
     name: str
     base: Path
-    kind: Literal["text-to-image", "text-to-video", "own"] = "text-to-image"
+    kind: Kind = "text-to-image"
     source: str = Field(min_length=1)
     config: str | None = None
     loras: tuple[str, ...] = ()
@@ -90,14 +111,23 @@ class ModelSpec(_Strict):
     needs: tuple[Literal["loras", "embeddings", "vae", "unet"], ...] = ()
     vae: str | None = None
     unet: str | None = None
+    controlnet: str | None = None
+    motion_adapter: str | None = None
+    refiner: str | None = None
+    input: str | None = None
+    inputs: dict[str, str] = {}
+    strength: float = Field(default=0.6, gt=0, le=1)
     revision: str | None = None
     variant: str | None = None
     resolution: int = Field(ge=8, le=4096, multiple_of=8)
     frames: int = Field(default=1, ge=1, le=512)
+    every: int = Field(default=1, ge=1)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
     scheduler: Literal["dpmsolver++", "default", "ddim"] = "dpmsolver++"
+    scheduler_config: dict[str, Any] = {}
     prompts: str
+    objectives: tuple[str, ...] = ("clip", "aesthetic", "fid")
     published: Published | None = None
     scorers: dict[str, dict[str, Any]] = {}
     reference: dict[str, Any] | None = None
@@ -150,6 +180,37 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     )
 
 
+def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
+    """The spec with other values in some fields, and the kind that they make of it: Stable Diffusion with a picture
+    to begin from is image to image, with a motion adapter text to video, with a ControlNet video to video.
+
+    Raises:
+        UserError: the model can do nothing with one of them.
+    """
+    found = spec.model_copy(update=given)
+    kind = spec.kind
+    if kind == "text-to-image":
+        if found.controlnet:
+            kind = "video-to-video"
+        elif found.motion_adapter:
+            kind = "text-to-video"
+        elif found.input or found.inputs:
+            kind = "image-to-image"
+    if found.input and not kind.startswith(("image", "video")):
+        raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
+    if kind == "image-to-image" and not (found.input or found.inputs):
+        raise UserError(
+            f"--model {spec.name} makes pictures of pictures: give one with --input FILE, or several with "
+            "--prompts FOLDER"
+        )
+    if found.refiner and kind != "text-to-image":
+        raise UserError(f"--refiner goes with text to image, and this is {kind}")
+    if kind != spec.kind and kind.endswith("video") and "frames" not in given:
+        like = load_spec("rerender" if kind == "video-to-video" else "animatediff")
+        found = found.model_copy(update={"frames": like.frames, "objectives": like.objectives})
+    return found.model_copy(update={"kind": kind})
+
+
 def _from_yaml(file: Path) -> ModelSpec:
     found = configs.read_yaml(file)
     given = set(ModelSpec.model_fields) - set(OWN)
@@ -197,7 +258,9 @@ def _from_folder(folder: Path) -> ModelSpec:
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
     own = {
         "name": folder.name,
+        "kind": PIPELINES[pipeline],
         "source": str(folder),
+        "motion_adapter": None,
         "revision": None,
         "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
         "resolution": side * factor if isinstance(side, int) else nearest.resolution,

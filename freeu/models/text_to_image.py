@@ -9,57 +9,65 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from freeu.factors import Factors
-from freeu.generate import Batches, generator, to_uint8
+from freeu.generate import OnStep, generator, to_uint8
 from freeu.patch import applied
+
+from .place import Place
+from .spec import ModelSpec
 
 Text = tuple[torch.Tensor, torch.Tensor | None]
 """Embeddings (1, tokens, width) and, for SDXL, the pooled ones (1, width)."""
 
 
 class TextToImage:
-    """A `freeu.generate.Generator` over a diffusers pipeline that is already on its device."""
+    """A `freeu.generate.Generator` over a diffusers pipeline, which it brings to its place.
 
-    def __init__(
-        self,
-        pipeline: Any,
-        *,
-        name: str,
-        identity: str,
-        resolution: int,
-        steps: int,
-        guidance: float,
-        scheduler: str,
-        batch_size: int,
-    ) -> None:
-        self.name, self.identity = name, identity
-        self.image_size = (resolution, resolution)
-        self.steps, self.guidance = steps, guidance
+    Other kinds begin, predict or decode otherwise, and override that.
+    """
+
+    frames = 1
+
+    def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
+        self.name, self.identity = spec.name, identity
+        self.steps, self.guidance = spec.steps, spec.guidance
+        self._spec, self._device = spec, place.device
         self._pipeline, self._unet, self._vae = pipeline, pipeline.unet, pipeline.vae
-        side = resolution // pipeline.vae_scale_factor
-        self._latent: tuple[int, ...] = (self._unet.config.in_channels, side, side)
+        place.put(pipeline, spec.name)
+        self.image_size = self._size()
+        side = pipeline.vae_scale_factor
+        self._latent: tuple[int, ...] = (self._unet.config.in_channels, *(each // side for each in self.image_size))
         self._drawn: tuple[int, ...] = (3, *self.image_size)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
-        self._scheduler_name = scheduler
-        self._batches, self._decodes = Batches(batch_size), Batches(batch_size)
+        self._batches, self._decodes = place.batches(spec), place.decodes(spec, self._vae)
         self._texts: dict[str | None, Text] = {}  # None: the negative prompt's
         # A U-Net distilled for few steps (LCM) takes the guidance scale as an input.
-        self._guided = guidance > 1 and self._unet.config.time_cond_proj_dim is None
+        distilled = self._unet.config.get("time_cond_proj_dim") is not None
+        self._guided = spec.guidance > 1 and not distilled
         if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
-        encoders = [(pipeline.tokenizer, pipeline.text_encoder)]
-        if self._is_xl:
-            encoders.append((pipeline.tokenizer_2, pipeline.text_encoder_2))
-        self._tokenizers = [tokenizer for tokenizer, encoder in encoders if encoder is not None]
-        self.max_tokens = min(
-            min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-            for tokenizer, encoder in encoders
-            if encoder is not None
-        )
+        self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()))
+        self._tokenizers, self.max_tokens = self._text_limits()
+
+    def _size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return self._spec.resolution, self._spec.resolution
+
+    def _text_limits(self) -> tuple[list[Any], int]:
+        """The tokenizers, and the tokens that all text encoders take."""
+        names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
+        pairs: list[tuple[Any, Any]] = [
+            (getattr(self._pipeline, tokenizer, None), getattr(self._pipeline, encoder, None))
+            for tokenizer, encoder in names
+        ]
+        used = [(tokenizer, encoder) for tokenizer, encoder in pairs if encoder is not None]
+        limits = [min(tokenizer.model_max_length, each.config.max_position_embeddings) for tokenizer, each in used]
+        return [tokenizer for tokenizer, _ in used], min(limits)
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that the text encoder would cut."""
@@ -71,7 +79,17 @@ class TextToImage:
 
     def unet_evaluations(self, n: int) -> int:
         """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
-        return n * len(self._scheduler().timesteps) * (2 if self._guided else 1)
+        return n * len(self._run.timesteps) * (2 if self._guided else 1)
+
+    @torch.inference_mode()
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """See `freeu.generate.Generator`: embeds the prompts, and drops the text encoders."""
+        self._embed(prompts)
+        for name in ("text_encoder", "text_encoder_2"):
+            if getattr(self._pipeline, name, None) is not None:
+                setattr(self._pipeline, name, None)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @torch.inference_mode()
     def generate(
@@ -79,61 +97,103 @@ class TextToImage:
         prompts: Sequence[str],
         seeds: Sequence[int],
         factors: Factors,
-        on_batch: Callable[[int], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> torch.Tensor:
         """See `freeu.generate.Generator`."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
         self._embed(prompts)
         images = torch.empty((len(prompts), *self._drawn), dtype=torch.uint8)
-        with applied(self._unet, factors, self._scheduler()):
-            for part, drawn in self._batches.run(len(prompts), lambda part: self._draw(prompts[part], seeds[part])):
+
+        def draw(part: slice) -> torch.Tensor:
+            def told(share: float) -> None:
+                if on_step is not None:
+                    on_step(part.start + share * (part.stop - part.start))
+
+            return self._draw(prompts[part], seeds[part], told)
+
+        with applied(self._unet, factors, self._run):
+            for part, drawn in self._batches.run(len(prompts), draw):
                 images[part] = drawn
-                if on_batch is not None:
-                    on_batch(part.stop)
         return images
 
-    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], told: Callable[[float], None]) -> torch.Tensor:
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         scheduler = self._scheduler()
-        latents = torch.stack([torch.randn(self._latent, generator=random) for random in randoms])
-        latents = latents.to(self._unet.device, self._unet.dtype) * scheduler.init_noise_sigma
-        condition = self._condition(prompts)
-        # Schedulers that draw noise in their steps draw it for each image from that image's own generator.
-        takes_random = "generator" in inspect.signature(scheduler.step).parameters
-        extra = {"generator": randoms} if takes_random else {}
-        for t in scheduler.timesteps:
-            x = scheduler.scale_model_input(torch.cat([latents] * 2) if self._guided else latents, t)
-            guess = self._unet(x, t, **condition, return_dict=False)[0]
-            if self._guided:
-                without, given = guess.chunk(2)
-                guess = without + self.guidance * (given - without)
-            latents = scheduler.step(guess, t, latents, **extra, return_dict=False)[0]
+        latents = self._begin(prompts, randoms, scheduler)
+        latents = self._denoise(latents, prompts, randoms, scheduler, self._timesteps(scheduler), told)
         return self._decode(latents, prompts)
 
+    def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
+        """The latents that the run begins with: noise."""
+        return self._noise(randoms) * scheduler.init_noise_sigma
+
+    def _noise(self, randoms: Sequence[torch.Generator]) -> torch.Tensor:
+        drawn = torch.stack([torch.randn(self._latent, generator=random) for random in randoms])
+        return drawn.to(self._device, self._unet.dtype)
+
+    def _denoise(
+        self,
+        latents: torch.Tensor,
+        prompts: Sequence[str],
+        randoms: Sequence[torch.Generator],
+        scheduler: Any,
+        timesteps: torch.Tensor,
+        told: Callable[[float], None],
+    ) -> torch.Tensor:
+        """Through these timesteps; told(share of them that is done) after each."""
+        condition = self._condition(prompts, randoms)
+        # Schedulers that draw noise in their steps draw it for each image from that image's own generator.
+        takes_random = "generator" in inspect.signature(scheduler.step).parameters
+        extra = {"generator": list(randoms)} if takes_random else {}
+        for done, t in enumerate(timesteps, 1):
+            x = scheduler.scale_model_input(torch.cat([latents] * 2) if self._guided else latents, t)
+            guess = self._predict(x, t, condition)
+            if self._guided:
+                without, given = guess.chunk(2)
+                guess = without + self._scale * (given - without)
+            latents = scheduler.step(guess, t, latents, **extra, return_dict=False)[0]
+            told(done / len(timesteps))
+        return latents
+
+    @property
+    def _scale(self) -> float | torch.Tensor:
+        """Of classifier-free guidance."""
+        return self.guidance
+
+    def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
+        return self._unet(x, t, **condition, return_dict=False)[0]
+
     def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
-        config = self._vae.config
-        latents = latents.to(self._vae.dtype)
-        mean, std = config.get("latents_mean"), config.get("latents_std")
-        if mean is not None and std is not None:
-            latents = latents * latents.new_tensor(std).view(1, -1, 1, 1) / config.scaling_factor
-            latents = latents + latents.new_tensor(mean).view(1, -1, 1, 1)
-        else:
-            latents = latents / config.scaling_factor
+        scale, shift = self._latent_scale()
+        latents = latents.to(self._vae.dtype) / scale + shift
 
         def decode(part: slice) -> torch.Tensor:
             return to_uint8(self._vae.decode(latents[part], return_dict=False)[0], prompts[part])
 
         return torch.cat([images for _, images in self._decodes.run(len(latents), decode)])
 
+    def _latent_scale(self) -> tuple[Any, Any]:
+        """(scale, shift): latents of the U-Net / scale + shift are those of the VAE."""
+        config = self._vae.config
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or std is None:
+            return config.scaling_factor, 0.0
+        mean, std = (
+            torch.tensor(each, device=self._device, dtype=self._vae.dtype).view(1, -1, 1, 1) for each in (mean, std)
+        )
+        return config.scaling_factor / std, mean
+
     def _embed(self, prompts: Sequence[str]) -> None:
         """Encodes each new prompt once and by itself, so that its embedding doesn't depend on neighbours."""
         for prompt in dict.fromkeys(prompts):
             if prompt in self._texts:
                 continue
+            if all(getattr(self._pipeline, name, None) is None for name in ("text_encoder", "text_encoder_2")):
+                raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoders are freed")
             found = self._pipeline.encode_prompt(
                 prompt=prompt,
-                device=self._unet.device,
+                device=self._device,
                 num_images_per_prompt=1,
                 do_classifier_free_guidance=self._guided and None not in self._texts,
             )
@@ -142,39 +202,44 @@ class TextToImage:
             if negative is not None:
                 self._texts[None] = (negative, negative_pooled)
 
-    def _condition(self, prompts: Sequence[str]) -> dict[str, Any]:
+    def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
         """The U-Net's arguments beside the latents; under guidance the negative half comes first."""
         empty: list[str | None] = [None] * len(prompts) if self._guided else []
         texts = [self._texts[name] for name in [*empty, *prompts]]
         found: dict[str, Any] = {"encoder_hidden_states": torch.cat([embeds for embeds, _ in texts])}
         if self._is_xl:
             pooled = torch.cat([pooled for _, pooled in texts if pooled is not None])
-            ids = self._pipeline._get_add_time_ids(
-                self.image_size,
-                (0, 0),
-                self.image_size,
-                dtype=pooled.dtype,
-                text_encoder_projection_dim=self._pipeline.text_encoder_2.config.projection_dim,
-            )
-            ids = ids.to(pooled.device).repeat(len(texts), 1)
-            found["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": ids}
+            ids = [self._time_ids(negative=True)] * len(empty) + [self._time_ids(negative=False)] * len(prompts)
+            times = torch.tensor(ids, dtype=pooled.dtype, device=pooled.device)
+            found["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times}
         width = self._unet.config.time_cond_proj_dim
         if width is not None:
             scales = torch.tensor(self.guidance - 1).repeat(len(prompts))
             embedded = self._pipeline.get_guidance_scale_embedding(scales, embedding_dim=width)
-            found["timestep_cond"] = embedded.to(self._unet.device, self._unet.dtype)
+            found["timestep_cond"] = embedded.to(self._device, self._unet.dtype)
         return found
+
+    def _time_ids(self, negative: bool) -> list[float]:
+        """What SDXL is told of a picture: its size, its cut, and the size asked for."""
+        return [*self.image_size, 0, 0, *self.image_size]
 
     def _scheduler(self) -> Any:
         """A fresh one, since schedulers carry state from step to step."""
         import diffusers
 
-        config = self._pipeline.scheduler.config
-        if self._scheduler_name == "dpmsolver++":
-            scheduler = diffusers.DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++")
-        elif self._scheduler_name == "ddim":
-            scheduler = diffusers.DDIMScheduler.from_config(config)
+        config, name = self._pipeline.scheduler.config, self._spec.scheduler
+        changes = dict(self._spec.scheduler_config)
+        if name == "dpmsolver++":
+            scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
+                config, algorithm_type="dpmsolver++", **changes
+            )
+        elif name == "ddim":
+            scheduler = diffusers.DDIMScheduler.from_config(config, **changes)
         else:
-            scheduler = type(self._pipeline.scheduler).from_config(config)
-        scheduler.set_timesteps(self.steps, device=self._unet.device)
+            scheduler = type(self._pipeline.scheduler).from_config(config, **changes)
+        scheduler.set_timesteps(self.steps, device=self._device)
         return scheduler
+
+    def _timesteps(self, scheduler: Any) -> torch.Tensor:
+        """Those of the scheduler's that are run through."""
+        return scheduler.timesteps

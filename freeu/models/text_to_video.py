@@ -7,28 +7,28 @@ from typing import Any
 
 import torch
 
+from .place import Place
+from .spec import ModelSpec
 from .text_to_image import TextToImage
 
 
 class TextToVideo(TextToImage):
     """A `freeu.generate.Generator` that gives uint8 (n, frames, 3, H, W)."""
 
-    def __init__(self, pipeline: Any, *, frames: int, **more: Any) -> None:
-        super().__init__(pipeline, **more)
-        self.frames = frames
+    def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
+        super().__init__(pipeline, spec, identity, place)
+        self.frames = spec.frames
         channels, height, width = self._latent
-        self._latent = (channels, frames, height, width)
-        self._drawn = (frames, 3, *self.image_size)
+        self._latent = (channels, spec.frames, height, width)
+        self._drawn = (spec.frames, *self._drawn)
 
     def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         by_frame = latents.transpose(1, 2).flatten(0, 1)
         names = [prompt for prompt in prompts for _ in range(self.frames)]
         return super()._decode(by_frame, names).unflatten(0, (len(prompts), self.frames))
 
-    def _condition(self, prompts: Sequence[str]) -> dict[str, Any]:
-        found = super()._condition(prompts)
-        if (
-            getattr(self._pipeline, "motion_adapter", None) is not None
-        ):  # AnimateDiff's U-Net wants words for each frame
+    def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
+        found = super()._condition(prompts, randoms)
+        if getattr(self._pipeline, "motion_adapter", None) is not None:  # AnimateDiff wants words for each frame
             found["encoder_hidden_states"] = found["encoder_hidden_states"].repeat_interleave(self.frames, dim=0)
         return found

@@ -9,7 +9,7 @@ import torch
 
 import freeu
 from freeu.factors import Factors
-from freeu.generate import Batches, GenerationError, noise, to_uint8
+from freeu.generate import Batches, GenerationError, fitting, noise, to_uint8
 from freeu.models import load_generator, load_spec
 from tests import tiny
 
@@ -66,10 +66,8 @@ def test_images_are_those_of_their_prompt_and_seed(generator) -> None:
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_the_batch_size_changes_nothing(folder: Path, scheduler: str, batch_size: int) -> None:
     whole = loaded(folder, scheduler).generate(PROMPTS, SEEDS, STRONG)
-    seen: list[int] = []
-    parts = loaded(folder, scheduler, batch_size=batch_size).generate(PROMPTS, SEEDS, STRONG, seen.append)
+    parts = loaded(folder, scheduler, batch_size=batch_size).generate(PROMPTS, SEEDS, STRONG)
     assert (whole.int() - parts.int()).abs().max() <= 1
-    assert seen == [*range(batch_size, 5, batch_size), 5]
 
 
 def test_a_scheduler_that_draws_noise_draws_it_by_image(sd_folder: Path) -> None:
@@ -91,21 +89,6 @@ def test_each_prompt_is_encoded_once(generator, monkeypatch: pytest.MonkeyPatch)
     assert calls == ["new one", "new two"]
 
 
-def test_evaluations_are_counted_as_they_happen(folder: Path) -> None:
-    for guidance in (4.0, 1.0):
-        one = loaded(folder, guidance=guidance)
-        count = 0
-
-        def counted(module, args) -> None:
-            nonlocal count
-            count += len(args[0])
-
-        handle = one._unet.register_forward_pre_hook(counted)
-        one.generate(PROMPTS, SEEDS, STRONG)
-        handle.remove()
-        assert count == one.unet_evaluations(5)
-
-
 def test_no_prompts_no_images(generator) -> None:
     assert generator.generate([], [], STRONG).shape == (0, 3, tiny.SIDE, tiny.SIDE)
     with pytest.raises(ValueError, match="2 prompts but 1 seeds"):
@@ -122,24 +105,6 @@ def test_weights_in_half_precision_run_in_single_on_the_cpu(generator) -> None:
     assert {p.dtype for p in generator._unet.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("at", [1, 2, 4])
-def test_out_of_memory_makes_the_batch_smaller(sd_folder: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    whole = loaded(sd_folder).generate(PROMPTS, SEEDS, STRONG)
-    one = loaded(sd_folder, batch_size=5)
-    real = one._unet.forward
-
-    def forward(x, *args, **kwargs):
-        if len(x) > 2 * at:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(x, *args, **kwargs)
-
-    monkeypatch.setattr(one._unet, "forward", forward)
-    images = one.generate(PROMPTS, SEEDS, STRONG)
-    assert (whole.int() - images.int()).abs().max() <= 1
-    assert one._batches.size <= at
-    assert not any(module._forward_pre_hooks for module in one._unet.modules())
-
-
 def test_out_of_memory_with_one_image_is_a_failed_trial() -> None:
     def work(part: slice) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -148,12 +113,64 @@ def test_out_of_memory_with_one_image_is_a_failed_trial() -> None:
         list(Batches(4).run(5, work))
 
 
-def test_an_image_that_is_no_number_is_a_failed_trial(sd_folder: Path) -> None:
-    one = loaded(sd_folder)
-    with torch.no_grad():
-        one._vae.decoder.conv_out.bias[0] = float("nan")
-    with pytest.raises(GenerationError, match="'a red cup' holds NaN"):
-        one.generate(PROMPTS, SEEDS, STRONG)
+def test_what_saves_memory_is_done_before_giving_up() -> None:
+    saved: list[bool] = []
+
+    def spare() -> bool:
+        saved.append(True)
+        return len(saved) == 1
+
+    def work(part: slice) -> torch.Tensor:
+        if len(saved) < wanted:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.tensor([part.start])
+
+    wanted = 1
+    assert [found.item() for _, found in Batches(4, spare=spare).run(3, work)] == [0, 1, 2]
+    saved.clear()
+    wanted = 5
+    with pytest.raises(GenerationError):
+        list(Batches(4, spare=spare).run(3, work))
+
+
+class OfOne:
+    """Stands for `freeu.generate.Room`: a device on which five fit."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def before(self) -> None:
+        self.told.append("before")
+
+    def size(self) -> int:
+        self.told.append("size")
+        return 5
+
+
+def test_the_batch_size_is_found_from_a_batch_of_one() -> None:
+    room, batches = OfOne(), []
+    list(Batches(None, room).run(12, lambda part: batches.append(part.stop - part.start) or torch.zeros(1)))
+    assert batches == [1, 5, 5, 1] and room.told == ["before", "size"]
+    assert [each for each, _ in Batches(3, OfOne()).run(4, lambda part: torch.zeros(1))] == [slice(0, 3), slice(3, 4)]
+
+
+@pytest.mark.parametrize("free, peak, size", [
+    (100, 10, 8),  # four fifths of 100, by 10
+    (100, 90, 1),
+    (0, 10, 1),
+    (10**12, 10, 32),
+    (100, 0, 32),
+])  # fmt: skip
+def test_what_fits(free: int, peak: int, size: int) -> None:
+    assert fitting(free, peak) == size
+
+
+@pytest.mark.gpu
+def test_the_size_found_on_cuda_fits(sd_folder: Path) -> None:
+    one = loaded(sd_folder, device="cuda", batch_size=None)
+    on_cpu = loaded(sd_folder).generate(PROMPTS, SEEDS, freeu.IDENTITY)
+    assert (one.generate(PROMPTS, SEEDS, freeu.IDENTITY).int() - on_cpu.int()).abs().float().mean() < 8
+    assert one._batches.size > 1
 
 
 def test_pixels() -> None:

@@ -28,7 +28,7 @@ def test_every_model_has_a_spec_that_holds() -> None:
     for name in names():
         spec = load_spec(name)
         assert spec.name == name
-        assert spec.published is not None or name in ("lcm", "sdxl-turbo")
+        assert spec.published is not None or name in ("lcm", "sdxl-turbo", "svd")
         assert {"clip", "aesthetic", "fid"} <= set(spec.scorers) and spec.reference
         if name in freeu.PUBLISHED:
             assert spec.published.factors() == freeu.PUBLISHED[name]

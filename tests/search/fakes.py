@@ -37,7 +37,7 @@ class FakeGenerator:
         prompts: Sequence[str],
         seeds: Sequence[int],
         factors: Factors,
-        on_batch: Callable[[int], None] | None = None,
+        on_step: Callable[[float], None] | None = None,
     ) -> torch.Tensor:
         self.calls.append((factors, tuple(prompts), tuple(seeds)))
         time.sleep(self.seconds)
@@ -49,8 +49,8 @@ class FakeGenerator:
             wobble = hashlib.sha256(f"{prompt}{seed}{factors}".encode()).digest()[0] / 255
             images[i, 0] = round(60 + self.help * near[0] + 40 * noise + 10 * wobble)
             images[i, 1] = round(60 + 100 * near[1] + 40 * noise + 10 * wobble)
-            if on_batch is not None:
-                on_batch(i + 1)
+            if on_step is not None:
+                on_step(i + 1)
         if self.log is not None:
             with self.log.open("a") as stream:
                 stream.write(json.dumps([factors.as_dict(), len(prompts)]) + "\n")
@@ -58,6 +58,9 @@ class FakeGenerator:
 
     def unet_evaluations(self, count: int) -> int:
         return 10 * count
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Nothing to do."""
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         return [prompt for prompt in prompts if len(prompt) > 80]

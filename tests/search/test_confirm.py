@@ -107,10 +107,10 @@ def test_the_verdict_in_words(clip: dict, fid: dict, said: str) -> None:
 
 def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
     class Breaks(FakeGenerator):
-        def generate(self, prompts, seeds, factors, on_batch=None):
+        def generate(self, prompts, seeds, factors, on_step=None):
             if factors == self.broken:
                 raise RuntimeError("the image is\nblack")
-            return super().generate(prompts, seeds, factors, on_batch)
+            return super().generate(prompts, seeds, factors, on_step)
 
     generator, lost = Breaks(), []
     generator.broken = BAD

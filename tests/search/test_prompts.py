@@ -61,8 +61,24 @@ def test_no_such_set_or_file(tmp_path: Path) -> None:
         load("shaeps")
     with pytest.raises(UserError, match="does not exist"):
         load(str(tmp_path / "none.txt"))
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="holds no prompts"):
         load(str(tmp_path))
+
+
+def test_a_folder_of_pictures_is_a_set_with_captions_or_names(tmp_path: Path) -> None:
+    for name in ("a_red-ball.png", "second.jpg", "note.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "second.txt").write_text("\ufeffa blue\ncube ", "utf-8")
+    found = load(str(tmp_path))
+    assert [(each.text, Path(str(each.image)).name) for each in found] == [
+        ("a red ball", "a_red-ball.png"),
+        ("a blue cube", "second.jpg"),
+    ]
+
+
+def test_a_table_can_name_a_picture_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,image\nx,pictures/1.png\ny,\n")
+    assert [each.image for each in load(str(tmp_path / "a.csv"))] == [str(tmp_path / "pictures" / "1.png"), None]
 
 
 def test_the_halves_are_disjoint_about_equal_and_keep_their_members() -> None:

@@ -1,0 +1,58 @@
+"""Image to image: a picture of the user's is noised a part of the way, and denoised from there under a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from . import inputs
+from .text_to_image import TextToImage
+
+AESTHETIC, UNAESTHETIC = 6.0, 2.5
+"""What SDXL's refiner is told of the picture to make, and of the one to stay away from."""
+
+
+class ImageToImage(TextToImage):
+    """A `freeu.generate.Generator` whose images begin from `freeu.models.inputs`."""
+
+    def _size(self) -> tuple[int, int]:
+        blocks = len(self._unet.config.block_out_channels)
+        return inputs.size(self._spec, self._pipeline.vae_scale_factor * 2 ** (blocks - 1))
+
+    def _timesteps(self, scheduler: Any) -> torch.Tensor:
+        """The last `strength` of them; at least one."""
+        order = scheduler.order
+        skipped = self.steps - max(1, min(int(self.steps * self._spec.strength), self.steps))
+        scheduler.set_begin_index(skipped * order)
+        return scheduler.timesteps[skipped * order :]
+
+    def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
+        noise = self._noise(randoms)
+        first = self._timesteps(scheduler)[:1].repeat(len(noise))
+        return scheduler.add_noise(self._encoded(prompts).to(noise.dtype), noise, first)
+
+    def _encoded(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Latents (n, c, h, w) of what the prompts begin from, each encoded once."""
+        return torch.cat([self._known(prompt) for prompt in prompts])
+
+    def _known(self, prompt: str) -> torch.Tensor:
+        if not hasattr(self, "_latents"):
+            self._latents: dict[str | None, torch.Tensor] = {}
+        place = self._spec.inputs.get(prompt)  # None: the input of all
+        if place not in self._latents:
+            self._latents[place] = self._encode(inputs.load(self._spec, prompt, self.image_size))
+        return self._latents[place]
+
+    def _encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """uint8 (n, 3, H, W) to the U-Net's latents: the mean of what the VAE gives, so that nothing is drawn."""
+        scale, shift = self._latent_scale()
+        pixels = pictures.to(self._device, self._vae.dtype) / 127.5 - 1
+        found = torch.cat([self._vae.encode(each[None]).latent_dist.mode() for each in pixels])
+        return (found - shift) * scale
+
+    def _time_ids(self, negative: bool) -> list[float]:
+        if not self._pipeline.config.get("requires_aesthetics_score"):
+            return super()._time_ids(negative)
+        return [*self.image_size, 0, 0, UNAESTHETIC if negative else AESTHETIC]

@@ -1,0 +1,103 @@
+"""Image to video with Stable Video Diffusion: a picture of the user's, set in motion; words have no part in it.
+
+The prompt of an image only names it: for its noise, and for the metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+
+from freeu.generate import to_uint8
+
+from . import inputs
+from .image_to_image import ImageToImage
+from .place import Place
+from .spec import ModelSpec
+
+FPS, MOTION, AUGMENTED = 7, 127, 0.02
+"""Frames a second, how much moves, and the noise on the picture: diffusers' defaults, as the model was trained."""
+DECODED = 8
+"""Frames that are decoded together: the decoder looks at neighbours."""
+NO_LIMIT = 10**9
+
+
+class ImageToVideo(ImageToImage):
+    """A `freeu.generate.Generator` that gives uint8 (n, frames, 3, H, W).
+
+    Guidance rises from 1 at the first frame to the spec's at the last.
+    """
+
+    def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
+        super().__init__(pipeline, spec, identity, place)
+        self.frames = spec.frames
+        channels, height, width = self._latent
+        self._latent = (spec.frames, channels // 2, height, width)
+        self._drawn = (spec.frames, *self._drawn)
+        if self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
+            self._vae.to(torch.float32)
+
+    def _text_limits(self) -> tuple[list[Any], int]:
+        return [], NO_LIMIT
+
+    @torch.inference_mode()
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """See `freeu.generate.Generator`: embeds the pictures, and drops their encoder."""
+        self._embed(prompts)
+        self._pipeline.image_encoder = None
+
+    def _timesteps(self, scheduler: Any) -> torch.Tensor:
+        return scheduler.timesteps
+
+    def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
+        return self._noise(randoms) * scheduler.init_noise_sigma
+
+    @property
+    def _scale(self) -> torch.Tensor:
+        rising = torch.linspace(1, self.guidance, self.frames, device=self._device, dtype=self._unet.dtype)
+        return rising.view(1, -1, 1, 1, 1)
+
+    def _embed(self, prompts: Sequence[str]) -> None:
+        """Each prompt's picture, as CLIP sees it."""
+        for prompt in dict.fromkeys(prompts):
+            if prompt in self._texts:
+                continue
+            if self._pipeline.image_encoder is None:
+                raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoder is freed")
+            picture = Image.fromarray(self._picture(prompt).permute(1, 2, 0).numpy())
+            self._texts[prompt] = (self._pipeline._encode_image(picture, self._device, 1, False), None)
+
+    def _picture(self, prompt: str) -> torch.Tensor:
+        return inputs.load(self._spec, prompt, self.image_size)[0]
+
+    def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
+        """As the U-Net takes it; "pictures" are latents (n, frames, c, h, w) that go beside the noise."""
+        noised = [
+            self._picture(prompt) / 127.5 - 1 + AUGMENTED * torch.randn((3, *self.image_size), generator=random)
+            for prompt, random in zip(prompts, randoms, strict=True)
+        ]
+        encode = self._vae.encode
+        found = [encode(each[None].to(self._device, self._vae.dtype)).latent_dist.mode() for each in noised]
+        pictures = torch.cat(found).to(self._unet.dtype)[:, None].repeat(1, self.frames, 1, 1, 1)
+        words = torch.cat([self._texts[prompt][0] for prompt in prompts])
+        times = torch.tensor([[FPS - 1, MOTION, AUGMENTED]], dtype=words.dtype, device=words.device)
+        times = times.repeat(len(prompts), 1)
+        if self._guided:
+            words, pictures = (torch.cat([torch.zeros_like(each), each]) for each in (words, pictures))
+            times = torch.cat([times] * 2)
+        return {"encoder_hidden_states": words, "added_time_ids": times, "pictures": pictures}
+
+    def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
+        more = {key: value for key, value in condition.items() if key != "pictures"}
+        return self._unet(torch.cat([x, condition["pictures"]], dim=2), t, **more, return_dict=False)[0]
+
+    def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        latents = latents.to(self._vae.dtype) / self._vae.config.scaling_factor
+        videos = []
+        for video, prompt in zip(latents, prompts, strict=True):
+            parts = [self._vae.decode(part, num_frames=len(part)).sample for part in video.split(DECODED)]
+            videos.append(to_uint8(torch.cat(parts), [prompt] * self.frames))
+        return torch.stack(videos)

@@ -1,0 +1,148 @@
+"""The pictures and videos that image-to-image, image-to-video and video-to-video begin from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs import UserError
+
+from .spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+
+
+def check(spec: ModelSpec) -> None:
+    """Whether there is something to begin from, told before anything loads.
+
+    Raises:
+        UserError: a file or folder is not there, or a kind that begins from one was given none.
+    """
+    for flag, text in [("--input", spec.input), *(("the prompt set's image", each) for each in spec.inputs.values())]:
+        if text is not None and not (spec.base / text).exists():
+            raise UserError(f"{flag} {spec.base / text}: no such file or folder")
+    if spec.kind == "video-to-video" and spec.input is None:
+        raise UserError(f"--model {spec.name} redraws a video of yours: give --input FILE (MP4, GIF) or FOLDER")
+    if spec.kind == "image-to-video" and spec.input is None and not spec.inputs:
+        raise UserError(
+            f"--model {spec.name} sets pictures of yours in motion: give one with --input FILE, or several with "
+            "--prompts FOLDER"
+        )
+
+
+def files(spec: ModelSpec) -> list[Path]:
+    """Those that the images depend on, for the identity of what is searched."""
+    places = [spec.base / text for text in (*([spec.input] if spec.input else []), *spec.inputs.values())]
+    return [file for place in places for file in (_pictures(place) if place.is_dir() else [place])]
+
+
+def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
+    """What `prompt` begins from: uint8 (frames, 3, H, W), scaled to cover `size` = (H, W) and cut to it about its
+    centre. Of a video every `spec.every`-th frame, `spec.frames` of them.
+
+    Raises:
+        UserError: it can't be read, or the video is too short.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+
+    place = _place(spec, prompt)
+    count, every = (spec.frames, spec.every) if spec.kind == "video-to-video" else (1, 1)
+    chosen = list(islice(_frames(place), 0, (count - 1) * every + 1, every))
+    if len(chosen) < count:
+        raise UserError(
+            f"{place} is too short: {count} key frames, one of every {every}, need {(count - 1) * every + 1} frames; "
+            "lower --frames or --every"
+        )
+    height, width = size
+    fitted = [ImageOps.fit(frame, (width, height), Image.Resampling.LANCZOS) for frame in chosen]
+    return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in fitted])
+
+
+def size(spec: ModelSpec, multiple: int) -> tuple[int, int]:
+    """(height, width) of the images: of one input for all prompts its shape at about the model's number of pixels, in
+    multiples of `multiple`; the model's square otherwise."""
+    side = spec.resolution
+    if spec.input is None or spec.inputs:
+        return side, side
+    width, height = next(_frames(spec.base / spec.input)).size
+    scale = side / (width * height) ** 0.5
+    height, width = (max(multiple, round(each * scale / multiple) * multiple) for each in (height, width))
+    return height, width
+
+
+def _place(spec: ModelSpec, prompt: str) -> Path:
+    text = spec.inputs.get(prompt, spec.input)
+    if text is None:
+        raise UserError(f"the prompt {prompt!r} has no image to begin from: give one for all with --input FILE")
+    return spec.base / text
+
+
+def _frames(place: Path) -> Iterator[Image.Image]:
+    """In RGB, in their order."""
+    from PIL import Image, ImageOps, ImageSequence
+
+    if place.is_dir():
+        found = _pictures(place)
+        if not found:
+            raise UserError(f"{place} holds no frames: expected {', '.join(PICTURES)}")
+        for file in found:
+            yield next(_frames(file))
+        return
+    if place.suffix.lower() in VIDEOS:
+        yield from _video(place)
+        return
+    if place.suffix.lower() not in PICTURES:
+        raise UserError(f"{place} is no picture or video: expected {', '.join((*PICTURES, *VIDEOS))}, or a folder")
+    try:
+        with Image.open(place) as picture:
+            for frame in ImageSequence.Iterator(picture):
+                yield ImageOps.exif_transpose(frame).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"can't read the picture {place}: {error}") from error
+
+
+def _video(file: Path) -> Iterator[Image.Image]:
+    from PIL import Image
+
+    cv2 = opencv(f"to read {file}")
+    capture = cv2.VideoCapture(str(file))
+    try:
+        count = 0
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            count += 1
+            yield Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        if count == 0:
+            raise UserError(f"can't read the video {file}: no frame of it can be decoded")
+    finally:
+        capture.release()
+
+
+def opencv(why: str):  # type: ignore[no-untyped-def]
+    """The module cv2. Raises UserError where it is not installed."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise UserError(f'OpenCV is needed {why}: pip install "opencv-python-headless"') from error
+    return cv2
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """frame2.png before frame10.png."""
+
+    def order(file: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", file.name)]
+
+    return sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURES), key=order)

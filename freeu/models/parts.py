@@ -1,0 +1,68 @@
+"""Networks beside the pipeline's own: a ControlNet, AnimateDiff's motion adapter, SDXL's refiner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from configs import UserError
+
+from . import identity
+from .locate import find, wanted_parts
+from .spec import PARTS, ModelSpec
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of them. field: of the spec, which names it."""
+
+    field: str
+    folder: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """What it is loaded from, for the identity of the model."""
+        if self.field == "refiner":
+            return identity.files(self.folder)
+        return [self.folder / "config.json", *identity.weights(self.folder)]
+
+
+def parts(spec: ModelSpec) -> list[Part]:
+    """Those of the spec, on this machine.
+
+    Raises:
+        UserError: one can't be had; says what was tried and what to do.
+    """
+    return [Part(field, find(wanted)) for field, wanted in wanted_parts(spec).items()]
+
+
+def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
+    """The pipeline with its ControlNet or motion adapter, in diffusers' own class for the two."""
+    import diffusers
+
+    for part in further:
+        try:
+            if part.field == "motion_adapter":
+                adapter = diffusers.MotionAdapter.from_pretrained(part.folder, dtype=dtype, local_files_only=True)
+                kept = {key: each for key, each in pipeline.components.items() if key != "safety_checker"}
+                pipeline = diffusers.AnimateDiffPipeline(**kept, motion_adapter=adapter)
+            elif part.field == "controlnet":
+                network = diffusers.ControlNetModel.from_pretrained(part.folder, dtype=dtype, local_files_only=True)
+                pipeline = _controlled(pipeline)(**pipeline.components, controlnet=network)
+        except Exception as error:  # a foreign part raises any of a dozen kinds, deep inside
+            said = " ".join(str(error).split())[:400]
+            raise UserError(f"can't use {PARTS[part.field]} {part.folder}: {type(error).__name__}: {said}") from error
+    return pipeline
+
+
+def _controlled(pipeline: Any) -> Any:
+    import diffusers
+
+    if getattr(pipeline, "text_encoder_2", None) is not None:
+        return diffusers.StableDiffusionXLControlNetPipeline
+    return partial(diffusers.StableDiffusionControlNetPipeline, requires_safety_checker=False)

@@ -1,0 +1,80 @@
+"""Where and how a pipeline is run: device, type of numbers, batch size, and what saves memory or time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import freeu
+from configs import UserError
+from freeu.generate import Batches, Room
+
+from .spec import ModelSpec
+
+SMALL = 256
+"""Pixels of a side up to which a batch of 16 fits anywhere; above it 4 on an accelerator and 1 on a CPU."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Chosen for a machine; none of it changes what the images are, beyond rounding.
+
+    Attributes:
+        dtype: by name; None is the spec's on cuda, else float32.
+        batch_size: None is found on cuda from what the first image takes, and by the images' size elsewhere.
+        slicing: attention in slices: less memory, slower.
+        offload: each network on the device only while it runs: much less memory, slower.
+        compiled: the U-Net through torch.compile: minutes at the start, faster then.
+    """
+
+    device: torch.device
+    dtype: str | None = None
+    batch_size: int | None = None
+    slicing: bool = False
+    offload: bool = False
+    compiled: bool = False
+
+    def put(self, pipeline: Any, name: str) -> None:
+        """Brings a pipeline here.
+
+        Raises:
+            UserError: it doesn't fit, or this device can't do what is asked.
+        """
+        if self.offload and self.device.type == "cpu":
+            raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
+        if self.slicing:
+            pipeline.enable_attention_slicing()
+        try:
+            if self.offload:
+                pipeline.enable_model_cpu_offload(device=self.device)
+            else:
+                pipeline.to(self.device)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"not enough memory on {self.device} for {name}: {error}; try --offload") from error
+        if self.compiled:
+            freeu.enable(pipeline.unet, freeu.IDENTITY)  # before it is compiled: then other factors don't compile again
+            pipeline.unet.compile()
+
+    def batches(self, spec: ModelSpec) -> Batches:
+        """For the U-Net's work."""
+        return Batches(self._size(spec), Room(self.device))
+
+    def decodes(self, spec: ModelSpec, vae: Any) -> Batches:
+        """For the decoder's; where a single image doesn't fit, it is decoded in tiles from then on."""
+
+        def tiled() -> bool:
+            if vae.use_tiling:
+                return False
+            vae.enable_tiling()
+            return True
+
+        return Batches(self._size(spec), Room(self.device), tiled if hasattr(vae, "use_tiling") else lambda: False)
+
+    def _size(self, spec: ModelSpec) -> int | None:
+        if self.batch_size is not None:
+            return self.batch_size
+        if self.device.type == "cuda":
+            return None
+        return 16 if spec.resolution <= SMALL else 1 if self.device.type == "cpu" else 4

@@ -1,0 +1,74 @@
+"""SDXL with its refiner: the base model under factors for most of the run, the refiner for the end of it.
+
+FreeU acts on the base model, as in the tools that have both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from freeu.generate import generator
+
+from .image_to_image import ImageToImage
+from .place import Place
+from .spec import ModelSpec
+from .text_to_image import TextToImage
+
+FROM = 0.8
+"""The share of the training timesteps after which the refiner takes over, as its authors have it."""
+
+
+class Refined(TextToImage):
+    """A `freeu.generate.Generator` of text to image by two models."""
+
+    def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place, *, refiner: Any) -> None:
+        super().__init__(pipeline, spec, identity, place)
+        self._refiner = _Refiner(refiner, spec, identity, place)
+
+    def unet_evaluations(self, n: int) -> int:
+        """Of both."""
+        return super().unet_evaluations(n) + self._refiner.unet_evaluations(n)
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Of both."""
+        super().prepare(prompts)
+        self._refiner.prepare(prompts)
+
+    def _embed(self, prompts: Sequence[str]) -> None:
+        super()._embed(prompts)
+        self._refiner._embed(prompts)
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], told: Callable[[float], None]) -> torch.Tensor:
+        randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        latents = self._begin(prompts, randoms, scheduler := self._scheduler())
+        first, last = self._timesteps(scheduler), self._refiner._timesteps(rest := self._refiner._scheduler())
+        share = len(first) / (len(first) + len(last))
+        latents = self._denoise(latents, prompts, randoms, scheduler, first, lambda done: told(share * done))
+        latents = self._refiner._denoise(
+            latents, prompts, randoms, rest, last, lambda done: told(share + (1 - share) * done)
+        )
+        return self._decode(latents, prompts)
+
+    def _timesteps(self, scheduler: Any) -> torch.Tensor:
+        return scheduler.timesteps[scheduler.timesteps >= _cut(scheduler)]
+
+
+class _Refiner(ImageToImage):
+    """The refiner alone, for the end of the run."""
+
+    def _size(self) -> tuple[int, int]:
+        return self._spec.resolution, self._spec.resolution
+
+    def _timesteps(self, scheduler: Any) -> torch.Tensor:
+        late = scheduler.timesteps < _cut(scheduler)
+        skipped = int((~late).sum())
+        scheduler.set_begin_index(skipped)
+        return scheduler.timesteps[skipped:]
+
+
+def _cut(scheduler: Any) -> float:
+    trained = scheduler.config.num_train_timesteps
+    return trained - FROM * trained

@@ -1,0 +1,69 @@
+"""Video to video as Rerender-A-Video does it for key frames (Yang et al., arXiv 2306.07954).
+
+Key frames of an input video are noised a part of the way and denoised under a prompt: a ControlNet holds them to the
+edges of the input, and self-attention in the decoder looks at the first and the previous key frame in place of the
+frame itself, so that all get one look. The paper's fusion by optical flow, and its filling in between key frames, are
+not here: FreeU has no part in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from freeu.generate import generator
+
+from . import inputs
+from .cross_frame import CrossFrameAttention
+from .image_to_image import ImageToImage
+from .place import Place
+from .spec import ModelSpec
+
+LOW, HIGH = 100, 200
+"""Canny's thresholds, those that the ControlNet for edges was made with."""
+
+
+class VideoToVideo(ImageToImage):
+    """A `freeu.generate.Generator` that gives uint8 (n, frames, 3, H, W). All frames of a video begin with the same
+    noise."""
+
+    def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
+        super().__init__(pipeline, spec, identity, place)
+        self.frames = spec.frames
+        self._drawn = (spec.frames, *self._drawn)
+        self._edges = edges(inputs.load(spec, "", self.image_size)).to(self._device, self._unet.dtype)
+        processors = {
+            name: CrossFrameAttention(spec.frames) if name.startswith("up_blocks") and ".attn1." in name else each
+            for name, each in self._unet.attn_processors.items()
+        }
+        self._unet.set_attn_processor(processors)
+
+    def unet_evaluations(self, n: int) -> int:
+        """Each frame is a sample."""
+        return self.frames * super().unet_evaluations(n)
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], told: Callable[[float], None]) -> torch.Tensor:
+        pairs = [pair for pair in zip(prompts, seeds, strict=True) for _ in range(self.frames)]
+        randoms = [generator(*pair) for pair in pairs]  # each frame's own, all alike
+        names, scheduler = [prompt for prompt, _ in pairs], self._scheduler()
+        latents = self._begin(prompts, randoms, scheduler)
+        latents = self._denoise(latents, names, randoms, scheduler, self._timesteps(scheduler), told)
+        return self._decode(latents, names).unflatten(0, (len(prompts), self.frames))
+
+    def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
+        edges = self._edges.repeat(len(x) // self.frames, 1, 1, 1)
+        down, middle = self._pipeline.controlnet(x, t, **condition, controlnet_cond=edges, return_dict=False)
+        residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        return self._unet(x, t, **condition, **residuals, return_dict=False)[0]
+
+
+def edges(frames: torch.Tensor) -> torch.Tensor:
+    """Canny's edges of uint8 (n, 3, H, W): float32 (n, 3, H, W), 1 on an edge, else 0."""
+    import numpy as np
+
+    cv2 = inputs.opencv("to find the edges of the input video")
+    pixels = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
+    found = np.stack([cv2.Canny(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY), LOW, HIGH) for each in pixels])
+    return (torch.from_numpy(found).float() / 255)[:, None].repeat(1, 3, 1, 1)

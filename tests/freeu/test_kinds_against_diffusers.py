@@ -1,0 +1,190 @@
+"""Without FreeU each kind draws what diffusers' own pipeline draws for the same noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import freeu
+from freeu.generate import generator as random_of
+from freeu.generate import noise
+from freeu.models import ModelSpec
+from tests import tiny
+from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, generator
+
+PROMPT, SEED = "a boat", 5
+
+
+@pytest.fixture
+def spec_of(tmp_path: Path):
+    return lambda name: KINDS[name](tmp_path)
+
+
+def ours(one: Any) -> torch.Tensor:
+    return one.generate([PROMPT], [SEED], freeu.IDENTITY)[0] / 255
+
+
+def dpm(pipeline: Any) -> None:
+    from diffusers import DPMSolverMultistepScheduler
+
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
+        pipeline.scheduler.config, algorithm_type="dpmsolver++"
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+
+def agree(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    torch.testing.assert_close(found, wanted.float(), atol=1.01 / 255, rtol=0)
+
+
+def picture(spec: ModelSpec) -> Image.Image:
+    return Image.open(str(spec.input)).convert("RGB").resize((tiny.SIDE, tiny.SIDE), Image.Resampling.LANCZOS)
+
+
+def test_image_to_image(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import StableDiffusionImg2ImgPipeline
+    from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_img2img as module
+
+    spec = spec_of("image to image")
+    one = generator(spec)
+    pipeline = StableDiffusionImg2ImgPipeline(**one._pipeline.components, requires_safety_checker=False)
+    dpm(pipeline)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+    # Diffusers draws from the VAE's distribution, ours takes its mean.
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    wanted = pipeline(
+        PROMPT,
+        image=picture(spec),
+        strength=spec.strength,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        output_type="pt",
+    ).images[0]
+    agree(ours(one), wanted)
+
+
+def test_sdxl_with_its_refiner(spec_of: Any) -> None:
+    one = generator(spec_of("sdxl with refiner"), steps=10)
+    base, refiner = one._pipeline, one._refiner._pipeline
+    for pipeline in (base, refiner):
+        dpm(pipeline)
+    latents = base(
+        PROMPT,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        num_inference_steps=10,
+        guidance_scale=GUIDANCE,
+        denoising_end=0.8,
+        output_type="latent",
+    ).images
+    refined = refiner(
+        PROMPT,
+        image=latents,
+        num_inference_steps=10,
+        guidance_scale=GUIDANCE,
+        denoising_start=0.8,
+        output_type="latent",
+    ).images
+    assert not torch.equal(latents, refined)
+    decoded = base.vae.decode(refined / base.vae.config.scaling_factor).sample[0]
+    agree(ours(one), (decoded / 2 + 0.5).clamp(0, 1))
+
+
+def test_stable_video_diffusion(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as module
+
+    spec = spec_of("svd")
+    one = generator(spec)
+    one._pipeline.set_progress_bar_config(disable=True)
+    random = random_of(PROMPT, SEED)
+    latents = torch.randn((1, FRAMES, 4, 8, 8), generator=random)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: torch.randn(shape, generator=random))
+    wanted = one._pipeline(
+        picture(spec),
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_frames=FRAMES,
+        num_inference_steps=STEPS,
+        max_guidance_scale=GUIDANCE,
+        latents=latents,
+        output_type="pt",
+    ).frames[0]
+    agree(ours(one), wanted)
+
+
+def test_animatediff_with_an_adapter(spec_of: Any) -> None:
+    one = generator(spec_of("animatediff"))
+    dpm(one._pipeline)
+    wanted = one._pipeline(
+        PROMPT,
+        num_frames=FRAMES,
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        latents=noise(PROMPT, SEED, (4, FRAMES, 8, 8))[None],
+        output_type="pt",
+    ).frames[0]
+    agree(ours(one), wanted)
+
+
+def test_a_redrawn_video_of_one_frame_is_controlnets_image_to_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame looks at itself, so cross-frame attention is plain self-attention."""
+    from diffusers import StableDiffusionControlNetImg2ImgPipeline
+    from diffusers.pipelines.controlnet import pipeline_controlnet_img2img as module
+
+    spec = KINDS["rerender"](tmp_path).model_copy(update={"frames": 1})
+    one = generator(spec)
+    pipeline = StableDiffusionControlNetImg2ImgPipeline(**one._pipeline.components, requires_safety_checker=False)
+    dpm(pipeline)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    first = Image.open(f"{spec.input}/frame0.png").resize((tiny.SIDE, tiny.SIDE), Image.Resampling.LANCZOS)
+    wanted = pipeline(
+        PROMPT,
+        image=first,
+        control_image=one._edges,
+        strength=spec.strength,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        controlnet_conditioning_scale=1.0,
+        output_type="pt",
+    ).images[0]
+    agree(ours(one)[0], wanted)
+
+
+def test_frames_look_at_the_first_and_the_one_before(tmp_path: Path) -> None:
+    from diffusers.models.attention_processor import Attention
+
+    from freeu.models.cross_frame import CrossFrameAttention
+
+    torch.manual_seed(0)
+    videos, tokens, width = 2, 5, 16
+    attention = Attention(width, heads=2, dim_head=8).double()
+    x = torch.randn(videos * FRAMES, tokens, width, dtype=torch.float64)
+    before = [max(0, i - 1) for i in range(FRAMES)]
+    wanted = [
+        attention(x[v * FRAMES + i][None], torch.cat([x[v * FRAMES], x[v * FRAMES + before[i]]])[None])
+        for v in range(videos)
+        for i in range(FRAMES)
+    ]
+    plain = attention(x)
+    attention.set_processor(CrossFrameAttention(FRAMES))
+    found = attention(x)
+    torch.testing.assert_close(found, torch.cat(wanted))
+    # The first frame sees itself alone, as in plain self-attention; the others don't see themselves.
+    torch.testing.assert_close(found[::FRAMES], plain[::FRAMES])
+    assert (found - plain)[1].abs().max() > 1e-3
+
+
+def test_what_comes_after_a_frame_does_not_change_it(tmp_path: Path) -> None:
+    spec = KINDS["rerender"](tmp_path)
+    whole = ours(generator(spec))
+    agree(ours(generator(spec.model_copy(update={"frames": 2}))), whole[:2])
+    attending = [name for name, each in generator(spec)._unet.attn_processors.items() if "CrossFrame" in repr(each)]
+    assert attending and all(name.startswith("up_blocks") and ".attn1." in name for name in attending)

@@ -1,0 +1,72 @@
+"""Every kind of pipeline, tiny, as a spec that loads: what the contract suite of the generators goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freeu.models import ModelSpec, load_generator, load_spec
+from freeu.models.spec import changed
+from tests import tiny
+
+FRAMES = 3
+STEPS, GUIDANCE = 4, 3.0
+
+
+def _spec(source: Path, **given: Any) -> ModelSpec:
+    return changed(load_spec(source), {"resolution": tiny.SIDE, **given})
+
+
+def _with_motion(root: Path) -> ModelSpec:
+    adapter = tiny.motion_adapter(root / "adapter")
+    return _spec(tiny.stable_diffusion(root / "sd"), motion_adapter=str(adapter), frames=FRAMES)
+
+
+def _rerendered(root: Path) -> ModelSpec:
+    return _spec(
+        tiny.stable_diffusion(root / "sd"),
+        controlnet=str(tiny.controlnet(root / "controlnet")),
+        input=str(tiny.clip_of_a_ball(root / "ball")),
+        frames=FRAMES,
+        every=2,
+        strength=0.8,
+    )
+
+
+def _from_picture(make: Callable[[Path], Path]) -> Callable[[Path], ModelSpec]:
+    def spec(root: Path) -> ModelSpec:
+        picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+        return _spec(make(root / "pipeline"), input=str(picture), strength=0.7)
+
+    return spec
+
+
+def _set_in_motion(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    return _spec(tiny.stable_video(root / "svd"), input=str(picture), frames=FRAMES)
+
+
+KINDS: dict[str, Callable[[Path], ModelSpec]] = {
+    "sd": lambda root: _spec(tiny.stable_diffusion(root / "sd")),
+    "sdxl": lambda root: _spec(tiny.sdxl(root / "sdxl")),
+    "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
+    "image to image": _from_picture(tiny.stable_diffusion),
+    "refiner alone": _from_picture(tiny.refiner),
+    "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
+    "animatediff": _with_motion,
+    "rerender": _rerendered,
+    "svd": _set_in_motion,
+}
+
+
+def generator(spec: ModelSpec, **chosen: Any) -> Any:
+    """Loads it for the CPU, in float32."""
+    return load_generator(spec, **{"device": "cpu", "steps": STEPS, "guidance": GUIDANCE, "batch_size": 8} | chosen)
+
+
+def unet_samples(x: torch.Tensor, spec: ModelSpec) -> int:
+    """How many images or videos a U-Net's batch holds, guidance's two halves counted as two."""
+    return len(x) // (FRAMES if spec.kind == "video-to-video" else 1)

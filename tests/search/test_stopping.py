@@ -1,0 +1,76 @@
+"""Ctrl-C within a trial: after the step in flight; a second one at once; and the study goes on later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.records import StudyFolder
+from search.stopping import SAID, Stopping
+
+
+@pytest.fixture(autouse=True)
+def listening():
+    """SIGINT as on a terminal, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_waits_for_the_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), Stopping() as stopping:
+        stopping.check()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)  # the step goes on
+        assert SAID in capsys.readouterr().err
+        stopping.check()
+        pytest.fail("went on after the step")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_stops_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), Stopping():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+        pytest.fail("went on after the second")
+
+
+def test_a_run_that_tells_no_steps_ends_when_it_is_done() -> None:
+    with pytest.raises(KeyboardInterrupt), Stopping():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Stopping() as stopping:
+        os.kill(os.getpid(), signal.SIGINT)
+        stopping.check()
+
+
+def test_ctrl_c_in_a_study_of_the_real_model(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "search.run", "--trials", "3", "--limit", "8", "--objectives", "clip"]
+    command += ["--mlruns", str(tmp_path / "m"), "--study", "s", "--batch-size", "2", "--steps", "40"]
+    listen = "import signal, os, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    run = [sys.executable, "-c", listen + "os.execv(sys.argv[1], sys.argv[1:])", *command]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "trial 0" in line:
+            break
+    time.sleep(1)  # well within the next trial
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert SAID in err and "the same command goes on" in out and "Traceback" not in err
+    records = StudyFolder(tmp_path / "m", "s").read_trials()
+    assert [record.reason for record in records] == [None, "interrupted"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sum(record.complete for record in StudyFolder(tmp_path / "m", "s").read_trials()) == 3
