@@ -59,7 +59,8 @@ class Setting:
     def structure(self) -> tuple[Any, ...]:
         """Two settings of equal structure differ in their values alone."""
         acts = tuple(self.acts(stage) for stage in (1, 2, 3))
-        return _shared(self.factors), len(self.candidates), acts, id(self.scheduler)
+        scheduler = id(self.scheduler) if self.factors.controls.scheduled else None
+        return _shared(self.factors), len(self.candidates), acts, scheduler
 
     def acts(self, stage: int) -> tuple[bool, bool, bool]:
         """Whether the backbone, the low and the high frequencies of a stage are changed by any candidate."""

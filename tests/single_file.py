@@ -1,6 +1,7 @@
 """Writes a diffusers Stable Diffusion as the one file of the original code, for the tests of reading such files.
 
-The inverse of what diffusers does when it reads one; the layout is that of CompVis' configuration.
+The inverse of what diffusers does when it reads one. The layouts are CompVis' for SD 1, and Stability's for SD 2 and
+SDXL, whose text encoders (SDXL's second) stand there as OpenCLIP names them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ UNET = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
     "mid_block.attentions.0": "middle_block.1",
@@ -43,17 +46,53 @@ VAE = {
 }
 
 
-def write(pipeline, file: Path) -> Path:
-    """The pipeline's three networks in one safetensors file, in float32."""
+OPEN_CLIP = {
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "embeddings.token_embedding": "token_embedding",
+    "final_layer_norm": "ln_final",
+    "encoder.layers": "transformer.resblocks",
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+
+
+def write(pipeline, file: Path, layout: str = "sd1") -> Path:
+    """The pipeline's networks in one safetensors file, in float32. layout: sd1, sd2 or sdxl."""
     found = {f"model.diffusion_model.{_unet(k, pipeline.unet)}": v for k, v in pipeline.unet.state_dict().items()}
     for name, value in pipeline.vae.state_dict().items():
         key = _vae(name, len(pipeline.vae.config.block_out_channels))
         image = re.search(r"attn_1\.(q|k|v|proj_out)\.weight", key)
         found[f"first_stage_model.{key}"] = value[:, :, None, None] if image else value
-    for name, value in pipeline.text_encoder.state_dict().items():
-        found[f"cond_stage_model.transformer.text_model.{name.removeprefix('text_model.')}"] = value
+    if layout == "sd2":
+        found |= _open_clip(pipeline.text_encoder, "cond_stage_model.model.")
+    else:
+        prefix = "cond_stage_model" if layout == "sd1" else "conditioner.embedders.0"
+        for name, value in pipeline.text_encoder.state_dict().items():
+            found[f"{prefix}.transformer.text_model.{name.removeprefix('text_model.')}"] = value
+    if layout == "sdxl":
+        found |= _open_clip(pipeline.text_encoder_2, "conditioner.embedders.1.model.")
     save_file({key: value.float().contiguous().clone() for key, value in found.items()}, file)
     return file
+
+
+def _open_clip(encoder: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    state = {name.removeprefix("text_model."): value for name, value in encoder.state_dict().items()}
+    for name, value in state.items():
+        if name == "text_projection.weight":
+            found[f"{prefix}text_projection"] = value.T
+        elif match := re.fullmatch(r"(.*)self_attn\.q_proj\.(weight|bias)", name):
+            joined = [state[f"{match[1]}self_attn.{part}_proj.{match[2]}"] for part in "qkv"]
+            layer = match[1].replace("encoder.layers", "transformer.resblocks")
+            found[f"{prefix}{layer}attn.in_proj_{match[2]}"] = torch.cat(joined)
+        elif not re.search(r"self_attn\.[kv]_proj", name):
+            for theirs, ours in OPEN_CLIP.items():
+                name = name.replace(theirs, ours)
+            found[prefix + name] = value
+    return found
 
 
 def _unet(name: str, unet: torch.nn.Module) -> str:

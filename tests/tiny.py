@@ -22,7 +22,7 @@ def tokenizer() -> Any:
     return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS)
 
 
-def text_config(width: int) -> Any:
+def text_config(width: int, layers: int = 2) -> Any:
     from transformers import CLIPTextConfig
 
     end = len(tokenizer()) - 1
@@ -31,7 +31,7 @@ def text_config(width: int) -> Any:
         hidden_size=width,
         intermediate_size=2 * width,
         projection_dim=width,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         max_position_embeddings=TOKENS,
         bos_token_id=end - 1,
@@ -107,7 +107,7 @@ def stable_diffusion(folder: Path, **of_scheduler: Any) -> Path:
     return folder
 
 
-def sdxl(folder: Path) -> Path:
+def sdxl(folder: Path, layers_2: int = 2) -> Path:
     """Saves a StableDiffusionXLPipeline in half precision, under SDXL's variant "fp16"."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -117,7 +117,7 @@ def sdxl(folder: Path) -> Path:
     pipeline = StableDiffusionXLPipeline(
         vae=vae(force_upcast=True),
         text_encoder=CLIPTextModel(text_config(8)),
-        text_encoder_2=CLIPTextModelWithProjection(text_config(16)),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(16, layers_2)),
         tokenizer=tokenizer(),
         tokenizer_2=tokenizer(),
         unet=unet(

@@ -43,6 +43,10 @@ class ImageToVideo(ImageToImage):
     def _text_limits(self) -> tuple[list[Any], int]:
         return [], NO_LIMIT
 
+    def too_long(self, prompts: Sequence[str]) -> list[str]:
+        """None: no words are read."""
+        return []
+
     @torch.inference_mode()
     def prepare(self, prompts: Sequence[str]) -> None:
         """See `freeu.generate.Generator`: embeds the pictures, and drops their encoder."""

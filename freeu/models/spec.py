@@ -205,9 +205,10 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         )
     if found.refiner and kind != "text-to-image":
         raise UserError(f"--refiner goes with text to image, and this is {kind}")
-    if kind != spec.kind and kind.endswith("video") and "frames" not in given:
+    if kind != spec.kind and kind.endswith("video"):
         like = load_spec("rerender" if kind == "video-to-video" else "animatediff")
-        found = found.model_copy(update={"frames": like.frames, "objectives": like.objectives})
+        fields = ("frames", "every", "strength", "objectives", "scheduler", "scheduler_config")
+        found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
     return found.model_copy(update={"kind": kind})
 
 
@@ -261,6 +262,7 @@ def _from_folder(folder: Path) -> ModelSpec:
         "kind": PIPELINES[pipeline],
         "source": str(folder),
         "motion_adapter": None,
+        "scheduler_config": {},
         "revision": None,
         "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
         "resolution": side * factor if isinstance(side, int) else nearest.resolution,

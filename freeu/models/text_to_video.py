@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from configs import UserError
+
 from .place import Place
 from .spec import ModelSpec
 from .text_to_image import TextToImage
@@ -17,6 +19,9 @@ class TextToVideo(TextToImage):
 
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
         super().__init__(pipeline, spec, identity, place)
+        adapter = getattr(pipeline, "motion_adapter", None)
+        if adapter is not None and spec.frames > (most := adapter.config.motion_max_seq_length):
+            raise UserError(f"{spec.frames} frames are more than the {most} of the motion adapter: lower --frames")
         self.frames = spec.frames
         channels, height, width = self._latent
         self._latent = (channels, spec.frames, height, width)

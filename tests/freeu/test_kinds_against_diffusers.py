@@ -116,8 +116,13 @@ def test_stable_video_diffusion(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_animatediff_with_an_adapter(spec_of: Any) -> None:
-    one = generator(spec_of("animatediff"))
-    dpm(one._pipeline)
+    from diffusers import DDIMScheduler
+
+    spec = spec_of("animatediff")
+    assert spec.scheduler_config["beta_schedule"] == "linear"  # as the adapter was trained
+    one = generator(spec)
+    one._pipeline.set_progress_bar_config(disable=True)
+    one._pipeline.scheduler = DDIMScheduler.from_config(one._pipeline.scheduler.config, **spec.scheduler_config)
     wanted = one._pipeline(
         PROMPT,
         num_frames=FRAMES,

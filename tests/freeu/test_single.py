@@ -12,7 +12,7 @@ import freeu
 from configs import UserError
 from freeu.models import load_generator, load_spec
 from freeu.models.single import XL, XL_REFINER, nearest
-from tests import single_file
+from tests import single_file, tiny
 
 KEY = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 
@@ -35,6 +35,27 @@ def test_draws_what_the_folder_draws(file: Path, sd_folder: Path) -> None:
         found, wanted = (
             load_generator(spec, device="cpu", steps=2, guidance=3.0).generate(["a boat"], [0], factors)
             for spec in (spec_of(file, sd_folder), of_folder)
+        )
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("layout", ["sd2", "sdxl"])
+def test_the_layouts_of_later_models(layout: str, sd_folder: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    if layout == "sdxl":  # it is told by the tenth layer of its second text encoder
+        folder = tiny.sdxl(tmp_path / "pipeline", layers_2=10)
+        pipeline = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32, variant="fp16")
+    else:
+        folder = sd_folder
+        pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    file = single_file.write(pipeline, tmp_path / "mine.safetensors", layout)
+    assert nearest(file) == ("sdxl" if layout == "sdxl" else "sd15")  # by the text width, here of a tiny one
+    of_folder = load_spec(folder).model_copy(update={"scheduler": "ddim"})
+    for factors in (freeu.IDENTITY, freeu.Factors(1.5, 1.6, 0.9, 0.2)):
+        found, wanted = (
+            load_generator(spec, device="cpu", steps=2, guidance=3.0).generate(["a boat"], [0], factors)
+            for spec in (spec_of(file, folder), of_folder)
         )
         assert torch.equal(found, wanted)
 

@@ -6,12 +6,14 @@ import pytest
 
 from configs import UserError, path, read_yaml
 from search.config import FIELDS, fingerprint, load, same
+from search.plan import prepare
 
 
 def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> None:
     assert set(read_yaml(path("studies", "default.yaml"))) == set(FIELDS)
     assert load(None, {}).trials == 24
-    assert load(None, {}).objectives == ("clip", "aesthetic", "fid")
+    assert load(None, {}).objectives is None  # the model's
+    assert prepare(load(None, {"mlruns": tmp_path})).config.objectives == ("clip", "aesthetic", "fid")
     file = tmp_path / "s.yaml"
     file.write_text("trials: 7\nbatch_size: 3\nobjectives: [clip]\n")
     config = load(file, {"trials": 9, "seed": None, "guidance": 0.0})
