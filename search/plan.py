@@ -163,6 +163,8 @@ def prepare(config: StudyConfig) -> Job:
     loaded = load_spec(config.model)
     given = _given(loaded, config)
     addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
+    if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
+        inputs.check(changed(loaded, given))
     chosen = config.prompts or loaded.prompts
     prompt_set = prompts.load(chosen, config.subject)
     if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):

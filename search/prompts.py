@@ -67,7 +67,9 @@ def _distinct(rows: Iterable[Prompt], file: Path, subject: str | None) -> tuple[
     for row in rows:
         if SUBJECT in row.text:
             if subject is None:
-                raise UserError(f'the prompts of {file.name} are about a subject of yours: say --subject "a sks dog"')
+                raise UserError(
+                    f'the prompts of {file.name} are about a subject of yours: name it, as --subject "a sks dog"'
+                )
             row = replace(row, text=row.text.replace(SUBJECT, subject))
         if row.image is not None:
             row = replace(row, image=str(file.parent.resolve() / row.image))

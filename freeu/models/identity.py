@@ -32,15 +32,24 @@ def read_index(folder: Path) -> dict[str, Any]:
         UserError: there is none, or it can't be read.
     """
     file = folder / "model_index.json"
+    if not file.is_file():
+        raise UserError(f"{folder} is no diffusers pipeline: it has no model_index.json")
+    return read_json(file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A file that holds a JSON object.
+
+    Raises:
+        UserError: it can't be read, or holds something else.
+    """
     try:
-        index = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} is no diffusers pipeline: it has no model_index.json") from error
+        found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"can't read {file}: {error}") from error
-    if not isinstance(index, dict):
+    if not isinstance(found, dict):
         raise UserError(f"{file}: expected a JSON object")
-    return index
+    return found
 
 
 def files(folder: Path, variant: str | None = None) -> list[Path]:

@@ -38,6 +38,16 @@ def check(spec: ModelSpec) -> None:
         )
 
 
+def read(spec: ModelSpec) -> None:
+    """Reads all of them once, so that a damaged one is told before the weights load.
+
+    Raises:
+        UserError: one can't be read, or the video is too short.
+    """
+    for prompt in spec.inputs or ([""] if spec.input else []):
+        load(spec, prompt, (8, 8))
+
+
 def files(spec: ModelSpec) -> list[Path]:
     """Those that the images depend on, for the identity of what is searched."""
     places = [spec.base / text for text in (*([spec.input] if spec.input else []), *spec.inputs.values())]

@@ -37,6 +37,7 @@ KINDS: dict[str, type[TextToImage]] = {
 def load(spec: ModelSpec, place: Place) -> TextToImage:
     """Finds, loads and places the pipeline of `spec`; see `freeu.models.load_generator`."""
     inputs.check(spec)
+    inputs.read(spec)
     numbers = choose_dtype(place.dtype, spec, place.device)
     # Before the weights: it finds what is missing, and names it.
     further = parts(spec)

@@ -13,8 +13,16 @@ import torch
 from configs import UserError
 
 from . import identity
+from .identity import read_json
 from .locate import find, wanted_parts
 from .spec import PARTS, ModelSpec
+
+CLASSES = {
+    "controlnet": "ControlNetModel",
+    "motion_adapter": "MotionAdapter",
+    "refiner": "StableDiffusionXLImg2ImgPipeline",
+}
+"""What diffusers calls them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,13 @@ def parts(spec: ModelSpec) -> list[Part]:
     Raises:
         UserError: one can't be had; says what was tried and what to do.
     """
-    return [Part(field, find(wanted)) for field, wanted in wanted_parts(spec).items()]
+    found = [Part(field, find(wanted)) for field, wanted in wanted_parts(spec).items()]
+    for part in found:
+        file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
+        holds = read_json(file).get("_class_name")
+        if holds != CLASSES[part.field]:
+            raise UserError(f"{PARTS[part.field]} {part.folder} holds a {holds}: a {CLASSES[part.field]} is expected")
+    return found
 
 
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
@@ -53,6 +67,9 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
                 pipeline = diffusers.AnimateDiffPipeline(**kept, motion_adapter=adapter)
             elif part.field == "controlnet":
                 network = diffusers.ControlNetModel.from_pretrained(part.folder, dtype=dtype, local_files_only=True)
+                words, wanted = (each.config.cross_attention_dim for each in (network, pipeline.unet))
+                if words != wanted:
+                    raise ValueError(f"it is for text embeddings {words} wide, and the model's are {wanted}")
                 pipeline = _controlled(pipeline)(**pipeline.components, controlnet=network)
         except Exception as error:  # a foreign part raises any of a dozen kinds, deep inside
             said = " ".join(str(error).split())[:400]

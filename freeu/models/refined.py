@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from configs import UserError
 from freeu.generate import generator
 
 from .image_to_image import ImageToImage
@@ -26,6 +27,8 @@ class Refined(TextToImage):
 
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place, *, refiner: Any) -> None:
         super().__init__(pipeline, spec, identity, place)
+        if not self._is_xl:
+            raise UserError(f"--refiner is SDXL's: {spec.name} is another kind of model")
         self._refiner = _Refiner(refiner, spec, identity, place)
 
     def unet_evaluations(self, n: int) -> int:

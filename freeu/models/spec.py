@@ -5,7 +5,6 @@ Loads neither torch nor diffusers, so that a wrong name or key is told at once.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ import configs
 from configs import UserError
 from freeu.factors import Factors, Stages, Version
 
-from .identity import read_index
+from .identity import read_index, read_json
 from .single import nearest as nearest_of_file
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -257,7 +256,7 @@ def _from_folder(folder: Path) -> ModelSpec:
     factor = 2 ** max(0, len(vae.get("block_out_channels", ())) - 1)
     side = unet.get("sample_size")
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
-    own = {
+    own: dict[str, Any] = {
         "name": folder.name,
         "kind": PIPELINES[pipeline],
         "source": str(folder),
@@ -292,15 +291,9 @@ def _from_file(file: Path) -> ModelSpec:
 
 def _config(folder: Path, part: str) -> dict[str, Any]:
     file = folder / part / "config.json"
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} is incomplete: it has no {part}/config.json") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"can't read {file}: {error}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file}: expected a JSON object")
-    return found
+    if not file.is_file():
+        raise UserError(f"{folder} is incomplete: it has no {part}/config.json")
+    return read_json(file)
 
 
 def _is_folder(place: Path) -> bool:

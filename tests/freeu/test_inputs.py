@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from configs import UserError
-from freeu.models import inputs, load_spec
+from freeu.models import inputs, load_generator, load_spec
 from freeu.models.spec import ModelSpec, changed
 
 WIDE = (48, 32)
@@ -109,6 +109,13 @@ def test_what_cant_be_read_is_named(tmp_path: Path, name: str, content: bytes | 
     with pytest.raises(UserError, match=said) as error:
         inputs.load(changed(load_spec("sd15"), {"input": str(file)}), "any", (8, 8))
     assert name in str(error.value)
+
+
+def test_a_damaged_one_is_told_before_the_weights_load(tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_bytes(b"not a picture")
+    spec = changed(load_spec("sd15"), {"inputs": {"a": str(tmp_path / "no.png")}, "source": str(tmp_path / "none")})
+    with pytest.raises(UserError, match=r"can't read the picture .*no.png"):
+        load_generator(spec, device="cpu")
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:

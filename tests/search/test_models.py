@@ -43,7 +43,7 @@ def test_prompts_about_a_subject() -> None:
     found = prompts.load("subject", "a sks dog")
     assert len(found) >= 96
     assert all("a sks dog" in each.text and "{" not in each.text for each in found)
-    with pytest.raises(UserError, match='say --subject "a sks dog"'):
+    with pytest.raises(UserError, match='name it, as --subject "a sks dog"'):
         prompts.load("subject")
 
 

@@ -1,0 +1,93 @@
+"""Networks beside the pipeline's own: found, told apart, refused with the flag's and the folder's name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from configs import UserError
+from freeu.models import ModelSpec, load_generator
+from freeu.models.spec import PARTS
+from tests import tiny
+from tests.kinds import KINDS
+
+HOLDERS = {"controlnet": "rerender", "motion_adapter": "animatediff", "refiner": "sdxl with refiner"}
+
+
+@pytest.fixture(params=HOLDERS)
+def part(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def spec(part: str, tmp_path: Path) -> ModelSpec:
+    return KINDS[HOLDERS[part]](tmp_path)
+
+
+def said(spec: ModelSpec) -> str:
+    with pytest.raises(UserError) as error:
+        load_generator(spec, device="cpu", steps=2)
+    return str(error.value)
+
+
+def test_it_counts_for_the_identity(part: str, spec: ModelSpec) -> None:
+    before = load_generator(spec, device="cpu", steps=2).identity
+    weights = next(Path(getattr(spec, part)).rglob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 1
+    weights.write_bytes(data)
+    assert load_generator(spec, device="cpu", steps=2).identity != before
+
+
+def test_a_missing_one_says_where_it_was_looked_for(
+    part: str, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = said(spec.model_copy(update={part: str(tmp_path / "none")}))
+    assert "none is no folder" in message and PARTS[part][2:] in message
+    monkeypatch.setattr("freeu.models.locate._unreachable", lambda *_: "no answer")
+    message = said(spec.model_copy(update={part: "someone/weights"}))
+    for words in ("someone/weights", "hub's cache", "no answer", f"give {PARTS[part]} FOLDER"):
+        assert words in message
+
+
+def test_a_damaged_one_is_named(part: str, spec: ModelSpec) -> None:
+    folder = Path(getattr(spec, part))
+    weights = next(folder.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:500])
+    message = said(spec)
+    assert str(folder) in message
+
+
+def test_one_without_its_config_is_named(part: str, spec: ModelSpec) -> None:
+    folder = Path(getattr(spec, part))
+    (folder / ("model_index.json" if part == "refiner" else "config.json")).unlink()
+    assert str(folder) in said(spec)
+
+
+def test_one_of_another_architecture_is_named(part: str, spec: ModelSpec, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    if part == "refiner":
+        tiny.stable_diffusion(foreign)
+    else:
+        shutil.copytree(tmp_path / "sd" / "vae", foreign)
+    message = said(spec.model_copy(update={part: str(foreign)}))
+    assert str(foreign) in message and "is expected" in message
+
+
+def test_a_controlnet_for_another_model_is_named(tmp_path: Path) -> None:
+    from diffusers import ControlNetModel
+
+    spec = KINDS["rerender"](tmp_path)
+    ControlNetModel.from_unet(tiny.unet(8), conditioning_embedding_out_channels=(4, 8, 8)).save_pretrained(
+        tmp_path / "c"
+    )
+    assert "for text embeddings 8 wide, and the model's are 16" in said(
+        spec.model_copy(update={"controlnet": str(tmp_path / "c")})
+    )
+
+
+def test_a_refiner_is_sdxls(tmp_path: Path) -> None:
+    spec = KINDS["sd"](tmp_path).model_copy(update={"refiner": str(tiny.refiner(tmp_path / "refiner"))})
+    assert "--refiner is SDXL's" in said(spec)
