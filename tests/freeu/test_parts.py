@@ -80,9 +80,8 @@ def test_a_controlnet_for_another_model_is_named(tmp_path: Path) -> None:
     from diffusers import ControlNetModel
 
     spec = KINDS["rerender"](tmp_path)
-    ControlNetModel.from_unet(tiny.unet(8), conditioning_embedding_out_channels=(4, 8, 8)).save_pretrained(
-        tmp_path / "c"
-    )
+    other = ControlNetModel.from_unet(tiny.unet(8), conditioning_embedding_out_channels=(4, 8, 8))
+    other.save_pretrained(tmp_path / "c")
     assert "for text embeddings 8 wide, and the model's are 16" in said(
         spec.model_copy(update={"controlnet": str(tmp_path / "c")})
     )
