@@ -173,17 +173,11 @@ def modelscope(folder: Path) -> Path:
 
 def animatediff(folder: Path) -> Path:
     """Saves an AnimateDiffPipeline: a Stable Diffusion with a motion adapter."""
-    from diffusers import AnimateDiffPipeline, MotionAdapter
+    from diffusers import AnimateDiffPipeline
     from transformers import CLIPTextModel
 
+    adapter = _motion_adapter()
     torch.manual_seed(0)
-    adapter = MotionAdapter(
-        block_out_channels=(8, 16, 32),
-        motion_layers_per_block=1,
-        motion_norm_num_groups=4,
-        motion_num_attention_heads=2,
-        motion_max_seq_length=8,
-    )
     pipeline = AnimateDiffPipeline(
         vae=vae(),
         text_encoder=CLIPTextModel(text_config(16)),
@@ -240,19 +234,22 @@ def controlnet(folder: Path) -> Path:
     return folder
 
 
-def motion_adapter(folder: Path) -> Path:
-    """Saves a motion adapter for `stable_diffusion`."""
+def _motion_adapter() -> Any:
     from diffusers import MotionAdapter
 
     torch.manual_seed(3)
-    adapter = MotionAdapter(
+    return MotionAdapter(
         block_out_channels=(8, 16, 32),
         motion_layers_per_block=1,
         motion_norm_num_groups=4,
         motion_num_attention_heads=2,
         motion_max_seq_length=8,
     )
-    adapter.save_pretrained(folder)
+
+
+def motion_adapter(folder: Path) -> Path:
+    """Saves a motion adapter for `stable_diffusion`."""
+    _motion_adapter().save_pretrained(folder)
     return folder
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from . import inputs
+from .place import Place
+from .spec import ModelSpec
 from .text_to_image import TextToImage
 
 AESTHETIC, UNAESTHETIC = 6.0, 2.5
@@ -16,6 +18,10 @@ AESTHETIC, UNAESTHETIC = 6.0, 2.5
 
 class ImageToImage(TextToImage):
     """A `freeu.generate.Generator` whose images begin from `freeu.models.inputs`."""
+
+    def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
+        super().__init__(pipeline, spec, identity, place)
+        self._latents: dict[str | None, torch.Tensor] = {}  # by the file; None: the input of all
 
     def _size(self) -> tuple[int, int]:
         blocks = len(self._unet.config.block_out_channels)
@@ -38,12 +44,10 @@ class ImageToImage(TextToImage):
         return torch.cat([self._known(prompt) for prompt in prompts])
 
     def _known(self, prompt: str) -> torch.Tensor:
-        if not hasattr(self, "_latents"):
-            self._latents: dict[str | None, torch.Tensor] = {}
-        place = self._spec.inputs.get(prompt)  # None: the input of all
-        if place not in self._latents:
-            self._latents[place] = self._encode(inputs.load(self._spec, prompt, self.image_size))
-        return self._latents[place]
+        file = self._spec.inputs.get(prompt)
+        if file not in self._latents:
+            self._latents[file] = self._encode(inputs.load(self._spec, prompt, self.image_size))
+        return self._latents[file]
 
     def _encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """uint8 (n, 3, H, W) to the U-Net's latents: the mean of what the VAE gives, so that nothing is drawn."""
