@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .base import Batch, Metric, MetricError, Score
     from .encoders import Encoder
     from .fid import frechet_distance, null_floor
+    from .kernel import cmmd, kid
 
 __all__ = [
     "METRICS",
@@ -26,8 +27,10 @@ __all__ = [
     "Score",
     "aesthetic_head",
     "build",
+    "cmmd",
     "describe",
     "frechet_distance",
+    "kid",
     "null_floor",
 ]
 
@@ -38,7 +41,9 @@ _HOMES = {
     "MetricError": "base",
     "Score": "base",
     "aesthetic_head": "aesthetic",
+    "cmmd": "kernel",
     "frechet_distance": "fid",
+    "kid": "kernel",
     "null_floor": "fid",
 }
 

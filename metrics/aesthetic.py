@@ -77,6 +77,18 @@ def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np
     return head
 
 
+def head_of(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The head that a scorer's YAML names. Raises UserError where it can't be had or reads another encoder."""
+    laion = str(spec.get("kind")).startswith("laion")
+    if laion and encoder.identity != LAION_ENCODER:
+        raise UserError(f"LAION's aesthetic head reads {LAION_ENCODER}, and the YAML names {encoder.identity}")
+    if spec.get("file"):
+        return aesthetic_head(models / Path(spec["file"]).expanduser(), encoder.identity)
+    if spec.get("kind") != "laion_v2":
+        raise UserError(f"an aesthetic head of kind '{spec.get('kind')}' needs its file: aesthetic: {{file: FILE}}")
+    return aesthetic_head(laion_head(), encoder.identity)
+
+
 def laion_head() -> Path:
     """LAION's V2 head from the hub's cache or the hub, checked against its hash."""
     import hashlib

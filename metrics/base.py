@@ -13,7 +13,8 @@ from configs import UserError
 if TYPE_CHECKING:
     from .encoders import Encoder
 
-Direction = Literal["up", "down"]
+Direction = Literal["up", "down", "none"]
+"""Whether more or less is better, or neither: a guardrail's."""
 
 
 class MetricError(UserError):
@@ -27,10 +28,12 @@ class Batch:
     Attributes:
         images: uint8 (n, 3, H, W).
         prompts: n of them, in the order of the images.
+        frames: of each video, whose frames stand next to one another; an image is one.
     """
 
     images: torch.Tensor
     prompts: tuple[str, ...]
+    frames: int = 1
     _embedded: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

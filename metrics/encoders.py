@@ -20,6 +20,8 @@ from configs import UserError, identity, unknown
 from .hub import SECONDS_TO_ANSWER, why_not
 
 BATCH = 64
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of the pixels that OpenAI's CLIP was trained on, and those after it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
 
     Args:
         spec: kind and what it needs: {kind: open_clip, source: "local-dir:PATH"} or {kind: open_clip, model,
-            pretrained}; {kind: transformers, source, mean, std, size}; {kind: inception[, weights]}.
+            pretrained}, in place of pretrained also weights: FILE or {repository, file} of the hub; {kind: clip,
+            source[, tokenizer]} for a CLIPModel of transformers; {kind: transformers, source, mean, std, size};
+            {kind: inception[, weights]}.
         models: what relative paths are relative to.
 
     Raises:
@@ -69,7 +73,7 @@ def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     """
     key = (repr(sorted(spec.items(), key=str)), device, str(models.resolve()))
     if key not in _LOADED:
-        kinds = {"open_clip": _open_clip, "transformers": _transformers, "inception": _inception}
+        kinds = {"open_clip": _open_clip, "clip": _clip, "transformers": _transformers, "inception": _inception}
         if spec.get("kind") not in kinds:
             raise unknown("kind of encoder", str(spec.get("kind")), kinds)
         try:
@@ -111,6 +115,9 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
         if not (folder / "open_clip_config.json").is_file():
             raise UserError(f"{folder} is no open_clip folder: it lacks open_clip_config.json")
         name, pretrained, label = f"local-dir:{folder}", None, identity(folder)
+    elif "weights" in spec:
+        file = _weights(spec["weights"], models)
+        name, pretrained, label = spec["model"], None, f"open_clip:{spec['model']}/{identity(file)}"
     else:
         name, pretrained = spec["model"], spec["pretrained"]
         _check_open_clip(name, pretrained)
@@ -118,6 +125,9 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     try:
         model = open_clip.create_model(name, pretrained=pretrained, precision="fp32", device=device)
         tokenizer = open_clip.get_tokenizer(name)
+        if "weights" in spec:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            model.load_state_dict(state.get("state_dict", state))
     except Exception as error:  # each loader and download of open_clip's raises its own
         raise UserError(f"can't load the open_clip model {spec.get('source') or label}: {error}") from error
     model.eval().requires_grad_(False)
@@ -156,6 +166,57 @@ def _check_open_clip(name: str, tag: str) -> None:
     repository = "/".join(known.get("hf_hub", "").split("/")[:2])
     if repository and (why := why_not(repository)):
         raise UserError(f"the weights '{tag}' of {name} ({repository}) can't be had: {why}")
+
+
+def _weights(given: str | Mapping[str, str], models: Path) -> Path:
+    """A file on this disk, or one of a repository on the hub."""
+    if isinstance(given, str):
+        file = models / Path(given).expanduser()
+        if not file.is_file():
+            raise UserError(f"the weights {file} are no file")
+        return file
+    from huggingface_hub import hf_hub_download
+
+    repository, name = given["repository"], given["file"]
+    try:
+        return Path(hf_hub_download(repository, name, local_files_only=True))
+    except OSError:  # not in the cache
+        pass
+    if why := why_not(repository):
+        raise UserError(f"{name} of {repository} can't be had: {why}; or name a copy of your own in the model's YAML")
+    return Path(hf_hub_download(repository, name))
+
+
+def _clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
+    from transformers import AutoTokenizer, CLIPModel
+
+    def place(given: str) -> tuple[Path | str, str]:
+        folder = models / given
+        if folder.is_dir():
+            return folder, identity(folder)
+        if why := why_not(given):
+            raise UserError(f"can't load the encoder '{given}': no such folder in {models}; on the hub: {why}")
+        return given, f"hub:{given}"
+
+    source, label = place(spec["source"])
+    words, _ = place(spec.get("tokenizer", spec["source"]))
+    try:
+        model = CLIPModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
+        tokenizer = AutoTokenizer.from_pretrained(words)
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't load the encoder {source}: {error}") from error
+    side, limit = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
+    fit = partial(fitted, size=(side, side), mode="shortest")
+
+    def images(part: torch.Tensor) -> torch.Tensor:
+        seen = model.vision_model(_scaled(fit(part), CLIP_MEAN, CLIP_STD, device))
+        return model.visual_projection(seen.pooler_output)
+
+    def texts(part: Sequence[str]) -> torch.Tensor:
+        read = tokenizer(list(part), padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
+        return model.text_projection(model.text_model(**read.to(device)).pooler_output)
+
+    return Encoder(str(spec["source"]), label, images, texts, fit)
 
 
 def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:

@@ -13,22 +13,21 @@ from scipy import linalg
 
 from .base import Batch, Direction, MetricError, Score, check_count
 from .encoders import Encoder
+from .jackknife import GROUPS, jackknife
 from .reference import Reference
-
-GROUPS = 8
 
 
 class Fid:
     """0 and more, less is better. Its spread is a delete-a-group jackknife's over 8 groups of images: it covers the
     draw of images, not the bias of small n, which all trials of a study share."""
 
-    name = "fid"
     version = "1"
     direction: Direction = "down"
     per_image = False
     min_n = 2 * GROUPS
 
-    def __init__(self, encoder: Encoder, reference: Reference) -> None:
+    def __init__(self, encoder: Encoder, reference: Reference, name: str = "fid") -> None:
+        self.name = name
         self.encoder, self.reference = encoder, reference
         self._trace = float(np.trace(reference.sigma))
 
@@ -50,10 +49,10 @@ class Fid:
         n, d = len(features), len(self.reference.mu)
         if features.shape != (n, d) or n < 2:
             raise MetricError(
-                f"fid needs features (n, {d}) of 2 images or more, as its reference; found {features.shape}"
+                f"{self.name} needs features (n, {d}) of 2 images or more, as its reference; found {features.shape}"
             )
         if not np.isfinite(features).all():
-            raise MetricError(f"fid is no number: features of {n} images hold NaN or infinity")
+            raise MetricError(f"{self.name} is no number: features of {n} images hold NaN or infinity")
         mean = features.mean(axis=0)
         shift = float(np.square(mean - self.reference.mu).sum())
         centred = (features - mean) / np.sqrt(n - 1)
@@ -72,9 +71,7 @@ class Fid:
         check_count(self, len(batch))
         features = self.features(batch)
         value = self.distance(features)
-        member = np.arange(len(features)) % GROUPS
-        without = np.array([self.distance(features[member != group]) for group in range(GROUPS)])
-        spread = float(np.sqrt((GROUPS - 1) / GROUPS * np.square(without - without.mean()).sum()))
+        spread = jackknife(features, self.distance)
         return Score(self.name, self.version, self.direction, value, spread, len(features), None)
 
 

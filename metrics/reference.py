@@ -1,19 +1,21 @@
 """What generated images are measured against: mean, covariance and features of real ones, made once and kept.
 
-A model's YAML names it: {kind: statistics, file} for an .npz with mu and sigma, {kind: folder, folder} for images on
-disk, {kind: hub_dataset, dataset, split, image, n} for a data set of the hub. Features are kept in the user's cache by
-encoder and content.
+A model's YAML names it, or `--reference` (see `parse`): {kind: statistics, file} for an .npz, or a list of them for
+several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet file with images,
+or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of the hub.
+Features are kept in the user's cache by encoder and content.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ import torch
 
 from configs import UserError, unknown
 
+from . import images
 from .base import MetricError
 from .encoders import Encoder
 from .hub import SECONDS_TO_ANSWER, why_not
 
-IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+TABLES = (".parquet", ".csv", ".tsv", ".jsonl")
+HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -47,76 +51,135 @@ class Reference:
         return Reference(found.mean(axis=0), np.atleast_2d(np.cov(found, rowvar=False)), len(found), found)
 
 
+def parse(text: str) -> dict[str, Any]:
+    """What `--reference` means: a folder of images (or of parquet files), a table, an .npz, or a data set of the hub as
+    OWNER/NAME, perhaps with :N for its first N images.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    place = Path(text).expanduser().absolute()
+    if place.is_dir():
+        tables = sorted(place.rglob("*.parquet"))
+        return {"kind": "table", "file": [str(file) for file in tables], "image": "image"} if tables else {
+            "kind": "folder", "folder": str(place)
+        }  # fmt: skip
+    if place.suffix == ".npz" and place.is_file():
+        return {"kind": "statistics", "file": str(place)}
+    if place.suffix in TABLES and place.is_file():
+        return {"kind": "table", "file": str(place), "image": "image"}
+    name, _, count = text.partition(":")
+    if HUB.fullmatch(name) and (count.isdigit() or not count):
+        return {"kind": "hub_dataset", "dataset": name, "split": "train", "image": "image", "n": int(count or 5000)}
+    raise UserError(
+        f"--reference {text}: there is no such folder of images, table ({', '.join(TABLES)}) or .npz, and it is no "
+        "data set of the hub (OWNER/NAME)"
+    )
+
+
 def load_reference(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> Reference:
     """The reference that a model's YAML names, as `encoder` sees it.
 
     Raises:
         UserError: it can't be had or read, or was made with another encoder.
     """
-    needs = {"statistics": ("file",), "folder": ("folder",), "hub_dataset": ("dataset", "split", "image", "n")}
+    needs = {
+        "statistics": ("file",),
+        "folder": ("folder",),
+        "table": ("file", "image"),
+        "hub_dataset": ("dataset", "split", "image", "n"),
+    }
     kind = spec.get("kind")
     if kind not in needs:
         raise unknown("kind of reference", str(kind), needs)
     if lacking := [name for name in needs[kind] if name not in spec]:
         raise UserError(f"a reference of kind '{kind}' needs {', '.join(lacking)}, and its YAML has {dict(spec)}")
     if kind == "statistics":
-        return read_statistics(models / Path(spec["file"]).expanduser(), encoder.identity)
+        return _statistics(spec["file"], encoder, models)
     if kind == "folder":
-        folder = models / Path(spec["folder"]).expanduser()
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
+        files = images.files(models / Path(spec["folder"]).expanduser())
         if len(files) < 2:
-            raise UserError(f"the reference folder {folder} holds {len(files)} images: at least 2 are needed")
-        stamps = "\n".join(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
-        return _kept(f"folder\n{stamps}", encoder, lambda: ((str(file), file.read_bytes()) for file in files))
+            raise UserError(f"the reference folder {files[0].parent} holds 1 image: at least 2 are needed")
+        return _kept(_content(files), encoder, lambda: ((str(file), file.read_bytes()) for file in files))
+    if kind == "table":
+        tables = [models / Path(file).expanduser() for file in _listed(spec["file"])]
+        rows = (images.table_rows(file, spec["image"]) for file in tables)
+        return _kept(f"{spec['image']} {_content(tables)}", encoder, lambda: chain.from_iterable(rows))
     name = f"{spec['dataset']} {spec['split']} {spec['image']} {spec['n']}"
     return _kept(name, encoder, lambda: _hub_images(spec))
 
 
+def _statistics(given: str | Sequence[str], encoder: Encoder, models: Path) -> Reference:
+    """Of several files the one that this encoder made."""
+    files = [models / Path(file).expanduser() for file in _listed(given)]
+    found: dict[Path, UserError] = {}
+    for file in files:
+        try:
+            return read_statistics(file, encoder.identity)
+        except UserError as error:
+            found[file] = error
+    if len(files) == 1:
+        raise found[files[0]]
+    raise UserError(f"no reference for the encoder {encoder.name}: " + "; ".join(map(str, found.values())))
+
+
+def _listed(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _content(files: Sequence[Path]) -> str:
+    """Names files by what is in them, not by where they are."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"can't read the reference {file}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
 def read_statistics(file: Path, encoder: str | None = None) -> Reference:
-    """An .npz with mu and sigma (as pytorch-fid and clean-fid write it) and perhaps n, feats and encoder.
+    """An .npz with mu and sigma (as pytorch-fid and clean-fid write it), with feats (clean-fid) or reps (dgm-eval), and
+    perhaps n and encoder.
 
     Args:
         encoder: identity of the encoder in use; one that the file names and that differs is refused.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
-            kept = {name: stored[name] for name in stored.files if name in ("mu", "sigma", "n", "feats", "encoder")}
+            names = ("mu", "sigma", "n", "feats", "reps", "encoder")
+            kept = {name: stored[name] for name in stored.files if name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"can't read the reference {file}: {error}") from error
     except TypeError as error:  # numpy gives a bare array for an .npy
         raise UserError(f"the reference {file} is one array: an .npz with mu and sigma is needed") from error
-    if not {"mu", "sigma"} <= kept.keys():
-        raise UserError(f"the reference {file} lacks mu and sigma; it holds {', '.join(kept) or 'neither'}")
-    mu, sigma = kept["mu"].astype(np.float64), kept["sigma"].astype(np.float64)
-    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
-        raise UserError(f"the reference {file} has mu {mu.shape} and sigma {sigma.shape}: expected (d,) and (d, d)")
+    features = kept.get("feats", kept.get("reps"))
+    if features is None and not {"mu", "sigma"} <= kept.keys():
+        raise UserError(f"the reference {file} lacks mu and sigma, or feats; it holds {', '.join(kept) or 'neither'}")
     made_for = str(kept["encoder"]) if "encoder" in kept else None
     if encoder is not None and made_for is not None and made_for != encoder:
         raise UserError(f"the reference {file} was made with the encoder {made_for[:48]}, not {encoder[:48]}")
-    return Reference(mu, sigma, int(kept["n"]) if "n" in kept else None, kept.get("feats"))
+    if "mu" not in kept or "sigma" not in kept:
+        try:
+            return Reference.of(np.asarray(features))
+        except MetricError as error:
+            raise UserError(f"the reference {file}: {error}") from error
+    mu, sigma = kept["mu"].astype(np.float64), kept["sigma"].astype(np.float64)
+    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
+        raise UserError(f"the reference {file} has mu {mu.shape} and sigma {sigma.shape}: expected (d,) and (d, d)")
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise UserError(f"the reference {file} holds NaN or infinity")
+    return Reference(mu, sigma, int(kept["n"]) if "n" in kept else None, features)
 
 
-def decoded(name: str, data: bytes) -> torch.Tensor:
-    """One image file as uint8 (3, H, W); grey becomes RGB, transparency lies on white."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data))
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        pixels = np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"the reference image {name} can't be read: {error}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _kept(name: str, encoder: Encoder, images: Any) -> Reference:
+def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, bytes]]]) -> Reference:
     """Features from the cache, or made now and kept."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freeu-search" / "references"
     key = hashlib.sha256("\n".join([encoder.identity, name]).encode()).hexdigest()
     file = home / f"{key[:32]}.npy"
     if not file.exists():
-        features = np.concatenate([encoder.embed_images(part).numpy() for part in _batches(images(), encoder)])
+        features = np.concatenate([encoder.embed_images(part).numpy() for part in _batches(found(), encoder)])
         home.mkdir(parents=True, exist_ok=True)
         part_file = file.with_suffix(f".{os.getpid()}.part")
         with part_file.open("wb") as stream:
@@ -128,11 +191,11 @@ def _kept(name: str, encoder: Encoder, images: Any) -> Reference:
         raise UserError(f"the kept features {file} are damaged ({error}): delete the file") from error
 
 
-def _batches(images: Iterator[tuple[str, bytes]], encoder: Encoder) -> Iterator[torch.Tensor]:
+def _batches(found: Iterator[tuple[str, bytes]], encoder: Encoder) -> Iterator[torch.Tensor]:
     """Stacks of images, which differ in size, resized as the encoder resizes the generated ones."""
     batch: list[torch.Tensor] = []
-    for name, data in images:
-        image = decoded(name, data)
+    for name, data in found:
+        image = images.decoded(name, data)
         batch.append(image if encoder.fit is None else encoder.fit(image[None])[0])
         if batch[-1].shape != batch[0].shape:
             raise UserError(f"the reference image {name} differs in size, and {encoder.name} doesn't resize")

@@ -1,9 +1,18 @@
-"""Metrics by name. Describing one loads nothing heavy; building one loads its encoder."""
+"""Metrics by name. Describing one loads nothing heavy; building one loads its encoder.
+
+A metric of the user's own is named by `package.module:Class`, or by the name of an entry point in the group
+`freeu_search.metrics`. It is called without arguments, or with the device where it names that.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,29 +20,83 @@ from configs import UserError, unknown
 
 if TYPE_CHECKING:
     from .base import Metric
+    from .encoders import Encoder
+    from .reference import Reference
+
+GROUP = "freeu_search.metrics"
+OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What is known of a metric before it is built."""
+    """What is known of a metric before it is built.
+
+    Attributes:
+        direction: "none" for a guardrail, which is no objective.
+        per_image: whether each image (or video) has a value of its own; else the set has one.
+        min_n: images that it takes at least.
+        asks: what it tells, in a few words.
+        encoder, reference: whether it reads one.
+    """
 
     name: str
-    direction: Literal["up", "down"]
+    direction: Literal["up", "down", "none"]
     per_image: bool
+    min_n: int
+    asks: str
+    version: str = "1"
+    encoder: bool = True
+    reference: bool = False
 
 
-METRICS = {
-    "clip": MetricInfo("clip", "up", True),
-    "aesthetic": MetricInfo("aesthetic", "up", True),
-    "fid": MetricInfo("fid", "down", False),
-}
+def _infos() -> list[MetricInfo]:
+    images = {
+        "clip": "does the image show what the prompt says?",
+        "aesthetic": "would people call it beautiful?",
+        "hps": "would people prefer it, of images of one prompt? (HPSv2.1)",
+        "pickscore": "would people prefer it, of images of one prompt? (PickScore)",
+        "consistency": "do a video's neighbouring frames look alike?",
+    }
+    sets = {
+        "fid": "does the set look like real images? (Inception; biased at small n)",
+        "kid": "does the set look like real images? (Inception; unbiased)",
+        "fd_dinov2": "does the set look like real images? (DINOv2; biased at small n)",
+        "cmmd": "does the set look like real images? (CLIP; unbiased)",
+    }
+    pixels = {
+        "colourfulness": "how colourful (Hasler and Süsstrunk)",
+        "saturation": "how saturated (mean chroma in CIELAB)",
+        "saturation_peak": "how saturated at its strongest (95th percentile of chroma)",
+        "clipping": "how much is black or burnt out (share of values at 0 or 255)",
+        "luma": "how bright (mean luma)",
+        "contrast": "how much contrast (standard deviation of luma)",
+        "spectral_slope": "how detail falls off with frequency (slope of the log spectrum)",
+        "high_band": "how much fine detail (share of power above a quarter cycle a pixel)",
+        "sharpness": "how sharp (variance of the Laplacian)",
+    }
+    return [
+        *(MetricInfo(name, "up", True, 1, asks) for name, asks in images.items()),
+        *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
+        *(MetricInfo(name, "none", True, 1, asks, encoder=False) for name, asks in pixels.items()),
+    ]
+
+
+METRICS = {info.name: info for info in _infos()}
+"""Our own."""
 
 
 def describe(name: str) -> MetricInfo:
-    """What a metric is. Raises UserError for an unknown one, with the nearest."""
-    if name not in METRICS:
-        raise unknown("objective", name, METRICS)
-    return METRICS[name]
+    """What a metric is. Raises UserError for an unknown one, with the nearest, or one of the user's that is none."""
+    if name in METRICS:
+        return METRICS[name]
+    own = _own(name)
+    if own is None:
+        raise unknown("metric", name, [*METRICS, *_entry_points()])
+    missing = [each for each in ("direction", "per_image", "min_n", "version", "score") if not hasattr(own, each)]
+    if missing:
+        raise UserError(f"the metric {name} lacks {', '.join(missing)}: see docs/metrics.md")
+    asks = (inspect.getdoc(own) or "").partition("\n")[0]
+    return MetricInfo(name, own.direction, own.per_image, own.min_n, asks, str(own.version), encoder=False)
 
 
 def build(
@@ -51,29 +114,78 @@ def build(
         reference: what a metric of the set compares with.
 
     Raises:
-        UserError: an unknown metric, one that the model has no scorer for, or weights that can't be had.
+        UserError: an unknown metric, one that nothing reads for, or weights that can't be had.
     """
-    describe(name)
+    info = describe(name)
+    own = _own(name) if name not in METRICS else None
+    if own is not None:
+        return _called(name, own, device)
+    if not info.encoder:
+        from .guardrails import Guardrail
+
+        return Guardrail(name)
     if name not in scorers:
-        raise UserError(f"the model has no scorer for '{name}': its YAML names {', '.join(scorers) or 'none'}")
+        raise UserError(f"there is no scorer for '{name}': the YAML names {', '.join(scorers) or 'none'}")
     from .encoders import encoder
 
     spec = scorers[name]
     reads = encoder(spec.get("encoder", spec), device, models)
-    if name == "clip":
-        from .clip import ClipScore
-
-        return ClipScore(reads)
-    if name == "aesthetic":
-        from .aesthetic import LAION_ENCODER, AestheticScore, aesthetic_head, laion_head
-
-        if spec["kind"] == "laion_v2" and reads.identity != LAION_ENCODER:
-            raise UserError(f"LAION's aesthetic head reads {LAION_ENCODER}, and the YAML names {reads.identity}")
-        file = models / Path(spec["file"]).expanduser() if spec.get("file") else laion_head()
-        return AestheticScore(reads, aesthetic_head(file, reads.identity))
-    from .fid import Fid
+    if not info.reference:
+        return _of_images(name, spec, reads, models)
     from .reference import load_reference
 
     if reference is None:
-        raise UserError(f"'{name}' compares with a reference, and none is given")
-    return Fid(reads, load_reference(reference, reads, models))
+        raise UserError(f"'{name}' compares with a reference: give one with --reference")
+    return _of_set(name, reads, load_reference(reference, reads, models))
+
+
+def _of_images(name: str, spec: Mapping[str, Any], reads: Encoder, models: Path) -> Metric:
+    from . import clip
+
+    if name == "aesthetic":
+        from .aesthetic import AestheticScore, head_of
+
+        return AestheticScore(reads, head_of(spec, reads, models))
+    if name == "consistency":
+        from .video import Consistency
+
+        return Consistency(reads)
+    return {"clip": clip.ClipScore, "hps": clip.hps, "pickscore": clip.pickscore}[name](reads)
+
+
+def _of_set(name: str, reads: Encoder, reference: Reference) -> Metric:
+    if name in ("fid", "fd_dinov2"):
+        from .fid import Fid
+
+        return Fid(reads, reference, name)
+    from . import kernel
+
+    return kernel.KernelDistance(name, {"kid": kernel.kid, "cmmd": kernel.cmmd}[name], reads, reference)
+
+
+def _own(name: str) -> Any:
+    """The user's class of that name; None where the name is none of theirs."""
+    if name in _entry_points():
+        return _entry_points()[name].load()
+    if not OWN.fullmatch(name):
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"the metric {name} can't be had: {error}; the module is looked for in this folder and among what is "
+            "installed"
+        ) from error
+
+
+@cache
+def _entry_points() -> dict[str, Any]:
+    return {each.name: each for each in entry_points(group=GROUP)}
+
+
+def _called(name: str, own: Any, device: str) -> Metric:
+    takes = inspect.signature(own).parameters
+    metric = own(**({"device": device} if "device" in takes else {}))
+    metric.name = name
+    return metric

@@ -142,7 +142,8 @@ def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out
 
     The number of trials, the time, the device and the batch size may change. spec: the model's ModelSpec.
     """
-    scorers = json.dumps([spec.scorers, spec.reference], sort_keys=True, default=str)
+    read = {name: spec.scorers.get(name) for name in config.objectives or ()}
+    scorers = json.dumps([read, spec.reference], sort_keys=True, default=str)
     return {
         "model": spec.name,
         "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,

@@ -78,7 +78,7 @@ class Evaluator:
         from metrics.base import Batch
 
         flat = images.flatten(0, 1) if images.ndim == 5 else images
-        return Batch(flat, self.prompts_by_frame)
+        return Batch(flat, self.prompts_by_frame, self.frames)
 
     @property
     def prompts_by_frame(self) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class Evaluator:
         from metrics.base import mean_score
 
         found = metric.score(batch)
-        if self.frames == 1:
+        if self.frames == 1 or found.n == len(self.prompts):  # of the videos already
             return found
         if found.per_image is None:
             return replace(found, n=len(self.prompts))

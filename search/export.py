@@ -16,8 +16,8 @@ import typer
 
 import configs
 from configs import UserError
+from configs.cli import main
 from freeu.factors import Factors
-from search.cli import main
 from search.records import StudyFolder, studies
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.cli import main
+from configs.cli import main
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import UserError
-from search.cli import INTERRUPTED, main
+from configs.cli import INTERRUPTED, main
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -24,7 +24,7 @@ from typing import IO, Annotated
 import typer
 
 from configs import UserError
-from search.cli import main
+from configs.cli import main
 from search.store import Settings, check_folder, experiment_page
 
 PORT = 5000  # MLflow's own default

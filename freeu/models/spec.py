@@ -218,7 +218,7 @@ def _from_yaml(file: Path) -> ModelSpec:
         if key not in given:
             raise UserError(f"{file}: {configs.unknown('key', key, given)}")
     try:
-        spec = ModelSpec(name=file.stem, base=file.resolve().parent, **found)
+        spec = ModelSpec(name=file.stem, base=file.resolve().parent, **_scored(found))
         if spec.published is not None:
             spec.published.factors()
     except ValidationError as error:
@@ -226,6 +226,16 @@ def _from_yaml(file: Path) -> ModelSpec:
     except UserError as error:
         raise UserError(f"{file}: published: {error}") from error
     return spec
+
+
+def _scored(found: dict[str, Any]) -> dict[str, Any]:
+    """A model's YAML with the scorers and the reference of configs/scorers.yaml where it has none of its own."""
+    common = configs.read_yaml(configs.path("scorers.yaml"))
+    reference = common.pop("reference")
+    own = found.get("scorers")
+    if own is not None and not isinstance(own, dict):
+        return found  # told by the validation
+    return {**found, "scorers": {**common, **(own or {})}, "reference": found.get("reference") or reference}
 
 
 def _of_function(source: str) -> ModelSpec:

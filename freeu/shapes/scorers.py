@@ -64,14 +64,20 @@ def save_head(data: Scenes, folder: Path, seed: int) -> None:
 
 
 def save_reference(folder: Path, work: Path, seed: int) -> None:
-    """Writes FID's reference: features (n, 128), their mean and covariance, of true renders made for nothing else."""
+    """Writes what sets of images are compared with: features of true renders made for nothing else, their mean and
+    covariance, by the feature network (n, 128) and by CLIP."""
     images = scenes(REFERENCE_SCENES, seed, work).images
-    found = pooled_features(folder / "features")(images).astype(np.float64)
-    np.savez_compressed(
-        folder / "reference.npz",
-        mu=found.mean(axis=0),
-        sigma=np.cov(found, rowvar=False),
-        n=len(found),
-        feats=found.astype(np.float16),
-        encoder=identity(folder / "features"),
-    )
+    encoders = {
+        "reference.npz": ("features", pooled_features(folder / "features")),
+        "reference_clip.npz": ("clip", embed_images(load_clip(folder / "clip")[0])),
+    }
+    for file, (encoder, features) in encoders.items():
+        found = np.asarray(features(images), np.float64)
+        np.savez_compressed(
+            folder / file,
+            mu=found.mean(axis=0),
+            sigma=np.cov(found, rowvar=False),
+            n=len(found),
+            feats=found.astype(np.float16),
+            encoder=identity(folder / encoder),
+        )

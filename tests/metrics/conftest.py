@@ -41,3 +41,10 @@ def images() -> torch.Tensor:
     small = torch.rand(24, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     big = torch.nn.functional.interpolate(small, size=(32, 32), mode="bicubic").clamp(0, 1)
     return (big * 255).round().byte()
+
+
+def encoder_of(width: int):
+    """Stands for an encoder where only features are compared."""
+    from metrics.encoders import Encoder
+
+    return Encoder("none", "none", lambda part: part.flatten(1)[:, :width].float())

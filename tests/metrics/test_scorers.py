@@ -22,7 +22,8 @@ from metrics.aesthetic import LAION_ENCODER
 from metrics.base import Batch
 from metrics.clip import ClipScore
 from metrics.encoders import Encoder, encoder, fitted
-from metrics.reference import Reference, decoded, load_reference, read_statistics
+from metrics.images import decoded
+from metrics.reference import Reference, load_reference, read_statistics
 from tests.metrics.conftest import CLIP, RESNET
 
 
@@ -202,7 +203,7 @@ def test_a_folder_of_images_is_a_reference(
 def test_bad_folders_are_named(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     reader = encoder(RESNET, "cpu", models)
-    with pytest.raises(UserError, match="holds 0 images"):
+    with pytest.raises(UserError, match="holds no images"):
         load_reference({"kind": "folder", "folder": str(tmp_path)}, reader, models)
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no image")

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import UserError
-from search.prompts import Prompt, limited, load, seeds, split
+from configs.prompt_files import Prompt
+from search.prompts import limited, load, seeds, split
 
 FILES = {
     "a.txt": "a red ball\n\n a blue cube \na red ball\n",

@@ -1,0 +1,130 @@
+"""Unbiased distances between two sets of features: KID and CMMD, both a maximum mean discrepancy.
+
+The estimate is the U-statistic: pairs of an image with itself are left out, so its expectation is the true distance at
+any number of images, and it can be below 0. The authors of CMMD give the V-statistic, which is too large at small n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .base import Batch, Direction, MetricError, Score, check_count
+from .encoders import Encoder
+from .jackknife import GROUPS, jackknife
+from .reference import Reference
+
+ROWS = 1024
+"""Of a kernel matrix that are held at a time."""
+MOST = 2000
+"""Features of the reference that are compared with: a draw by seed 0 of larger ones."""
+SIGMA, SCALE = 10.0, 1000.0
+"""CMMD's bandwidth and its factor."""
+
+Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def kid(x: np.ndarray, y: np.ndarray) -> float:
+    """Kernel Inception distance (Bińkowski et al., arXiv 1801.01401): kernel (x·y / d + 1)³, of the whole sets.
+
+    Args:
+        x, y: features (n, d) and (m, d), n and m at least 2.
+
+    Raises:
+        MetricError: shapes that don't fit, or values that are no numbers.
+    """
+    return _discrepancy(*_checked(x, y), _cubic)
+
+
+def cmmd(x: np.ndarray, y: np.ndarray) -> float:
+    """CLIP maximum mean discrepancy (Jayasumana et al., arXiv 2401.09603), of the whole sets, times 1000.
+
+    Args:
+        x, y: CLIP's embeddings (n, d) and (m, d), n and m at least 2; they are L2-normalised here. The kernel is
+            exp(-|x - y|² / (2 · 10²)).
+
+    Raises:
+        MetricError: shapes that don't fit, values that are no numbers, or an embedding of length 0.
+    """
+    x, y = _checked(x, y)
+    return SCALE * _discrepancy(_unit(x), _unit(y), _gaussian)
+
+
+class KernelDistance:
+    """A metric of the set; less is better, and 0 is what a perfect model has on average. Below 0 is luck.
+
+    The spread is a delete-a-group jackknife's over the images; the reference counts as fixed.
+    """
+
+    version = "1"
+    direction: Direction = "down"
+    per_image = False
+    min_n = 2 * GROUPS
+
+    def __init__(self, name: str, distance: Callable[[np.ndarray, np.ndarray], float], encoder: Encoder,
+                 reference: Reference) -> None:  # fmt: skip
+        if reference.features is None:
+            raise MetricError(
+                f"{name} needs the features of the reference's images, and this one holds their mean and covariance "
+                "alone: give the images with --reference FOLDER"
+            )
+        self.name, self.encoder, self._distance = name, encoder, distance
+        kept = np.random.default_rng(0).permutation(len(reference.features))[:MOST]
+        self._reference = reference.features[np.sort(kept)].astype(np.float64)
+
+    def features(self, batch: Batch) -> np.ndarray:
+        """float64 (n, d)."""
+        return batch.embed(self.encoder).double().numpy()
+
+    def distance(self, features: np.ndarray) -> float:
+        """The distance to the reference of images with these features (n, d), n at least 2."""
+        return self._distance(features, self._reference)
+
+    def score(self, batch: Batch) -> Score:
+        """See `Metric.score`."""
+        check_count(self, len(batch))
+        features = self.features(batch)
+        value, spread = self.distance(features), jackknife(features, self.distance)
+        return Score(self.name, self.version, self.direction, value, spread, len(features), None)
+
+
+def _cubic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _gaussian(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    # 1 - exp(…) loses nothing to rounding where all distances are small beside the bandwidth, and the ones cancel.
+    squares = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * x @ y.T
+    return np.expm1(-squares.clip(min=0) / (2 * SIGMA**2))
+
+
+def _discrepancy(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:
+    n, m = len(x), len(y)
+    within_x = (_total(x, x, kernel) - _diagonal(x, kernel)) / (n * (n - 1))
+    within_y = (_total(y, y, kernel) - _diagonal(y, kernel)) / (m * (m - 1))
+    return float(within_x + within_y - 2 * _total(x, y, kernel) / (n * m))
+
+
+def _total(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:
+    return float(sum(kernel(x[i : i + ROWS], y).sum() for i in range(0, len(x), ROWS)))
+
+
+def _diagonal(x: np.ndarray, kernel: Kernel) -> float:
+    return float(sum(np.trace(kernel(part, part)) for part in (x[i : i + ROWS] for i in range(0, len(x), ROWS))))
+
+
+def _checked(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise MetricError(f"features (n, d) and (m, d) of 2 or more are expected, found {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise MetricError(f"features {x.shape} and {y.shape} hold NaN or infinity")
+    return x, y
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    if not (lengths > 0).all():
+        raise MetricError(f"{int((lengths == 0).sum())} of {len(x)} embeddings have length 0")
+    return x / lengths

@@ -1,0 +1,105 @@
+"""Guardrails: known values, and the right way on images spoilt on purpose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional
+
+from freeu.shapes.draw import draw
+from freeu.shapes.scene import sample
+from metrics import guardrails
+from metrics.base import Batch
+from metrics.guardrails import GUARDRAILS, Guardrail
+
+
+def flat(red: float, green: float, blue: float) -> torch.Tensor:
+    return torch.tensor([red, green, blue], dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(("colour", "chroma"), [
+    # CIELAB of the sRGB primaries, D65: a, b as in tables (Lindbloom's calculator)
+    ((1, 0, 0), np.hypot(80.0925, 67.2032)),
+    ((0, 1, 0), np.hypot(-86.1827, 83.1793)),
+    ((0, 0, 1), np.hypot(79.1875, -107.8602)),
+    ((0.5, 0.5, 0.5), 0.0),
+    ((0, 0, 0), 0.0),
+])  # fmt: skip
+def test_chroma_of_known_colours(colour: tuple[float, float, float], chroma: float) -> None:
+    assert float(guardrails.saturation(flat(*colour))) == pytest.approx(chroma, abs=0.05)
+    assert float(guardrails.saturation_peak(flat(*colour))) == pytest.approx(chroma, abs=0.05)
+
+
+def test_closed_forms() -> None:
+    half = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    half[..., 4:] = 1  # half black, half white
+    assert float(guardrails.luma(half)) == pytest.approx(0.5)
+    assert float(guardrails.contrast(half)) == pytest.approx(0.5)
+    assert float(guardrails.clipping(half)) == 1
+    assert float(guardrails.colourfulness(half)) == 0
+    # Hasler and Süsstrunk of a flat red: no spread, mean opponents 255 and 127.5
+    assert float(guardrails.colourfulness(flat(1, 0, 0))) == pytest.approx(0.3 * np.hypot(255, 127.5))
+    assert float(guardrails.clipping(flat(0.5, 0.2, 1))) == pytest.approx(1 / 3)
+    # The Laplacian of a checkerboard of 0 and 1 is 4 and -4
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2
+    assert float(guardrails.sharpness(board.double().expand(1, 3, 8, 8))) == pytest.approx(16)
+
+
+@pytest.mark.parametrize("slope", [0.0, -1.0, -2.0, -3.0])
+def test_the_slope_of_noise_made_with_one(slope: float) -> None:
+    side = 256
+    y, x = (torch.fft.fftfreq(side, dtype=torch.float64) for _ in range(2))
+    radius = (y[:, None] ** 2 + x**2).sqrt()
+    radius[0, 0] = 1
+    white = torch.randn(4, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plane = torch.fft.ifft2(torch.fft.fft2(white) * radius ** (slope / 2)).real
+    plane = 0.5 + 0.1 * plane / plane.std()
+    found = guardrails.spectral_slope(plane[:, None].expand(-1, 3, -1, -1))
+    assert (found - slope).abs().max() < 0.2  # the window smears a little
+    if slope == 0:  # white noise: the area outside of the circle of a quarter, 1 - π/16
+        share = guardrails.high_band(plane[:, None].expand(-1, 3, -1, -1))
+        assert share.mean().item() == pytest.approx(1 - np.pi / 16, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(np.stack([draw(sample(rng, False)).transpose(2, 0, 1) for _ in range(16)]))
+
+
+SPOILT = {
+    "saturated": (lambda x: functional.adjust_saturation(x, 1.8), {
+        "colourfulness": 1, "saturation": 1, "saturation_peak": 1, "clipping": 1}),
+    "grey": (lambda x: functional.adjust_saturation(x, 0.3), {
+        "colourfulness": -1, "saturation": -1, "saturation_peak": -1}),
+    "blurred": (lambda x: functional.gaussian_blur(x, 7, 1.5), {
+        "sharpness": -1, "high_band": -1, "spectral_slope": -1, "contrast": -1}),
+    "sharpened": (lambda x: functional.adjust_sharpness(x, 5), {"sharpness": 1, "high_band": 1}),
+    "noised": (lambda x: (x.float() + 20 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+               .clamp(0, 255).byte(), {"sharpness": 1, "high_band": 1, "spectral_slope": 1}),
+    "brighter": (lambda x: functional.adjust_brightness(x, 1.4), {"luma": 1, "clipping": 1}),
+    "flatter": (lambda x: functional.adjust_contrast(x, 0.5), {"contrast": -1, "sharpness": -1, "saturation": -1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_spoilt_images_move_the_right_way(scenes: torch.Tensor, how: str) -> None:
+    spoil, moves = SPOILT[how]
+    prompts = ("a scene",) * len(scenes)
+    for name, way in moves.items():
+        before, after = (Guardrail(name).score(Batch(each, prompts)).per_image for each in (scenes, spoil(scenes)))
+        assert way * (after - before).mean() > 0, name
+        assert (way * (after - before) >= -1e-9).mean() > 0.9, name
+
+
+def test_a_flat_image_has_numbers() -> None:
+    images = torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)
+    for name in GUARDRAILS:
+        assert np.isfinite(Guardrail(name).score(Batch(images, ("a", "b"))).per_image).all()
+
+
+def test_sizes_that_are_odd_or_oblong() -> None:
+    images = torch.randint(0, 256, (2, 3, 17, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for name in GUARDRAILS:
+        assert np.isfinite(Guardrail(name).score(Batch(images, ("a", "b"))).per_image).all()
