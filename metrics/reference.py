@@ -1,8 +1,8 @@
 """What generated images are measured against: mean, covariance and features of real ones, made once and kept.
 
-A model's YAML names it, or `--reference` (see `parse`): {kind: statistics, file} for an .npz, or a list of them for
-several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet file with images,
-or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of the hub.
+A model's YAML names it, or `--reference` (see `metrics.places`): {kind: statistics, file} for an .npz, or a list of
+them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet file with
+images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of the hub.
 Features are kept in the user's cache by encoder and content.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +28,6 @@ from .base import MetricError
 from .encoders import Encoder
 from .hub import SECONDS_TO_ANSWER, why_not
 
-TABLES = (".parquet", ".csv", ".tsv", ".jsonl")
-HUB = re.compile(r"[\w.-]+/[\w.-]+")
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -49,32 +45,6 @@ class Reference:
         if found.ndim != 2 or len(found) < 2 or not np.isfinite(found).all():
             raise MetricError(f"a reference needs finite features (n, d) of 2 images or more, found {found.shape}")
         return Reference(found.mean(axis=0), np.atleast_2d(np.cov(found, rowvar=False)), len(found), found)
-
-
-def parse(text: str) -> dict[str, Any]:
-    """What `--reference` means: a folder of images (or of parquet files), a table, an .npz, or a data set of the hub as
-    OWNER/NAME, perhaps with :N for its first N images.
-
-    Raises:
-        UserError: it is none of them.
-    """
-    place = Path(text).expanduser().absolute()
-    if place.is_dir():
-        tables = sorted(place.rglob("*.parquet"))
-        return {"kind": "table", "file": [str(file) for file in tables], "image": "image"} if tables else {
-            "kind": "folder", "folder": str(place)
-        }  # fmt: skip
-    if place.suffix == ".npz" and place.is_file():
-        return {"kind": "statistics", "file": str(place)}
-    if place.suffix in TABLES and place.is_file():
-        return {"kind": "table", "file": str(place), "image": "image"}
-    name, _, count = text.partition(":")
-    if HUB.fullmatch(name) and (count.isdigit() or not count):
-        return {"kind": "hub_dataset", "dataset": name, "split": "train", "image": "image", "n": int(count or 5000)}
-    raise UserError(
-        f"--reference {text}: there is no such folder of images, table ({', '.join(TABLES)}) or .npz, and it is no "
-        "data set of the hub (OWNER/NAME)"
-    )
 
 
 def load_reference(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> Reference:

@@ -130,7 +130,7 @@ def _scored(
     from .base import Batch
     from .images import files as images_of
     from .images import read
-    from .reference import parse
+    from .places import parse
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     compared_with = parse(reference) if reference else default

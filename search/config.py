@@ -47,6 +47,8 @@ class StudyConfig(BaseModel):
     prompts: str | None = None
     limit: Positive
     objectives: tuple[str, ...] | None = None
+    reference: str | None = None
+    guardrails: bool = True
     version: Literal["v1", "v2"]
     stages: Literal["width", "block"]
     sampler: str
@@ -159,6 +161,7 @@ def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out
         "held_out_texts": digest("\n".join(held_out)),
         "objectives": list(config.objectives or ()),
         "scorers": digest(scorers),
+        "guardrails": config.guardrails,
         "version": config.version,
         "stages": config.stages,
         "sampler": config.sampler,

@@ -26,7 +26,8 @@ OnImages = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one candidate got. per_image: columns prompt, seed, then one for each metric that has such scores."""
+    """What one candidate got. per_image: columns prompt, seed, then one for each metric that has such scores.
+    guardrails: how far each is from no FreeU; see `search.guardrails`."""
 
     values: dict[str, Value]
     images: torch.Tensor | None = None
@@ -34,6 +35,7 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     n: int = 0
     unet_evaluations: int = 0
+    guardrails: dict[str, float] = field(default_factory=dict)
 
 
 class Evaluator:

@@ -48,7 +48,7 @@ def find(
     directions: Mapping[str, str],
     spreads: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Front:
-    """The front of complete trials, n ≥ 1.
+    """The front of complete trials within the guardrails, of which there is one at least (no FreeU).
 
     directions: objective → "up" or "down". spreads: objective → trial → the standard error to compare trials by
     (`paired_spreads`). A record's own error is none: all trials share prompts and noise, so most of it is common
@@ -62,7 +62,7 @@ def find(
         known = (spreads or {}).get(name, {})
         mean = posterior_mean(x, y, np.array([known.get(record.number, math.nan) for record in done]))
         expected[name] = {record.number: float(m) for record, m in zip(done, mean, strict=True)}
-    numbers = [record.number for record in done]
+    numbers = [record.number for record in done if record.feasible]
     table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
     front = nondominated(table)
     kept = tuple(number for number, on in zip(numbers, front, strict=True) if on)

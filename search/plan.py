@@ -71,7 +71,8 @@ class Plan:
     def evaluations(self) -> int:
         """U-Net evaluations that are left, the confirmation included."""
         left = max(0, self.config.trials - self.done)
-        return self.per_image * (left * self.images + self.passes * self.held_out)
+        once = self.images if self.config.guardrails and not self.done else 0
+        return self.per_image * (left * self.images + once + self.passes * self.held_out)
 
     def seconds(self) -> tuple[float, bool]:
         """(about how long it takes, whether that was measured here)."""
@@ -154,7 +155,7 @@ def prepare(config: StudyConfig) -> Job:
     from freeu.models import inputs, load_spec
     from freeu.models.addons import addons
     from freeu.models.spec import changed
-    from metrics import registry
+    from metrics.places import parse
     from search import config as settings
     from search import prompts
     from search.store import check_folder
@@ -169,11 +170,13 @@ def prepare(config: StudyConfig) -> Job:
     prompt_set = prompts.load(chosen, config.subject)
     if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
         given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
+    if config.reference:
+        given["reference"] = parse(config.reference)
     spec = changed(loaded, given)
     inputs.check(spec)
     objectives = config.objectives or spec.objectives
     config = config.model_copy(update={"objectives": objectives})
-    directions = {name: registry.describe(name).direction for name in objectives}
+    directions = {name: _direction(name) for name in objectives}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     fixed = [("no FreeU", replace(IDENTITY, version=config.version, stages=config.stages))]
@@ -187,6 +190,16 @@ def prepare(config: StudyConfig) -> Job:
     done = sum(record.complete for record in folder.read_trials())
     plan = Plan(config, spec, chosen, len(texts), len(held_out), len(fixed), likely_device(config.device), done)
     return Job(config, spec, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def _direction(name: str) -> str:
+    """Of an objective. Raises UserError for a metric that has none."""
+    from metrics import registry
+
+    found = registry.describe(name).direction
+    if found == "none":
+        raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
+    return found
 
 
 def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:

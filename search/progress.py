@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+WORST = 3  # guardrails that are named in a trial's line
 ARROWS = {"up": "↑", "down": "↓"}
 
 
 def best_so_far(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, TrialRecord]:
     """Objective → the complete trial with the best observed value."""
-    done = [record for record in records if record.complete]
+    done = [record for record in records if record.complete and record.feasible]
     best: dict[str, TrialRecord] = {}
     for name, direction in directions.items():
         for record in done:
@@ -28,6 +29,13 @@ def best_so_far(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
             if held is None or (value > held if direction == "up" else value < held):
                 best[name] = record
     return best
+
+
+def out_of_bounds(record: TrialRecord) -> str:
+    """The guardrails that a trial breaks, the worst first: "saturation +2.1, sharpness -1.3"."""
+    worst = sorted(record.guardrails.items(), key=lambda each: -abs(each[1]))
+    broken = [f"{name} {shift:+.1f}" for name, shift in worst if abs(shift) > 1]
+    return ", ".join(broken[:WORST]) + (", …" if len(broken) > WORST else "")
 
 
 def duration(seconds: float) -> str:
@@ -90,6 +98,12 @@ class Progress:
         self.records.append(record)
         self.say(self._line(record))
 
+    def measuring(self, images: int) -> None:
+        """No FreeU is drawn under other seeds, for the guardrails."""
+        self._stage, self._what = "guardrails", "no FreeU under other seeds"
+        self._done, self._size, self._began = 0, images, time.monotonic()
+        self.say(f"measuring how {images} images differ from seed to seed, for the guardrails")
+
     def confirming(self, what: str, left: int, images: int) -> None:
         """One pass of the confirmation begins; left: passes after it."""
         self._stage, self._what, self._left = "confirm", what, left
@@ -119,6 +133,8 @@ class Progress:
         if not record.complete:
             return f"{head}  failed: {record.reason}"
         values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())
+        if not record.feasible:
+            values += f"  out of bounds: {out_of_bounds(record)}"
         left = self.left()
         return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s  left {duration(left or 0.0)}"
 

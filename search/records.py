@@ -7,6 +7,7 @@
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
       grids/0007.png       its images (of videos 0007.gif)
       confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
+      guardrails.parquet   no FreeU under other seeds, for the bounds of the guardrails
       result.json          front, picks, confirmation, verdict; the study is finished
 
 Every file is written under a temporary name and renamed, the record of a trial last: a killed process leaves
@@ -48,6 +49,7 @@ class TrialRecord:
 
     origin: what proposed the candidate ("no FreeU", "published", "sobol", or the sampler's name).
     state: "COMPLETE", or "FAIL" with its reason and no values. seconds: generate, score, total.
+    guardrails: how far each measure is from no FreeU, in the spreads of `search.guardrails`; none where they are off.
     """
 
     number: int
@@ -59,6 +61,17 @@ class TrialRecord:
     images: int = 0
     unet_evaluations: int = 0
     reason: str | None = None
+    guardrails: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Within the guardrails."""
+        return self.violation <= 0
+
+    @property
+    def violation(self) -> float:
+        """How far out of bounds the worst guardrail is, in spreads; 0 or less is within."""
+        return max((abs(shift) for shift in self.guardrails.values()), default=0.0) - 1
 
     @property
     def complete(self) -> bool:
@@ -76,7 +89,7 @@ class TrialRecord:
             for name, v in self.values.items()
         }
         plain = {name: getattr(self, name) for name in ("number", "origin", "state", "seconds", "images")}
-        more = {"unet_evaluations": self.unet_evaluations, "reason": self.reason}
+        more = {"unet_evaluations": self.unet_evaluations, "reason": self.reason, "guardrails": self.guardrails}
         return plain | {"factors": self.factors.as_dict(), "values": values} | more
 
     @staticmethod
@@ -124,6 +137,7 @@ class StudyFolder:
         self.root = Path(mlruns).expanduser().absolute() / "studies" / name
         self.config = self.root / "config.yaml"
         self.result = self.root / "result.json"
+        self.guardrails = self.root / "guardrails.parquet"
         self.lock = self.root / "lock"
         self.database = self.root / "optuna.db"
 

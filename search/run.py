@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from metrics.base import Metric
     from search.config import StudyConfig
+    from search.evaluate import Evaluator
+    from search.guardrails import Guarded
     from search.plan import Job
     from search.progress import Progress
     from search.records import StudyFolder, TrialRecord
+    from search.study import Evaluate
     from search.track import Tracker
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -80,6 +83,12 @@ def run(
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Prompts a trial [48].")] = None,
     objectives: Annotated[str | None, typer.Option(metavar="A,B", help="As clip,aesthetic,fid [the model's].")] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="Real images: folder, table, .npz or hub id [the model's].")
+    ] = None,
+    guardrails: Annotated[
+        bool | None, typer.Option("--guardrails/--no-guardrails", help="Keep colour, contrast, detail in bounds [on].")
+    ] = None,
     version: Annotated[str | None, typer.Option(metavar="v1|v2", help="FreeU's version [v2].")] = None,
     stages: Annotated[
         str | None, typer.Option(metavar="width|block", help="How stages are recognised [width].")
@@ -252,9 +261,14 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
     evaluator = Evaluator(generator, metrics, job.prompts, prompts.seeds(job.prompts, config.seed, "search"))
     again = Evaluator(generator, metrics, job.held_out, prompts.seeds(job.held_out, config.seed, "confirm"))
     watcher = _Watcher(progress, tracker, folder)
+    evaluate: Evaluate = evaluator
+    if config.guardrails:
+        guarded = _guarded(evaluator, config.seed, folder)
+        guarded.prepare(progress.measuring, progress.images)
+        evaluate = guarded
     study = Study(
         folder,
-        evaluator,
+        evaluate,
         job.directions,
         version=config.version,
         stages=config.stages,
@@ -288,6 +302,19 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
     tracker.finish(result, records)
     write_json(folder.result, result)  # last: from now on the study counts as finished
     return result
+
+
+def _guarded(evaluator: Evaluator, seed: int, folder: StudyFolder) -> Guarded:
+    """The evaluator with guardrails beside its metrics."""
+    from metrics import registry
+    from search import prompts
+    from search.evaluate import Evaluator
+    from search.guardrails import NAMES, Guarded
+
+    rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES}
+    generator, texts = evaluator.generator, evaluator.prompts
+    again = Evaluator(generator, rails, texts, prompts.seeds(texts, seed, "guardrails"))
+    return Guarded(Evaluator(generator, {**evaluator.metrics, **rails}, texts, evaluator.seeds), again, folder)
 
 
 def _sealed(job: Job, identity: str) -> str:

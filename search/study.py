@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SOBOL = 6  # points before the sampler: with the fixed candidates, enough for a first model of four factors
 PATIENCE = 3  # failures in a row
+CONSTRAINT = "guardrails"
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
 
 
@@ -122,6 +123,7 @@ class Study:
                 found.seconds,
                 found.n,
                 found.unet_evaluations,
+                guardrails=found.guardrails,
             )
             self.folder.write_trial(record, found.per_image, found.images)
             self._tell(record)
@@ -143,7 +145,7 @@ class Study:
             value = found.values[name].value
             if not math.isfinite(value):
                 raise UserError(f"{name} is {value}")
-        return found.values
+        return {name: found.values[name] for name in self.directions}
 
     def _failed(self, number: int, factors: Factors, origin: str, reason: str, seconds: float = 0.0) -> TrialRecord:
         record = TrialRecord(number, factors, origin, "FAIL", seconds={"total": seconds}, reason=reason)
@@ -152,9 +154,13 @@ class Study:
         return record
 
     def _tell(self, record: TrialRecord) -> None:
-        from optuna.trial import TrialState
+        from optuna.trial import Trial, TrialState
 
         if record.complete:
+            if record.guardrails:
+                told = self._study.get_trials(deepcopy=False)[record.number]
+                if CONSTRAINT not in told.constraints:
+                    Trial(self._study, told._trial_id).set_constraint(CONSTRAINT, record.violation)
             self._study.tell(record.number, [record.values[name].value for name in self.directions])
         else:
             self._study.tell(record.number, state=TrialState.FAIL)

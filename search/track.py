@@ -212,12 +212,15 @@ class Tracker:
         began = int(1000 * (time.time() - total))
         name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
         tags = {PARENT: self._parent, TRIAL: str(record.number), "freeu.origin": record.origin}
+        if record.guardrails:
+            tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
         if record.reason is not None:
             tags |= {"freeu.reason": record.reason[:LONGEST], NOTE: record.reason[:LONGEST]}
         run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name).info.run_id
         values = {name: value.value for name, value in record.values.items()}
         metrics = values | {f"{name}.se": value.spread for name, value in record.values.items()}
         metrics |= {f"seconds.{part}": seconds for part, seconds in record.seconds.items()}
+        metrics |= {f"guardrail.{name}": shift for name, shift in record.guardrails.items()}
         metrics |= {"images": record.images, "unet_evaluations": record.unet_evaluations}
         generating = record.seconds.get("generate", 0.0)
         if generating > 0:

@@ -1,0 +1,155 @@
+"""`python -m metrics.score` on folders of true renders and spoilt ones, with the embedded model's encoders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFilter
+from typer.testing import CliRunner
+
+from configs import UserError
+from freeu.shapes.caption import caption
+from freeu.shapes.draw import draw
+from freeu.shapes.scene import sample
+from metrics.score import app
+
+N = 20
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """sharp/ and blurred/, with prompts.txt in their order."""
+    root = tmp_path_factory.mktemp("scored")
+    rng = np.random.default_rng(1)
+    scenes = [sample(rng, False) for _ in range(N)]
+    for name in ("sharp", "blurred"):
+        (root / name).mkdir()
+    for i, scene in enumerate(scenes):
+        picture = Image.fromarray(draw(scene))
+        picture.save(root / "sharp" / f"{i}.png")
+        picture.filter(ImageFilter.GaussianBlur(1.5)).save(root / "blurred" / f"{i}.png")
+    captions = [caption(scene, rng) for scene in scenes]
+    (root / "prompts.txt").write_text("\n".join(captions))
+    names = [f"{i}.png" for i in range(N)]
+    pd.DataFrame({"image": names, "prompt": captions}).sample(frac=1, random_state=0).to_csv(
+        root / "prompts.csv", index=False
+    )
+    (root / "wrong.txt").write_text("\n".join(captions[1:] + captions[:1]))
+    return root
+
+
+def scored(*arguments: object) -> list[dict]:
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_scores_of_a_folder(folders: Path) -> None:
+    options = ["--scorers", "shapes", "--metrics", "clip,aesthetic,fid,kid,cmmd,sharpness"]
+    rows = {row["metric"]: row for row in scored(folders / "sharp", "--prompts", folders / "prompts.txt", *options)}
+    assert list(rows) == ["clip", "aesthetic", "fid", "kid", "cmmd", "sharpness"]
+    assert all(row["n"] == N and np.isfinite(row["value"]) for row in rows.values())
+    assert (
+        rows["clip"]["better"] == "higher" and rows["kid"]["better"] == "lower" and rows["sharpness"]["better"] is None
+    )
+    # true renders: the unbiased distances to others of their kind are about 0
+    assert abs(rows["kid"]["value"]) < 4 * rows["kid"]["standard_error"]
+    assert abs(rows["cmmd"]["value"]) < 4 * rows["cmmd"]["standard_error"]
+
+
+def test_clip_prefers_the_true_caption_and_order_is_that_of_the_names(folders: Path) -> None:
+    def clip(prompts: str) -> float:
+        return scored(folders / "sharp", "--prompts", folders / prompts, "--scorers", "shapes", "--metrics", "clip")[0][
+            "value"
+        ]
+
+    assert clip("prompts.txt") == clip("prompts.csv") > clip("wrong.txt") + 10
+
+
+def test_two_folders_in_pairs(folders: Path, tmp_path: Path) -> None:
+    options = ["--scorers", "shapes", "--metrics", "clip,fid,sharpness", "--out", tmp_path / "each.parquet"]
+    rows = scored(folders / "blurred", "--base", folders / "sharp", "--prompts", folders / "prompts.txt", *options)
+    found = {row["metric"]: row for row in rows}
+    assert found["sharpness"]["high"] < 0 and found["sharpness"]["win_rate"] == 0
+    assert found["fid"]["difference"] > 0 and found["fid"]["win_rate"] is None
+    for row in rows:
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["difference"] == pytest.approx(row["value"] - row["base"])
+    assert found["sharpness"]["p_holm"] < 0.01
+    each = pd.read_parquet(tmp_path / "each.parquet")
+    assert list(each.columns) == ["image", "prompt", "clip", "sharpness"] and each["image"].tolist()[2] == "2.png"
+    assert each["sharpness"].mean() == pytest.approx(found["sharpness"]["value"])
+
+
+def test_an_image_is_the_same_to_itself(folders: Path) -> None:
+    row = scored(folders / "sharp", "--base", folders / "sharp", "--scorers", "shapes", "--metrics", "aesthetic")[0]
+    assert (row["difference"], row["low"], row["high"], row["win_rate"], row["p_holm"]) == (0, 0, 0, 0.5, 1)
+
+
+def test_the_list_and_the_table_are_readable(folders: Path) -> None:
+    listed = CliRunner().invoke(app, ["--list"])
+    assert listed.exit_code == 0 and "fd_dinov2" in listed.stdout and "higher" in listed.stdout
+    table = CliRunner().invoke(app, [str(folders / "sharp"), "--metrics", "luma,contrast"])
+    assert table.exit_code == 0 and "contrast" in table.stdout and "±" in table.stdout
+
+
+def test_a_metric_of_ones_own(folders: Path) -> None:
+    rows = scored(folders / "sharp", "--metrics", "tests.own_metric:Redness")
+    assert rows[0]["metric"] == "tests.own_metric:Redness" and rows[0]["n"] == N and 0 < rows[0]["value"] < 255
+
+
+def damaged(root: Path) -> Path:
+    folder = root / "damaged"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    (folder / "2.png").write_bytes(b"no picture")
+    return folder
+
+
+def mixed(root: Path) -> Path:
+    folder = root / "mixed"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    Image.new("RGB", (9, 8)).save(folder / "2.png")
+    return folder
+
+
+def empty(root: Path) -> Path:
+    (root / "empty").mkdir()
+    return root / "empty"
+
+
+@pytest.mark.parametrize(("images", "options", "said"), [
+    (empty, ["--metrics", "luma"], "empty holds no images"),
+    (damaged, ["--metrics", "luma"], "2.png can't be read"),
+    (mixed, ["--metrics", "luma"], "2.png is 9×8 and not 8×8 as 1.png"),
+    (lambda root: root / "none", ["--metrics", "luma"], "none is no folder"),
+    ("sharp", ["--metrics", "lumma"], "did you mean 'luma'"),
+    ("sharp", ["--metrics", ""], "--metrics is empty"),
+    ("sharp", ["--metrics", "clip"], "give --prompts"),
+    ("sharp", ["--metrics", "tests.own_metric:Nothing"], "can't be had"),
+    ("sharp", ["--metrics", "tests.own_metric:N"], "lacks direction"),
+    ("sharp", ["--metrics", "luma", "--base", "{empty}"], "holds no images"),
+    ("sharp", ["--metrics", "luma", "--scorers", "shaeps"], "did you mean 'shapes'"),
+    ("sharp", ["--metrics", "luma", "--out", "x.xlsx"], ".csv and .parquet are written"),
+    ("sharp", ["--metrics", "kid", "--scorers", "shapes", "--reference", "/no/such"], "no such folder of images"),
+    (mixed, ["--metrics", "kid", "--scorers", "shapes"], "kid needs at least 16 images, found 2"),
+])  # fmt: skip
+def test_what_is_wrong_is_named(folders: Path, tmp_path: Path, images, options: list[str], said: str) -> None:
+    place = folders / images if isinstance(images, str) else images(tmp_path)
+    options = [str(empty(tmp_path)) if each == "{empty}" else each for each in options]
+    with pytest.raises(UserError) as error:
+        CliRunner().invoke(app, [str(place), *options], catch_exceptions=False)
+    assert said in str(error.value)
+
+
+def test_prompts_that_are_too_few_are_counted(folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("one\ntwo\n")
+    with pytest.raises(UserError, match=f"holds 2 prompts and .*sharp {N} images"):
+        CliRunner().invoke(
+            app, [str(folders / "sharp"), "--prompts", str(tmp_path / "few.txt")], catch_exceptions=False
+        )
