@@ -29,11 +29,13 @@ class Batch:
         images: uint8 (n, 3, H, W).
         prompts: n of them, in the order of the images.
         frames: of each video, whose frames stand next to one another; an image is one.
+        base: the images without FreeU of the same prompts and seeds, for what compares with them.
     """
 
     images: torch.Tensor
     prompts: tuple[str, ...]
     frames: int = 1
+    base: Batch | None = field(default=None, repr=False, compare=False)
     _embedded: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

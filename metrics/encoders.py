@@ -101,7 +101,8 @@ def fitted(
     return functional.center_crop(functional.resize(images, [min(size)], kind, antialias=True), list(size))
 
 
-def _scaled(images: torch.Tensor, mean: Sequence[float], std: Sequence[float], device: str) -> torch.Tensor:
+def scaled(images: torch.Tensor, mean: Sequence[float], std: Sequence[float], device: str) -> torch.Tensor:
+    """uint8 images on the device as float32 in 0..1, less `mean`, by `std`."""
     shape = (1, 3, 1, 1)
     pixels = images.to(device).float() / 255
     return (pixels - torch.tensor(mean, device=device).view(shape)) / torch.tensor(std, device=device).view(shape)
@@ -116,7 +117,7 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
             raise UserError(f"{folder} is no open_clip folder: it lacks open_clip_config.json")
         name, pretrained, label = f"local-dir:{folder}", None, identity(folder)
     elif "weights" in spec:
-        file = _weights(spec["weights"], models)
+        file = weights_file(spec["weights"], models)
         name, pretrained, label = spec["model"], None, f"open_clip:{spec['model']}/{identity(file)}"
     else:
         name, pretrained = spec["model"], spec["pretrained"]
@@ -138,7 +139,7 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     fit = partial(fitted, size=size, interpolation=wanted["interpolation"], mode=wanted["resize_mode"])
 
     def images(part: torch.Tensor) -> torch.Tensor:
-        return model.encode_image(_scaled(fit(part), wanted["mean"], wanted["std"], device))
+        return model.encode_image(scaled(fit(part), wanted["mean"], wanted["std"], device))
 
     return Encoder(name, label, images, lambda texts: model.encode_text(tokenizer(list(texts)).to(device)), fit)
 
@@ -168,7 +169,7 @@ def _check_open_clip(name: str, tag: str) -> None:
         raise UserError(f"the weights '{tag}' of {name} ({repository}) can't be had: {why}")
 
 
-def _weights(given: str | Mapping[str, str], models: Path) -> Path:
+def weights_file(given: str | Mapping[str, str], models: Path) -> Path:
     """A file on this disk, or one of a repository on the hub."""
     if isinstance(given, str):
         file = models / Path(given).expanduser()
@@ -187,29 +188,41 @@ def _weights(given: str | Mapping[str, str], models: Path) -> Path:
     return Path(hf_hub_download(repository, name))
 
 
+def _place(given: str, models: Path) -> tuple[Path | str, str]:
+    """(folder or name of the hub, what names it) of a model in transformers' format."""
+    folder = models / given
+    if folder.is_dir():
+        return folder, identity(folder)
+    if why := why_not(given):
+        raise UserError(f"can't load the encoder '{given}': no such folder in {models}; as a name of the hub: {why}")
+    return given, f"hub:{given}"
+
+
+def tokens_of(given: str, models: Path) -> Any:
+    """A tokenizer in transformers' format, of a folder or the hub. Raises UserError."""
+    from transformers import AutoTokenizer
+
+    place, _ = _place(given, models)
+    try:
+        return AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't load the tokenizer {place}: {error}") from error
+
+
 def _clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
-    from transformers import AutoTokenizer, CLIPModel
+    from transformers import CLIPModel
 
-    def place(given: str) -> tuple[Path | str, str]:
-        folder = models / given
-        if folder.is_dir():
-            return folder, identity(folder)
-        if why := why_not(given):
-            raise UserError(f"can't load the encoder '{given}': no such folder in {models}; on the hub: {why}")
-        return given, f"hub:{given}"
-
-    source, label = place(spec["source"])
-    words, _ = place(spec.get("tokenizer", spec["source"]))
+    source, label = _place(spec["source"], models)
+    tokenizer = tokens_of(spec.get("tokenizer", spec["source"]), models)
     try:
         model = CLIPModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
-        tokenizer = AutoTokenizer.from_pretrained(words)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the encoder {source}: {error}") from error
     side, limit = model.config.vision_config.image_size, model.config.text_config.max_position_embeddings
     fit = partial(fitted, size=(side, side), mode="shortest")
 
     def images(part: torch.Tensor) -> torch.Tensor:
-        seen = model.vision_model(_scaled(fit(part), CLIP_MEAN, CLIP_STD, device))
+        seen = model.vision_model(scaled(fit(part), CLIP_MEAN, CLIP_STD, device))
         return model.visual_projection(seen.pooler_output)
 
     def texts(part: Sequence[str]) -> torch.Tensor:
@@ -222,10 +235,7 @@ def _clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
 def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     from transformers import AutoModel
 
-    folder = models / spec["source"]
-    source, label = (folder, identity(folder)) if folder.is_dir() else (spec["source"], f"hub:{spec['source']}")
-    if not folder.is_dir() and (why := why_not(str(source))):
-        raise UserError(f"can't load the encoder '{source}': no such folder in {models}; as a name of the hub: {why}")
+    source, label = _place(spec["source"], models)
     try:
         model = AutoModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
     except (OSError, ValueError) as error:
@@ -233,7 +243,7 @@ def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder
     fit = partial(fitted, size=(spec["size"], spec["size"]))
 
     def images(part: torch.Tensor) -> torch.Tensor:
-        return model(_scaled(fit(part), spec["mean"], spec["std"], device)).pooler_output.flatten(1)
+        return model(scaled(fit(part), spec["mean"], spec["std"], device)).pooler_output.flatten(1)
 
     return Encoder(str(spec["source"]), label, images, fit=fit)
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .base import Batch, Direction, Score, check_count, mean_score
+from .base import Batch, Direction, MetricError, Score, check_count, mean_score
+from .encoders import Encoder
 
 PART = 64
 """Images that are measured at a time."""
@@ -38,6 +39,30 @@ class Guardrail:
         measure = GUARDRAILS[self.name]
         found = [measure(part.double() / 255) for part in batch.images.split(PART)]
         return mean_score(self, np.asarray(torch.cat(found)))
+
+
+class Drift:
+    """How far an encoder sees an image from the one without FreeU of the same prompt and seed: 100 (1 - cos), 0 to 200.
+
+    A departure, not a quality.
+    """
+
+    name = "drift"
+    version = "1"
+    direction: Direction = "none"
+    per_image = True
+    min_n = 1
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def score(self, batch: Batch) -> Score:
+        """See `Metric.score`; the batch names its base. Raises MetricError where it has none, or another number."""
+        check_count(self, len(batch))
+        if batch.base is None or len(batch.base) != len(batch):
+            raise MetricError("drift is from images without FreeU: give as many of them, in the same order (--base)")
+        here, there = (F.normalize(each.embed(self.encoder), dim=-1).double() for each in (batch, batch.base))
+        return mean_score(self, np.asarray(100 * (1 - (here * there).sum(-1))))
 
 
 def colourfulness(images: torch.Tensor) -> torch.Tensor:

@@ -149,7 +149,10 @@ def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, b
     key = hashlib.sha256("\n".join([encoder.identity, name]).encode()).hexdigest()
     file = home / f"{key[:32]}.npy"
     if not file.exists():
-        features = np.concatenate([encoder.embed_images(part).numpy() for part in _batches(found(), encoder)])
+        parts = [encoder.embed_images(part).numpy() for part in _batches(found(), encoder)]
+        if not parts:
+            raise UserError("the reference holds no images: at least 2 are needed")
+        features = np.concatenate(parts)
         home.mkdir(parents=True, exist_ok=True)
         part_file = file.with_suffix(f".{os.getpid()}.part")
         with part_file.open("wb") as stream:

@@ -55,6 +55,7 @@ def _infos() -> list[MetricInfo]:
         "aesthetic": "would people call it beautiful?",
         "hps": "would people prefer it, of images of one prompt? (HPSv2.1)",
         "pickscore": "would people prefer it, of images of one prompt? (PickScore)",
+        "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
         "consistency": "do a video's neighbouring frames look alike?",
     }
     sets = {
@@ -78,6 +79,7 @@ def _infos() -> list[MetricInfo]:
         *(MetricInfo(name, "up", True, 1, asks) for name, asks in images.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, encoder=False) for name, asks in pixels.items()),
+        MetricInfo("drift", "none", True, 1, "how far from the image without FreeU, as CLIP sees it"),
     ]
 
 
@@ -96,7 +98,7 @@ def describe(name: str) -> MetricInfo:
     if missing:
         raise UserError(f"the metric {name} lacks {', '.join(missing)}: see docs/metrics.md")
     asks = (inspect.getdoc(own) or "").partition("\n")[0]
-    return MetricInfo(name, own.direction, own.per_image, own.min_n, asks, str(own.version), encoder=False)
+    return MetricInfo(_title(own), own.direction, own.per_image, own.min_n, asks, str(own.version), encoder=False)
 
 
 def build(
@@ -119,16 +121,20 @@ def build(
     info = describe(name)
     own = _own(name) if name not in METRICS else None
     if own is not None:
-        return _called(name, own, device)
+        return _called(own, device)
     if not info.encoder:
         from .guardrails import Guardrail
 
         return Guardrail(name)
     if name not in scorers:
         raise UserError(f"there is no scorer for '{name}': the YAML names {', '.join(scorers) or 'none'}")
+    spec = scorers[name]
+    if name == "image_reward":
+        from . import image_reward
+
+        return image_reward.ImageReward(image_reward.load(spec, device, models))
     from .encoders import encoder
 
-    spec = scorers[name]
     reads = encoder(spec.get("encoder", spec), device, models)
     if not info.reference:
         return _of_images(name, spec, reads, models)
@@ -146,6 +152,10 @@ def _of_images(name: str, spec: Mapping[str, Any], reads: Encoder, models: Path)
         from .aesthetic import AestheticScore, head_of
 
         return AestheticScore(reads, head_of(spec, reads, models))
+    if name == "drift":
+        from .guardrails import Drift
+
+        return Drift(reads)
     if name == "consistency":
         from .video import Consistency
 
@@ -184,8 +194,13 @@ def _entry_points() -> dict[str, Any]:
     return {each.name: each for each in entry_points(group=GROUP)}
 
 
-def _called(name: str, own: Any, device: str) -> Metric:
+def _called(own: Any, device: str) -> Metric:
     takes = inspect.signature(own).parameters
     metric = own(**({"device": device} if "device" in takes else {}))
-    metric.name = name
+    metric.name = _title(own)
     return metric
+
+
+def _title(own: Any) -> str:
+    """What a metric of the user's is called in tables and files: its name, else its class's."""
+    return str(getattr(own, "name", own.__name__))

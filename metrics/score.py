@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,17 +136,20 @@ def _scored(
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     compared_with = parse(reference) if reference else default
     built = [registry.build(name, own, place, models, compared_with) for name in names]
-    batches = [Batch(read(files), texts)]
-    if base is not None:
+    if base is None:
+        batches = [Batch(read(files), texts)]
+    else:
         others = images_of(base)
         if len(others) != len(files):
             raise UserError(f"--base {base} holds {len(others)} images, not {len(files)}: pairs are expected")
-        batches.append(Batch(read(others), texts))
+        # The base's own base is itself, from which it drifts by 0.
+        plain = Batch(read(others), texts)
+        batches = [Batch(read(files), texts, base=plain), replace(plain, base=plain)]
     results: list[Found] = [{each.name: (each, each.score(batch), batch) for each in built} for batch in batches]
     return results[0], results[1] if base is not None else None
 
 
-WORDED = ("clip", "hps", "pickscore")
+WORDED = ("clip", "hps", "pickscore", "image_reward")
 
 
 def _scorers(name: str | None) -> tuple[Path, dict[str, Any], dict[str, Any]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from freeu import Factors
     from freeu.models import ModelSpec
+    from metrics.registry import MetricInfo
     from search.config import StudyConfig
 
 # GFLOP of one evaluation for one image at 512 (1024 for SDXL) pixels, counted with torch's profiler; about
@@ -96,9 +97,8 @@ class Plan:
         seconds, sure = self.seconds()
         limit = f", at most {c.minutes:g} minutes" if c.minutes is not None else ""
         how = "as measured here" if sure else "a rough guess: this model was not run here before"
-        from metrics import registry
-
-        goals = ", ".join(f"{name} {ARROWS[registry.describe(name).direction]}" for name in c.objectives or ())
+        described = [_objective(name) for name in c.objectives or ()]
+        goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in described)
         size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
         guidance = f"{self.steps} steps, guidance {self.guidance:g}"
         return [
@@ -176,7 +176,8 @@ def prepare(config: StudyConfig) -> Job:
     inputs.check(spec)
     objectives = config.objectives or spec.objectives
     config = config.model_copy(update={"objectives": objectives})
-    directions = {name: _direction(name) for name in objectives}
+    described = [_objective(name) for name in objectives]
+    directions = {info.name: info.direction for info in described}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     fixed = [("no FreeU", replace(IDENTITY, version=config.version, stages=config.stages))]
@@ -192,12 +193,12 @@ def prepare(config: StudyConfig) -> Job:
     return Job(config, spec, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
 
 
-def _direction(name: str) -> str:
-    """Of an objective. Raises UserError for a metric that has none."""
+def _objective(name: str) -> MetricInfo:
+    """What is known of it. Raises UserError for a metric that has no better direction."""
     from metrics import registry
 
-    found = registry.describe(name).direction
-    if found == "none":
+    found = registry.describe(name)
+    if found.direction == "none":
         raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
     return found
 

@@ -163,10 +163,8 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         offload=config.offload,
         compiled=config.compile,
     )
-    metrics = {
-        name: registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()
-    }
-    return generator, metrics
+    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
+    return generator, {metric.name: metric for metric in built}
 
 
 def execute(config: StudyConfig, console: Console, load: Load = load_parts) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from tests.metrics.conftest import CLIP, RESNET
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))
 
 
-IMAGES = [name for name in metrics.METRICS if name != "consistency"]
-"""Those that take images; the other is in test_video.py."""
+ALONE = ("consistency", "drift", "image_reward")
+"""Tested in files of their own: one takes videos, one pairs, one a network of its own."""
+IMAGES = [name for name in metrics.METRICS if name not in ALONE]
 
 
 @pytest.fixture(params=IMAGES)

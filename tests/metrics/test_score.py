@@ -99,7 +99,7 @@ def test_the_list_and_the_table_are_readable(folders: Path) -> None:
 
 def test_a_metric_of_ones_own(folders: Path) -> None:
     rows = scored(folders / "sharp", "--metrics", "tests.own_metric:Redness")
-    assert rows[0]["metric"] == "tests.own_metric:Redness" and rows[0]["n"] == N and 0 < rows[0]["value"] < 255
+    assert rows[0]["metric"] == "Redness" and rows[0]["n"] == N and 0 < rows[0]["value"] < 255
 
 
 def damaged(root: Path) -> Path:

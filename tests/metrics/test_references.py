@@ -1,0 +1,132 @@
+"""References in every form that people have them, and the same features whichever it is."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from configs import UserError
+from metrics.encoders import encoder
+from metrics.places import parse
+from metrics.reference import load_reference, read_statistics
+from tests.metrics.conftest import RESNET
+
+N = 6
+
+
+@pytest.fixture
+def reader(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return encoder(RESNET, "cpu", models)
+
+
+@pytest.fixture
+def real(tmp_path: Path, images: torch.Tensor) -> Path:
+    """A folder real/ of images, and tables beside it."""
+    folder = tmp_path / "real"
+    folder.mkdir()
+    rows = []
+    for i, image in enumerate(images[:N]):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
+        stream = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(stream, "PNG")
+        rows.append({"image": {"bytes": stream.getvalue(), "path": None}, "caption": f"number {i}"})
+    named = pd.DataFrame({"image": [f"real/{i}.png" for i in range(N)], "caption": "words"})
+    named.to_csv(tmp_path / "named.csv", index=False)
+    named.to_csv(tmp_path / "named.tsv", index=False, sep="\t")
+    named.to_json(tmp_path / "named.jsonl", orient="records", lines=True)
+    named.to_parquet(tmp_path / "named.parquet")
+    (tmp_path / "shards").mkdir()
+    pd.DataFrame(rows[:4]).to_parquet(tmp_path / "shards" / "train-0.parquet")
+    pd.DataFrame(rows[4:]).to_parquet(tmp_path / "shards" / "train-1.parquet")
+    pd.DataFrame({"image": [row["image"]["bytes"] for row in rows]}).to_parquet(tmp_path / "bytes.parquet")
+    return folder
+
+
+FORMS = ("real", "named.csv", "named.tsv", "named.jsonl", "named.parquet", "shards", "bytes.parquet")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_has_the_same_features(form: str, real: Path, reader, images: torch.Tensor, tmp_path: Path) -> None:
+    found = load_reference(parse(str(tmp_path / form)), reader, Path("/"))
+    assert found.n == N
+    np.testing.assert_allclose(found.features, reader.embed_images(images[:N]).double().numpy(), rtol=1e-5)
+
+
+def test_features_are_kept_by_content_not_by_place(real: Path, reader, tmp_path: Path) -> None:
+    seen: list[int] = []
+    counting = replace(reader, images=lambda part: seen.append(len(part)) or reader.images(part))
+    load_reference(parse(str(real)), counting, Path("/"))
+    real.rename(tmp_path / "moved")
+    for file in (tmp_path / "moved").iterdir():
+        file.touch()
+    load_reference(parse(str(tmp_path / "moved")), counting, Path("/"))
+    assert sum(seen) == N
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "moved" / "0.png")
+    load_reference(parse(str(tmp_path / "moved")), counting, Path("/"))
+    assert sum(seen) == 2 * N
+
+
+@pytest.mark.parametrize("key", ["feats", "reps"])
+def test_features_of_clean_fid_and_dgm_eval(key: str, tmp_path: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(9, 4))
+    np.savez(tmp_path / "r.npz", **{key: features})
+    found = read_statistics(tmp_path / "r.npz")
+    np.testing.assert_allclose(found.mu, features.mean(0))
+    np.testing.assert_allclose(found.sigma, np.cov(features, rowvar=False))
+    assert found.n == 9 and found.features is not None
+
+
+def test_of_several_files_the_encoders_own(tmp_path: Path, reader) -> None:
+    for name, made_for in (("other", "another"), ("ours", reader.identity)):
+        np.savez(tmp_path / f"{name}.npz", feats=np.random.default_rng(0).normal(size=(9, 4)), encoder=made_for)
+    files = ["other.npz", "ours.npz"]
+    assert load_reference({"kind": "statistics", "file": files}, reader, tmp_path).n == 9
+    with pytest.raises(UserError, match=r"no reference for the encoder .*other\.npz was made with"):
+        load_reference({"kind": "statistics", "file": ["other.npz", "other.npz"]}, reader, tmp_path)
+
+
+def test_the_hub_by_name() -> None:
+    wanted = {"kind": "hub_dataset", "dataset": "a/b", "split": "train", "image": "image"}
+    assert parse("a/b") == wanted | {"n": 5000} and parse("a/b:300") == wanted | {"n": 300}
+
+
+@pytest.mark.parametrize("text", ["none", "a/b/c", "a/b:x", "/no/such/file.npz"])
+def test_what_is_no_reference(text: str) -> None:
+    with pytest.raises(UserError, match=f"--reference {text}: there is no such folder"):
+        parse(text)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("picture\nx.png\n", "has no column 'image': picture"),
+    ("image\nnone.png\n", r"row 1: the image 'none\.png' is neither there"),
+    ("image\n\n", "the reference holds no images"),
+])  # fmt: skip
+def test_a_table_that_is_wrong(content: str, said: str, tmp_path: Path, reader) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(UserError, match=said):
+        load_reference(parse(str(tmp_path / "t.csv")), reader, Path("/"))
+
+
+def test_a_pickled_npz_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    np.savez(tmp_path / "evil.npz", mu=np.array([Evil()], dtype=object), sigma=np.eye(1))
+    with pytest.raises(UserError, match=r"can't read the reference .*evil\.npz"):
+        read_statistics(tmp_path / "evil.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_statistics_that_are_no_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "nan.npz", mu=np.full(2, np.nan), sigma=np.eye(2))
+    with pytest.raises(UserError, match=r"nan\.npz holds NaN"):
+        read_statistics(tmp_path / "nan.npz")
