@@ -122,6 +122,7 @@ def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: E
         "low": float(pair.low),
         "high": float(pair.high),
         "p": float(pair.p),
+        "detectable": float(pair.detectable) if np.isfinite(pair.detectable) else None,
         "win_rate": (wins if metric.direction == "up" else 1 - wins) if np.isfinite(wins) else None,
         "n": len(evaluator.prompts),
     }
@@ -190,7 +191,20 @@ def verdict(
         number = worse[0]
         also = f" {_named(number, picks).capitalize()} is worse in {_listed(sides[number][1], scores[number])}."
     tried = f"none of {len(scores)} picks is" if len(scores) > 1 else "the pick is not"
-    return f"FreeU does not help here: {tried} measurably better than no FreeU {on}.{also}"
+    return f"FreeU does not help here: {tried} measurably better than no FreeU {on}.{also}{_resolution(scores)}"
+
+
+def _resolution(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> str:
+    """How small a difference these prompts would have shown, of the pick that differs most from prompt to prompt."""
+    least: dict[str, float] = {}
+    for rows in scores.values():
+        for name, row in rows.items():
+            if row.get("detectable"):
+                least[name] = max(least.get(name, 0.0), row["detectable"])
+    if not least:
+        return ""
+    listed = ", ".join(f"{size:.2g} in {name}" for name, size in least.items())
+    return f" A difference of {listed} would have been seen, 4 times of 5."
 
 
 def measurable(row: Mapping[str, Any]) -> bool:

@@ -29,3 +29,9 @@ def test_filter() -> None:
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
+
+
+def test_metrics() -> None:
+    said = printed("metrics.py", "--rounds", "1", "--shrink", "32").splitlines()
+    assert len(said) == 5 and "times as fast" in said[-1]
+    assert all(float(line.split()[-1]) < 1e-6 for line in said[1:3])  # the same distance

@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md"])
-COMMANDS = ("run", "models", "ui", "export")
+COMMANDS = ("search.run", "search.models", "search.ui", "search.export", "metrics.score")
 GUIDE = (ROOT / "docs" / "getting-started.md").read_text()
 README = (ROOT / "README.md").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -24,15 +24,16 @@ RUN_COMMAND = "pip install uv && uv run python -m search.run"
 
 
 def flags(command: str) -> set[str]:
-    """The flags that `python -m search.COMMAND` takes, without --help."""
-    app = importlib.import_module(f"search.{command}").app
-    options = [option for parameter in typer.main.get_command(app).params for option in parameter.opts]
+    """The flags that `python -m COMMAND` takes, without --help."""
+    app = importlib.import_module(command).app
+    parameters = typer.main.get_command(app).params
+    options = [option for each in parameters for option in (*each.opts, *each.secondary_opts)]
     return {option for option in options if option.startswith("--")} - {"--help"}
 
 
 def section(command: str) -> str:
     """The guide's part on a command."""
-    return GUIDE.split(f"## `python -m search.{command}`")[1].split("\n## ")[0]
+    return re.split(rf"## `python -m {re.escape(command)}\b[^`]*`", GUIDE)[1].split("\n## ")[0]
 
 
 def test_the_readme_holds_the_two_commands_and_ci_runs_the_second() -> None:
@@ -49,13 +50,13 @@ def test_every_flag_is_documented_and_every_documented_flag_exists(command: str)
 
 
 def test_every_command_line_in_the_documents_is_accepted() -> None:
-    """Module and flags of each `python -m search.X …` that stands in a code block."""
+    """Module and flags of each `python -m search.X …` or `metrics.X` that stands in a code block."""
     known = {command: flags(command) | {"--help"} for command in COMMANDS}
     seen = 0
     for page in PAGES:
-        for module, rest in re.findall(r"python -m search\.(\w+)([^\n`#]*)", page.read_text()):
-            assert module in known, f"{page.name}: search.{module}"
-            assert set(re.findall(r"--[a-z-]+", rest)) <= known[module], f"{page.name}: search.{module}{rest}"
+        for module, rest in re.findall(r"python -m ((?:search|metrics)\.\w+)([^\n`#]*)", page.read_text()):
+            assert module in known, f"{page.name}: {module}"
+            assert set(re.findall(r"--[a-z-]+", rest)) <= known[module], f"{page.name}: {module}{rest}"
             seen += 1
     assert seen > 10
 
@@ -69,9 +70,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_help_says_what_each_flag_does() -> None:
     for command in COMMANDS:
-        app = importlib.import_module(f"search.{command}").app
+        app = importlib.import_module(command).app
         for parameter in typer.main.get_command(app).params:
-            assert getattr(parameter, "help", None), f"search.{command} {parameter.opts}"
+            assert getattr(parameter, "help", None), f"{command} {parameter.opts}"
 
 
 def test_the_packages_stand_in_pyproject_and_on_the_disk() -> None:
@@ -94,7 +95,7 @@ def test_every_yaml_reads() -> None:
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
     """What keeps `--help` under half a second, told by cause, since a time is another on each machine."""
-    loading = "\n".join(f"import search.{command}" for command in COMMANDS)
+    loading = "\n".join(f"import {command}" for command in COMMANDS)
     code = f"import sys\n{loading}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = {
