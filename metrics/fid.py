@@ -66,6 +66,13 @@ class Fid:
         root = float(np.sqrt(linalg.eigvalsh(gram).clip(min=0)).sum())
         return shift + self._trace + float(np.square(centred).sum()) - 2 * root
 
+    def floor(self, n: int) -> float | None:
+        """What n real images would get: `null_floor` of the reference; None where it holds too few features."""
+        features = self.reference.features
+        if features is None or len(features) < 2 * n:
+            return None
+        return null_floor(features, n, np.random.default_rng(0))
+
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""
         check_count(self, len(batch))

@@ -256,6 +256,9 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
         more = f" and {len(long) - 3} more" if len(long) > 3 else ""
         progress.say(f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}")
     generator.prepare([*job.prompts, *job.held_out])
+    for name, metric in metrics.items():
+        if (floor := getattr(metric, "floor", None)) is not None and (least := floor(len(job.prompts))) is not None:
+            progress.say(f"{name} of {len(job.prompts)} real images is {least:.4g}: the least to hope for")
     evaluator = Evaluator(generator, metrics, job.prompts, prompts.seeds(job.prompts, config.seed, "search"))
     again = Evaluator(generator, metrics, job.held_out, prompts.seeds(job.held_out, config.seed, "confirm"))
     watcher = _Watcher(progress, tracker, folder)

@@ -157,3 +157,12 @@ def test_features_that_do_not_fit_the_reference_are_refused() -> None:
             fid.distance(features)
     with pytest.raises(MetricError, match="NaN"):
         fid.distance(np.full((20, 4), np.nan))
+
+
+def test_the_floor_is_what_real_images_get() -> None:
+    features = np.random.default_rng(0).normal(size=(900, 8))
+    fid = Fid(pixels_encoder(8), Reference.of(features))
+    real = [fid.distance(np.random.default_rng(seed).normal(size=(100, 8))) for seed in range(1, 9)]
+    assert fid.floor(100) == pytest.approx(np.mean(real), rel=0.4)
+    assert fid.floor(451) is None
+    assert Fid(pixels_encoder(8), Reference(np.zeros(8), np.eye(8))).floor(10) is None
