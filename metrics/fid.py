@@ -66,7 +66,7 @@ class Fid:
         root = float(np.sqrt(linalg.eigvalsh(gram).clip(min=0)).sum())
         return shift + self._trace + float(np.square(centred).sum()) - 2 * root
 
-    def floor(self, n: int) -> float | None:
+    def floor_at(self, n: int) -> float | None:
         """What n real images would get: `null_floor` of the reference; None where it holds too few features."""
         features = self.reference.features
         if features is None or len(features) < 2 * n:

@@ -52,6 +52,8 @@ class StudyConfig(BaseModel):
     version: Literal["v1", "v2"]
     stages: Literal["width", "block"]
     sampler: str
+    space: str | None = None
+    start_from: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     steps: Positive | None = None
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -139,10 +141,13 @@ def check_objectives(objectives: Sequence[str]) -> None:
         raise UserError(f"--objectives {','.join(objectives)} names one twice")
 
 
-def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out: Sequence[str]) -> dict[str, Any]:
+def fingerprint(
+    config: StudyConfig, spec: Any, space: Any, prompts: Sequence[str], held_out: Sequence[str]
+) -> dict[str, Any]:
     """What must stay the same for a study to go on: all that its scores or candidates depend on.
 
     The number of trials, the time, the device and the batch size may change. spec: the model's ModelSpec.
+    space: the study's Space.
     """
     read = {name: spec.scorers.get(name) for name in config.objectives or ()}
     scorers = json.dumps([read, spec.reference], sort_keys=True, default=str)
@@ -162,8 +167,7 @@ def fingerprint(config: StudyConfig, spec: Any, prompts: Sequence[str], held_out
         "objectives": list(config.objectives or ()),
         "scorers": digest(scorers),
         "guardrails": config.guardrails,
-        "version": config.version,
-        "stages": config.stages,
+        "space": space.as_dict(),
         "sampler": config.sampler,
         "seed": config.seed,
     }

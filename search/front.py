@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from search.records import TrialRecord
-from search.space import unit
+from search.space import Space, default
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,15 +47,18 @@ def find(
     records: Sequence[TrialRecord],
     directions: Mapping[str, str],
     spreads: Mapping[str, Mapping[int, float]] | None = None,
+    space: Space | None = None,
 ) -> Front:
     """The front of complete trials within the guardrails, of which there is one at least (no FreeU).
 
     directions: objective → "up" or "down". spreads: objective → trial → the standard error to compare trials by
     (`paired_spreads`). A record's own error is none: all trials share prompts and noise, so most of it is common
-    to them. Where none is known, as for a set metric, the noise is fitted too.
+    to them. Where none is known, as for a set metric, the noise is fitted too. space: what was searched; the default
+    one unless told.
     """
     done = [record for record in records if record.complete]
-    x = np.array([unit(record.factors) for record in done])
+    space = space or default()
+    x = np.array([space.unit(record.factors) for record in done])
     expected: dict[str, dict[int, float]] = {}
     for name in directions:
         y = np.array([record.values[name].value for record in done])

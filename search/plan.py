@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError, read_yaml
+from freeu import Factors
+from search import space as spaces
 from search.records import StudyFolder, studies
+from search.space import Space
 from search.study import SOBOL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from freeu import Factors
     from freeu.models import ModelSpec
     from metrics.registry import MetricInfo
     from search.config import StudyConfig
@@ -40,10 +42,11 @@ class Plan:
 
     config: StudyConfig
     spec: ModelSpec
+    space: Space
     prompt_set: str
     images: int
     held_out: int
-    fixed: int
+    fixed: tuple[tuple[str, Factors], ...]
     device: str
     done: int = 0
 
@@ -85,15 +88,26 @@ class Plan:
         speed = SPEED[kind] * ((os.cpu_count() or 1) if kind == "cpu" else 1)
         return OVERHEAD + self.evaluations * work * (self.spec.resolution / side) ** 2 / speed, False
 
+    def _searched(self) -> str:
+        """The version and convention, and what is searched beside the four factors."""
+        names = [each.name for each in self.space.dimensions]
+        fixed = {name: value for name, value in self.space.fixed.items() if name not in ("version", "stages")}
+        version, stages = (self.space.fixed.get(name, "v1 and v2") for name in ("version", "stages"))
+        said = f"FreeU {version} by {'width and block' if 'stages' in names else stages}"
+        said += "" if names == ["b1", "b2", "s1", "s2"] else f", over {', '.join(names)}"
+        return said + (f" with {', '.join(f'{name} {value:g}' for name, value in fixed.items())}" if fixed else "")
+
     def lines(self) -> list[str]:
         """For a person to read, a line for each matter."""
         from search.progress import ARROWS, duration
 
         c, s, prompt_set = self.config, self.spec, Path(self.prompt_set).name
         begun = f"{self.done} of them done, " if self.done else ""
-        sobol = min(SOBOL, max(0, c.trials - self.fixed))
-        rest = max(0, c.trials - self.fixed - sobol)
-        first = "no FreeU, the published factors" if self.fixed > 1 else "no FreeU"
+        sobol = min(SOBOL, max(0, c.trials - len(self.fixed)))
+        rest = max(0, c.trials - len(self.fixed) - sobol)
+        started = sum(origin.startswith("from:") for origin, _ in self.fixed)
+        first = "no FreeU" + (", the published factors" if any(each == "published" for each, _ in self.fixed) else "")
+        first += f", {started} of other studies and presets" if started else ""
         seconds, sure = self.seconds()
         limit = f", at most {c.minutes:g} minutes" if c.minutes is not None else ""
         how = "as measured here" if sure else "a rough guess: this model was not run here before"
@@ -105,7 +119,7 @@ class Plan:
             f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{prompt_set}' each",
             f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {self.device}",
             f"objectives  {goals}",
-            f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; FreeU {c.version} by {c.stages}",
+            f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; {self._searched()}",
             f"then        the picks against no FreeU on {self.held_out} held-out prompts",
             f"work        {self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}",
             f"results     {StudyFolder(c.mlruns, c.name).root}",
@@ -138,6 +152,7 @@ class Job:
 
     config: StudyConfig
     spec: ModelSpec
+    space: Space
     prompts: tuple[str, ...]
     held_out: tuple[str, ...]
     directions: Mapping[str, str]
@@ -149,9 +164,6 @@ class Job:
 
 def prepare(config: StudyConfig) -> Job:
     """Check everything that can be checked without weights. Writes nothing. Raises UserError."""
-    from dataclasses import replace
-
-    from freeu import IDENTITY
     from freeu.models import inputs, load_spec
     from freeu.models.addons import addons
     from freeu.models.spec import changed
@@ -180,17 +192,45 @@ def prepare(config: StudyConfig) -> Job:
     directions = {info.name: info.direction for info in described}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
-    fixed = [("no FreeU", replace(IDENTITY, version=config.version, stages=config.stages))]
+    space = (
+        spaces.load(Path(config.space), config.version, config.stages)
+        if config.space
+        else spaces.default(config.version, config.stages)
+    )
+    fixed = [("no FreeU", spaces.without_freeu(space))]
     if spec.published is not None:
-        published = replace(spec.published.factors(), version=config.version, stages=config.stages)
-        fixed.append(("published", published))
-    fingerprint = settings.fingerprint(config, spec, texts, held_out)
+        fixed += [("published", each) for each in spaces.warm([spec.published.factors()], space)]
+    fixed += _started(config, space)
+    fingerprint = settings.fingerprint(config, spec, space, texts, held_out)
     folder = StudyFolder(config.mlruns, config.name)
     if folder.config.exists():
         settings.same(config.name, kept_fingerprint(folder), fingerprint)
     done = sum(record.complete for record in folder.read_trials())
-    plan = Plan(config, spec, chosen, len(texts), len(held_out), len(fixed), likely_device(config.device), done)
-    return Job(config, spec, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
+    plan = Plan(
+        config, spec, space, chosen, len(texts), len(held_out), tuple(fixed), likely_device(config.device), done
+    )
+    return Job(config, spec, space, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def _started(config: StudyConfig, space: Space) -> list[tuple[str, Factors]]:
+    """The candidates of --from, each with its origin: a study's front, or a preset's factors."""
+    from freeu import presets
+    from search.records import read_json
+
+    found: list[tuple[str, Factors]] = []
+    for source in config.start_from:
+        other = StudyFolder(config.mlruns, source)
+        if Path(source).is_file():
+            factors = [presets.read(Path(source)).factors]
+        elif other.result.is_file():
+            factors = [Factors.from_dict(row["factors"]) for row in read_json(other.result)["front"]]
+        else:
+            raise UserError(
+                f"--from {source}: there is no such preset file, and no finished study of that name in {config.mlruns}"
+            )
+        kept = [each for each in spaces.warm(factors, space) if not each.identity]
+        found += [(f"from:{source} {number}", each) for number, each in enumerate(kept)]
+    return found
 
 
 def _objective(name: str) -> MetricInfo:

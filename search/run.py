@@ -93,7 +93,15 @@ def run(
     stages: Annotated[
         str | None, typer.Option(metavar="width|block", help="How stages are recognised [width].")
     ] = None,
-    sampler: Annotated[str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, qmc or random [gp].")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, qmc, random, grid [gp].")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="FILE", help="YAML of ranges and more dimensions [four wide ranges].")
+    ] = None,
+    start_from: Annotated[
+        list[str] | None, typer.Option("--from", metavar="STUDY|FILE", help="Try its best first; several times.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of candidates, noise and statistics [0].")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps [the model's].")] = None,
     guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale [the model's].")] = None,
@@ -257,7 +265,7 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
         progress.say(f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}")
     generator.prepare([*job.prompts, *job.held_out])
     for name, metric in metrics.items():
-        if (floor := getattr(metric, "floor", None)) is not None and (least := floor(len(job.prompts))) is not None:
+        if (floor := getattr(metric, "floor_at", None)) is not None and (least := floor(len(job.prompts))) is not None:
             progress.say(f"{name} of {len(job.prompts)} real images is {least:.4g}: the least to hope for")
     evaluator = Evaluator(generator, metrics, job.prompts, prompts.seeds(job.prompts, config.seed, "search"))
     again = Evaluator(generator, metrics, job.held_out, prompts.seeds(job.held_out, config.seed, "confirm"))
@@ -271,8 +279,7 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
         folder,
         evaluate,
         job.directions,
-        version=config.version,
-        stages=config.stages,
+        space=job.space,
         sampler=config.sampler,
         seed=config.seed,
         fixed=job.fixed,
@@ -288,7 +295,7 @@ def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: fl
         raise UserError("no trial completed: raise --minutes")
     scores = {r.number: frame for r in done if (frame := folder.read_scores(r.number)) is not None}
     base = next((record.number for record in done if record.origin == "no FreeU"), -1)
-    front = find(done, job.directions, paired_spreads(scores, base, list(job.directions)))
+    front = find(done, job.directions, paired_spreads(scores, base, list(job.directions)), job.space)
     picked = confirm.candidates(front.picks, {record.number: record.factors for record in done})
     found = confirm.confirm(
         folder,

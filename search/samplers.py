@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from configs import unknown
+from configs import UserError, unknown
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from search.space import Space
 
 FEW = 6  # complete trials before a model is trusted; the fixed candidates and Sobol points are more than that
 
@@ -36,6 +38,24 @@ def _nsga2(seed: int) -> BaseSampler:
     return NSGAIISampler(seed=seed, population_size=12)  # the default of 50 would be 50 random trials first
 
 
+def _nsga3(seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIIISampler
+
+    return NSGAIIISampler(seed=seed, population_size=12)
+
+
+def _botorch(seed: int) -> BaseSampler:
+    try:
+        from optuna_integration import BoTorchSampler
+    except ImportError as error:
+        raise UserError(
+            f'--sampler botorch needs more packages: pip install "optuna-integration[botorch]" ({error})'
+        ) from error
+    from optuna.samplers import RandomSampler
+
+    return BoTorchSampler(seed=seed, independent_sampler=RandomSampler(seed), n_startup_trials=FEW)
+
+
 def _qmc(seed: int) -> BaseSampler:
     from optuna.samplers import QMCSampler
 
@@ -52,25 +72,33 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": _gp,
     "tpe": _tpe,
     "nsga2": _nsga2,
+    "nsga3": _nsga3,
+    "botorch": _botorch,
     "qmc": _qmc,
     "random": _random,
 }
+"""Those that need the seed alone; `grid` needs the space."""
+NAMES = (*SAMPLERS, "grid")
 
 
 def check(name: str) -> str:
     """The name itself. Raises UserError with the nearest one where it is unknown; imports nothing heavy."""
-    if name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
+    if name not in NAMES:
+        raise unknown("sampler", name, NAMES)
     return name
 
 
-def build(name: str, seed: int, trials: int) -> BaseSampler:
+def build(name: str, seed: int, trials: int, space: Space) -> BaseSampler:
     """A sampler for the next candidate. trials: how many the study has so far, in any state.
 
     A sampler with the study's own seed would propose its first points again after a resume, so the seed
     depends on the number of trials. QMC keeps its place in the study itself and needs one seed throughout.
     """
-    return SAMPLERS[check(name)](derived(seed, "sampler", 0 if name == "qmc" else trials))
+    if check(name) == "grid":
+        from optuna.samplers import GridSampler
+
+        return GridSampler(space.grid(), seed=derived(seed, "sampler"))
+    return SAMPLERS[name](derived(seed, "sampler", 0 if name == "qmc" else trials))
 
 
 def derived(seed: int, *purpose: str | int) -> int:

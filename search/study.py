@@ -14,15 +14,16 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from configs import UserError
 from freeu import Factors
-from search import samplers, space
+from search import samplers
 from search.evaluate import Evaluation, OnImages
 from search.records import StudyFolder, TrialRecord, Value
+from search.space import Choice, Space
 
 if TYPE_CHECKING:
     import optuna
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SOBOL = 6  # points before the sampler: with the fixed candidates, enough for a first model of four factors
 PATIENCE = 3  # failures in a row
 CONSTRAINT = "guardrails"
+OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as no FreeU in a narrow one
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
 
 
@@ -54,16 +56,17 @@ class Study:
         evaluate: Evaluate,
         directions: Mapping[str, str],
         *,
-        version: str,
-        stages: str,
+        space: Space,
         sampler: str,
         seed: int,
         fixed: Sequence[tuple[str, Factors]],
         watcher: Watcher,
     ) -> None:
-        """directions: objective → "up" or "down". fixed: the first candidates, each with its origin."""
+        """directions: objective → "up" or "down". fixed: the first candidates, each with its origin; what stands behind
+        a colon there tells those of one origin apart.
+        """
         self.folder, self.evaluate, self.directions = folder, evaluate, dict(directions)
-        self.version, self.stages, self.sampler, self.seed = version, stages, sampler, seed
+        self.space, self.sampler, self.seed = space, sampler, seed
         self.watcher = watcher
         with _quiet(folder):
             self._study = _opened(folder, self.directions)
@@ -96,8 +99,8 @@ class Study:
 
     def _trial(self) -> TrialRecord:
         trial = self._ask()
-        params = {name: trial.suggest_float(name, *space.RANGES[name]) for name in space.NAMES}
-        factors = space.to_factors(params, self.version, self.stages)
+        params = self.space.suggest(trial)
+        factors = self._factors(trial.user_attrs, params)
         origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
         self.watcher.began(trial.number, origin, factors)
         began = time.perf_counter()
@@ -105,7 +108,7 @@ class Study:
             found = self.evaluate(factors, self.watcher.images)
             values = self._values(found)
         except KeyboardInterrupt:
-            self._retry(trial.number, params, origin)
+            self._retry(trial.number, params, trial.user_attrs)
             record = self._failed(trial.number, factors, origin, "interrupted", time.perf_counter() - began)
             self.watcher.ended(record)
             raise
@@ -134,7 +137,7 @@ class Study:
         import optuna
 
         so_far = self._study.get_trials(deepcopy=False)
-        self._study.sampler = samplers.build(self.sampler, self.seed, len(so_far))
+        self._study.sampler = samplers.build(self.sampler, self.seed, len(so_far), self.space)
         for left in so_far:
             if left.state == optuna.trial.TrialState.RUNNING:  # killed while its candidate was being chosen
                 return optuna.trial.Trial(self._study, left._trial_id)
@@ -156,13 +159,13 @@ class Study:
     def _tell(self, record: TrialRecord) -> None:
         from optuna.trial import Trial, TrialState
 
-        if record.complete:
+        if record.complete and self.space.holds(record.factors):
             if record.guardrails:
                 told = self._study.get_trials(deepcopy=False)[record.number]
                 if CONSTRAINT not in told.constraints:
                     Trial(self._study, told._trial_id).set_constraint(CONSTRAINT, record.violation)
             self._study.tell(record.number, [record.values[name].value for name in self.directions])
-        else:
+        else:  # or it would teach the sampler of a point that it is not
             self._study.tell(record.number, state=TrialState.FAIL)
 
     def _reap(self) -> None:
@@ -172,30 +175,44 @@ class Study:
             record = self.folder.read_trial(trial.number)
             if record is not None:
                 self._tell(record)
-            elif (params := _candidate(trial)) is not None:
+            elif (params := self._candidate(trial)) is not None:
                 origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
-                factors = space.to_factors(params, self.version, self.stages)
-                self._retry(trial.number, params, origin)
+                factors = self._factors(trial.user_attrs, params)
+                self._retry(trial.number, params, trial.user_attrs)
                 self._failed(trial.number, factors, origin, "its process ended before it did")
 
-    def _retry(self, number: int, params: Mapping[str, float], origin: str) -> None:
+    def _factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
+        """A candidate's; one from outside of the space has them in its own attribute."""
+        outside = attrs.get(OUTSIDE)
+        return Factors.from_dict(outside) if outside is not None else self.space.factors(params)
+
+    def _candidate(self, trial: FrozenTrial) -> dict[str, Choice] | None:
+        """What the trial tries; None where its process died while it was being chosen."""
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        wanted = self.space.needed(params)
+        return {name: params[name] for name in wanted} if wanted <= set(params) else None
+
+    def _retry(self, number: int, params: Mapping[str, Choice], attrs: Mapping[str, Any]) -> None:
         # Before the trial is told as failed: killed between the two, the next start finds it queued already.
         if not any(trial.user_attrs.get(RETRY) == number for trial in self._study.get_trials(deepcopy=False)):
-            self._study.enqueue_trial(dict(params), user_attrs={RETRY: number, ORIGIN: origin})
+            kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN) if name in attrs}
+            self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: self.sampler, **kept, RETRY: number})
 
     def _queue(self, fixed: Sequence[tuple[str, Factors]]) -> None:
-        points = space.sobol(SOBOL, samplers.derived(self.seed, "sobol"))
-        slots = [(origin, origin, space.to_params(factors)) for origin, factors in fixed]
-        slots += [(f"sobol {number}", "sobol", point) for number, point in enumerate(points)]
+        points = self.space.sobol(SOBOL, samplers.derived(self.seed, "sobol"))
         there = {trial.user_attrs.get(SLOT) for trial in self._study.get_trials(deepcopy=False)}
-        for slot, origin, params in slots:
-            if slot not in there:
-                self._study.enqueue_trial(params, user_attrs={SLOT: slot, ORIGIN: origin})
+        for origin, factors in fixed:
+            outside = {} if self.space.holds(factors) else {OUTSIDE: factors.as_dict()}
+            self._enqueue(there, origin, origin, self.space.params(factors), outside)
+        for number, point in enumerate(points):
+            self._enqueue(there, f"sobol {number}", "sobol", point, {})
 
-
-def _candidate(trial: FrozenTrial) -> dict[str, float] | None:
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    return {name: params[name] for name in space.NAMES} if set(space.NAMES) <= set(params) else None
+    def _enqueue(
+        self, there: Collection[Any], slot: str, origin: str, params: Mapping[str, Choice], more: Mapping[str, Any]
+    ) -> None:
+        if slot not in there:
+            kind = origin.partition(":")[0]
+            self._study.enqueue_trial(dict(params), user_attrs={SLOT: slot, ORIGIN: kind, **more})
 
 
 def _opened(folder: StudyFolder, directions: Mapping[str, str]) -> optuna.Study:

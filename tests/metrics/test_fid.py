@@ -163,6 +163,6 @@ def test_the_floor_is_what_real_images_get() -> None:
     features = np.random.default_rng(0).normal(size=(900, 8))
     fid = Fid(pixels_encoder(8), Reference.of(features))
     real = [fid.distance(np.random.default_rng(seed).normal(size=(100, 8))) for seed in range(1, 9)]
-    assert fid.floor(100) == pytest.approx(np.mean(real), rel=0.4)
-    assert fid.floor(451) is None
-    assert Fid(pixels_encoder(8), Reference(np.zeros(8), np.eye(8))).floor(10) is None
+    assert fid.floor_at(100) == pytest.approx(np.mean(real), rel=0.4)
+    assert fid.floor_at(451) is None
+    assert Fid(pixels_encoder(8), Reference(np.zeros(8), np.eye(8))).floor_at(10) is None

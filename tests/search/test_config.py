@@ -7,6 +7,7 @@ import pytest
 from configs import UserError, path, read_yaml
 from search.config import FIELDS, fingerprint, load, same
 from search.plan import prepare
+from search.space import default
 
 
 def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
 
     def of(prompts: tuple[str, ...] = ("a", "b"), **flags: object) -> dict[str, object]:
         config = load(None, flags)
-        return fingerprint(config, load_spec(config.model), prompts, ("c",))
+        return fingerprint(config, load_spec(config.model), default(config.version), prompts, ("c",))
 
     assert of() == of(trials=99, minutes=3.0, batch_size=2, device="cpu", study="x", mlruns="y")
     assert of() == of(guidance=load_spec("shapes").guidance)  # said or left out, it is the same

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from configs import UserError
 from search.config import StudyConfig
+from search.guardrails import NAMES
+from search.plan import prepare
 from search.records import StudyFolder
 from search.run import execute
 from tests.search.fakes import FakeGenerator, metrics, settings
@@ -60,15 +62,17 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     assert [pick["pick"] for pick in result["picks"]] == ["best-clip", "best-aesthetic", "best-fid", "knee"]
     records = folder.read_trials()
     assert len(records) == 10
-    assert list(folder.read_scores(3).columns) == ["prompt", "seed", "clip", "aesthetic"]
+    assert list(folder.read_scores(3).columns) == ["prompt", "seed", "clip", "aesthetic", *NAMES]
     assert folder.read_scores(3)["clip"].mean() == pytest.approx(records[3].values["clip"].value)
     assert folder.grid_file(3).exists()
-    # the same prompts and seeds in every trial; others, and another half, in the confirmation
-    pairs = {call[1:] for call in generator.calls}
-    assert len(pairs) == 2
-    (one, seeds), (other, others) = pairs
-    assert set(one).isdisjoint(other)
-    assert set(seeds).isdisjoint(others)
+    # the same prompts and seeds in every trial; other seeds for the guardrails' spread; others, and another half of the
+    # prompts, in the confirmation
+    pairs = list(dict.fromkeys(call[1:] for call in generator.calls))
+    assert len(pairs) == 3
+    searched, spread, held_out = pairs
+    assert searched[0] == spread[0]
+    assert set(searched[0]).isdisjoint(held_out[0])
+    assert len({*searched[1], *spread[1], *held_out[1]}) == sum(len(seeds) for _, seeds in pairs)
 
     idle = FakeGenerator()
     again, said = study(settings(tmp_path), idle)
@@ -149,7 +153,7 @@ def test_long_prompts_are_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    from search import cli
+    from configs import cli
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/x/trials/0001.json")
@@ -222,3 +226,24 @@ def test_mlflow_is_made_again_where_it_was_deleted(tmp_path: Path) -> None:
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert sorted(run.data.tags.get("freeu.trial", "study") for run in runs) == ["0", "1", "2", "study"]
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_another_space_and_what_was_found_before(tmp_path: Path) -> None:
+    study(settings(tmp_path, trials=9))
+    (tmp_path / "space.yaml").write_text("b1: [0.9, 1.7]\nstop: [0.5, 1.0]\n")
+    again = settings(tmp_path, trials=9, study="narrow", space=str(tmp_path / "space.yaml"), start_from=["small"])
+    _, said = study(again)
+    assert "over b2, s1, s2, b1, stop" in said or "over b1, b2, s1, s2, stop" in said
+    folder = StudyFolder(tmp_path / "mlruns", "narrow")
+    records = folder.read_trials()
+    front = {tuple(row["factors"][name] for name in ("b1", "b2", "s1", "s2"))
+             for row in json.loads(StudyFolder(tmp_path / "mlruns", "small").result.read_text())["front"]}  # fmt: skip
+    started = [record.factors for record in records if record.origin == "from"]
+    assert started and all((each.b1, each.b2, each.s1, each.s2) in front for each in started)
+    assert any(record.factors.controls.stop < 1 for record in records)
+    with pytest.raises(UserError, match="--from nowhere: there is no such preset file, and no finished study"):
+        prepare(settings(tmp_path, start_from=["nowhere"]))
+    # Another space is another study.
+    (tmp_path / "space.yaml").write_text("b1: [0.9, 1.6]\n")
+    with pytest.raises(UserError, match="space"):
+        study(again)

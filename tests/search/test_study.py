@@ -14,6 +14,7 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.evaluate import Evaluation
 from search.records import StudyFolder, TrialRecord, Value
+from search.space import default
 from search.study import Study
 
 PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
@@ -43,8 +44,7 @@ def opened(folder: Path, evaluate: Callable[..., Evaluation] = good, sampler: st
         StudyFolder(folder, "s"),
         evaluate,
         {"clip": "up", "fid": "down"},
-        version="v2",
-        stages="width",
+        space=more.get("space", default()),
         sampler=sampler,
         seed=more.get("seed", 0),
         fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
@@ -180,10 +180,10 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
         if where == "after tell" and record.number == at:
             raise Killed
 
-    def suggesting(self: optuna.trial.Trial, name: str, *range: float) -> float:
+    def suggesting(self: optuna.trial.Trial, name: str, *range: float, **more: Any) -> float:
         if where == "ask" and self.number == at and name == "b2":
             raise Killed
-        return suggest(self, name, *range)
+        return suggest(self, name, *range, **more)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StudyFolder, "write_trial", writing)
