@@ -1,4 +1,4 @@
-"""Records the table that benchmarks/search.py replays searches on: `python benchmarks/record.py`, about an hour on 2 cores.
+"""Records the table that benchmarks/search.py replays searches on: `python benchmarks/record.py`. An hour on 2 cores.
 
 Candidates of the default space, a scrambled Sobol sequence behind no FreeU and the published factors, each on the same
 prompts of the embedded model under two seeds: a search sees the first, the second says what is true. Kept: the scores

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from configs import UserError, path, read_yaml, unknown
 from search import samplers
+from search.storage import server
 
 Positive = Annotated[int, Field(ge=1, strict=True)]
 CHOICES = {
@@ -44,6 +45,9 @@ class StudyConfig(BaseModel):
     study: str | None = None
     trials: Positive
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    images: Positive | None = None
+    gpu_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    patience: Positive | None = None
     prompts: str | None = None
     limit: Positive
     objectives: tuple[str, ...] | None = None
@@ -54,6 +58,10 @@ class StudyConfig(BaseModel):
     sampler: str
     space: str | None = None
     start_from: tuple[str, ...] = ()
+    racing: bool = True
+    workers: Positive = 1
+    ray: str | None = None
+    storage: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     steps: Positive | None = None
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -121,6 +129,8 @@ def _said(key: str, file: Path | None, flags: Mapping[str, Any]) -> str:
 
 def _checked(config: StudyConfig) -> StudyConfig:
     samplers.check(config.sampler)
+    if config.storage is not None:
+        server(config.storage)
     if config.objectives is not None:
         check_objectives(config.objectives)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
@@ -169,6 +179,7 @@ def fingerprint(
         "guardrails": config.guardrails,
         "space": space.as_dict(),
         "sampler": config.sampler,
+        "racing": config.racing,
         "seed": config.seed,
     }
 

@@ -15,24 +15,28 @@ import numpy as np
 
 from configs import UserError
 from freeu import IDENTITY, Factors
-from search.evaluate import Evaluator, OnImages, value_of
+from search.crew import Crew, Evaluate, Parts, WorkerDied, done
+from search.evaluate import Evaluation, Evaluator, OnImages, Task, by_frame
 from search.front import Pick
 from search.records import StudyFolder, replacing
 from search.samplers import derived
 
 LEVEL = 0.05
 BASE = "no FreeU"
+BASE_KEY = -1  # where the others have their trial's number
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one candidate got on the held-out prompts, by objective.
+    """What one candidate got on the n held-out prompts, by objective.
 
-    values: the scores. data: (n,) per-image scores, or (n, d) features where the objective scores a set.
+    values: the scores. data: (n,) per-image scores, or (n, d) features where the objective scores a set; of videos a
+    row for each frame.
     """
 
     values: dict[str, float]
     data: dict[str, np.ndarray]
+    n: int
 
 
 def candidates(picks: Sequence[Pick], factors: Mapping[int, Factors]) -> dict[int, Factors]:
@@ -48,15 +52,15 @@ def missing(folder: StudyFolder, numbers: Sequence[int]) -> int:
 
 def confirm(
     folder: StudyFolder,
-    evaluator: Evaluator,
+    crew: Crew,
     picked: Mapping[int, Factors],
     *,
+    n: int,
     seed: int,
     began: Callable[[str, int, int], None],
     failed: Callable[[int, str], None] = lambda number, reason: None,
-    on_images: OnImages | None = None,
 ) -> dict[int, dict[str, dict[str, Any]]]:
-    """Score the picked candidates and no FreeU on the evaluator's (held-out) prompts; compare in pairs.
+    """Score the picked candidates and no FreeU on the n held-out prompts; compare in pairs.
 
     began: told (what, passes after it, images) before each pass. failed: told (trial number, reason) of a candidate
     whose images or scores are none on these prompts: it is left out, and the others are confirmed.
@@ -66,44 +70,48 @@ def confirm(
     """
     if not picked:
         return {}
-    left = missing(folder, list(picked))
-    samples: dict[int | None, Sample] = {}
-    for number, factors in [(None, IDENTITY), *picked.items()]:
-        file = folder.confirm_file(BASE if number is None else f"{number:04d}")
-        sample = _read(file, evaluator) if file.exists() else None
-        if sample is None:
-            left -= 1
-            began(BASE if number is None else f"trial {number}", max(0, left), len(evaluator.prompts))
-            try:
-                sample = _sample(evaluator, factors, on_images)
-            except Exception as error:  # as in a trial: it costs this candidate, not the study
-                if number is None:
-                    raise UserError(f"no FreeU could not be scored on the held-out prompts: {error}") from error
-                failed(number, " ".join(str(error).split()) or type(error).__name__)
-                continue
-            _write(file, sample)
-        samples[number] = sample
-    base = samples.pop(None)
-    found = {
-        number: {
-            name: _compared(metric, sample, base, name, evaluator, derived(seed, "confirm", name))
-            for name, metric in evaluator.metrics.items()
+    wanted: dict[int, Factors] = {BASE_KEY: IDENTITY, **picked}
+    samples = {key: sample for key in wanted if (sample := _read(_file(folder, key), n)) is not None}
+    waiting = [key for key in wanted if key not in samples]
+    busy = 0
+    while waiting or busy:
+        while waiting and crew.free:
+            key = waiting.pop(0)
+            began(_said(key), len(waiting), n)
+            crew.submit(key, Evaluate(Task(wanted[key], n, purpose="confirm")))
+            busy += 1
+        for key, found in crew.wait():
+            busy -= 1
+            if isinstance(found, WorkerDied):
+                waiting.append(key)
+            elif isinstance(found, Exception):  # as in a trial: it costs this candidate, not the study
+                if key == BASE_KEY:
+                    raise UserError(f"no FreeU could not be scored on the held-out prompts: {found}") from found
+                failed(key, " ".join(str(found).split()) or type(found).__name__)
+            else:
+                samples[key] = _sample(found)
+                _write(_file(folder, key), samples[key])
+    base = samples.pop(BASE_KEY)
+    return _corrected(done(crew, Compare({key: samples[key] for key in picked if key in samples}, base, seed)))
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The job of comparing each sample with no FreeU's, where the metrics are."""
+
+    samples: Mapping[int, Sample]
+    base: Sample
+    seed: int
+
+    def __call__(self, parts: Parts, on_images: OnImages) -> dict[int, dict[str, dict[str, Any]]]:
+        evaluator = parts.evaluators["confirm"]
+        return {
+            number: {
+                name: _compared(metric, sample, self.base, name, evaluator, derived(self.seed, "confirm", name))
+                for name, metric in evaluator.metrics.items()
+            }
+            for number, sample in self.samples.items()
         }
-        for number, sample in samples.items()
-        if number is not None
-    }
-    return _corrected(found)
-
-
-def _sample(evaluator: Evaluator, factors: Factors, on_images: OnImages | None) -> Sample:
-    batch = evaluator.batch(evaluator.images(factors, on_images))
-    values, data = {}, {}
-    metrics: Mapping[str, Any] = evaluator.metrics  # a metric of the set has features and a distance besides
-    for name, metric in metrics.items():
-        score = evaluator.score(metric, batch)
-        values[name] = value_of(score).value
-        data[name] = np.asarray(score.per_image if metric.per_image else metric.features(batch))
-    return Sample(values, data)
 
 
 def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: Evaluator, seed: int) -> dict[str, Any]:
@@ -113,7 +121,7 @@ def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: E
     if metric.per_image:
         pair = stats.paired(a, b, evaluator.prompts, rng)
     else:
-        pair = stats.paired_set(a, b, metric.distance, evaluator.prompts_by_frame, rng)
+        pair = stats.paired_set(a, b, metric.distance, by_frame(evaluator.prompts, evaluator.frames), rng)
     wins = float(pair.win_rate)  # the share of pairs where a > b
     return {
         "value": sample.values[name],
@@ -137,25 +145,40 @@ def _corrected(found: dict[int, dict[str, dict[str, Any]]]) -> dict[int, dict[st
     return found
 
 
+def _sample(found: Evaluation) -> Sample:
+    assert found.per_image is not None
+    values = {name: value.value for name, value in found.values.items()}
+    columns = {name: found.per_image[name].to_numpy() for name in values if name in found.per_image}
+    return Sample(values, {**columns, **found.features}, found.n)
+
+
+def _said(key: int) -> str:
+    return BASE if key == BASE_KEY else f"trial {key}"
+
+
+def _file(folder: StudyFolder, key: int) -> Path:
+    return folder.confirm_file(BASE if key == BASE_KEY else f"{key:04d}")
+
+
 def _write(file: Path, sample: Sample) -> None:
     arrays: dict[str, Any] = {f"value:{name}": np.float64(value) for name, value in sample.values.items()}
     arrays |= {f"data:{name}": array for name, array in sample.data.items()}
     with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, n=sample.n, **arrays)
 
 
-def _read(file: Path, evaluator: Evaluator) -> Sample | None:
-    """What was kept; None where it was on another number of prompts."""
+def _read(file: Path, n: int) -> Sample | None:
+    """What was kept; None where there is nothing, or it was on another number of prompts."""
+    if not file.exists():
+        return None
     try:
         with np.load(file) as kept:
-            values = {name: float(kept[f"value:{name}"]) for name in evaluator.metrics}
-            data = {name: kept[f"data:{name}"] for name in evaluator.metrics}
+            names = [name.partition(":")[2] for name in kept if name.startswith("value:")]
+            values = {name: float(kept[f"value:{name}"]) for name in names}
+            sample = Sample(values, {name: kept[f"data:{name}"] for name in names}, int(kept["n"]))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
-    for name, metric in evaluator.metrics.items():
-        if len(data[name]) != len(evaluator.prompts if metric.per_image else evaluator.prompts_by_frame):
-            return None
-    return Sample(values, data)
+    return sample if sample.n == n else None
 
 
 def verdict(

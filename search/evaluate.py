@@ -1,4 +1,7 @@
-"""A candidate to its scores: generate, then score. Knows neither Optuna nor MLflow."""
+"""A candidate to its scores: generate, then score. Knows neither Optuna nor MLflow.
+
+A candidate may be evaluated in parts: a task names the last prompt, and carries what was found on those before.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from configs import UserError
 from freeu import Factors
@@ -18,24 +23,42 @@ if TYPE_CHECKING:
     import torch
 
     from freeu.generate import Generator
-    from metrics.base import Batch, Metric, Score
+    from metrics.base import Batch, Metric
 
 OnImages = Callable[[float], None]
-"""Told how many images of a set are done, after each step; those in flight count by their share of steps."""
+"""Told how many images of a task are done, after each step; those in flight count by their share of steps."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one candidate got. per_image: columns prompt, seed, then one for each metric that has such scores.
-    guardrails: how far each is from no FreeU; see `search.guardrails`."""
+    """What one candidate got on the first n prompts.
+
+    per_image: columns prompt, seed, then one for each metric that has such scores. features: by metric of the set,
+    (n, d), of videos one row for each frame. images: uint8, of this part alone; see `search.grid.small`.
+    """
 
     values: dict[str, Value]
-    images: torch.Tensor | None = None
+    n: int
     per_image: pd.DataFrame | None = None
+    features: dict[str, np.ndarray] = field(default_factory=dict)
+    images: torch.Tensor | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    n: int = 0
     unet_evaluations: int = 0
-    guardrails: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A candidate on the prompts up to `end`; `before` is what it got on the first ones. purpose: whose prompts and
+    seeds, as "search" or "confirm"."""
+
+    factors: Factors
+    end: int
+    before: Evaluation | None = None
+    purpose: str = "search"
+
+    @property
+    def begin(self) -> int:
+        return self.before.n if self.before is not None else 0
 
 
 class Evaluator:
@@ -64,8 +87,38 @@ class Evaluator:
         """Of each video; an image is one."""
         return getattr(self.generator, "frames", 1)
 
-    def images(self, factors: Factors, on_images: OnImages | None = None) -> torch.Tensor:
-        """The candidate's images, (n, 3, H, W) or, of videos, (n, frames, 3, H, W). Ctrl-C ends it after a step."""
+    def __call__(self, task: Task, on_images: OnImages | None = None) -> Evaluation:
+        """Generate and score. Raises what the generator or a metric raises; Ctrl-C ends it after a step."""
+        from search.grid import small
+
+        began = time.perf_counter()
+        part = slice(task.begin, task.end)
+        images = self.images(task.factors, part, on_images)
+        generated = time.perf_counter()
+        batch = self._batch(images, part)
+        before = task.before or Evaluation({}, 0)
+        per_image = {name: self._per_image(metric, batch) for name, metric in self.metrics.items() if metric.per_image}
+        features = {
+            name: _joined(before.features.get(name), self._features(metric, batch))
+            for name, metric in self.metrics.items()
+            if not metric.per_image
+        }
+        table = self._table(part, per_image, before.per_image)
+        values = {name: self._value(metric, table, features, task.end) for name, metric in self.metrics.items()}
+        ended = time.perf_counter()
+        seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
+        return Evaluation(
+            values,
+            task.end,
+            table,
+            features,
+            small(images),
+            {name: spent + before.seconds.get(name, 0.0) for name, spent in seconds.items()},
+            before.unet_evaluations + self.generator.unet_evaluations(task.end - task.begin),
+        )
+
+    def images(self, factors: Factors, part: slice = slice(None), on_images: OnImages | None = None) -> torch.Tensor:
+        """Of some of the prompts: uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
         with Stopping() as stopping:
 
             def step(done: float) -> None:
@@ -73,60 +126,54 @@ class Evaluator:
                 if on_images is not None:
                     on_images(done)
 
-            return self.generator.generate(self.prompts, self.seeds, factors, step)
+            return self.generator.generate(self.prompts[part], self.seeds[part], factors, step)
 
-    def batch(self, images: torch.Tensor) -> Batch:
+    def _batch(self, images: torch.Tensor, part: slice) -> Batch:
         """Images with their prompts; each frame of a video is an image of its prompt."""
         from metrics.base import Batch
 
         flat = images.flatten(0, 1) if images.ndim == 5 else images
-        return Batch(flat, self.prompts_by_frame, self.frames)
+        return Batch(flat, by_frame(self.prompts[part], self.frames), self.frames)
 
-    @property
-    def prompts_by_frame(self) -> tuple[str, ...]:
-        """The prompt of each image of a batch."""
-        return tuple(prompt for prompt in self.prompts for _ in range(self.frames))
+    def _per_image(self, metric: Metric, batch: Batch) -> np.ndarray:
+        """One score for each prompt; a video's is the mean over its frames, where the metric scores frames."""
+        found = metric.score(batch).per_image
+        assert found is not None
+        n = len(batch) // self.frames
+        return found if len(found) == n else found.reshape(n, self.frames).mean(axis=1)
 
-    def score(self, metric: Metric, batch: Batch) -> Score:
-        """As the metric has it; a video's score is the mean over its frames, and videos are what is counted."""
-        from dataclasses import replace
+    def _features(self, metric: Any, batch: Batch) -> np.ndarray:
+        return np.asarray(metric.features(batch))
 
-        from metrics.base import mean_score
-
-        found = metric.score(batch)
-        if self.frames == 1 or found.n == len(self.prompts):  # of the videos already
-            return found
-        if found.per_image is None:
-            return replace(found, n=len(self.prompts))
-        return mean_score(metric, found.per_image.reshape(len(self.prompts), self.frames).mean(axis=1))
-
-    def __call__(self, factors: Factors, on_images: OnImages | None = None) -> Evaluation:
-        """Generate and score. Raises what the generator or a metric raises."""
-        began = time.perf_counter()
-        images = self.images(factors, on_images)
-        generated = time.perf_counter()
-        batch = self.batch(images)
-        scores = {name: self.score(metric, batch) for name, metric in self.metrics.items()}
-        ended = time.perf_counter()
-        seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
-        return Evaluation(
-            values={name: value_of(score) for name, score in scores.items()},
-            images=images,
-            per_image=self._table(scores),
-            seconds=seconds,
-            n=len(self.prompts),
-            unet_evaluations=self.generator.unet_evaluations(len(self.prompts)),
-        )
-
-    def _table(self, scores: Mapping[str, Score]) -> pd.DataFrame:
+    def _table(self, part: slice, columns: Mapping[str, np.ndarray], before: pd.DataFrame | None) -> pd.DataFrame:
         import pandas as pd
 
-        columns = {name: score.per_image for name, score in scores.items() if score.per_image is not None}
-        return pd.DataFrame({"prompt": self.prompts, "seed": self.seeds, **columns})
+        found = pd.DataFrame({"prompt": self.prompts[part], "seed": self.seeds[part], **columns})
+        return found if before is None else pd.concat([before, found], ignore_index=True)
+
+    def _value(self, metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], n: int) -> Value:
+        from metrics.base import mean_score
+        from metrics.jackknife import jackknife
+
+        if metric.per_image:
+            score = mean_score(metric, table[metric.name].to_numpy())
+            return checked(metric.name, Value(score.value, score.spread, n, metric.direction))
+        found = features[metric.name]
+        spread = jackknife(found, metric.distance) if n >= metric.min_n else math.nan
+        return checked(metric.name, Value(float(metric.distance(found)), spread, n, metric.direction))
 
 
-def value_of(score: Score) -> Value:
-    """What a record keeps of a score. Raises UserError where it isn't a number."""
-    if not math.isfinite(score.value):
-        raise UserError(f"{score.metric} is {score.value} on {score.n} images")
-    return Value(float(score.value), float(score.spread), int(score.n), score.direction)
+def by_frame(prompts: Sequence[str], frames: int) -> tuple[str, ...]:
+    """The prompt of each frame of their videos."""
+    return tuple(prompt for prompt in prompts for _ in range(frames))
+
+
+def checked(name: str, value: Value) -> Value:
+    """The value itself. Raises UserError where it is no number."""
+    if not math.isfinite(value.value):
+        raise UserError(f"{name} is {value.value} on {value.n} images")
+    return value
+
+
+def _joined(before: np.ndarray | None, found: np.ndarray) -> np.ndarray:
+    return found if before is None else np.concatenate([before, found])

@@ -79,6 +79,14 @@ def nondominated(table: np.ndarray) -> np.ndarray:
     return np.asarray(~(at_least & more).any(0))
 
 
+def hypervolume(table: np.ndarray, reference: np.ndarray) -> float:
+    """What the rows of (n, objectives), all to be maximised, dominate beyond the reference point (objectives,)."""
+    from optuna._hypervolume import compute_hypervolume
+
+    within = table[(table > reference).all(1)]
+    return float(compute_hypervolume(-within, -reference)) if len(within) else 0.0
+
+
 def _up(value: float, direction: str) -> float:
     return value if direction == "up" else -value
 
@@ -149,8 +157,9 @@ def _loss(theta: np.ndarray, square: np.ndarray, z: np.ndarray, fixed: np.ndarra
 def paired_spreads(scores: Mapping[int, pd.DataFrame], base: int, names: Sequence[str]) -> dict[str, dict[int, float]]:
     """Objective → trial → the standard error to compare trials by, from their per-image scores.
 
-    Trials share prompts and noise, so what tells them apart is the paired difference to trial `base` (no FreeU);
-    half of its variance is each side's. `base` itself gets the mean of the others. Set metrics are left out.
+    Trials share prompts and noise, so what tells them apart is the paired difference to trial `base` (no FreeU), on the
+    prompts that a trial got; half of its variance is each side's. `base` itself gets the mean of those with
+    all prompts. Set metrics are left out.
     """
     found: dict[str, dict[int, float]] = {}
     for name in names:
@@ -158,7 +167,12 @@ def paired_spreads(scores: Mapping[int, pd.DataFrame], base: int, names: Sequenc
             continue
         zero = scores[base][name].to_numpy()
         others = {number: frame[name].to_numpy() for number, frame in scores.items() if number != base}
-        errors = {k: float(np.std(y - zero, ddof=1) / math.sqrt(2 * len(y))) for k, y in others.items() if len(y) > 1}
+        errors = {
+            k: float(np.std(y - zero[: len(y)], ddof=1) / math.sqrt(2 * len(y)))
+            for k, y in others.items()
+            if len(y) > 1
+        }
         if errors:
-            found[name] = errors | {base: float(np.mean(list(errors.values())))}
+            whole = [error for k, error in errors.items() if len(others[k]) == len(zero)] or list(errors.values())
+            found[name] = errors | {base: float(np.mean(whole))}
     return found

@@ -14,12 +14,27 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+SIDE = 192  # pixels of an image's longer side
 GAP = 2  # pixels between images
 PAPER = (255, 255, 255)
 FRAME_MS = 125  # of a video's grid: eight frames a second
 
 
-def image_grid(images: torch.Tensor, columns: int | None = None, side: int = 192, limit: int = 64) -> Image.Image:
+def small(images: torch.Tensor, side: int = SIDE) -> torch.Tensor:
+    """Images (…, 3, H, W) at the size that a grid shows them at; videos too."""
+    import torch
+    from torchvision.transforms.v2.functional import resize
+
+    height, width = images.shape[-2:]
+    shrink = side / max(height, width)
+    if shrink >= 1:
+        return images
+    size = [max(1, round(height * shrink)), max(1, round(width * shrink))]
+    flat = resize(images.flatten(0, -4), size, antialias=True)
+    return flat.reshape(*images.shape[:-2], *size).to(torch.uint8)
+
+
+def image_grid(images: torch.Tensor, columns: int | None = None, side: int = SIDE, limit: int = 64) -> Image.Image:
     """Lay images out row by row, in their order.
 
     images: uint8 (n, 3, H, W), n ≥ 1. columns: a near-square grid where None. side: the longest side in
@@ -45,7 +60,7 @@ def image_grid(images: torch.Tensor, columns: int | None = None, side: int = 192
     return grid
 
 
-def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side: int = 192) -> None:
+def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side: int = SIDE) -> None:
     """Write `image_grid` as PNG; of videos (n, frames, 3, H, W) as a GIF that runs, beside where the PNG would be.
 
     Under a temporary name first, so a killed process leaves no half picture.

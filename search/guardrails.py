@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from freeu import IDENTITY
-from search.evaluate import Evaluation, Evaluator, OnImages
+from search.evaluate import Evaluation, Task
 from search.records import StudyFolder, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from freeu import Factors
 
 NAMES = (
     "colourfulness",
@@ -34,51 +32,21 @@ NAMES = (
 """Those that bound a candidate, of `metrics.guardrails`."""
 
 
-class Guarded:
-    """Evaluates as `evaluator` does, whose metrics hold NAMES, and adds each candidate's shifts."""
+def spread(folder: StudyFolder, n: int, measure: Callable[[Task], Evaluation]) -> pd.DataFrame:
+    """The measures of no FreeU under other seeds on the n prompts, made by `measure` once a study."""
+    import pandas as pd
 
-    def __init__(self, evaluator: Evaluator, again: Evaluator, folder: StudyFolder) -> None:
-        """again: the same prompts under other seeds, and no metrics but NAMES."""
-        self._evaluator, self._again, self._folder = evaluator, again, folder
-        self._base: pd.DataFrame | None = None
-
-    def prepare(self, began: Callable[[int], None], on_images: OnImages) -> None:
-        """Measures no FreeU under the other seeds, once a study."""
-        if self._folder.guardrails.exists():
-            return
-        began(len(self._again.prompts))
-        table = self._again(IDENTITY, on_images).per_image
+    if not folder.guardrails.exists():
+        table = measure(Task(IDENTITY, n, purpose="guardrails")).per_image
         assert table is not None
-        with replacing(self._folder.guardrails) as temporary:
+        with replacing(folder.guardrails) as temporary:
             table.to_parquet(temporary)
-
-    def __call__(self, factors: Factors, on_images: OnImages | None = None) -> Evaluation:
-        """An evaluation with `guardrails`; empty where no FreeU was not scored yet."""
-        from dataclasses import replace
-
-        found = self._evaluator(factors, on_images)
-        if factors.identity:
-            self._base = found.per_image
-        base = self._scored_base()
-        if base is None or found.per_image is None:
-            return found
-        return replace(found, guardrails=shifts(found.per_image, base, self._other_seeds()))
-
-    def _scored_base(self) -> pd.DataFrame | None:
-        if self._base is None:
-            records = (record for record in self._folder.read_trials() if record.complete and record.factors.identity)
-            if (record := next(records, None)) is not None:
-                self._base = self._folder.read_scores(record.number)
-        return self._base
-
-    def _other_seeds(self) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.read_parquet(self._folder.guardrails)
+    return pd.read_parquet(folder.guardrails)
 
 
 def shifts(found: pd.DataFrame, base: pd.DataFrame, again: pd.DataFrame) -> dict[str, float]:
-    """By guardrail: mean of found - base, in spreads between `base` and `again`. All three are in one order of prompts.
+    """By guardrail: mean of found - base, in spreads between `base` and `again`. All three are in one order of prompts;
+    `found` may hold the first ones alone.
 
     A measure that doesn't differ from seed to seed at all, and is moved, counts as a shift of 1000.
     """
@@ -86,7 +54,7 @@ def shifts(found: pd.DataFrame, base: pd.DataFrame, again: pd.DataFrame) -> dict
     for name in NAMES:
         one, two = base[name].to_numpy(), again[name].to_numpy()
         spread = float(np.sqrt(np.mean((one - two) ** 2) / 2))
-        shift = float(np.mean(found[name].to_numpy() - one))
+        shift = float(np.mean(found[name].to_numpy() - one[: len(found)]))
         least = 1e-3 * abs(shift)
         moved[name] = shift / max(spread, least) if shift else 0.0
     return moved

@@ -59,6 +59,11 @@ class Plan:
         return self.spec.guidance if self.config.guidance is None else self.config.guidance
 
     @property
+    def first(self) -> int:
+        """Candidates before the sampler's."""
+        return len(self.fixed) + SOBOL
+
+    @property
     def passes(self) -> int:
         """The most passes of the confirmation: each objective's best and the knee, and no FreeU."""
         objectives = len(self.config.objectives or ())

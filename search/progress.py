@@ -86,9 +86,9 @@ class Progress:
         self.records = list(records)
         self._before = sum(record.complete for record in records)
 
-    def began(self, number: int, origin: str, factors: Factors) -> None:
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
         self._stage, self._what = f"trial {number}", f"{origin}  {factors}"
-        self._done, self._size, self._began = 0, self.per_trial, time.monotonic()
+        self._done, self._size, self._began = 0, images, time.monotonic()
         self._first = self._began if self._first is None else self._first
 
     def images(self, done: float) -> None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+VIOLATION = "violation"
+"""Of a rung, beside its objectives."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -50,6 +53,8 @@ class TrialRecord:
     origin: what proposed the candidate ("no FreeU", "published", "sobol", or the sampler's name).
     state: "COMPLETE", or "FAIL" with its reason and no values. seconds: generate, score, total.
     guardrails: how far each measure is from no FreeU, in the spreads of `search.guardrails`; none where they are off.
+    images: how many prompts it was evaluated on; where that is a part of them, `values` are what is to be expected on
+    all. rungs: number of prompts → objective → what it got on the first so many, and its violation there.
     """
 
     number: int
@@ -62,6 +67,7 @@ class TrialRecord:
     unet_evaluations: int = 0
     reason: str | None = None
     guardrails: dict[str, float] = field(default_factory=dict)
+    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
 
     @property
     def feasible(self) -> bool:
@@ -71,7 +77,7 @@ class TrialRecord:
     @property
     def violation(self) -> float:
         """How far out of bounds the worst guardrail is, in spreads; 0 or less is within."""
-        return max((abs(shift) for shift in self.guardrails.values()), default=0.0) - 1
+        return violation(self.guardrails)
 
     @property
     def complete(self) -> bool:
@@ -89,7 +95,7 @@ class TrialRecord:
             for name, v in self.values.items()
         }
         plain = {name: getattr(self, name) for name in ("number", "origin", "state", "seconds", "images")}
-        more = {"unet_evaluations": self.unet_evaluations, "reason": self.reason, "guardrails": self.guardrails}
+        more = {name: getattr(self, name) for name in ("unet_evaluations", "reason", "guardrails", "rungs")}
         return plain | {"factors": self.factors.as_dict(), "values": values} | more
 
     @staticmethod
@@ -99,7 +105,15 @@ class TrialRecord:
             name: Value(v["value"], math.nan if v["spread"] is None else v["spread"], v["n"], v["direction"])
             for name, v in found["values"].items()
         }
-        return TrialRecord(**{**found, "factors": Factors.from_dict(found["factors"]), "values": values})
+        rungs = {int(n): dict(scores) for n, scores in found.get("rungs", {}).items()}
+        return TrialRecord(
+            **{**found, "factors": Factors.from_dict(found["factors"]), "values": values, "rungs": rungs}
+        )
+
+
+def violation(guardrails: Mapping[str, float]) -> float:
+    """How far out of bounds the worst guardrail is, in spreads; 0 or less is within."""
+    return max((abs(shift) for shift in guardrails.values()), default=0.0) - 1
 
 
 @contextmanager

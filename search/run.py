@@ -8,29 +8,21 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs import UserError
 from configs.cli import INTERRUPTED, main
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from freeu.generate import Generator
-    from freeu.models import ModelSpec
-    from metrics.base import Metric
     from search.config import StudyConfig
-    from search.evaluate import Evaluator
-    from search.guardrails import Guarded
+    from search.parts import Load
     from search.plan import Job
-    from search.progress import Progress
-    from search.records import StudyFolder, TrialRecord
-    from search.study import Evaluate
     from search.track import Tracker
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -86,6 +78,15 @@ def run(
     reference: Annotated[
         str | None, typer.Option(metavar="PLACE", help="Real images: folder, table, .npz or hub id [the model's].")
     ] = None,
+    images: Annotated[
+        int | None, typer.Option(metavar="N", help="Images for all of it, confirmation included.")
+    ] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(metavar="H", help="Hours of work of all devices, confirmation included.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="End when N trials brought the front nothing [never].")
+    ] = None,
     guardrails: Annotated[
         bool | None, typer.Option("--guardrails/--no-guardrails", help="Keep colour, contrast, detail in bounds [on].")
     ] = None,
@@ -101,6 +102,18 @@ def run(
     ] = None,
     start_from: Annotated[
         list[str] | None, typer.Option("--from", metavar="STUDY|FILE", help="Try its best first; several times.")
+    ] = None,
+    racing: Annotated[
+        bool | None, typer.Option("--racing/--no-racing", help="All prompts for promising candidates alone [on].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that evaluate, a GPU each where there are [1].")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|local", help="Workers on a Ray cluster; needs ray.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="postgresql://…, for several machines; needs psycopg.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of candidates, noise and statistics [0].")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps [the model's].")] = None,
@@ -148,38 +161,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric]]"]
-
-
-def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
-    """The base model and the objectives' metrics, on the device. Raises UserError where they can't be had."""
-    import torch
-
-    from freeu.models import load_generator
-    from freeu.models.load import choose_device
-    from metrics import registry
-
-    device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    generator = load_generator(
-        spec,
-        device=device,
-        dtype=config.dtype,
-        steps=config.steps,
-        guidance=config.guidance,
-        batch_size=config.batch_size,
-        slicing=config.slicing,
-        offload=config.offload,
-        compiled=config.compile,
-    )
-    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
-    return generator, {metric.name: metric for metric in built}
-
-
-def execute(config: StudyConfig, console: Console, load: Load = load_parts) -> dict[str, Any]:
+def execute(config: StudyConfig, console: Console, load: Load | None = None) -> dict[str, Any]:
     """Run a study, or go on with it, to its result (as result.json holds it). load: makes model and metrics."""
     from search import result as results
+    from search.parts import load_parts
     from search.plan import prepare
     from search.progress import Progress
+    from search.session import Session
     from search.track import Tracker
 
     began = time.monotonic()
@@ -194,13 +182,14 @@ def execute(config: StudyConfig, console: Console, load: Load = load_parts) -> d
         _caught_up(job, tracker, result)
         results.show(console, job, result)
         return result
-    with job.folder.locked():
+    # On a server the study is everyone's, and its storage holds the locks.
+    with nullcontext() if config.storage else job.folder.locked():
         for line in job.plan.lines():
             console.print(line, markup=False, soft_wrap=True)
         progress = Progress(console, job.directions, config.trials, len(job.prompts), job.plan.passes)
         try:
             with progress:
-                result = _study(job, load, progress, tracker, began)
+                result = Session(job, load or load_parts, progress, tracker, began).run()
         except KeyboardInterrupt:
             tracker.interrupt()
             console.print(f"interrupted: the same command goes on with study '{config.name}'", markup=False)
@@ -224,151 +213,15 @@ def _caught_up(job: Job, tracker: Tracker, result: dict[str, Any]) -> None:
     """Log a finished study anew where MLflow's database was deleted: it is a view of the study's folder."""
     from search import config as settings
     from search.plan import kept_fingerprint
+    from search.session import log
 
     if tracker.settings.database.exists():
         return
     digest = settings.stamp(kept_fingerprint(job.folder))
     with job.folder.locked():
         records = job.folder.read_trials()
-        _logged(tracker, job, digest, str(result["model_identity"]), records)
+        log(tracker, job, digest, str(result["model_identity"]), records)
         tracker.finish(result, records)
-
-
-def _logged(tracker: Tracker, job: Job, digest: str, identity: str, records: Sequence[TrialRecord]) -> None:
-    """Begin or take up the study in MLflow, and log the trials that it lacks."""
-    tracker.start(job.config.model_dump(mode="json"), digest, {"freeu.model_identity": identity})
-    missing = set(tracker.missing([record.number for record in records]))
-    for record in records:
-        if record.number in missing:
-            _track(tracker, job.folder, record)
-
-
-def _track(tracker: Tracker, folder: StudyFolder, record: TrialRecord) -> None:
-    files = (folder.grid_file(record.number), folder.scores_file(record.number))
-    tracker.trial(record, *(file if file.exists() else None for file in files))
-
-
-def _study(job: Job, load: Load, progress: Progress, tracker: Tracker, began: float) -> dict[str, Any]:
-    from search import confirm, prompts
-    from search.evaluate import Evaluator
-    from search.front import find, paired_spreads
-    from search.records import write_json
-    from search.result import assembled
-    from search.study import Study
-
-    config, folder = job.config, job.folder
-    generator, metrics = load(config, job.spec)
-    fingerprint = _sealed(job, generator.identity)
-    if long := generator.too_long([*job.prompts, *job.held_out]):
-        shown = ", ".join(f"'{text[:60]}…'" for text in long[:3])
-        more = f" and {len(long) - 3} more" if len(long) > 3 else ""
-        progress.say(f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}")
-    generator.prepare([*job.prompts, *job.held_out])
-    for name, metric in metrics.items():
-        if (floor := getattr(metric, "floor_at", None)) is not None and (least := floor(len(job.prompts))) is not None:
-            progress.say(f"{name} of {len(job.prompts)} real images is {least:.4g}: the least to hope for")
-    evaluator = Evaluator(generator, metrics, job.prompts, prompts.seeds(job.prompts, config.seed, "search"))
-    again = Evaluator(generator, metrics, job.held_out, prompts.seeds(job.held_out, config.seed, "confirm"))
-    watcher = _Watcher(progress, tracker, folder)
-    evaluate: Evaluate = evaluator
-    if config.guardrails:
-        guarded = _guarded(evaluator, config.seed, folder)
-        guarded.prepare(progress.measuring, progress.images)
-        evaluate = guarded
-    study = Study(
-        folder,
-        evaluate,
-        job.directions,
-        space=job.space,
-        sampler=config.sampler,
-        seed=config.seed,
-        fixed=job.fixed,
-        watcher=watcher,
-    )
-    records = study.records()
-    progress.resume(records)
-    _logged(tracker, job, fingerprint, generator.identity, records)
-    study.run(config.trials, _clock(job, began))
-    records = study.records()
-    done = [record for record in records if record.complete]
-    if not done:
-        raise UserError("no trial completed: raise --minutes")
-    scores = {r.number: frame for r in done if (frame := folder.read_scores(r.number)) is not None}
-    base = next((record.number for record in done if record.origin == "no FreeU"), -1)
-    front = find(done, job.directions, paired_spreads(scores, base, list(job.directions)), job.space)
-    picked = confirm.candidates(front.picks, {record.number: record.factors for record in done})
-    found = confirm.confirm(
-        folder,
-        again,
-        picked,
-        seed=config.seed,
-        began=progress.confirming,
-        failed=lambda number, reason: progress.say(f"trial {number} could not be confirmed: {reason}"),
-        on_images=progress.images,
-    )
-    result = assembled(job, generator.identity, done, front, found)
-    tracker.finish(result, records)
-    write_json(folder.result, result)  # last: from now on the study counts as finished
-    return result
-
-
-def _guarded(evaluator: Evaluator, seed: int, folder: StudyFolder) -> Guarded:
-    """The evaluator with guardrails beside its metrics."""
-    from metrics import registry
-    from search import prompts
-    from search.evaluate import Evaluator
-    from search.guardrails import NAMES, Guarded
-
-    rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES}
-    generator, texts = evaluator.generator, evaluator.prompts
-    again = Evaluator(generator, rails, texts, prompts.seeds(texts, seed, "guardrails"))
-    return Guarded(Evaluator(generator, {**evaluator.metrics, **rails}, texts, evaluator.seeds), again, folder)
-
-
-def _sealed(job: Job, identity: str) -> str:
-    """Write the study's settings, its fingerprint now with the weights' identity; gives the fingerprint's digest."""
-    import yaml
-
-    from search import config as settings
-    from search.plan import kept_fingerprint
-    from search.records import replacing
-
-    fingerprint = {**job.fingerprint, "weights": identity}
-    if job.folder.config.exists():
-        settings.same(job.config.name, kept_fingerprint(job.folder), fingerprint)
-    kept = job.config.model_dump(mode="json") | {"model": job.spec.name, "device": job.plan.device}
-    with replacing(job.folder.config) as temporary:
-        temporary.write_text(yaml.safe_dump(kept | {"fingerprint": fingerprint}, sort_keys=False), "utf-8")
-    return settings.stamp(fingerprint)
-
-
-class _Watcher:
-    """Hands what the study tells to the progress and to MLflow."""
-
-    def __init__(self, progress: Progress, tracker: Tracker, folder: StudyFolder) -> None:
-        self.progress, self.tracker, self.folder = progress, tracker, folder
-        self.began, self.images = progress.began, progress.images
-
-    def ended(self, record: TrialRecord) -> None:
-        self.progress.ended(record)
-        _track(self.tracker, self.folder, record)
-
-
-def _clock(job: Job, began: float) -> Callable[[Sequence[TrialRecord]], bool]:
-    """Whether another trial fits into --minutes, with the confirmation after it."""
-    if job.config.minutes is None:
-        return lambda records: True
-    end = began + 60 * job.config.minutes
-
-    def go_on(records: Sequence[TrialRecord]) -> bool:
-        seconds = [record.seconds["total"] for record in records if record.complete]
-        if len(seconds) < 2:  # no FreeU and one candidate, else there is nothing to say
-            return True
-        mean = sum(seconds) / len(seconds)
-        reserve = mean * job.plan.passes * len(job.held_out) / len(job.prompts)
-        return time.monotonic() + mean + reserve < end
-
-    return go_on
 
 
 if __name__ == "__main__":

@@ -1,160 +1,379 @@
-"""Ask, evaluate, record, tell. Survives being killed at any instant.
+"""Ask, evaluate, record, tell: the coordinator of a study. Survives being killed at any instant.
 
-A trial goes: ask → evaluate → write its files, the record last → tell → track. Whatever is still RUNNING when a
-study starts belongs to a process that ended:
+A trial goes: ask → evaluate, rung by rung → write its files, the record last → tell → track. Whatever runs and has lost
+its process (`storage.lost`) is put right:
 - its record is there: it was evaluated, so its values are told;
-- it has its candidate: told as failed, and the candidate is queued again, once;
-- it was killed while the candidate was being chosen: the same trial goes on.
-So no candidate is lost and none is evaluated twice. Evaluating is a callable: this file knows no model.
+- it has its candidate: the candidate is queued again, once, and the trial is told as failed;
+- it was killed while the candidate was being chosen: the same trial goes on, or is told as failed where others may
+  have gone on meanwhile.
+So no candidate is lost and none is finished twice. Who evaluates is a `Crew`: this file knows no model.
 """
 
 from __future__ import annotations
 
-import logging
+import io
+import json
 import math
 import time
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from configs import UserError
 from freeu import Factors
-from search import samplers
-from search.evaluate import Evaluation, OnImages
-from search.records import StudyFolder, TrialRecord, Value
+from search import racing, samplers
+from search.crew import Crew, Evaluate, WorkerDied
+from search.evaluate import Evaluation, Task
+from search.records import VIOLATION, TrialRecord, Value, violation
 from search.space import Choice, Space
+from search.storage import Storage, quiet
 
 if TYPE_CHECKING:
-    import optuna
+    import pandas as pd
+    import torch
     from optuna.trial import FrozenTrial, Trial
 
 SOBOL = 6  # points before the sampler: with the fixed candidates, enough for a first model of four factors
-PATIENCE = 3  # failures in a row
+PATIENCE = 3  # failures in a row; deaths of workers under one candidate
 CONSTRAINT = "guardrails"
 OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as no FreeU in a narrow one
+NO_FREEU = "no FreeU"  # an origin
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
+DEATHS = "deaths"  # of the workers that had a candidate in their hands
+RECORD, SCORES = "record", "scores"  # of a trial, for the other machines
+POLL = 1.0  # seconds between two looks at what others do
 
 
 class Watcher(Protocol):
     """Told what happens, for progress and tracking."""
 
-    def began(self, number: int, origin: str, factors: Factors) -> None: ...
-    def images(self, done: float) -> None: ...
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
+    def elsewhere(self, record: TrialRecord) -> None: ...
 
 
-Evaluate = Callable[[Factors, OnImages], Evaluation]
+Shifts = Callable[["pd.DataFrame", "pd.DataFrame"], dict[str, float]]
+"""The guardrails of a candidate: from its per-image scores and no FreeU's."""
+
+
+@dataclass
+class Running:
+    """A trial in this coordinator's hands. rungs and images: of what it was evaluated on so far."""
+
+    trial: Trial
+    factors: Factors
+    origin: str
+    params: dict[str, Choice]
+    attrs: dict[str, Any]
+    began: float = field(default_factory=time.perf_counter)
+    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
+    images: list[torch.Tensor] = field(default_factory=list)
 
 
 class Study:
-    """One study in its folder. Opening it creates it, or reaps what a killed process left. Hold the lock."""
+    """One study. Opening it creates it, or reaps what a killed process left. Hold the folder's lock."""
 
     def __init__(
         self,
-        folder: StudyFolder,
-        evaluate: Evaluate,
+        storage: Storage,
         directions: Mapping[str, str],
         *,
+        prompts: int,
         space: Space,
         sampler: str,
         seed: int,
         fixed: Sequence[tuple[str, Factors]],
         watcher: Watcher,
+        race: bool = False,
     ) -> None:
-        """directions: objective → "up" or "down". fixed: the first candidates, each with its origin; what stands behind
-        a colon there tells those of one origin apart.
+        """directions: objective → "up" or "down". prompts: of a whole evaluation. fixed: the first candidates, no FreeU
+        before all, each with its origin; what stands behind a colon there tells those of one origin apart; they are
+        evaluated whole.
         """
-        self.folder, self.evaluate, self.directions = folder, evaluate, dict(directions)
+        self.storage, self.folder, self.directions = storage, storage.folder, dict(directions)
         self.space, self.sampler, self.seed = space, sampler, seed
+        self.rungs = racing.rungs(prompts) if race else (prompts,)
         self.watcher = watcher
-        with _quiet(folder):
-            self._study = _opened(folder, self.directions)
-            self._reap()
-            self._queue(fixed)
+        self._shifts: Shifts | None = None
+        self._whole = {origin.partition(":")[0] for origin, _ in fixed}
+        self._running: dict[int, Running] = {}
+        self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
+        self._held: list[tuple[int, Evaluation]] = []  # evaluated before no FreeU was
+        self._records: dict[int, TrialRecord] = {record.number: record for record in self.folder.read_trials()}
+        self._base: tuple[TrialRecord, pd.DataFrame] | None = None
+        with quiet(storage):
+            self._study = storage.open(directions)
+            with storage.lock():
+                self._learn()
+                self._reap()
+                self._queue(fixed)
 
     def records(self) -> list[TrialRecord]:
         """Every trial that ended, by number."""
-        return self.folder.read_trials()
+        return [self._records[number] for number in sorted(self._records)]
 
     def complete(self) -> int:
         """How many trials have values."""
-        return sum(record.complete for record in self.records())
+        return sum(record.complete for record in self._records.values())
 
-    def run(self, trials: int, go_on: Callable[[Sequence[TrialRecord]], bool] = lambda records: True) -> None:
-        """Run until `trials` are complete, or until go_on(records so far) says no.
+    def run(
+        self,
+        crew: Crew,
+        trials: int,
+        go_on: Callable[[Sequence[TrialRecord]], bool] = lambda records: True,
+        shifts: Shifts | None = None,
+    ) -> None:
+        """Run until `trials` are complete, or until go_on(records so far) says no. shifts: the guardrails.
 
         Raises:
-            UserError: three trials in a row failed; says why the last one did.
-            KeyboardInterrupt: the trial in flight is told as failed, and its candidate is queued again.
+            UserError: three trials in a row failed, or no FreeU did; says why.
+            KeyboardInterrupt: the trials in flight are told as failed, and their candidates are queued again.
         """
-        records, failures = self.records(), 0
-        while sum(record.complete for record in records) < trials and go_on(records):
-            with _quiet(self.folder):
-                record = self._trial()
-            records.append(record)
-            failures = 0 if record.complete else failures + 1
-            if failures == PATIENCE:
-                raise UserError(f"{PATIENCE} trials in a row failed, the last one so: {record.reason}")
+        self._failures, self._shifts = 0, shifts
+        with quiet(self.storage):
+            try:
+                while True:
+                    wanted = go_on(self.records())
+                    while crew.free and (self._ready or (wanted and self._begin(trials))):
+                        number, before = self._ready.pop(0)
+                        crew.submit(number, self._job(number, before))
+                    busy = len(self._running) > len(self._held)
+                    if not busy and not (wanted and self._others(trials)):
+                        return
+                    self._wait(crew, busy)
+            except (KeyboardInterrupt, Failing):
+                for number in tuple(self._running):
+                    self._given_back(number, "interrupted")
+                raise
 
-    def _trial(self) -> TrialRecord:
-        trial = self._ask()
-        params = self.space.suggest(trial)
-        factors = self._factors(trial.user_attrs, params)
-        origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
-        self.watcher.began(trial.number, origin, factors)
-        began = time.perf_counter()
-        try:
-            found = self.evaluate(factors, self.watcher.images)
-            values = self._values(found)
-        except KeyboardInterrupt:
-            self._retry(trial.number, params, trial.user_attrs)
-            record = self._failed(trial.number, factors, origin, "interrupted", time.perf_counter() - began)
-            self.watcher.ended(record)
-            raise
-        except Exception as error:  # whatever a model or metric raises costs this trial, not the study
-            reason = " ".join(str(error).split()) or "no message"
-            reason = reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"
-            record = self._failed(trial.number, factors, origin, reason, time.perf_counter() - began)
+    def agreed(self, key: str, make: Callable[[], Any]) -> Any:
+        """What all machines of the study have under a key, of JSON's types; made by the first that asks."""
+        if not self.storage.shared:
+            return make()
+        with quiet(self.storage), self.storage.lock(key):
+            kept = self._study.user_attrs.get(key)
+            if kept is None:
+                kept = make()
+                self._study.set_user_attr(key, kept)
+            return kept
+
+    def _wait(self, crew: Crew, busy: bool) -> None:
+        """Until something of ours ended; where the study is shared, no longer than a look at the others takes."""
+        if not busy:
+            time.sleep(POLL)
         else:
-            record = TrialRecord(
-                trial.number,
-                factors,
-                origin,
-                "COMPLETE",
-                values,
-                found.seconds,
-                found.n,
-                found.unet_evaluations,
-                guardrails=found.guardrails,
-            )
-            self.folder.write_trial(record, found.per_image, found.images)
-            self._tell(record)
-        self.watcher.ended(record)
-        return record
+            for number, found in crew.wait(POLL if self.storage.shared else None):
+                self._took(number, found)
+        if self.storage.shared:
+            with self.storage.lock():
+                self._learn()
+                self._reap()
+            self._judge_held()
 
-    def _ask(self) -> Trial:
-        import optuna
+    def _others(self, trials: int) -> bool:
+        """Whether others are at work on what is needed."""
+        from optuna.trial import TrialState
 
-        so_far = self._study.get_trials(deepcopy=False)
-        self._study.sampler = samplers.build(self.sampler, self.seed, len(so_far), self.space)
-        for left in so_far:
-            if left.state == optuna.trial.TrialState.RUNNING:  # killed while its candidate was being chosen
-                return optuna.trial.Trial(self._study, left._trial_id)
-        return self._study.ask()
+        if not self.storage.shared or self.complete() >= trials:
+            return False
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)))
+
+    # To begin a trial
+
+    def _begin(self, trials: int) -> bool:
+        """Ask for a candidate. False where enough are complete or running."""
+        trial = self._ask(trials)
+        if trial is None:
+            return False
+        self._study.sampler = samplers.build(self.sampler, self.seed, trial.number, self.space)
+        params, attrs = self.space.suggest(trial), trial.user_attrs
+        running = Running(trial, self._factors(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
+        self._running[trial.number] = running
+        self._ready.append((trial.number, None))
+        return True
+
+    def _ask(self, trials: int) -> Trial | None:
+        from optuna.trial import Trial, TrialState
+
+        with self.storage.lock():
+            so_far = self._study.get_trials(deepcopy=False)
+            running = [trial for trial in so_far if trial.state == TrialState.RUNNING]
+            if not self.storage.shared:  # killed while its candidate was being chosen
+                for trial in running:
+                    if trial.number not in self._running:
+                        return Trial(self._study, trial._trial_id)
+            told = sum(trial.state == TrialState.COMPLETE for trial in so_far)
+            outside = sum(record.complete and not self.space.holds(record.factors) for record in self.records())
+            if told + outside + len(running) >= trials:
+                return None
+            self._study.sampler = samplers.build(self.sampler, self.seed, len(so_far), self.space)
+            asked = self._no_freeu_first(so_far) or self._study.ask()
+            self.storage.hold(asked._trial_id)
+            return asked
+
+    def _no_freeu_first(self, so_far: Sequence[FrozenTrial]) -> Trial | None:
+        """No FreeU is queued before all, but after its own failure behind others, which then wait for it."""
+        from optuna.trial import Trial, TrialState
+
+        for trial in so_far:
+            if trial.state == TrialState.WAITING and trial.user_attrs.get(ORIGIN) == NO_FREEU:
+                self._study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+                return Trial(self._study, trial._trial_id)
+        return None
+
+    def _job(self, number: int, before: Evaluation | None) -> Evaluate:
+        running, done = self._running[number], before.n if before is not None else 0
+        end = next(rung for rung in self.rungs if rung > done)
+        self.watcher.began(number, running.origin, running.factors, end - done)
+        return Evaluate(Task(running.factors, end, before))
+
+    # After a rung
+
+    def _took(self, number: int, found: Any) -> None:
+        if isinstance(found, WorkerDied):
+            self._given_back(number, str(found))
+        elif isinstance(found, Exception):
+            reason = " ".join(str(found).split()) or "no message"
+            self._failed(number, reason if isinstance(found, UserError) else f"{type(found).__name__}: {reason}")
+        else:
+            running, scores = self._running[number], {name: found.values[name].value for name in self.directions}
+            if broken := [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]:
+                self._failed(number, ", ".join(broken))
+                return
+            running.rungs[found.n] = scores
+            if found.images is not None:
+                running.images.append(found.images)
+            self._judge(number, found)
+
+    def _judge(self, number: int, found: Evaluation) -> None:
+        """On to the next rung, or to the end; or it waits for no FreeU, which all others are compared with."""
+        running, last = self._running[number], found.n == self.rungs[-1]
+        if running.factors.identity:
+            if not last:
+                self._ready.append((number, found))
+                return
+            self._ended(number, found, {})
+            self._judge_held()
+        elif not last and running.origin in self._whole:
+            self._ready.append((number, found))
+        elif self._no_freeu() is None:
+            self._held.append((number, found))
+        else:
+            shifts = self._guarded(found)
+            running.rungs[found.n][VIOLATION] = violation(shifts)
+            if not last and self._goes_on(number, found.n):
+                self._ready.append((number, found))
+            else:
+                self._ended(number, found, shifts)
+
+    def _judge_held(self) -> None:
+        if self._no_freeu() is not None:
+            held, self._held = self._held, []
+            for number, found in held:
+                self._judge(number, found)
+
+    def _no_freeu(self) -> tuple[TrialRecord, pd.DataFrame] | None:
+        """Its record and its per-image scores, once it is complete."""
+        if self._base is None:
+            record = next((one for one in self.records() if one.complete and one.factors.identity), None)
+            if record is not None:
+                scores = self.folder.read_scores(record.number)
+                self._base = record, scores if scores is not None else _nothing()
+        return self._base
+
+    def _guarded(self, found: Evaluation) -> dict[str, float]:
+        base = self._no_freeu()
+        if self._shifts is None or found.per_image is None or base is None:
+            return {}
+        return self._shifts(found.per_image, base[1])
+
+    def _goes_on(self, number: int, n: int) -> bool:
+        """Whether a trial ranks high enough among all that reached this rung."""
+        reached = [each.rungs[n] for key, each in self._running.items() if n in each.rungs and key != number]
+        reached += [record.rungs[n] for record in self.records() if n in record.rungs]
+        rows = [*reached, self._running[number].rungs[n]]
+        return racing.goes_on(
+            np.array([racing.maximised(row, self.directions) for row in rows]),
+            [row.get(VIOLATION, -1.0) <= 0 for row in rows],
+        )
 
     def _values(self, found: Evaluation) -> dict[str, Value]:
-        for name in self.directions:
-            value = found.values[name].value
-            if not math.isfinite(value):
-                raise UserError(f"{name} is {value}")
-        return {name: found.values[name] for name in self.directions}
+        """What was found; on a part of the prompts, what is to be expected on all."""
+        base = self._no_freeu()
+        if found.n == self.rungs[-1] or base is None:
+            return {name: found.values[name] for name in self.directions}
+        part, whole = (base[0].rungs[n] for n in (found.n, self.rungs[-1]))
+        return {
+            name: replace(found.values[name], value=whole[name] + found.values[name].value - part[name])
+            for name in self.directions
+        }
 
-    def _failed(self, number: int, factors: Factors, origin: str, reason: str, seconds: float = 0.0) -> TrialRecord:
-        record = TrialRecord(number, factors, origin, "FAIL", seconds={"total": seconds}, reason=reason)
-        self.folder.write_trial(record)
-        self._tell(record)
-        return record
+    # To end a trial
+
+    def _ended(self, number: int, found: Evaluation, shifts: Mapping[str, float]) -> None:
+        running = self._running[number]
+        if self._shifts is not None and running.factors.identity and found.per_image is not None:
+            shifts = self._shifts(found.per_image, found.per_image)
+        record = TrialRecord(
+            number,
+            running.factors,
+            running.origin,
+            "COMPLETE",
+            self._values(found),
+            found.seconds,
+            found.n,
+            found.unet_evaluations,
+            guardrails=dict(shifts),
+            rungs=running.rungs,
+        )
+        self._failures = 0
+        self._kept(record, found.per_image, running.images)
+
+    def _failed(self, number: int, reason: str) -> None:
+        running = self._running[number]
+        seconds = {"total": time.perf_counter() - running.began}
+        self._kept(TrialRecord(number, running.factors, running.origin, "FAIL", seconds=seconds, reason=reason))
+        self._failures += 1
+        if running.factors.identity:
+            raise Failing(f"no FreeU, which all candidates are compared with, failed: {reason}")
+        if self._failures == PATIENCE:
+            raise Failing(f"{PATIENCE} trials in a row failed, the last one so: {reason}")
+
+    def _given_back(self, number: int, reason: str) -> None:
+        """Tell a trial as failed, and queue its candidate again."""
+        running = self._running[number]
+        deaths = int(running.attrs.get(DEATHS, 0)) + (reason != "interrupted")
+        if deaths == PATIENCE:
+            self._failed(number, f"{reason}, {deaths} times")
+            return
+        with self.storage.lock():
+            self._retry(number, running.params, {**running.attrs, DEATHS: deaths})
+            seconds = {"total": time.perf_counter() - running.began}
+            self._kept(TrialRecord(number, running.factors, running.origin, "FAIL", seconds=seconds, reason=reason))
+
+    def _kept(
+        self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: Sequence[torch.Tensor] = ()
+    ) -> None:
+        """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
+        trial = self._running.pop(record.number).trial
+        if self.storage.shared:
+            with self.storage.lock():
+                mine = not self._study._storage.get_trial(trial._trial_id).state.is_finished()
+                if mine:
+                    if per_image is not None:
+                        trial.set_user_attr(SCORES, per_image.to_json(orient="split", double_precision=15))
+                    trial.set_user_attr(RECORD, json.dumps(record.as_dict()))
+                    self._tell(record)
+            self.storage.release(trial._trial_id)
+            if not mine:
+                return
+        self.folder.write_trial(record, per_image, _joined(images))
+        self._records[record.number] = record
+        if not self.storage.shared:
+            self._tell(record)
+        self.watcher.ended(record)
 
     def _tell(self, record: TrialRecord) -> None:
         from optuna.trial import Trial, TrialState
@@ -168,18 +387,49 @@ class Study:
         else:  # or it would teach the sampler of a point that it is not
             self._study.tell(record.number, state=TrialState.FAIL)
 
+    # What others did, and what the dead left
+
+    def _learn(self) -> None:
+        """The records of trials that ended on other machines."""
+        if not self.storage.shared:
+            return
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.number not in self._records and trial.state.is_finished() and RECORD in trial.user_attrs:
+                record = self._written(trial)
+                self.watcher.elsewhere(record)
+
+    def _written(self, trial: FrozenTrial) -> TrialRecord:
+        """A record from the storage, now in the folder too."""
+        import pandas as pd
+
+        record = TrialRecord.from_dict(json.loads(trial.user_attrs[RECORD]))
+        scores = trial.user_attrs.get(SCORES)
+        table = None if scores is None else pd.read_json(io.StringIO(scores), orient="split", precise_float=True)
+        self.folder.write_trial(record, table)
+        self._records[record.number] = record
+        return record
+
     def _reap(self) -> None:
         from optuna.trial import TrialState
 
-        for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
-            record = self.folder.read_trial(trial.number)
-            if record is not None:
+        for number in self.storage.lost(self._study):
+            trial = self._study.get_trials(deepcopy=False)[number]
+            if self.storage.shared and RECORD in trial.user_attrs:
+                self._tell(self._written(trial))
+            elif (record := self.folder.read_trial(number)) is not None and not self.storage.shared:
                 self._tell(record)
             elif (params := self._candidate(trial)) is not None:
+                self._retry(number, params, trial.user_attrs)
                 origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
-                factors = self._factors(trial.user_attrs, params)
-                self._retry(trial.number, params, trial.user_attrs)
-                self._failed(trial.number, factors, origin, "its process ended before it did")
+                reason = "its process ended before it did"
+                record = TrialRecord(number, self._factors(trial.user_attrs, params), origin, "FAIL", reason=reason)
+                if self.storage.shared:
+                    Trial(self._study, trial._trial_id).set_user_attr(RECORD, json.dumps(record.as_dict()))
+                self.folder.write_trial(record)
+                self._records[number] = record
+                self._tell(record)
+            elif self.storage.shared:  # killed while its candidate was being chosen; others went on
+                self._study.tell(number, state=TrialState.FAIL)
 
     def _factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
         """A candidate's; one from outside of the space has them in its own attribute."""
@@ -195,15 +445,21 @@ class Study:
     def _retry(self, number: int, params: Mapping[str, Choice], attrs: Mapping[str, Any]) -> None:
         # Before the trial is told as failed: killed between the two, the next start finds it queued already.
         if not any(trial.user_attrs.get(RETRY) == number for trial in self._study.get_trials(deepcopy=False)):
-            kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN) if name in attrs}
+            kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN, DEATHS) if name in attrs}
             self._study.enqueue_trial(dict(params), user_attrs={ORIGIN: self.sampler, **kept, RETRY: number})
+
+    # What is tried first
 
     def _queue(self, fixed: Sequence[tuple[str, Factors]]) -> None:
         points = self.space.sobol(SOBOL, samplers.derived(self.seed, "sobol"))
-        there = {trial.user_attrs.get(SLOT) for trial in self._study.get_trials(deepcopy=False)}
+        trials = self._study.get_trials(deepcopy=False)
+        there = {trial.user_attrs.get(SLOT) for trial in trials}
         for origin, factors in fixed:
             outside = {} if self.space.holds(factors) else {OUTSIDE: factors.as_dict()}
-            self._enqueue(there, origin, origin, self.space.params(factors), outside)
+            coming = any(not trial.state.is_finished() for trial in trials if trial.user_attrs.get(ORIGIN) == origin)
+            lost = factors.identity and origin in there and not coming and self._no_freeu() is None
+            slot = f"{origin}, after {len(trials)}" if lost else origin  # nothing goes without it
+            self._enqueue(there, slot, origin, self.space.params(factors), outside)
         for number, point in enumerate(points):
             self._enqueue(there, f"sobol {number}", "sobol", point, {})
 
@@ -215,56 +471,17 @@ class Study:
             self._study.enqueue_trial(dict(params), user_attrs={SLOT: slot, ORIGIN: kind, **more})
 
 
-def _opened(folder: StudyFolder, directions: Mapping[str, str]) -> optuna.Study:
-    """The study's Optuna storage. A new one is made under another name: killed meanwhile, none is there."""
-    import optuna
-
-    if not folder.database.exists():
-        folder.root.mkdir(parents=True, exist_ok=True)
-        part = folder.database.with_name("optuna.db.part")
-        for left in folder.root.glob("optuna.db.part*"):
-            left.unlink()
-        storage = optuna.storages.RDBStorage(f"sqlite:///{part}")
-        optuna.create_study(
-            storage=storage,
-            study_name=folder.name,
-            directions=["maximize" if direction == "up" else "minimize" for direction in directions.values()],
-        )
-        storage.remove_session()
-        storage.engine.dispose()
-        part.rename(folder.database)
-    storage = optuna.storages.RDBStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": 60}})
-    return optuna.load_study(study_name=folder.name, storage=storage)
+class Failing(UserError):
+    """Trials fail for a reason that the next ones would share."""
 
 
-@contextmanager
-def _quiet(folder: StudyFolder) -> Iterator[None]:
-    """Optuna without its log lines and warnings, and its database's errors in one sentence."""
-    import optuna
-    import sqlalchemy.exc
+def _nothing() -> pd.DataFrame:
+    import pandas as pd
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    broken = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="optuna")
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    except (*broken, KeyError, RuntimeError) as error:
-        if isinstance(error, KeyError | RuntimeError) and not _from_storage(error):
-            raise
-        cause = error.__cause__ or error
-        reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        raise UserError(
-            f"{folder.database} can't be used ({reason}): free the disk if it is full; if the file is damaged, move "
-            f"{folder.root} away, or give another name with --study"
-        ) from error
+    return pd.DataFrame()
 
 
-def _from_storage(error: BaseException) -> bool:
-    """Whether a general error was raised by Optuna's storage: a table that is not there, another schema."""
-    trace, last = error.__traceback__, ""
-    while trace is not None:
-        last, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
-    return last.startswith("optuna.storages") or last.startswith("optuna.study")
+def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    import torch
+
+    return torch.cat(list(images)) if images else None

@@ -9,6 +9,7 @@ import pytest
 from configs import UserError
 from freeu import IDENTITY, Factors
 from search.confirm import candidates, confirm, missing, verdict
+from search.crew import Alone, Parts
 from search.evaluate import Evaluator
 from search.front import Pick
 from search.records import StudyFolder
@@ -19,15 +20,16 @@ DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 PICKS = (Pick("best-clip", 3), Pick("best-aesthetic", 0), Pick("best-fid", 3), Pick("knee", 5))
 
 
-def evaluator(generator: FakeGenerator, n: int = 16) -> Evaluator:
+def crew(generator: FakeGenerator, n: int = 16) -> Alone:
     metrics = [FakeMetric("clip", 0), FakeMetric("aesthetic", 1), FakeMetric("fid", 0, per_image=False)]
-    return Evaluator(generator, {m.name: m for m in metrics}, [f"p{i}" for i in range(n)], list(range(n)))
+    held_out = Evaluator(generator, {m.name: m for m in metrics}, [f"p{i}" for i in range(n)], list(range(n)))
+    return Alone(Parts({"confirm": held_out}))
 
 
 def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], n: int = 16):
     told: list[tuple[str, int, int]] = []
     found = confirm(
-        StudyFolder(folder, "s"), evaluator(generator, n), picked, seed=0, began=lambda *what: told.append(what)
+        StudyFolder(folder, "s"), crew(generator, n), picked, n=n, seed=0, began=lambda *what: told.append(what)
     )
     return found, told
 
@@ -116,12 +118,12 @@ def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
     generator.broken = BAD
     folder, picked = StudyFolder(tmp_path, "s"), {5: BAD, 3: GOOD}
     told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
-    found = confirm(folder, evaluator(generator), picked, seed=0, **told)
+    found = confirm(folder, crew(generator), picked, n=16, seed=0, **told)
     assert set(found) == {3}
     assert lost == [(5, "the image is black")]
     generator.broken = GOOD
-    assert set(confirm(folder, evaluator(generator), picked, seed=0, **told)) == {3, 5}  # 3 was kept, 5 is tried again
+    assert set(confirm(folder, crew(generator), picked, n=16, seed=0, **told)) == {3, 5}  # 3 was kept, 5 is tried again
     generator.broken = IDENTITY
     with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: the image"):
-        confirm(StudyFolder(tmp_path, "t"), evaluator(generator), picked, seed=0, **told)
+        confirm(StudyFolder(tmp_path, "t"), crew(generator), picked, n=16, seed=0, **told)
     assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("Nothing can be said of FreeU here")

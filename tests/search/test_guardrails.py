@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -60,19 +60,21 @@ def test_the_front_holds_what_is_within() -> None:
 
 
 def test_optuna_is_told(tmp_path: Path) -> None:
-    def shifted(factors: Factors, on_images: Any) -> Evaluation:
-        from dataclasses import replace
+    def scored(factors: Factors) -> Evaluation:
+        return replace(good(factors), per_image=pd.DataFrame({"b1": [factors.b1]}))
 
-        return replace(good(factors, on_images), guardrails={"luma": 3 * (factors.b1 - 1)})
+    def shifts(found: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
+        return {"luma": 3 * float(found["b1"][0] - base["b1"][0])}
 
-    one = opened(tmp_path, shifted)
-    one.run(9)
+    one = opened(tmp_path, scored)
+    one.run(9, shifts)
     trials = optuna.load_study(study_name=one.folder.name, storage=one.folder.optuna_url).trials
     found = {each.number: each for each in one.records()}
     assert len(trials) == 9
     for trial in trials:
         assert trial.constraints[CONSTRAINT] == pytest.approx(found[trial.number].violation)
     assert {each.feasible for each in found.values()} == {True, False}
+    assert all(each.guardrails["luma"] == pytest.approx(3 * (each.factors.b1 - 1)) for each in found.values())
 
 
 def test_in_a_study_of_the_real_model(tmp_path: Path) -> None:

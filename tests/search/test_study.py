@@ -12,44 +12,54 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, Factors
+from search.crew import Alone, Parts
 from search.evaluate import Evaluation
 from search.records import StudyFolder, TrialRecord, Value
 from search.space import default
+from search.storage import Storage
 from search.study import Study
 
 PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
 
 
 class Silent:
-    def began(self, number: int, origin: str, factors: Factors) -> None:
-        pass
-
-    def images(self, done: int) -> None:
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
         pass
 
     def ended(self, record: TrialRecord) -> None:
         pass
 
+    def elsewhere(self, record: TrialRecord) -> None:
+        pass
 
-def good(factors: Factors, on_images: Any) -> Evaluation:
+
+def good(factors: Factors) -> Evaluation:
     values = {
         "clip": Value(-((factors.b1 - 1.3) ** 2), 0.1, 4, "up"),
         "fid": Value(factors.s1 + factors.b2, math.nan, 4, "down"),
     }
-    return Evaluation(values, seconds={"total": 0.1}, n=4, unet_evaluations=40)
+    return Evaluation(values, 4, seconds={"total": 0.1}, unet_evaluations=40)
 
 
-def opened(folder: Path, evaluate: Callable[..., Evaluation] = good, sampler: str = "random", **more: Any) -> Study:
-    return Study(
-        StudyFolder(folder, "s"),
-        evaluate,
-        {"clip": "up", "fid": "down"},
-        space=more.get("space", default()),
-        sampler=sampler,
-        seed=more.get("seed", 0),
-        fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
-        watcher=Silent(),
-    )
+class Opened(Study):
+    """A study whose candidates a function evaluates, in this process."""
+
+    def __init__(self, folder: Path, evaluate: Callable[[Factors], Evaluation], sampler: str, **more: Any) -> None:
+        settings = {"space": default(), "seed": 0, "watcher": Silent(), "prompts": 4} | more
+        fixed = [("no FreeU", IDENTITY), ("published", PUBLISHED)]
+        storage = Storage(StudyFolder(folder, "s"))
+        super().__init__(storage, {"clip": "up", "fid": "down"}, sampler=sampler, fixed=fixed, **settings)
+        self.evaluate = evaluate
+
+    def run(self, trials: int, shifts: Any = None) -> None:
+        parts = Parts({"search": lambda task, on_images: self.evaluate(task.factors)})
+        super().run(Alone(parts), trials, shifts=shifts)
+
+
+def opened(
+    folder: Path, evaluate: Callable[[Factors], Evaluation] = good, sampler: str = "random", **more: Any
+) -> Opened:
+    return Opened(folder, evaluate, sampler, **more)
 
 
 def states(folder: Path) -> list[str]:
@@ -92,10 +102,10 @@ def test_more_trials_go_on_and_fewer_do_nothing(tmp_path: Path) -> None:
 
 
 def test_a_failure_costs_its_trial_alone_and_is_kept_with_its_reason(tmp_path: Path) -> None:
-    def sometimes(factors: Factors, on_images: Any) -> Evaluation:
+    def sometimes(factors: Factors) -> Evaluation:
         if factors == PUBLISHED:
             raise RuntimeError("CUDA out of\nmemory")
-        return good(factors, on_images)
+        return good(factors)
 
     study = opened(tmp_path, sometimes)
     study.run(5)
@@ -106,21 +116,23 @@ def test_a_failure_costs_its_trial_alone_and_is_kept_with_its_reason(tmp_path: P
 
 
 def test_nan_is_a_failure(tmp_path: Path) -> None:
-    def nan(factors: Factors, on_images: Any) -> Evaluation:
-        found = good(factors, on_images)
-        if factors.identity:
+    def nan(factors: Factors) -> Evaluation:
+        found = good(factors)
+        if factors == PUBLISHED:
             found.values["clip"] = Value(math.nan, 0.1, 4, "up")
         return found
 
     study = opened(tmp_path, nan)
     study.run(2)
-    assert next((r.state, r.reason) for r in study.records()) == ("FAIL", "clip is nan")
+    assert [(r.state, r.reason) for r in study.records()][:2] == [("COMPLETE", None), ("FAIL", "clip is nan")]
 
 
 def test_three_failures_in_a_row_end_the_study_with_the_reason(tmp_path: Path) -> None:
     calls = []
 
-    def broken(factors: Factors, on_images: Any) -> Evaluation:
+    def broken(factors: Factors) -> Evaluation:
+        if factors.identity:
+            return good(factors)
         calls.append(factors)
         raise ValueError("no such layer")
 
@@ -128,17 +140,30 @@ def test_three_failures_in_a_row_end_the_study_with_the_reason(tmp_path: Path) -
         opened(tmp_path, broken).run(10)
     assert len(calls) == 3
     opened(tmp_path).run(6)
-    assert states(tmp_path) == ["FAIL"] * 3 + ["COMPLETE"] * 6
+    assert states(tmp_path) == ["COMPLETE"] + ["FAIL"] * 3 + ["COMPLETE"] * 5
+
+
+def test_nothing_goes_without_no_freeu(tmp_path: Path) -> None:
+    def broken(factors: Factors) -> Evaluation:
+        raise ValueError("no such layer")
+
+    for _ in range(2):
+        with pytest.raises(UserError, match="no FreeU, which all candidates are compared with, failed: ValueError"):
+            opened(tmp_path, broken).run(3)
+    study = opened(tmp_path)
+    study.run(3)
+    assert [r.origin for r in study.records() if not r.complete] == ["no FreeU"] * 2
+    assert sorted(r.origin for r in study.records() if r.complete) == ["no FreeU", "published", "sobol"]
 
 
 def test_an_interrupted_candidate_comes_again_once(tmp_path: Path) -> None:
     seen = []
 
-    def interrupted(factors: Factors, on_images: Any) -> Evaluation:
+    def interrupted(factors: Factors) -> Evaluation:
         seen.append(factors)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return good(factors, on_images)
+        return good(factors)
 
     with pytest.raises(KeyboardInterrupt):
         opened(tmp_path, interrupted).run(9)
@@ -160,11 +185,11 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
     """A kill between any two steps: afterwards nothing is RUNNING, nothing is lost, nothing is evaluated twice."""
     evaluated: list[Factors] = []
 
-    def evaluate(factors: Factors, on_images: Any) -> Evaluation:
+    def evaluate(factors: Factors) -> Evaluation:
         if where == "evaluate" and len(evaluated) == at:
             raise Killed
         evaluated.append(factors)
-        return good(factors, on_images)
+        return good(factors)
 
     write, tell, suggest = StudyFolder.write_trial, Study._tell, optuna.trial.Trial.suggest_float
 
@@ -213,7 +238,7 @@ def test_killed_between_queueing_again_and_failing_queues_once(tmp_path: Path, m
         opened(tmp_path, killed).run(3)
     for _ in range(2):
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Study, "_failed", killed)
+            patch.setattr(StudyFolder, "write_trial", killed)
             opened(tmp_path)
     study = opened(tmp_path)
     study.run(9)
@@ -227,7 +252,8 @@ def test_a_broken_database_or_record_is_said(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     folder.record_file(1).write_text('{"number": 1}')
     with pytest.raises(UserError, match=r"0001\.json is no record of a trial"):
-        folder.read_trials()
+        opened(tmp_path)
+    folder.record_file(1).unlink()
     for content in (b"not a database at all, but long enough to be looked at" * 20, b""):
         folder.database.write_bytes(content)
         with pytest.raises(UserError, match=r"optuna\.db can't be used"):

@@ -1,0 +1,84 @@
+"""When a search has had enough: time, images, device hours, or nothing more to gain.
+
+What the confirmation takes is set aside from each budget, by what trials took so far.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.records import StudyFolder, TrialRecord
+
+if TYPE_CHECKING:
+    from search.plan import Plan
+    from search.space import Space
+
+GROWTH = 0.01
+"""Of the hypervolume: less over `patience` trials is none."""
+FIRST = 2
+"""Trials that any budget has: no FreeU and one candidate, else there is nothing to say."""
+
+
+class Budget:
+    """Asked before each trial whether it may begin. One that said no goes on saying so."""
+
+    def __init__(
+        self, plan: Plan, space: Space, directions: Mapping[str, str], began: float, say: Callable[[str], None]
+    ) -> None:
+        """began: of the run, by time.monotonic. say: told why the search ends."""
+        self._plan, self._space, self._directions, self._began, self._say = plan, space, directions, began, say
+        self._ended = False
+        self._seen = 0  # complete trials when the hypervolume was last computed
+        self._volumes: list[float] = []
+
+    def __call__(self, records: Sequence[TrialRecord]) -> bool:
+        done = [record for record in records if record.complete]
+        if not self._ended and len(done) >= FIRST and (reason := self._spent(done)):
+            self._ended = True
+            self._say(f"the search ends: {reason}")
+        return not self._ended
+
+    def _spent(self, done: Sequence[TrialRecord]) -> str | None:
+        config, plan = self._plan.config, self._plan
+        seconds = sum(record.seconds["total"] for record in done)
+        images = sum(record.images for record in done)
+        reserve = plan.passes * plan.held_out
+        a_trial = images / len(done)
+        per_image = seconds / max(1, images)
+        next_and_reserve = per_image * (a_trial + reserve) / max(1, config.workers)
+        if config.minutes is not None and (time.monotonic() - self._began + next_and_reserve) > 60 * config.minutes:
+            return f"{config.minutes:g} minutes, the confirmation included, allow no more"
+        first = plan.images if config.guardrails else 0
+        if config.images is not None and images + first + a_trial + reserve > config.images:
+            return f"{config.images:,} images, the {reserve:,} of the confirmation included, allow no more"
+        hours = per_image * (images + first + a_trial + reserve) / 3600
+        if config.gpu_hours is not None and hours > config.gpu_hours:
+            return f"{config.gpu_hours:g} device hours, the confirmation included, allow no more"
+        if config.patience is not None and self._stands_still(done, config.patience):
+            return f"the front's hypervolume has not grown by {GROWTH:.0%} over {config.patience} trials"
+        return None
+
+    def _stands_still(self, done: Sequence[TrialRecord], patience: int) -> bool:
+        """Whether the posterior front is no larger than it was `patience` trials ago, under today's model."""
+        from search.front import find, hypervolume, paired_spreads
+
+        if len(done) <= max(patience, self._plan.first) or len(done) == self._seen:
+            return False
+        self._seen = len(done)
+        folder = StudyFolder(self._plan.config.mlruns, self._plan.config.name)
+        scores = {one.number: frame for one in done if (frame := folder.read_scores(one.number)) is not None}
+        base = next((one.number for one in done if one.factors.identity), -1)
+        front = find(done, self._directions, paired_spreads(scores, base, list(self._directions)), self._space)
+        signs = np.array([1 if direction == "up" else -1 for direction in self._directions.values()])
+        within = [one.number for one in done if one.feasible]
+        table = {k: signs * [front.expected[name][k] for name in self._directions] for k in within}
+        early = {one.number for one in done[:-patience]}
+        before = [row for number, row in table.items() if number in early]
+        now = list(table.values())
+        reference = np.min(now, axis=0)
+        whole = hypervolume(np.array(now), reference)
+        return hypervolume(np.array(before).reshape(-1, len(signs)), reference) >= (1 - GROWTH) * whole

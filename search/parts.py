@@ -1,0 +1,89 @@
+"""What a worker holds: the base model, and an evaluator for each purpose. Loaded once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search import prompts
+from search.crew import Parts
+from search.evaluate import Evaluator, OnImages
+
+if TYPE_CHECKING:
+    from freeu.generate import Generator
+    from freeu.models import ModelSpec
+    from metrics.base import Metric
+    from search.config import StudyConfig
+    from search.plan import Job
+
+Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric]]"]
+
+
+def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
+    """The base model and the objectives' metrics, on the device. Raises UserError where they can't be had."""
+    import torch
+
+    from freeu.models import load_generator
+    from freeu.models.load import choose_device
+    from metrics import registry
+
+    device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    generator = load_generator(
+        spec,
+        device=device,
+        dtype=config.dtype,
+        steps=config.steps,
+        guidance=config.guidance,
+        batch_size=config.batch_size,
+        slicing=config.slicing,
+        offload=config.offload,
+        compiled=config.compile,
+    )
+    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
+    return generator, {metric.name: metric for metric in built}
+
+
+def assemble(load: Load, job: Job) -> Parts:
+    """Load, and make the evaluators: "search", "guardrails" (no FreeU under other seeds) and "confirm"."""
+    from metrics import registry
+    from search.guardrails import NAMES
+
+    config, seed = job.config, job.config.seed
+    generator, metrics = load(config, job.spec)
+    texts = [*job.prompts, *job.held_out]
+    too_long = tuple(generator.too_long(texts))
+    generator.prepare(texts)
+    rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
+
+    def evaluator(purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...]) -> Evaluator:
+        return Evaluator(generator, measured, texts, prompts.seeds(texts, seed, purpose))
+
+    return Parts(
+        {
+            "search": evaluator("search", {**metrics, **rails}, job.prompts),
+            "guardrails": evaluator("guardrails", rails, job.prompts),
+            "confirm": evaluator("confirm", metrics, job.held_out),
+        },
+        too_long,
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the loaded model says of itself. too_long: prompts that its text encoder cuts. floors: by metric of the set,
+    what so many real images would get."""
+
+    identity: str
+    too_long: tuple[str, ...]
+    floors: dict[str, float]
+
+
+def known(parts: Parts, on_images: OnImages) -> Known:
+    """The first job of a run."""
+    evaluator = parts.evaluators["search"]
+    n = len(evaluator.prompts)
+    floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
+    found = {name: floor for name, floor in floors.items() if floor is not None}
+    return Known(evaluator.generator.identity, parts.too_long, found)

@@ -1,0 +1,68 @@
+"""Racing: more prompts for the promising candidates.
+
+Each candidate is evaluated on a quarter of the prompts, then half, then all, and after each rung it goes on if it ranks
+among the best half of those that reached the rung so far: by non-dominated sorting, then crowding distance (Deb et al.
+2002), as in MO-ASHA (Schmucker et al., arXiv 2106.12639). The rule asks nobody to wait. All are compared on the same
+prompts under the same noise, at equal n, so neither the prompts' own differences nor the bias of distances counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+SHARES = (0.25, 0.5)
+"""Of the prompts, at the rungs before the last."""
+KEPT = 0.5
+"""Of the candidates that reach a rung, how many go on."""
+FEWEST = 8
+"""Prompts on a rung: fewer tell nothing apart."""
+
+
+def rungs(n: int) -> tuple[int, ...]:
+    """How many prompts a candidate has been evaluated on after each rung; the last is n."""
+    return (*sorted({part for share in SHARES if FEWEST <= (part := round(share * n)) < n}), n)
+
+
+def goes_on(table: np.ndarray, feasible: Sequence[bool]) -> bool:
+    """Whether the last of the candidates at a rung goes on to the next.
+
+    table: (candidates, objectives), all to be maximised, on the same prompts. feasible: within the guardrails; others
+    rank last.
+    """
+    order = ranked(table, feasible)
+    place = int(np.flatnonzero(order == len(table) - 1)[0])
+    return place < max(1, round(KEPT * len(table)))
+
+
+def ranked(table: np.ndarray, feasible: Sequence[bool]) -> np.ndarray:
+    """The rows from best to worst: feasible ones first, by front, and within a front by crowding distance."""
+    from search.front import nondominated
+
+    left = np.arange(len(table))
+    within = np.asarray(feasible, bool)
+    order: list[int] = []
+    for group in (left[within], left[~within]):
+        while len(group):
+            front = group[nondominated(table[group])]
+            order += list(front[np.argsort(-crowding(table[front]), kind="stable")])
+            group = group[~np.isin(group, front)]
+    return np.array(order)
+
+
+def crowding(table: np.ndarray) -> np.ndarray:
+    """How far each row's neighbours are along each objective, in spans of it; infinite at the ends."""
+    found = np.zeros(len(table))
+    for column in table.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        found[order[[0, -1]]] = np.inf
+        if span > 0:
+            found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return found
+
+
+def maximised(scores: Mapping[str, float], directions: Mapping[str, str]) -> list[float]:
+    """A row of `goes_on`'s table."""
+    return [scores[name] * (1 if direction == "up" else -1) for name, direction in directions.items()]

@@ -1,0 +1,205 @@
+"""One run of a study: from the checked job to the result. Loads the model, searches, confirms, logs."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError
+from search import config as settings
+from search import confirm, guardrails
+from search.budget import Budget
+from search.crew import Alone, Crew, Evaluate, done, processes
+from search.evaluate import Evaluation, Task
+from search.parts import Load, assemble, known
+from search.records import StudyFolder, TrialRecord, write_json
+from search.storage import Storage, hidden
+from search.study import Shifts, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search.plan import Job
+    from search.progress import Progress
+    from search.track import Tracker
+
+
+class Session:
+    """Everything of a run that stands beside the study itself."""
+
+    def __init__(self, job: Job, load: Load, progress: Progress, tracker: Tracker, began: float) -> None:
+        """load: makes model and metrics. began: of the run, by time.monotonic."""
+        self.job, self.config, self.folder = job, job.config, job.folder
+        self.load, self.progress, self.tracker, self.began = load, progress, tracker, began
+        self.storage = Storage(self.folder, self.config.storage)
+
+    def run(self) -> dict[str, Any]:
+        """The result, as result.json holds it. Raises UserError and KeyboardInterrupt."""
+        with self._crew() as crew:
+            told = done(crew, known)
+            if told.too_long:
+                shown = ", ".join(f"'{text[:60]}…'" for text in told.too_long[:3])
+                more = f" and {len(told.too_long) - 3} more" if len(told.too_long) > 3 else ""
+                self.progress.say(
+                    f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}"
+                )
+            for name, floor in told.floors.items():
+                self.progress.say(
+                    f"{name} of {len(self.job.prompts)} real images is {floor:.4g}: the least to hope for"
+                )
+            return self._searched(crew, told.identity)
+
+    @contextmanager
+    def _crew(self) -> Iterator[Crew]:
+        load = functools.partial(assemble, self.load, self.job)
+        if self.config.ray is not None:
+            from search.workers import actors
+
+            crew: Crew = actors(load, self.config.ray, self.config.workers, self.job.plan.device)
+        elif self.config.workers > 1:
+            crew = processes(load, self.config.workers, self.job.plan.device)
+        else:
+            crew = Alone(load(), self.progress.images)
+        try:
+            yield crew
+        finally:
+            crew.close()
+
+    def _searched(self, crew: Crew, identity: str) -> dict[str, Any]:
+        job, config = self.job, self.config
+        fingerprint = {**job.fingerprint, "weights": identity}
+        seal(job, fingerprint)
+        study = Study(
+            self.storage,
+            job.directions,
+            prompts=len(job.prompts),
+            space=job.space,
+            sampler=config.sampler,
+            seed=config.seed,
+            fixed=job.fixed,
+            watcher=_Watcher(self),
+            race=config.racing,
+        )
+        settings.same(config.name, study.agreed("fingerprint", lambda: fingerprint), fingerprint)
+        shifts = self._shifts(study, crew) if config.guardrails else None
+        records = study.records()
+        self.progress.resume(records)
+        with self.storage.lock("track"):
+            log(self.tracker, job, settings.stamp(fingerprint), identity, records)
+        budget = Budget(job.plan, job.space, job.directions, self.began, self.progress.say)
+        study.run(crew, config.trials, budget, shifts)
+        records = study.records()
+        if not any(record.complete for record in records):
+            raise UserError("no trial completed: raise --minutes")
+        key = f"result of {sum(record.complete for record in records)}"
+        result: dict[str, Any] = study.agreed(key, lambda: self._concluded(crew, identity, records))
+        with self.storage.lock("track"):
+            for record in missing(self.tracker, records):
+                track(self.tracker, self.folder, record)
+            self.tracker.finish(result, records)
+        write_json(self.folder.result, result)  # last: from now on the study counts as finished
+        return result
+
+    def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
+        """Front, picks, confirmation, verdict."""
+        from search.front import find, paired_spreads
+        from search.result import assembled
+
+        job = self.job
+        complete = [record for record in records if record.complete]
+        scores = {r.number: frame for r in complete if (frame := self.folder.read_scores(r.number)) is not None}
+        base = next((record.number for record in complete if record.factors.identity), -1)
+        front = find(complete, job.directions, paired_spreads(scores, base, list(job.directions)), job.space)
+        picked = confirm.candidates(front.picks, {record.number: record.factors for record in complete})
+        found = confirm.confirm(
+            self.folder,
+            crew,
+            picked,
+            n=len(job.held_out),
+            seed=self.config.seed,
+            began=self.progress.confirming,
+            failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
+        )
+        return assembled(job, identity, complete, front, found)
+
+    def _shifts(self, study: Study, crew: Crew) -> Shifts:
+        """The guardrails, by no FreeU's spread from seed to seed, which is measured once a study."""
+        import pandas as pd
+
+        n = len(self.job.prompts)
+
+        def measure(task: Task) -> Evaluation:
+            self.progress.measuring(n)
+            found: Evaluation = done(crew, Evaluate(task))
+            return found
+
+        kept = study.agreed("spread", lambda: guardrails.spread(self.folder, n, measure).to_json(double_precision=15))
+        again = pd.read_json(io.StringIO(kept), precise_float=True)
+
+        def shifts(found: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
+            return guardrails.shifts(found, base, again)
+
+        return shifts
+
+
+class _Watcher:
+    """Hands what the study tells to the progress and to MLflow."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.began = session.progress.began
+
+    def ended(self, record: TrialRecord) -> None:
+        self._session.progress.ended(record)
+        with self._session.storage.lock("track"):
+            track(self._session.tracker, self._session.folder, record)
+
+    def elsewhere(self, record: TrialRecord) -> None:
+        self._session.progress.ended(record)
+
+
+def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:
+    """Write the study's settings and its fingerprint. Raises UserError where it was begun with another."""
+    import yaml
+
+    from search.plan import kept_fingerprint
+    from search.records import replacing
+
+    if job.folder.config.exists():
+        settings.same(job.config.name, kept_fingerprint(job.folder), fingerprint)
+    kept = shown(job) | {"fingerprint": dict(fingerprint)}
+    with replacing(job.folder.config) as temporary:
+        temporary.write_text(yaml.safe_dump(kept, sort_keys=False), "utf-8")
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """The settings as they are kept and logged: without a password."""
+    kept = job.config.model_dump(mode="json")
+    storage = job.config.storage
+    return kept | {
+        "model": job.spec.name,
+        "device": job.plan.device,
+        "storage": None if storage is None else hidden(storage),
+    }
+
+
+def log(tracker: Tracker, job: Job, digest: str, identity: str, records: Sequence[TrialRecord]) -> None:
+    """Begin or take up the study in MLflow, and log the trials that it lacks."""
+    tracker.start(shown(job), digest, {"freeu.model_identity": identity})
+    for record in missing(tracker, records):
+        track(tracker, job.folder, record)
+
+
+def missing(tracker: Tracker, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The records that MLflow lacks."""
+    numbers = set(tracker.missing([record.number for record in records]))
+    return [record for record in records if record.number in numbers]
+
+
+def track(tracker: Tracker, folder: StudyFolder, record: TrialRecord) -> None:
+    """Log a trial with its files."""
+    files = (folder.grid_file(record.number), folder.scores_file(record.number))
+    tracker.trial(record, *(file if file.exists() else None for file in files))
