@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.records import StudyFolder, TrialRecord
+from search.records import TrialRecord
 
 if TYPE_CHECKING:
     from search.plan import Plan
@@ -64,15 +64,12 @@ class Budget:
 
     def _stands_still(self, done: Sequence[TrialRecord], patience: int) -> bool:
         """Whether the posterior front is no larger than it was `patience` trials ago, under today's model."""
-        from search.front import find, hypervolume, paired_spreads
+        from search.front import find, hypervolume
 
         if len(done) <= max(patience, self._plan.first) or len(done) == self._seen:
             return False
         self._seen = len(done)
-        folder = StudyFolder(self._plan.config.mlruns, self._plan.config.name)
-        scores = {one.number: frame for one in done if (frame := folder.read_scores(one.number)) is not None}
-        base = next((one.number for one in done if one.factors.identity), -1)
-        front = find(done, self._directions, paired_spreads(scores, base, list(self._directions)), self._space)
+        front = find(done, self._directions, self._space)
         signs = np.array([1 if direction == "up" else -1 for direction in self._directions.values()])
         within = [one.number for one in done if one.feasible]
         table = {k: signs * [front.expected[name][k] for name in self._directions] for k in within}

@@ -1,6 +1,7 @@
 """A candidate to its scores: generate, then score. Knows neither Optuna nor MLflow.
 
-A candidate may be evaluated in parts: a task names the last prompt, and carries what was found on those before.
+A candidate may be evaluated in parts: a task names the last prompt, and carries what was found on those before. What it
+got on a part of the prompts is made into what is to be expected on all by search/expect.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ OnImages = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one candidate got on the first n prompts.
+    """What one candidate got on the first n prompts. values: of all prompts; expected ones, where n are a part.
 
     per_image: columns prompt, seed, then one for each metric that has such scores. features: by metric of the set,
     (n, d), of videos one row for each frame. images: uint8, of this part alone; see `search.grid.small`.
@@ -48,12 +49,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Task:
-    """A candidate on the prompts up to `end`; `before` is what it got on the first ones. purpose: whose prompts and
-    seeds, as "search" or "confirm"."""
+    """A candidate on the prompts up to `end`.
+
+    before: what it got on the first ones. base: what no FreeU got on all. purpose: whose prompts and seeds, as "search"
+    or "confirm".
+    """
 
     factors: Factors
     end: int
     before: Evaluation | None = None
+    base: Evaluation | None = None
     purpose: str = "search"
 
     @property
@@ -104,7 +109,7 @@ class Evaluator:
             if not metric.per_image
         }
         table = self._table(part, per_image, before.per_image)
-        values = {name: self._value(metric, table, features, task.end) for name, metric in self.metrics.items()}
+        values = {name: value_of(metric, table, features, task.base) for name, metric in self.metrics.items()}
         ended = time.perf_counter()
         seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
         return Evaluation(
@@ -151,28 +156,30 @@ class Evaluator:
         found = pd.DataFrame({"prompt": self.prompts[part], "seed": self.seeds[part], **columns})
         return found if before is None else pd.concat([before, found], ignore_index=True)
 
-    def _value(self, metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], n: int) -> Value:
-        from metrics.base import mean_score
-        from metrics.jackknife import jackknife
 
-        if metric.per_image:
-            score = mean_score(metric, table[metric.name].to_numpy())
-            return checked(metric.name, Value(score.value, score.spread, n, metric.direction))
-        found = features[metric.name]
-        spread = jackknife(found, metric.distance) if n >= metric.min_n else math.nan
-        return checked(metric.name, Value(float(metric.distance(found)), spread, n, metric.direction))
+def value_of(metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], base: Evaluation | None) -> Value:
+    """A metric's value by the per-image scores (n rows) or the features; beside no FreeU's, where they are known.
+
+    Raises:
+        UserError: it is no number.
+    """
+    from search import expect
+
+    if metric.per_image:
+        scores = table[metric.name].to_numpy()
+        zero = base.per_image[metric.name].to_numpy() if base is not None and base.per_image is not None else None
+        value, spread, paired = expect.mean(scores, zero)
+    else:
+        zero = base.features[metric.name] if base is not None else None
+        value, spread, paired = expect.distance(features[metric.name], zero, len(table), base.n if base else 0, metric)
+    if not math.isfinite(value):
+        raise UserError(f"{metric.name} is {value} on {len(table)} images")
+    return Value(value, spread, len(table), metric.direction, paired)
 
 
 def by_frame(prompts: Sequence[str], frames: int) -> tuple[str, ...]:
     """The prompt of each frame of their videos."""
     return tuple(prompt for prompt in prompts for _ in range(frames))
-
-
-def checked(name: str, value: Value) -> Value:
-    """The value itself. Raises UserError where it is no number."""
-    if not math.isfinite(value.value):
-        raise UserError(f"{name} is {value.value} on {value.n} images")
-    return value
 
 
 def _joined(before: np.ndarray | None, found: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -18,9 +17,6 @@ from scipy.optimize import minimize
 
 from search.records import TrialRecord
 from search.space import Space, default
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
 BOUNDS = {"length": (math.log(0.1), math.log(5.0)), "signal": (math.log(0.2), math.log(5.0))}
@@ -46,23 +42,21 @@ class Front:
 def find(
     records: Sequence[TrialRecord],
     directions: Mapping[str, str],
-    spreads: Mapping[str, Mapping[int, float]] | None = None,
     space: Space | None = None,
 ) -> Front:
     """The front of complete trials within the guardrails, of which there is one at least (no FreeU).
 
-    directions: objective → "up" or "down". spreads: objective → trial → the standard error to compare trials by
-    (`paired_spreads`). A record's own error is none: all trials share prompts and noise, so most of it is common
-    to them. Where none is known, as for a set metric, the noise is fitted too. space: what was searched; the default
-    one unless told.
+    directions: objective → "up" or "down". space: what was searched; the default one unless told. The noise of an
+    objective is `paired_spreads`; where that is not known it is fitted.
     """
     done = [record for record in records if record.complete]
     space = space or default()
     x = np.array([space.unit(record.factors) for record in done])
     expected: dict[str, dict[int, float]] = {}
+    spreads = paired_spreads(done, list(directions))
     for name in directions:
         y = np.array([record.values[name].value for record in done])
-        known = (spreads or {}).get(name, {})
+        known = spreads.get(name, {})
         mean = posterior_mean(x, y, np.array([known.get(record.number, math.nan) for record in done]))
         expected[name] = {record.number: float(m) for record, m in zip(done, mean, strict=True)}
     numbers = [record.number for record in done if record.feasible]
@@ -154,25 +148,19 @@ def _loss(theta: np.ndarray, square: np.ndarray, z: np.ndarray, fixed: np.ndarra
     return -float(likelihood + prior)
 
 
-def paired_spreads(scores: Mapping[int, pd.DataFrame], base: int, names: Sequence[str]) -> dict[str, dict[int, float]]:
-    """Objective → trial → the standard error to compare trials by, from their per-image scores.
+def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:
+    """Objective → trial → the standard error to compare trials by.
 
-    Trials share prompts and noise, so what tells them apart is the paired difference to trial `base` (no FreeU), on the
-    prompts that a trial got; half of its variance is each side's. `base` itself gets the mean of those with
-    all prompts. Set metrics are left out.
+    Trials share prompts and noise, so what tells them apart is the paired difference to no FreeU; half of its variance
+    is each side's. No FreeU itself gets the mean of those with as many prompts. Objectives whose errors are not known
+    are left out.
     """
     found: dict[str, dict[int, float]] = {}
     for name in names:
-        if base not in scores or name not in scores[base]:
-            continue
-        zero = scores[base][name].to_numpy()
-        others = {number: frame[name].to_numpy() for number, frame in scores.items() if number != base}
-        errors = {
-            k: float(np.std(y - zero[: len(y)], ddof=1) / math.sqrt(2 * len(y)))
-            for k, y in others.items()
-            if len(y) > 1
-        }
-        if errors:
-            whole = [error for k, error in errors.items() if len(others[k]) == len(zero)] or list(errors.values())
-            found[name] = errors | {base: float(np.mean(whole))}
+        errors = {r.number: r.values[name].paired / math.sqrt(2) for r in records if not r.factors.identity}
+        if errors and np.isfinite(list(errors.values())).all():
+            most = max(record.images for record in records)
+            whole = [errors[r.number] for r in records if r.number in errors and r.images == most]
+            mean = float(np.mean(whole or list(errors.values())))
+            found[name] = errors | {record.number: mean for record in records if record.factors.identity}
     return found

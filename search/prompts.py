@@ -59,23 +59,19 @@ def split(prompts: Iterable[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, 
 
 
 def limited(prompts: Sequence[Prompt], limit: int) -> tuple[Prompt, ...]:
-    """At most `limit` of the prompts: from every category its share, by hash, so the same ones each time.
-
-    A larger limit keeps the prompts of a smaller one where there is one category. The set's order is kept.
+    """At most `limit` of the prompts, in an order of which any first part holds every category's share; by hash, so the
+    same ones each time. A larger limit adds prompts behind, where there is one category.
     """
-    if limit >= len(prompts):
-        return tuple(prompts)
     groups: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in sorted(prompts, key=lambda p: _hash("order", p.text)):
         groups[prompt.category].append(prompt)
-    # Each category's k-th prompt stands at (k + ½) / its size, so the first `limit` hold fair shares.
+    # Each category's k-th prompt stands at (k + ½) / its size, so a first part holds fair shares.
     places = [
         ((k + 0.5) / len(group), _hash("order", prompt.text), prompt)
         for group in groups.values()
         for k, prompt in enumerate(group)
     ]
-    chosen = {prompt.text for _, _, prompt in sorted(places, key=lambda place: place[:2])[:limit]}
-    return tuple(prompt for prompt in prompts if prompt.text in chosen)
+    return tuple(prompt for _, _, prompt in sorted(places, key=lambda place: place[:2])[:limit])
 
 
 def seeds(prompts: Sequence[str], seed: int, purpose: str) -> list[int]:

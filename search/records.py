@@ -7,6 +7,7 @@
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
       grids/0007.png       its images (of videos 0007.gif)
       confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
+      no_freeu.npz         no FreeU's features, by metric of the set, to compare distances with
       guardrails.parquet   no FreeU under other seeds, for the bounds of the guardrails
       result.json          front, picks, confirmation, verdict; the study is finished
 
@@ -25,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from configs import UserError
 from freeu import Factors
 
@@ -38,12 +41,16 @@ VIOLATION = "violation"
 
 @dataclass(frozen=True)
 class Value:
-    """One objective of one trial. spread: the standard error, nan for a set metric; direction: "up" or "down"."""
+    """One objective of one trial, from n images; of fewer than all prompts it is what is to be expected on all.
+
+    spread: its standard error; paired: that of its difference to no FreeU; nan where unknown. direction: "up", "down".
+    """
 
     value: float
     spread: float
     n: int
     direction: str
+    paired: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class TrialRecord:
     state: "COMPLETE", or "FAIL" with its reason and no values. seconds: generate, score, total.
     guardrails: how far each measure is from no FreeU, in the spreads of `search.guardrails`; none where they are off.
     images: how many prompts it was evaluated on; where that is a part of them, `values` are what is to be expected on
-    all. rungs: number of prompts → objective → what it got on the first so many, and its violation there.
+    all. rungs: number of prompts → objective → what was expected after the first so many, and its violation then.
     """
 
     number: int
@@ -88,9 +95,10 @@ class TrialRecord:
         values = {
             name: {
                 "value": v.value,
-                "spread": v.spread if math.isfinite(v.spread) else None,
+                "spread": _or_none(v.spread),
                 "n": v.n,
                 "direction": v.direction,
+                "paired": _or_none(v.paired),
             }
             for name, v in self.values.items()
         }
@@ -102,13 +110,21 @@ class TrialRecord:
     def from_dict(found: Mapping[str, Any]) -> TrialRecord:
         """The inverse of `as_dict`."""
         values = {
-            name: Value(v["value"], math.nan if v["spread"] is None else v["spread"], v["n"], v["direction"])
+            name: Value(v["value"], _or_nan(v["spread"]), v["n"], v["direction"], _or_nan(v.get("paired")))
             for name, v in found["values"].items()
         }
         rungs = {int(n): dict(scores) for n, scores in found.get("rungs", {}).items()}
         return TrialRecord(
             **{**found, "factors": Factors.from_dict(found["factors"]), "values": values, "rungs": rungs}
         )
+
+
+def _or_none(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _or_nan(number: float | None) -> float:
+    return math.nan if number is None else number
 
 
 def violation(guardrails: Mapping[str, float]) -> float:
@@ -152,6 +168,7 @@ class StudyFolder:
         self.config = self.root / "config.yaml"
         self.result = self.root / "result.json"
         self.guardrails = self.root / "guardrails.parquet"
+        self.features = self.root / "no_freeu.npz"
         self.lock = self.root / "lock"
         self.database = self.root / "optuna.db"
 
@@ -190,6 +207,21 @@ class StudyFolder:
             self.grid_file(record.number).parent.mkdir(parents=True, exist_ok=True)
             save_grid(images, self.grid_file(record.number))
         write_json(self.record_file(record.number), record.as_dict())
+
+    def write_features(self, features: Mapping[str, Any]) -> None:
+        """No FreeU's features: metric → (n, d)."""
+        with replacing(self.features) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **dict(features))
+
+    def read_features(self) -> dict[str, np.ndarray]:
+        """What `write_features` wrote; empty where no metric is one of the set."""
+        if not self.features.exists():
+            return {}
+        try:
+            with np.load(self.features) as kept:
+                return dict(kept)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.features} can't be read ({error}): begin the study anew") from error
 
     def read_trial(self, number: int) -> TrialRecord | None:
         """The record of a trial, None where it has not been evaluated. Raises UserError where it is damaged."""

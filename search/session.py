@@ -105,14 +105,12 @@ class Session:
 
     def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
         """Front, picks, confirmation, verdict."""
-        from search.front import find, paired_spreads
+        from search.front import find
         from search.result import assembled
 
         job = self.job
         complete = [record for record in records if record.complete]
-        scores = {r.number: frame for r in complete if (frame := self.folder.read_scores(r.number)) is not None}
-        base = next((record.number for record in complete if record.factors.identity), -1)
-        front = find(complete, job.directions, paired_spreads(scores, base, list(job.directions)), job.space)
+        front = find(complete, job.directions, job.space)
         picked = confirm.candidates(front.picks, {record.number: record.factors for record in complete})
         found = confirm.confirm(
             self.folder,

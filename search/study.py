@@ -11,22 +11,20 @@ So no candidate is lost and none is finished twice. Who evaluates is a `Crew`: t
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from configs import UserError
 from freeu import Factors
-from search import racing, samplers
+from search import racing, samplers, shared
 from search.crew import Crew, Evaluate, WorkerDied
 from search.evaluate import Evaluation, Task
-from search.records import VIOLATION, TrialRecord, Value, violation
+from search.records import VIOLATION, TrialRecord, violation
 from search.space import Choice, Space
 from search.storage import Storage, quiet
 
@@ -42,7 +40,6 @@ OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not 
 NO_FREEU = "no FreeU"  # an origin
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
 DEATHS = "deaths"  # of the workers that had a candidate in their hands
-RECORD, SCORES = "record", "scores"  # of a trial, for the other machines
 POLL = 1.0  # seconds between two looks at what others do
 
 
@@ -100,9 +97,8 @@ class Study:
         self._whole = {origin.partition(":")[0] for origin, _ in fixed}
         self._running: dict[int, Running] = {}
         self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
-        self._held: list[tuple[int, Evaluation]] = []  # evaluated before no FreeU was
         self._records: dict[int, TrialRecord] = {record.number: record for record in self.folder.read_trials()}
-        self._base: tuple[TrialRecord, pd.DataFrame] | None = None
+        self._base: Evaluation | None = None
         with quiet(storage):
             self._study = storage.open(directions)
             with storage.lock():
@@ -139,7 +135,7 @@ class Study:
                     while crew.free and (self._ready or (wanted and self._begin(trials))):
                         number, before = self._ready.pop(0)
                         crew.submit(number, self._job(number, before))
-                    busy = len(self._running) > len(self._held)
+                    busy = bool(self._running)
                     if not busy and not (wanted and self._others(trials)):
                         return
                     self._wait(crew, busy)
@@ -170,7 +166,6 @@ class Study:
             with self.storage.lock():
                 self._learn()
                 self._reap()
-            self._judge_held()
 
     def _others(self, trials: int) -> bool:
         """Whether others are at work on what is needed."""
@@ -183,7 +178,7 @@ class Study:
     # To begin a trial
 
     def _begin(self, trials: int) -> bool:
-        """Ask for a candidate. False where enough are complete or running."""
+        """Ask for a candidate. False where enough are complete or running, or no FreeU is still awaited."""
         trial = self._ask(trials)
         if trial is None:
             return False
@@ -209,15 +204,17 @@ class Study:
             if told + outside + len(running) >= trials:
                 return None
             self._study.sampler = samplers.build(self.sampler, self.seed, len(so_far), self.space)
-            asked = self._no_freeu_first(so_far) or self._study.ask()
+            asked = self._study.ask() if self._no_freeu() is not None else self._no_freeu_of(so_far)
+            if asked is None:
+                return None
             self.storage.hold(asked._trial_id)
             return asked
 
-    def _no_freeu_first(self, so_far: Sequence[FrozenTrial]) -> Trial | None:
-        """No FreeU is queued before all, but after its own failure behind others, which then wait for it."""
+    def _no_freeu_of(self, queue: Sequence[FrozenTrial]) -> Trial | None:
+        """All others are compared with it, so it goes first, also where it failed before and stands behind them."""
         from optuna.trial import Trial, TrialState
 
-        for trial in so_far:
+        for trial in queue:
             if trial.state == TrialState.WAITING and trial.user_attrs.get(ORIGIN) == NO_FREEU:
                 self._study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
                 return Trial(self._study, trial._trial_id)
@@ -225,9 +222,10 @@ class Study:
 
     def _job(self, number: int, before: Evaluation | None) -> Evaluate:
         running, done = self._running[number], before.n if before is not None else 0
-        end = next(rung for rung in self.rungs if rung > done)
+        whole = running.factors.identity or running.origin in self._whole
+        end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
         self.watcher.began(number, running.origin, running.factors, end - done)
-        return Evaluate(Task(running.factors, end, before))
+        return Evaluate(Task(running.factors, end, before, self._no_freeu()))
 
     # After a rung
 
@@ -238,56 +236,34 @@ class Study:
             reason = " ".join(str(found).split()) or "no message"
             self._failed(number, reason if isinstance(found, UserError) else f"{type(found).__name__}: {reason}")
         else:
-            running, scores = self._running[number], {name: found.values[name].value for name in self.directions}
-            if broken := [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]:
-                self._failed(number, ", ".join(broken))
-                return
-            running.rungs[found.n] = scores
-            if found.images is not None:
-                running.images.append(found.images)
             self._judge(number, found)
 
     def _judge(self, number: int, found: Evaluation) -> None:
-        """On to the next rung, or to the end; or it waits for no FreeU, which all others are compared with."""
-        running, last = self._running[number], found.n == self.rungs[-1]
-        if running.factors.identity:
-            if not last:
-                self._ready.append((number, found))
-                return
-            self._ended(number, found, {})
-            self._judge_held()
-        elif not last and running.origin in self._whole:
+        """On to the next rung, or to the end."""
+        running, scores = self._running[number], {name: found.values[name].value for name in self.directions}
+        if broken := [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]:
+            self._failed(number, ", ".join(broken))
+            return
+        if found.images is not None:
+            running.images.append(found.images)
+        base = found if running.factors.identity else self._no_freeu()
+        shifts: dict[str, float] = {}
+        if self._shifts is not None and base is not None and base.per_image is not None and found.per_image is not None:
+            shifts = self._shifts(found.per_image, base.per_image)
+        running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
+        if found.n < self.rungs[-1] and self._goes_on(number, found.n):
             self._ready.append((number, found))
-        elif self._no_freeu() is None:
-            self._held.append((number, found))
         else:
-            shifts = self._guarded(found)
-            running.rungs[found.n][VIOLATION] = violation(shifts)
-            if not last and self._goes_on(number, found.n):
-                self._ready.append((number, found))
-            else:
-                self._ended(number, found, shifts)
+            self._ended(number, found, shifts)
 
-    def _judge_held(self) -> None:
-        if self._no_freeu() is not None:
-            held, self._held = self._held, []
-            for number, found in held:
-                self._judge(number, found)
-
-    def _no_freeu(self) -> tuple[TrialRecord, pd.DataFrame] | None:
-        """Its record and its per-image scores, once it is complete."""
+    def _no_freeu(self) -> Evaluation | None:
+        """What it got, once it is complete."""
         if self._base is None:
             record = next((one for one in self.records() if one.complete and one.factors.identity), None)
             if record is not None:
-                scores = self.folder.read_scores(record.number)
-                self._base = record, scores if scores is not None else _nothing()
+                scores, features = self.folder.read_scores(record.number), self.folder.read_features()
+                self._base = Evaluation(record.values, record.images, scores, features)
         return self._base
-
-    def _guarded(self, found: Evaluation) -> dict[str, float]:
-        base = self._no_freeu()
-        if self._shifts is None or found.per_image is None or base is None:
-            return {}
-        return self._shifts(found.per_image, base[1])
 
     def _goes_on(self, number: int, n: int) -> bool:
         """Whether a trial ranks high enough among all that reached this rung."""
@@ -299,29 +275,16 @@ class Study:
             [row.get(VIOLATION, -1.0) <= 0 for row in rows],
         )
 
-    def _values(self, found: Evaluation) -> dict[str, Value]:
-        """What was found; on a part of the prompts, what is to be expected on all."""
-        base = self._no_freeu()
-        if found.n == self.rungs[-1] or base is None:
-            return {name: found.values[name] for name in self.directions}
-        part, whole = (base[0].rungs[n] for n in (found.n, self.rungs[-1]))
-        return {
-            name: replace(found.values[name], value=whole[name] + found.values[name].value - part[name])
-            for name in self.directions
-        }
-
     # To end a trial
 
     def _ended(self, number: int, found: Evaluation, shifts: Mapping[str, float]) -> None:
         running = self._running[number]
-        if self._shifts is not None and running.factors.identity and found.per_image is not None:
-            shifts = self._shifts(found.per_image, found.per_image)
         record = TrialRecord(
             number,
             running.factors,
             running.origin,
             "COMPLETE",
-            self._values(found),
+            {name: found.values[name] for name in self.directions},
             found.seconds,
             found.n,
             found.unet_evaluations,
@@ -329,7 +292,7 @@ class Study:
             rungs=running.rungs,
         )
         self._failures = 0
-        self._kept(record, found.per_image, running.images)
+        self._kept(record, found, running.images)
 
     def _failed(self, number: int, reason: str) -> None:
         running = self._running[number]
@@ -353,27 +316,37 @@ class Study:
             seconds = {"total": time.perf_counter() - running.began}
             self._kept(TrialRecord(number, running.factors, running.origin, "FAIL", seconds=seconds, reason=reason))
 
-    def _kept(
-        self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: Sequence[torch.Tensor] = ()
-    ) -> None:
+    def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[torch.Tensor] = ()) -> None:
         """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
         trial = self._running.pop(record.number).trial
+        per_image = found.per_image if found is not None else None
+        features = found.features if found is not None and record.factors.identity else {}
         if self.storage.shared:
             with self.storage.lock():
                 mine = not self._study._storage.get_trial(trial._trial_id).state.is_finished()
                 if mine:
-                    if per_image is not None:
-                        trial.set_user_attr(SCORES, per_image.to_json(orient="split", double_precision=15))
-                    trial.set_user_attr(RECORD, json.dumps(record.as_dict()))
+                    for key, value in shared.packed(record, per_image, features).items():
+                        trial.set_user_attr(key, value)
                     self._tell(record)
             self.storage.release(trial._trial_id)
             if not mine:
                 return
-        self.folder.write_trial(record, per_image, _joined(images))
-        self._records[record.number] = record
+        self._write(record, per_image, features, _joined(images))
         if not self.storage.shared:
             self._tell(record)
         self.watcher.ended(record)
+
+    def _write(
+        self,
+        record: TrialRecord,
+        per_image: pd.DataFrame | None = None,
+        features: Mapping[str, np.ndarray] | None = None,
+        images: torch.Tensor | None = None,
+    ) -> None:
+        if features:
+            self.folder.write_features(features)
+        self.folder.write_trial(record, per_image, images)
+        self._records[record.number] = record
 
     def _tell(self, record: TrialRecord) -> None:
         from optuna.trial import Trial, TrialState
@@ -394,42 +367,35 @@ class Study:
         if not self.storage.shared:
             return
         for trial in self._study.get_trials(deepcopy=False):
-            if trial.number not in self._records and trial.state.is_finished() and RECORD in trial.user_attrs:
-                record = self._written(trial)
-                self.watcher.elsewhere(record)
-
-    def _written(self, trial: FrozenTrial) -> TrialRecord:
-        """A record from the storage, now in the folder too."""
-        import pandas as pd
-
-        record = TrialRecord.from_dict(json.loads(trial.user_attrs[RECORD]))
-        scores = trial.user_attrs.get(SCORES)
-        table = None if scores is None else pd.read_json(io.StringIO(scores), orient="split", precise_float=True)
-        self.folder.write_trial(record, table)
-        self._records[record.number] = record
-        return record
+            if trial.number not in self._records and trial.state.is_finished() and shared.RECORD in trial.user_attrs:
+                self._write(*shared.unpacked(trial.user_attrs))
+                self.watcher.elsewhere(self._records[trial.number])
 
     def _reap(self) -> None:
-        from optuna.trial import TrialState
-
         for number in self.storage.lost(self._study):
             trial = self._study.get_trials(deepcopy=False)[number]
-            if self.storage.shared and RECORD in trial.user_attrs:
-                self._tell(self._written(trial))
-            elif (record := self.folder.read_trial(number)) is not None and not self.storage.shared:
-                self._tell(record)
-            elif (params := self._candidate(trial)) is not None:
-                self._retry(number, params, trial.user_attrs)
-                origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
-                reason = "its process ended before it did"
-                record = TrialRecord(number, self._factors(trial.user_attrs, params), origin, "FAIL", reason=reason)
-                if self.storage.shared:
-                    Trial(self._study, trial._trial_id).set_user_attr(RECORD, json.dumps(record.as_dict()))
-                self.folder.write_trial(record)
-                self._records[number] = record
-                self._tell(record)
-            elif self.storage.shared:  # killed while its candidate was being chosen; others went on
-                self._study.tell(number, state=TrialState.FAIL)
+            if self.storage.shared and shared.RECORD in trial.user_attrs:
+                self._write(*shared.unpacked(trial.user_attrs))
+            elif self.storage.shared or number not in self._records:
+                self._bury(trial)
+            if number in self._records:
+                self._tell(self._records[number])
+
+    def _bury(self, trial: FrozenTrial) -> None:
+        """Queue a dead trial's candidate again, and write the trial down as failed."""
+        from optuna.trial import Trial, TrialState
+
+        if (params := self._candidate(trial)) is not None:
+            self._retry(trial.number, params, trial.user_attrs)
+            origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
+            factors, reason = self._factors(trial.user_attrs, params), "its process ended before it did"
+            record = TrialRecord(trial.number, factors, origin, "FAIL", reason=reason)
+            if self.storage.shared:
+                for key, value in shared.packed(record).items():
+                    Trial(self._study, trial._trial_id).set_user_attr(key, value)
+            self._write(record)
+        elif self.storage.shared:  # killed while its candidate was being chosen; others went on
+            self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
         """A candidate's; one from outside of the space has them in its own attribute."""
@@ -473,12 +439,6 @@ class Study:
 
 class Failing(UserError):
     """Trials fail for a reason that the next ones would share."""
-
-
-def _nothing() -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame()
 
 
 def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor | None:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from freeu import IDENTITY, Factors
-from search.front import find, nondominated, paired_spreads, posterior_mean
+from search.front import find, hypervolume, nondominated, paired_spreads, posterior_mean
 from search.records import TrialRecord, Value
 
 DIRECTIONS = {"clip": "up", "fid": "down"}
@@ -74,16 +74,25 @@ def test_a_lucky_outlier_does_not_become_the_pick() -> None:
     sound = [Factors(1.6, 1.6 + i / 100, 0.9, 0.9) for i in range(5)]
     scores = [0.0, 0.05, 0.5, -0.05, 0.0, 0.4, 0.42, 0.38, 0.4, 0.41]
     records = [record(k, clip, 1, f) for k, (clip, f) in enumerate(zip(scores, poor + sound, strict=True))]
-    picks = find(records, {"clip": "up"}, {"clip": dict.fromkeys(range(10), 0.2)}).picks
-    assert picks[0].number >= 5
+    records = [replace(r, values={"clip": replace(r.values["clip"], paired=0.2 * math.sqrt(2))}) for r in records]
+    assert paired_spreads(records, ["clip"])["clip"] == pytest.approx(dict.fromkeys(range(10), 0.2))
+    assert find(records, {"clip": "up"}).picks[0].number >= 5
 
 
-def test_paired_spreads_forget_what_all_trials_share() -> None:
-    rng = np.random.default_rng(2)
-    shared, n = 5 * rng.standard_normal(400), 400
-    frames = {k: pd.DataFrame({"prompt": "p", "seed": 0, "clip": shared + rng.standard_normal(n)}) for k in range(3)}
-    found = paired_spreads(frames, 0, ["clip", "fid"])
-    assert set(found) == {"clip"}
-    # each trial's own noise is 1: 1/√400 = 0.05; an estimate from 400 has a relative error of 3.5 %
-    assert list(found["clip"].values()) == pytest.approx([0.05] * 3, rel=0.15)
-    assert paired_spreads(frames, 9, ["clip"]) == {}
+def test_spreads_are_those_of_the_difference_to_no_freeu() -> None:
+    def trial(number: int, images: int, paired: float, factors: Factors) -> TrialRecord:
+        values = {"clip": Value(1.0, 9.0, images, "up", paired), "fid": Value(1.0, 9.0, images, "down")}
+        return TrialRecord(number, factors, "gp", "COMPLETE", values, images=images)
+
+    records = [trial(0, 48, math.nan, IDENTITY), trial(1, 48, 0.2, Factors(1.1, 1, 1, 1))]
+    records += [trial(2, 48, 0.4, Factors(1.2, 1, 1, 1)), trial(3, 12, 2.0, Factors(1.3, 1, 1, 1))]
+    found = paired_spreads(records, ["clip", "fid"])
+    # No FreeU has no difference to itself: it gets the mean of those with as many images. fid's are not known.
+    assert found == {"clip": pytest.approx({k: v / math.sqrt(2) for k, v in enumerate([0.3, 0.2, 0.4, 2.0])})}
+
+
+def test_the_hypervolume_of_boxes_by_hand() -> None:
+    # Two boxes, 2×1 and 1×3, that share 1×1; a third point is on the wrong side of the reference.
+    table = np.array([[3.0, 2.0], [2.0, 4.0], [9.0, 0.5]])
+    assert hypervolume(table, np.array([1.0, 1.0])) == pytest.approx(2 * 1 + 1 * 3 - 1)
+    assert hypervolume(table[2:], np.array([1.0, 1.0])) == 0

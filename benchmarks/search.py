@@ -1,0 +1,141 @@
+"""How many images strategies need for a front: `python benchmarks/search.py`, on the table of benchmarks/record.py.
+
+Each strategy runs as it would for real, but for the images: Optuna's samplers with all prompts in every trial, and ours,
+the `search.study.Study` itself, without and with racing. After each trial the candidates that would be recommended then
+(of Optuna's the observed front, of ours the posterior one) are given their true scores, on the run of the prompts that no
+search sees, and the hypervolume of those is the curve. Printed and drawn: its median over seeds against images.
+
+The reference point is the worst of the table's true front in each objective, less a tenth of its span, as is usual
+where nobody knows a better one.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import optuna
+
+import configs
+from benchmarks.replay import DIRECTIONS, Replay
+from freeu import IDENTITY, Factors
+from metrics.reference import Reference
+from search.crew import Alone, Parts
+from search.front import find, hypervolume, nondominated
+from search.records import StudyFolder, TrialRecord
+from search.space import default
+from search.storage import Direction, Storage
+from search.study import Study
+
+Curve = list[tuple[int, float]]
+"""(images so far, hypervolume of what is recommended)."""
+PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
+TRIALS, PROMPTS = 64, 48
+NAIVE: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "NSGA-II": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "TPE": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "GP": lambda seed: optuna.samplers.GPSampler(seed=seed),
+}
+OURS = {"ours, no racing": False, "ours": True}
+
+
+@cache
+def world(table: Path) -> tuple[Replay, np.ndarray, float]:
+    """The replay, the reference point (objectives,), and the hypervolume of the table's whole true front."""
+    with np.load(configs.path("models", "shapes", "scorers", "reference.npz")) as kept:
+        replay = Replay(table, Reference(kept["mu"], kept["sigma"]))
+    truths = replay.all_truths()
+    front = truths[nondominated(truths)]
+    reference = front.min(0) - 0.1 * np.ptp(front, axis=0)
+    return replay, reference, hypervolume(front, reference)
+
+
+def worth(recommended: list[Factors], table: Path) -> float:
+    """The true hypervolume of some candidates."""
+    replay, reference, _ = world(table)
+    return hypervolume(np.stack([replay.truth(factors) for factors in recommended]), reference)
+
+
+def naive(name: str, seed: int, table: Path) -> Curve:
+    """Optuna with all prompts in each trial; recommended is what it observed to be best."""
+    from search.evaluate import Task
+
+    replay, directions = world(table)[0], [_optunas(each) for each in DIRECTIONS.values()]
+    study = optuna.create_study(directions=directions, sampler=NAIVE[name](seed))
+    space, curve = default(), []
+    for trial_number in range(TRIALS):
+        trial = study.ask()
+        found = replay(Task(space.factors(space.suggest(trial)), PROMPTS))
+        study.tell(trial, [found.values[each].value for each in DIRECTIONS])
+        recommended = [space.factors(best.params) for best in study.best_trials]
+        curve.append((PROMPTS * (trial_number + 1), worth(recommended, table)))
+    return curve
+
+
+def ours(name: str, seed: int, table: Path) -> Curve:
+    """The study of `search`, until it has made as many images; recommended is its posterior front."""
+    replay = world(table)[0]
+    parts = Parts({"search": lambda task, on_images: replay(task)})  # type: ignore[dict-item]
+    watcher = _Curve(table)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        study = Study(
+            _InMemory(StudyFolder(Path(folder), "replay")),
+            DIRECTIONS,
+            prompts=PROMPTS,
+            space=default(),
+            sampler="gp",
+            seed=seed,
+            fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
+            watcher=watcher,
+            race=OURS[name],
+        )
+        study.run(Alone(parts), 10_000, lambda records: watcher.images < TRIALS * PROMPTS // watcher.part)
+    return watcher.curve
+
+
+class _InMemory(Storage):
+    """Nothing outlives the replay."""
+
+    def open(self, directions: Mapping[str, str]) -> optuna.Study:
+        return optuna.create_study(directions=[_optunas(each) for each in directions.values()])
+
+
+class _Curve:
+    """Watches a study of ours."""
+
+    part = 1
+
+    def __init__(self, table: Path) -> None:
+        self.table, self.records, self.images = table, list[TrialRecord](), 0
+        self.curve: Curve = []
+
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
+
+    def elsewhere(self, record: TrialRecord) -> None: ...
+
+    def ended(self, record: TrialRecord) -> None:
+        self.records.append(record)
+        self.images += record.images
+        front = find(self.records, DIRECTIONS)
+        by_number = {each.number: each.factors for each in self.records}
+        self.curve.append((self.images, worth([by_number[number] for number in front.numbers], self.table)))
+
+
+def _optunas(direction: str) -> Direction:
+    return "maximize" if direction == "up" else "minimize"
+
+
+def one(name: str, seed: int, table: Path) -> tuple[str, Curve]:
+    """A strategy under a seed."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return name, (naive if name in NAIVE else ours)(name, seed, table)
