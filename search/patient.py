@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy.exc
@@ -12,9 +13,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 
 PATIENCE = 600  # seconds that a server may be away
+LOST = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.PendingRollbackError)
 
 
-def waiting(call: Callable[[], Any]) -> Any:
+def waiting(call: Callable[[], Any], before_next: Callable[[], None] = lambda: None) -> Any:
     """What the call gives, made again while the server is away, for PATIENCE seconds at most."""
     pause, end = 0.2, time.monotonic() + PATIENCE
     while True:
@@ -23,6 +25,7 @@ def waiting(call: Callable[[], Any]) -> Any:
         except Exception as error:
             if not _away(error) or time.monotonic() > end:
                 raise
+        before_next()
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
 
@@ -31,7 +34,7 @@ def _away(error: BaseException) -> bool:
     """Whether the server could not be reached, or went away while it answered."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
+        if isinstance(cause, LOST):
             return True
         if isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated:
             return True
@@ -57,7 +60,13 @@ class PatientStorage(RDBStorage):
                     return True
                 raise
 
-        return bool(waiting(call))
+        return bool(waiting(call, self.forget))
+
+
+    def forget(self) -> None:
+        """Leave a session whose connection broke in the middle of its work."""
+        with suppress(sqlalchemy.exc.SQLAlchemyError):
+            self.scoped_session.remove()
 
 
 def _waiting(name: str) -> Callable[..., Any]:
@@ -65,7 +74,7 @@ def _waiting(name: str) -> Callable[..., Any]:
 
     @functools.wraps(plain)
     def method(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
-        return waiting(lambda: plain(self, *args, **kwargs))
+        return waiting(lambda: plain(self, *args, **kwargs), self.forget)
 
     return method
 

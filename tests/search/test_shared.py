@@ -1,0 +1,167 @@
+"""A study that several coordinators share on a PostgreSQL server: deaths, a restart of the server, what others learn."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.testing.pytest_storages import StorageTestCase
+
+from configs import UserError
+from freeu import IDENTITY, Factors
+from search.crew import Alone, Parts
+from search.evaluate import Evaluation, Task
+from search.patient import PatientStorage
+from search.records import StudyFolder, TrialRecord, Value
+from search.shared import packed, unpacked
+from search.space import default
+from search.storage import Storage, hidden, server
+from search.study import Study
+from tests.postgres import Server
+from tests.postgres import server as postgres
+from tests.search.test_study import PUBLISHED, Silent
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    with postgres() as found:
+        yield found
+
+
+def coordinator(url: str, folder: Path, name: str, trials: int, seconds: float, lease: float = 3.0) -> Study:
+    """One of several: it notes each candidate that it has evaluated."""
+
+    def evaluate(task: Task, on_images: object) -> Evaluation:
+        time.sleep(seconds)
+        values = {
+            "clip": Value(-((task.factors.b1 - 1.3) ** 2), 0.1, 4, "up"),
+            "fid": Value(task.factors.s1, 0.1, 4, "down"),
+        }
+        table = pd.DataFrame({"prompt": ["a"], "seed": [1], "clip": [task.factors.b1]})
+        return Evaluation(values, 4, table, {"fid": np.ones((4, 2))}, seconds={"total": seconds})
+
+    study = Study(
+        Storage(StudyFolder(folder, name), url, lease),
+        {"clip": "up", "fid": "down"},
+        prompts=4,
+        space=default(),
+        sampler="random",
+        seed=0,
+        fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
+        watcher=Silent(),
+    )
+    study.run(Alone(Parts({"search": evaluate})), trials)
+    return study
+
+
+if __name__ == "__main__":  # URL FOLDER NAME TRIALS SECONDS
+    coordinator(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), float(sys.argv[5]))
+    raise SystemExit(0)
+
+
+def begin(url: str, folder: Path, name: str, trials: int, seconds: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.search.test_shared", url, str(folder), name, str(trials), str(seconds)]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def checked(url: str, name: str, trials: int) -> list[TrialRecord]:
+    """Each candidate finished once, none lost, none running."""
+    study = optuna.load_study(study_name=name, storage=server(url))
+    states = Counter(trial.state.name for trial in study.trials)
+    assert states["RUNNING"] == 0
+    assert states["COMPLETE"] == trials
+    records = [TrialRecord.from_dict(json.loads(t.user_attrs["record"])) for t in study.trials if "record" in t.user_attrs]
+    complete = [record.factors for record in records if record.complete]
+    assert len(set(complete)) == len(complete) == trials
+    # What a dead coordinator had in its hands was finished by another.
+    lost = [record.factors for record in records if not record.complete]
+    waiting = [default().factors(t.system_attrs["fixed_params"]) for t in study.trials if t.state.name == "WAITING"]
+    assert set(lost) <= set(complete) | set(waiting)
+    assert len([each for each in complete if each.identity]) == 1
+    return records
+
+
+def killed(processes: list[subprocess.Popen[bytes]], how_many: int, seed: int) -> None:
+    for process in random.Random(seed).sample(processes, how_many):
+        time.sleep(1.5)
+        process.send_signal(signal.SIGKILL)
+
+
+def test_coordinators_die(running: Server, tmp_path: Path) -> None:
+    """Three of them, of which one is killed; the slow test below is the large one."""
+    trials = 24
+    processes = [begin(running.url, tmp_path / str(n), "die", trials, 0.3) for n in range(3)]
+    while len(list(tmp_path.glob("*/studies/die/trials/*.json"))) < 6:
+        time.sleep(0.1)
+    killed(processes, 1, seed=0)
+    assert sorted(process.wait(120) for process in processes) == [-9, 0, 0]
+    records = checked(running.url, "die", trials)
+    for folder in tmp_path.iterdir():  # those that lived know of all
+        kept = StudyFolder(folder, "die").read_trials()
+        assert len(kept) == len(records) or processes[int(folder.name)].returncode == -9
+
+
+@pytest.mark.slow
+def test_eight_coordinators_of_whom_three_die(running: Server, tmp_path: Path) -> None:
+    processes = [begin(running.url, tmp_path / str(n), "eight", 100, 1.0) for n in range(8)]
+    while len(list(tmp_path.glob("*/studies/eight/trials/*.json"))) < 8:
+        time.sleep(0.1)
+    killed(processes, 3, seed=1)
+    assert sorted(process.wait(300) for process in processes) == [-9] * 3 + [0] * 5
+    checked(running.url, "eight", 100)
+
+
+def test_the_server_is_restarted(tmp_path: Path) -> None:
+    with postgres() as own:
+        processes = [begin(own.url, tmp_path / str(n), "again", 16, 0.3) for n in range(2)]
+        while len(list(tmp_path.glob("*/studies/again/trials/*.json"))) < 4:
+            time.sleep(0.1)
+        own.stop()
+        time.sleep(3)
+        own.start()
+        assert [process.wait(120) for process in processes] == [0, 0]
+        checked(own.url, "again", 16)
+
+
+def test_what_is_shared_comes_back(tmp_path: Path) -> None:
+    record = TrialRecord(3, Factors(1.1, 1, 1, 1), "gp", "COMPLETE", {"clip": Value(0.1 + 0.2, 0.1, 4, "up")})
+    table = pd.DataFrame({"prompt": ['a "quote"', "é"], "seed": [1, 2**31 - 1], "clip": [0.1 + 0.2, 1e-17]})
+    attrs = packed(record, table, {"fid": np.eye(2) / 3})
+    assert list(attrs)[-1] == "record"
+    again, scores, features = unpacked(attrs)
+    assert again.as_dict() == record.as_dict()
+    pd.testing.assert_frame_equal(scores, table, check_exact=False, rtol=1e-14)
+    assert (features["fid"] == np.eye(2) / 3).all()
+
+
+@pytest.mark.parametrize("url", ["mysql://me:secret@host/db", "somewhere", "sqlite:///a.db"])
+def test_another_server_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(UserError, match="expected postgresql://") as said:
+        server(url)
+    assert "secret" not in str(said.value)
+    assert hidden("postgresql://me:secret@host:5/db") == "postgresql://me@host:5/db"
+
+
+class TestPatientStorage(StorageTestCase):
+    """Optuna's own contract suite."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[PatientStorage]:
+        kept = PatientStorage(f"sqlite:///{tmp_path}/optuna.db")
+        yield kept
+        kept.remove_session()
+        kept.engine.dispose()
