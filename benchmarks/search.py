@@ -1,9 +1,9 @@
 """How many images strategies need for a front: `python benchmarks/search.py`, on the table of benchmarks/record.py.
 
-Each strategy runs as it would for real, but for the images: Optuna's samplers with all prompts in every trial, and ours,
-the `search.study.Study` itself, without and with racing. After each trial the candidates that would be recommended then
-(of Optuna's the observed front, of ours the posterior one) are given their true scores, on the run of the prompts that no
-search sees, and the hypervolume of those is the curve. Printed and drawn: its median over seeds against images.
+Each strategy runs as it would for real, but for the images: Optuna's samplers with all prompts in every trial, and
+ours, the `search.study.Study` itself, without and with racing. After each trial the candidates that are recommended
+then (of Optuna's the observed front, of ours the posterior one) are given their true scores, on the run of the prompts
+that no search sees, and the hypervolume of those is the curve. Printed and drawn: its median over seeds against images.
 
 The reference point is the worst of the table's true front in each objective, less a tenth of its span, as is usual
 where nobody knows a better one.

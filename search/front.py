@@ -1,8 +1,9 @@
 """Which candidates are best, by what a model expects of them and not by what they happened to score.
 
-The best observed score of many noisy ones flatters itself. An exact Gaussian process for each objective
-(squared exponential, one length for each factor, the standard errors of paired differences as noise; Rasmussen and
-Williams 2006, algorithm 2.1) gives each candidate's posterior mean; the front and the picks are taken from that.
+The best observed score of many noisy ones flatters itself. A Gaussian process of each objective (search/gp.py), with
+the standard errors of paired differences as its noise, gives each candidate's posterior mean and deviation. The front
+holds every candidate that no other one surely beats: in each objective by more than both deviations. Picks are by the
+means.
 """
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
+from search.gp import GaussianProcess
 from search.records import TrialRecord
 from search.space import Space, default
 
 FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
-BOUNDS = {"length": (math.log(0.1), math.log(5.0)), "signal": (math.log(0.2), math.log(5.0))}
 
 
 @dataclass(frozen=True)
@@ -54,23 +53,36 @@ def find(
     x = np.array([space.unit(record.factors) for record in done])
     expected: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
+    doubt: dict[str, dict[int, float]] = {}
     for name in directions:
         y = np.array([record.values[name].value for record in done])
         known = spreads.get(name, {})
-        mean = posterior_mean(x, y, np.array([known.get(record.number, math.nan) for record in done]))
-        expected[name] = {record.number: float(m) for record, m in zip(done, mean, strict=True)}
+        found = posterior(x, y, np.array([known.get(record.number, math.nan) for record in done]))
+        expected[name], doubt[name] = (
+            dict(zip((r.number for r in done), map(float, part), strict=True)) for part in found
+        )
     numbers = [record.number for record in done if record.feasible]
     table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
-    front = nondominated(table)
+    deviations = np.array([[doubt[name][k] for name in directions] for k in numbers])
+    front = unbeaten(table, deviations)
     kept = tuple(number for number, on in zip(numbers, front, strict=True) if on)
     return Front(expected, kept, _picks(kept, table[front], list(directions)))
 
 
+def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Which rows of (n, objectives), all to be maximised, no other row surely dominates; (n,) bool.
+
+    deviations: (n, objectives). Without any it is `nondominated`.
+    """
+    low, high = table - deviations, table + deviations
+    at_least = (low[:, None, :] >= high[None, :, :]).all(-1)
+    more = (low[:, None, :] > high[None, :, :]).any(-1)
+    return np.asarray(~(at_least & more).any(0))
+
+
 def nondominated(table: np.ndarray) -> np.ndarray:
     """Which rows of (n, objectives), all to be maximised, no other row dominates; (n,) bool. Equal rows all stay."""
-    at_least = (table[:, None, :] >= table[None, :, :]).all(-1)
-    more = (table[:, None, :] > table[None, :, :]).any(-1)
-    return np.asarray(~(at_least & more).any(0))
+    return unbeaten(table, np.zeros_like(table))
 
 
 def hypervolume(table: np.ndarray, reference: np.ndarray) -> float:
@@ -96,56 +108,15 @@ def _picks(numbers: Sequence[int], table: np.ndarray, names: Sequence[str]) -> t
     return (*best, Pick("knee", numbers[int((loss**2).sum(1).argmin())]))
 
 
-def posterior_mean(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """What a Gaussian process expects at its own inputs.
+def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a Gaussian process expects at its own inputs, and how sure it is: (n,) and (n,) in y's units.
 
-    x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units; if any is no number
-    the noise is one fitted value for all. Returns (n,) in y's units; y itself where n < 6 or y is constant.
+    x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. y
+    itself, and no doubt, where n < 6 or y is constant.
     """
-    scale = float(y.std())
-    if len(y) < FEWEST or scale < 1e-12 * max(1.0, float(np.abs(y).max())):
-        return y.astype(float)
-    z = (y - y.mean()) / scale
-    fixed = (spread / scale) ** 2 if np.isfinite(spread).all() else None
-    square = (x[:, None, :] - x[None, :, :]) ** 2
-    d = x.shape[1]
-    bounds = [BOUNDS["length"]] * d + [BOUNDS["signal"]] + ([(math.log(1e-3), 0.0)] if fixed is None else [])
-    starts = [math.log(length) for length in (0.4, 1.2)]
-    fits = [
-        minimize(
-            _loss,
-            np.array([start] * d + [0.0] + ([math.log(0.1)] if fixed is None else [])),
-            args=(square, z, fixed),
-            bounds=bounds,
-            method="L-BFGS-B",
-        )
-        for start in starts
-    ]
-    best = min(fits, key=lambda fit: float(fit.fun)).x
-    kernel, noise = _covariance(best, square, fixed)
-    return y.mean() + scale * (kernel @ cho_solve(cho_factor(kernel + np.diag(noise), lower=True), z))
-
-
-def _covariance(theta: np.ndarray, square: np.ndarray, fixed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    d = square.shape[-1]
-    kernel = np.exp(2 * theta[d] - 0.5 * (square * np.exp(-2 * theta[:d])).sum(-1))
-    noise = fixed if fixed is not None else np.full(len(square), math.exp(2 * theta[d + 1]))
-    return kernel, noise + 1e-6  # of the observations' variance: keeps the factorisation sound
-
-
-def _loss(theta: np.ndarray, square: np.ndarray, z: np.ndarray, fixed: np.ndarray | None) -> float:
-    """Minus the log marginal likelihood and a weak prior, normal in the logarithms with deviation 1.
-
-    It centres the lengths and the signal on 1, a fitted noise on 0.4 of the observations' deviation.
-    """
-    kernel, noise = _covariance(theta, square, fixed)
-    factor = cho_factor(kernel + np.diag(noise), lower=True)
-    likelihood = -0.5 * z @ cho_solve(factor, z) - np.log(np.diag(factor[0])).sum()
-    d = square.shape[-1]
-    prior = -0.5 * ((theta[:d] / 0.5) ** 2).sum() - 0.5 * theta[d] ** 2
-    if fixed is None:
-        prior -= 0.5 * (theta[d + 1] - math.log(0.4)) ** 2
-    return -float(likelihood + prior)
+    if len(y) < FEWEST or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
+        return y.astype(float), np.zeros(len(y))
+    return GaussianProcess(x, y, spread).predict(x)
 
 
 def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:

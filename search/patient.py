@@ -62,7 +62,6 @@ class PatientStorage(RDBStorage):
 
         return bool(waiting(call, self.forget))
 
-
     def forget(self) -> None:
         """Leave a session whose connection broke in the middle of its work."""
         with suppress(sqlalchemy.exc.SQLAlchemyError):

@@ -1,9 +1,10 @@
 """Racing: more prompts for the promising candidates.
 
 Each candidate is evaluated on a quarter of the prompts, then half, then all, and after each rung it goes on if it ranks
-among the best half of those that reached the rung so far: by non-dominated sorting, then crowding distance (Deb et al.
-2002), as in MO-ASHA (Schmucker et al., arXiv 2106.12639). The rule asks nobody to wait. All are compared on the same
-prompts under the same noise, at equal n, so neither the prompts' own differences nor the bias of distances counts.
+among the best quarter of those that reached the rung so far: by non-dominated sorting, then crowding distance (Deb et
+al. 2002), as in MO-ASHA (Schmucker et al., arXiv 2106.12639). The rule asks nobody to wait. All are compared on the
+same prompts under the same noise, by what is expected on all (search/expect.py), so neither the prompts' own
+differences nor the bias of distances between small sets counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 SHARES = (0.25, 0.5)
 """Of the prompts, at the rungs before the last."""
-KEPT = 0.5
+KEPT = 0.25
 """Of the candidates that reach a rung, how many go on."""
 FEWEST = 8
 """Prompts on a rung: fewer tell nothing apart."""

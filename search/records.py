@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+SPREADS = "spreads"
+"""Attribute of Optuna's trial: the standard error of each objective, to compare trials by."""
 VIOLATION = "violation"
 """Of a rung, beside its objectives."""
 

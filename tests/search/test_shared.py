@@ -1,4 +1,4 @@
-"""A study that several coordinators share on a PostgreSQL server: deaths, a restart of the server, what others learn."""
+"""A study that coordinators share on a PostgreSQL server: deaths, a restart of the server, what others learn."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def checked(url: str, name: str, trials: int) -> list[TrialRecord]:
     states = Counter(trial.state.name for trial in study.trials)
     assert states["RUNNING"] == 0
     assert states["COMPLETE"] == trials
-    records = [TrialRecord.from_dict(json.loads(t.user_attrs["record"])) for t in study.trials if "record" in t.user_attrs]
+    records = [
+        TrialRecord.from_dict(json.loads(t.user_attrs["record"])) for t in study.trials if "record" in t.user_attrs
+    ]
     complete = [record.factors for record in records if record.complete]
     assert len(set(complete)) == len(complete) == trials
     # What a dead coordinator had in its hands was finished by another.

@@ -1,0 +1,178 @@
+"""The next candidate: where the front is expected to grow most, by a Gaussian process of each objective.
+
+Made for scores with known noise, many of them on few prompts: what counts as the front so far is the models' mean at
+the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195). The expected growth of the
+hypervolume is a mean over random scalarisations (Zhang and Golovin, arXiv 2006.04655, lemma 5) of the models' draws,
+times the probability that the constraints hold. Written as a sampler of Optuna's, for any study: standard errors are
+read from a trial's user attribute `spreads`, one for each objective; without it the noise is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna._transform import _SearchSpaceTransform
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import norm, qmc
+
+from search.front import nondominated
+from search.gp import GaussianProcess
+from search.records import SPREADS
+
+FEWEST = 6
+MOST = 300
+"""Trials that the models are fitted to: the cost grows with the cube. The best ones, and of the others the last."""
+EVERYWHERE, NEARBY, DRAWS, WEIGHTS = 512, 512, 32, 64
+"""Points that are looked at, over all and near the front; draws of the models at each; scalarisations."""
+REFINED = (0.05, 0.02)
+"""How far around the best points, in two further rounds."""
+
+
+class FrontSampler(BaseSampler):
+    """Proposes what the front is expected to grow by most; random as long as there are few trials."""
+
+    def __init__(self, seed: int | None = None, fewest: int = FEWEST) -> None:
+        """fewest: complete trials before a model is trusted, one at least."""
+        self._fewest = fewest
+        self._rng = np.random.default_rng(seed)
+        self._random = RandomSampler(seed)
+        self._space = IntersectionSearchSpace()
+
+    def reseed_rng(self) -> None:
+        """As Optuna has it, for parallel use."""
+        self._rng = np.random.default_rng()
+        self._random.reseed_rng()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The dimensions that all trials have."""
+        space = self._space.calculate(study)
+        return {name: distribution for name, distribution in space.items() if not distribution.single()}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Dimensions that only some trials have are random."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One value for each dimension; none where there are too few trials."""
+        trials = [t for t in study.get_trials(deepcopy=False) if set(search_space) <= set(t.params)]
+        done = [t for t in trials if t.state == TrialState.COMPLETE and np.isfinite(t.values).all()]
+        if not search_space or len(done) < self._fewest:
+            return {}
+        signs = np.array([-1.0 if each == StudyDirection.MINIMIZE else 1.0 for each in study.directions])
+        done = _kept(done, signs)
+        code = _SearchSpaceTransform(search_space, transform_0_1=True)
+        x = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in done])
+        y = signs * np.array([t.values for t in done])
+        models = [_model(x, y[:, j], _spreads(done, j)) for j in range(len(signs))]
+        limits = _limits(x, done)
+        running = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
+        if running:  # taken to score what is expected of them
+            pending = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in running])
+            means = [np.concatenate([y[:, j], _predict(m, pending)[0]]) for j, m in enumerate(models)]
+            errors = [np.concatenate([_spreads(done, j), np.full(len(running), np.nan)]) for j in range(len(signs))]
+            x = np.concatenate([x, pending])
+            models = [_model(x, mean, error) for mean, error in zip(means, errors, strict=True)]
+        within = np.array([all(v <= 0 for v in t.constraints.values()) for t in done] + [True] * len(running))
+        return dict(code.untransform(self._best(x, within if within.any() else ~within, models, limits)))
+
+    def _best(self, x: np.ndarray, within: np.ndarray, models: Sequence[Any], limits: Sequence[Any]) -> np.ndarray:
+        means = np.stack([_predict(model, x[within])[0] for model in models], axis=1)
+        on = nondominated(means)
+        front, places = means[on], x[within][on]
+        span = np.maximum(np.ptp(front, axis=0), 0.1 * means.std(axis=0))
+        span = np.where(span > 0, span, 1.0)
+        growth = _Growth(models, limits, front, front.min(axis=0) - 0.1 * span, span, self._rng)
+        d = x.shape[1]
+        near = places[self._rng.integers(len(places), size=NEARBY)]
+        steps = self._rng.normal(size=(NEARBY, d)) * 10 ** self._rng.uniform(-1.6, -0.5, size=(NEARBY, 1))
+        points = np.concatenate([qmc.Sobol(d, rng=self._rng).random(EVERYWHERE), (near + steps).clip(0, 1)])
+        gains = growth(points)
+        for step in REFINED:
+            best = np.repeat(points[np.argsort(-gains)[:8]], 24, axis=0)
+            more = (best + step * self._rng.normal(size=best.shape)).clip(0, 1)
+            points, gains = np.concatenate([points, more]), np.concatenate([gains, growth(more)])
+        return np.asarray(points[gains.argmax()])
+
+
+class _Growth:
+    """Of the hypervolume beyond the reference point, in spans of the front, up to a factor."""
+
+    def __init__(
+        self,
+        models: Sequence[Any],
+        limits: Sequence[Any],
+        front: np.ndarray,
+        reference: np.ndarray,
+        span: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
+        k = len(models)
+        self._models, self._limits, self._reference, self._span = models, limits, reference, span
+        weights = np.abs(rng.normal(size=(WEIGHTS, k)))
+        self._weights = np.maximum(weights / np.linalg.norm(weights, axis=1, keepdims=True), 1e-3)
+        self._draws = norm.ppf(qmc.Sobol(k, rng=rng).random(DRAWS).clip(1e-4, 1 - 1e-4))
+        scaled = ((front - reference) / span).clip(min=0)
+        self._reached = [(scaled / weight).min(axis=1).max() ** k for weight in self._weights]
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """(n,) of points (n, d)."""
+        mean, deviation = (
+            np.stack(part, axis=1) for part in zip(*(_predict(m, points) for m in self._models), strict=True)
+        )
+        drawn = mean[:, None] + deviation[:, None] * self._draws
+        scaled = ((drawn - self._reference) / self._span).clip(min=0)
+        gains = np.zeros(len(points))
+        for weight, reached in zip(self._weights, self._reached, strict=True):
+            gains += ((scaled / weight).min(axis=2) ** len(weight) - reached).clip(min=0).mean(axis=1)
+        for limit in self._limits:
+            mean, deviation = _predict(limit, points)
+            gains *= norm.cdf(-mean / np.maximum(deviation, 1e-9))
+        return gains
+
+
+def _kept(done: list[FrozenTrial], signs: np.ndarray) -> list[FrozenTrial]:
+    if len(done) <= MOST:
+        return done
+    on = nondominated(signs * np.array([t.values for t in done]))
+    best = [t for t, is_on in zip(done, on, strict=True) if is_on][-MOST // 2 :]
+    names = {t.number for t in best}
+    return best + [t for t in done if t.number not in names][len(best) - MOST :]
+
+
+def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:
+    given: list[Mapping[int, float] | Any] = [t.user_attrs.get(SPREADS) for t in done]
+    found = [np.nan if each is None or each[objective] is None else float(each[objective]) for each in given]
+    known = np.array(found)
+    if np.isfinite(known).any():  # no FreeU has no difference to itself
+        known[~np.isfinite(known)] = np.nanmedian(known)
+    return known
+
+
+def _model(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> Any:
+    """A Gaussian process, or the constant that all values are."""
+    if y.std() <= 1e-12 * max(1.0, float(np.abs(y).max())):
+        return float(y.mean())
+    return GaussianProcess(x, y, spread)
+
+
+def _predict(model: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(model, float):
+        return np.full(len(x), model), np.zeros(len(x))
+    mean, deviation = model.predict(x)
+    return mean, deviation
+
+
+def _limits(x: np.ndarray, done: Sequence[FrozenTrial]) -> list[Any]:
+    """A model of each constraint that all trials have; it holds where it is 0 or less."""
+    names = set.intersection(*(set(t.constraints) for t in done))
+    return [_model(x, np.array([t.constraints[name] for t in done]), np.full(len(x), np.nan)) for name in sorted(names)]
