@@ -139,3 +139,62 @@ def one(name: str, seed: int, table: Path) -> tuple[str, Curve]:
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return name, (naive if name in NAIVE else ours)(name, seed, table)
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 20,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    table: Annotated[Path, typer.Option(help="As benchmarks/record.py writes it.")] = TABLE,
+    picture: Annotated[Path | None, typer.Option(help="Where to draw the curves, as PNG.")] = None,
+) -> None:
+    """Print the table, and how many of the images of TPE's 64 trials ours needs."""
+    curves: dict[str, list[Curve]] = {name: [] for name in (*NAIVE, *OURS)}
+    jobs = [(name, seed, table) for seed in range(seeds) for name in curves]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for name, curve in pool.map(one, *zip(*jobs, strict=True)):
+            curves[name].append(curve)
+    whole = world(table)[2]
+    print(f"true hypervolume of what is recommended, in shares of the whole front's; median of {seeds} seeds")
+    print(f"{'images':<18}" + "".join(f"{n:>8}" for n in MARKS))
+    for name, runs in curves.items():
+        medians = [np.median([at(curve, n) for curve in runs]) / whole for n in MARKS]
+        print(f"{name:<18}" + "".join(f"{value:>8.3f}" for value in medians))
+    print()
+    ends = [curve[-1][1] for curve in curves["TPE"]]
+    goal = float(np.median(ends))
+    for name in OURS:
+        needed = [next((n for n, value in curve if value >= goal), None) for curve in curves[name]]
+        reached = [n if n is not None else np.inf for n in needed]
+        share = float(np.median(reached)) / (TRIALS * PROMPTS)
+        print(f"{name}: TPE's final {goal / whole:.3f} after {share:.2f} of its images (median over seeds)")
+    if picture is not None:
+        _draw(curves, whole, picture)
+
+
+MARKS = (192, 384, 576, 768, 1152, 1536, 2304, 3072)
+
+
+def at(curve: Curve, images: int) -> float:
+    """The hypervolume of what is recommended after so many images."""
+    return next((value for n, value in reversed(curve) if n <= images), 0.0)
+
+
+def _draw(curves: Mapping[str, list[Curve]], whole: float, file: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    images = np.arange(48, TRIALS * PROMPTS + 1, 24)
+    for (name, runs), style in zip(curves.items(), (":", "-.", "--", (0, (5, 1)), "-", "-"), strict=True):
+        values = np.median([[at(curve, n) / whole for n in images] for curve in runs], axis=0)
+        axis.step(images, values, linestyle=style, label=name, where="post", linewidth=2.2 if name in OURS else 1.3)
+    axis.set(xlabel="images generated", ylabel="true hypervolume, share of the whole front's", xlim=(0, None))
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.3)
+    figure.savefig(file, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -135,6 +135,8 @@ class Progress:
         values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())
         if not record.feasible:
             values += f"  out of bounds: {out_of_bounds(record)}"
+        if record.images < self.per_trial:
+            values += f"  expected, by {record.images} prompts"
         left = self.left()
         return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s  left {duration(left or 0.0)}"
 
