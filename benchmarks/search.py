@@ -14,13 +14,17 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import optuna
+import typer
 
 import configs
 from benchmarks.replay import DIRECTIONS, Replay
