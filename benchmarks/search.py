@@ -27,7 +27,7 @@ import optuna
 import typer
 
 import configs
-from benchmarks.replay import DIRECTIONS, Replay
+from benchmarks.replay import DIRECTIONS, TABLE, Replay
 from freeu import IDENTITY, Factors
 from metrics.reference import Reference
 from search.crew import Alone, Parts

@@ -135,10 +135,10 @@ class Study:
                     while crew.free and (self._ready or (wanted and self._begin(trials))):
                         number, before = self._ready.pop(0)
                         crew.submit(number, self._job(number, before))
-                    busy = bool(self._running)
-                    if not busy and not (wanted and self._others(trials)):
+                    idle = not self._running and bool(crew.free)  # else workers are at work, or still coming
+                    if idle and not (wanted and self._others(trials)):
                         return
-                    self._wait(crew, busy)
+                    self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
                 for number in tuple(self._running):
                     self._given_back(number, "interrupted")
@@ -155,9 +155,9 @@ class Study:
                 self._study.set_user_attr(key, kept)
             return kept
 
-    def _wait(self, crew: Crew, busy: bool) -> None:
+    def _wait(self, crew: Crew, idle: bool) -> None:
         """Until something of ours ended; where the study is shared, no longer than a look at the others takes."""
-        if not busy:
+        if idle:
             time.sleep(POLL)
         else:
             for number, found in crew.wait(POLL if self.storage.shared else None):
