@@ -15,8 +15,7 @@ from configs import UserError, read_yaml
 from freeu import Factors
 from search import space as spaces
 from search.records import StudyFolder, studies
-from search.space import Space
-from search.study import SOBOL
+from search.space import SOBOL, Space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,12 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from configs import UserError
 from freeu import Factors
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import torch
 
@@ -212,11 +211,15 @@ class StudyFolder:
 
     def write_features(self, features: Mapping[str, Any]) -> None:
         """No FreeU's features: metric → (n, d)."""
+        import numpy as np
+
         with replacing(self.features) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **dict(features))
 
     def read_features(self) -> dict[str, np.ndarray]:
         """What `write_features` wrote; empty where no metric is one of the set."""
+        import numpy as np
+
         if not self.features.exists():
             return {}
         try:

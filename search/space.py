@@ -32,6 +32,8 @@ CONTROLS = ("start", "stop", "smooth", "offset", "width", "threshold", "high", "
 WHOLE = ("threshold",)
 DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2], "s2": [0.0, 1.2]}
 GRID_LEVELS = 3
+SOBOL = 6
+"""Points before the sampler: with the fixed candidates, enough for a first model of four factors."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from search import racing, samplers, shared
 from search.crew import Crew, Evaluate, WorkerDied
 from search.evaluate import Evaluation, Task
 from search.records import SPREADS, VIOLATION, TrialRecord, violation
-from search.space import Choice, Space
+from search.space import SOBOL, Choice, Space
 from search.storage import Storage, quiet
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import torch
     from optuna.trial import FrozenTrial, Trial
 
-SOBOL = 6  # points before the sampler: with the fixed candidates, enough for a first model of four factors
 PATIENCE = 3  # failures in a row; deaths of workers under one candidate
 CONSTRAINT = "guardrails"
 OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as no FreeU in a narrow one

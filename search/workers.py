@@ -7,12 +7,15 @@ there as soon as a machine joins. One that dies, or whose machine leaves, is mad
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from configs import UserError
 from search.crew import Crowd, Job, Parts, Worker
+
+SECONDS_TO_ANSWER = 5
 
 
 def actors(load: Callable[[], Parts], address: str, workers: int, device: str) -> Crowd:
@@ -27,9 +30,10 @@ def actors(load: Callable[[], Parts], address: str, workers: int, device: str) -
     except ImportError as error:
         raise UserError(f'--ray needs another package: pip install "freeu-search[ray]" ({error})') from error
     if not ray.is_initialized():
+        _reached(address)
         try:
             ray.init(
-                address="local" if address == "local" else address,
+                address=address,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -45,6 +49,17 @@ def actors(load: Callable[[], Parts], address: str, workers: int, device: str) -
         return _Actor(made.remote(load))
 
     return Crowd([maker] * workers, (RayActorError, WorkerCrashedError))
+
+
+def _reached(address: str) -> None:
+    """Ray itself would try for minutes. Raises UserError where nobody listens at host:port."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon:  # "local", "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ray {address}: no cluster answers there ({error})") from error
 
 
 class _Holder:

@@ -6,6 +6,7 @@ Arguments are handed to pytest, as in `python -m tests.check -k filter`.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ CHECKS = {
     "lint": [PYTHON, "-m", "ruff", "check", "."],
     "types": [PYTHON, "-m", "mypy"],
     "imports": [str(BIN / "lint-imports")],
-    "tests and docs": [PYTHON, "-m", "pytest", "-q"],
+    "tests and docs": [PYTHON, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"],
 }
 
 
@@ -29,7 +30,8 @@ def main() -> int:
         print(f"== {name}", flush=True)
         began = time.monotonic()
         extra = sys.argv[1:] if command[2:3] == ["pytest"] else []
-        if subprocess.run(command + extra, cwd=ROOT).returncode != 0:
+        # As many test processes as cores, so one thread each.
+        if subprocess.run(command + extra, cwd=ROOT, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode != 0:
             failed.append(name)
         print(f"== {name}: {time.monotonic() - began:.0f} s", flush=True)
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
