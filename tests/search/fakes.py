@@ -100,6 +100,11 @@ def metrics(config: StudyConfig) -> dict[str, Any]:
     return {name: known[name] for name in config.objectives}
 
 
+def load_fakes(config: StudyConfig, spec: Any) -> tuple[Any, dict[str, Any]]:
+    """For worker processes, which load by a function's name."""
+    return FakeGenerator(), metrics(config)
+
+
 def settings(folder: Path, **flags: Any) -> StudyConfig:
     """A small study in `folder`: 24 prompts, 12 of them at most a trial."""
     folder.mkdir(parents=True, exist_ok=True)

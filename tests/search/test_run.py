@@ -21,7 +21,7 @@ from search.guardrails import NAMES
 from search.plan import prepare
 from search.records import StudyFolder
 from search.run import execute
-from tests.search.fakes import FakeGenerator, metrics, settings
+from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings
 
 
 def study(config: StudyConfig, generator: FakeGenerator | None = None) -> tuple[dict[str, Any], str]:
@@ -40,6 +40,20 @@ def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
         cwd=cwd or here,
         env={"PYTHONPATH": str(here), "PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(cwd or here)},
     )
+
+
+def test_two_workers_find_what_one_does(tmp_path: Path) -> None:
+    """Candidates of a sampler that doesn't learn, in another order: the same scores, front and verdict."""
+    alone, _ = study(settings(tmp_path / "a", racing=False), FakeGenerator())
+    config, console = settings(tmp_path / "b", racing=False, workers=2), Console(file=io.StringIO(), width=200)
+    both = execute(config, console, load_fakes)
+    one, two = (StudyFolder(tmp_path / name / "mlruns", "small").read_trials() for name in "ab")
+    scores = [{r.factors: {name: v.value for name, v in r.values.items()} for r in records} for records in (one, two)]
+    assert scores[0] == scores[1]
+    assert both["verdict"].split("(")[0] == alone["verdict"].split("(")[0]
+    assert {pick["pick"]: pick["factors"] for pick in both["picks"]} == {
+        pick["pick"]: pick["factors"] for pick in alone["picks"]
+    }
 
 
 def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -12,25 +13,30 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
+from rich.console import Console
 
 from configs import UserError
 from freeu import IDENTITY, Factors
+from search.config import StudyConfig
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation, Task
 from search.patient import PatientStorage
 from search.records import StudyFolder, TrialRecord, Value
+from search.run import execute
 from search.shared import packed, unpacked
 from search.space import default
 from search.storage import Storage, hidden, server
 from search.study import Study
 from tests.postgres import Server
 from tests.postgres import server as postgres
+from tests.search.fakes import FakeGenerator, metrics, settings
 from tests.search.test_study import PUBLISHED, Silent
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +143,30 @@ def test_the_server_is_restarted(tmp_path: Path) -> None:
         own.start()
         assert [process.wait(120) for process in processes] == [0, 0]
         checked(own.url, "again", 16)
+
+
+def test_a_second_machine_finds_all_that_the_first_did(running: Server, tmp_path: Path) -> None:
+    """Whole runs, from the settings to the verdict, each with a results folder of its own."""
+    first, second = FakeGenerator(), FakeGenerator()
+    shared = {"storage": running.url, "limit": 16, "trials": 10, "objectives": "clip,aesthetic,fid"}
+    found = run(settings(tmp_path / "one", **shared), first)
+    assert first.calls
+    assert run(settings(tmp_path / "two", **shared), second) == found
+    assert second.calls == []
+    one, two = (StudyFolder(tmp_path / name / "mlruns", "small") for name in ("one", "two"))
+    assert [r.as_dict() for r in two.read_trials()] == [r.as_dict() for r in one.read_trials()]
+    assert two.read_features().keys() == {"fid"}
+    assert "secret" not in one.config.read_text() and "tester@127.0.0.1" in one.config.read_text()
+    more = FakeGenerator()
+    assert run(settings(tmp_path / "two", **shared | {"trials": 11}), more)["trials"] == 11
+    assert all(len(prompts) <= 16 and not factors.identity for factors, prompts, _ in more.calls[:1])
+    with pytest.raises(UserError, match="was begun with other settings"):
+        run(settings(tmp_path / "three", **shared | {"seed": 1}), FakeGenerator())
+
+
+def run(config: StudyConfig, generator: FakeGenerator) -> dict[str, Any]:
+    console = Console(file=io.StringIO(), width=200)
+    return execute(config, console, lambda config, spec: (generator, metrics(config)))
 
 
 def test_what_is_shared_comes_back(tmp_path: Path) -> None:
