@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -26,9 +26,9 @@ from freeu import IDENTITY, Factors
 from metrics import registry
 from search import config as settings
 from search import guardrails, plan, prompts
-from search.evaluate import Evaluator
+from search.evaluate import Evaluator, Task
+from search.parts import load_parts
 from search.records import replacing
-from search.run import load_parts
 from search.space import NUMBERS
 
 SEEDS = ("search", "true")
@@ -63,17 +63,18 @@ def main(
 
 def measured(evaluator: Evaluator, factors: Factors, n: int) -> dict[str, np.ndarray]:
     """One candidate's part of the table. n: the prompts, of which the evaluator has two runs."""
-    batch = evaluator.batch(evaluator.images(factors))
-    metrics: dict[str, Any] = evaluator.metrics
+    found = evaluator(Task(factors, len(SEEDS) * n))
+    assert found.per_image is not None
+    scores = found.per_image
 
     def column(name: str) -> np.ndarray:
-        return np.asarray(evaluator.score(metrics[name], batch).per_image, np.float32).reshape(len(SEEDS), n)
+        return scores[name].to_numpy(np.float32).reshape(len(SEEDS), n)
 
     return {
         "factors": np.array([getattr(factors, name) for name in NUMBERS]),
         "clip": column("clip"),
         "aesthetic": column("aesthetic"),
-        "features": metrics["fid"].features(batch).reshape(len(SEEDS), n, -1).astype(np.float16),
+        "features": found.features["fid"].reshape(len(SEEDS), n, -1).astype(np.float16),
         "guardrails": np.stack([column(name) for name in guardrails.NAMES], axis=-1).astype(np.float16),
     }
 

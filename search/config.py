@@ -59,6 +59,7 @@ class StudyConfig(BaseModel):
     space: str | None = None
     start_from: tuple[str, ...] = ()
     racing: bool = True
+    cache: bool = True
     workers: Positive = 1
     ray: str | None = None
     storage: str | None = None
@@ -168,6 +169,8 @@ def fingerprint(
         "kind": spec.kind,
         "parts": [name for name in (spec.controlnet, spec.motion_adapter, spec.refiner) if name],
         "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
+        "resolution": spec.resolution,
+        "scheduler": spec.scheduler,
         "steps": config.steps or spec.steps,
         "guidance": spec.guidance if config.guidance is None else config.guidance,
         "dtype": config.dtype or "default",

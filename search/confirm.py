@@ -176,7 +176,7 @@ def _read(file: Path, n: int) -> Sample | None:
             names = [name.partition(":")[2] for name in kept if name.startswith("value:")]
             values = {name: float(kept[f"value:{name}"]) for name in names}
             sample = Sample(values, {name: kept[f"data:{name}"] for name in names}, int(kept["n"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
     return sample if sample.n == n else None
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from freeu.generate import Generator
     from metrics.base import Batch, Metric
+    from search.cache import Cache, Found
 
 OnImages = Callable[[float], None]
 """Told how many images of a task are done, after each step; those in flight count by their share of steps."""
@@ -75,11 +76,12 @@ class Evaluator:
         metrics: Mapping[str, Metric],
         prompts: Sequence[str],
         seeds: Sequence[int],
+        cache: Cache | None = None,
     ) -> None:
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         self.generator, self.metrics = generator, dict(metrics)
-        self.prompts, self.seeds = tuple(prompts), tuple(seeds)
+        self.prompts, self.seeds, self.cache = tuple(prompts), tuple(seeds), cache
         for name, metric in self.metrics.items():
             if len(self.prompts) < metric.min_n:
                 raise UserError(
@@ -97,18 +99,20 @@ class Evaluator:
         from search.grid import small
 
         began = time.perf_counter()
-        part = slice(task.begin, task.end)
-        images = self.images(task.factors, part, on_images)
+        rows = list(range(task.begin, task.end))
+        known = self._known(task.factors, rows)
+        missing = [row for row, found in zip(rows, known, strict=True) if found is None]
+        images = self.images(task.factors, missing, on_images) if missing else None
         generated = time.perf_counter()
-        batch = self._batch(images, part)
+        if images is not None:
+            self._scored(task.factors, missing, images, known, rows)
         before = task.before or Evaluation({}, 0)
-        per_image = {name: self._per_image(metric, batch) for name, metric in self.metrics.items() if metric.per_image}
+        columns = {name: self._stacked(name, known) for name in self.metrics}
+        table = self._table(rows, {name: columns[name] for name in self._named(True)}, before.per_image)
         features = {
-            name: _joined(before.features.get(name), self._features(metric, batch))
-            for name, metric in self.metrics.items()
-            if not metric.per_image
+            name: _joined(before.features.get(name), columns[name].reshape(len(rows) * self.frames, -1))
+            for name in self._named(False)
         }
-        table = self._table(part, per_image, before.per_image)
         values = {name: value_of(metric, table, features, task.base) for name, metric in self.metrics.items()}
         ended = time.perf_counter()
         seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
@@ -117,12 +121,12 @@ class Evaluator:
             task.end,
             table,
             features,
-            small(images),
+            small(images) if images is not None else None,
             {name: spent + before.seconds.get(name, 0.0) for name, spent in seconds.items()},
-            before.unet_evaluations + self.generator.unet_evaluations(task.end - task.begin),
+            before.unet_evaluations + self.generator.unet_evaluations(len(missing)),
         )
 
-    def images(self, factors: Factors, part: slice = slice(None), on_images: OnImages | None = None) -> torch.Tensor:
+    def images(self, factors: Factors, rows: Sequence[int], on_images: OnImages | None = None) -> torch.Tensor:
         """Of some of the prompts: uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
         with Stopping() as stopping:
 
@@ -131,14 +135,41 @@ class Evaluator:
                 if on_images is not None:
                     on_images(done)
 
-            return self.generator.generate(self.prompts[part], self.seeds[part], factors, step)
+            return self.generator.generate(*self._of(rows), factors, step)
 
-    def _batch(self, images: torch.Tensor, part: slice) -> Batch:
+    def _of(self, rows: Sequence[int]) -> tuple[list[str], list[int]]:
+        return [self.prompts[row] for row in rows], [self.seeds[row] for row in rows]
+
+    def _named(self, per_image: bool) -> list[str]:
+        return [name for name, metric in self.metrics.items() if metric.per_image is per_image]
+
+    def _known(self, factors: Factors, rows: Sequence[int]) -> list[Found | None]:
+        return [None] * len(rows) if self.cache is None else self.cache.read(factors, *self._of(rows))
+
+    def _scored(
+        self, factors: Factors, missing: Sequence[int], images: torch.Tensor, known: list[Found | None], rows: list[int]
+    ) -> None:
+        """Score the images of the missing rows into `known`, and keep them."""
+        batch = self._batch(images, missing)
+        n = len(missing)
+        found = {
+            name: self._per_image(metric, batch) if metric.per_image else self._features(metric, batch).reshape(n, -1)
+            for name, metric in self.metrics.items()
+        }
+        if self.cache is not None:
+            self.cache.write(factors, *self._of(missing), found)
+        for place, row in enumerate(missing):
+            known[row - rows[0]] = {name: values[place] for name, values in found.items()}
+
+    def _stacked(self, name: str, known: Sequence[Found | None]) -> np.ndarray:
+        return np.stack([found[name] for found in known if found is not None])
+
+    def _batch(self, images: torch.Tensor, rows: Sequence[int]) -> Batch:
         """Images with their prompts; each frame of a video is an image of its prompt."""
         from metrics.base import Batch
 
         flat = images.flatten(0, 1) if images.ndim == 5 else images
-        return Batch(flat, by_frame(self.prompts[part], self.frames), self.frames)
+        return Batch(flat, by_frame(self._of(rows)[0], self.frames), self.frames)
 
     def _per_image(self, metric: Metric, batch: Batch) -> np.ndarray:
         """One score for each prompt; a video's is the mean over its frames, where the metric scores frames."""
@@ -150,10 +181,13 @@ class Evaluator:
     def _features(self, metric: Any, batch: Batch) -> np.ndarray:
         return np.asarray(metric.features(batch))
 
-    def _table(self, part: slice, columns: Mapping[str, np.ndarray], before: pd.DataFrame | None) -> pd.DataFrame:
+    def _table(
+        self, rows: Sequence[int], columns: Mapping[str, np.ndarray], before: pd.DataFrame | None
+    ) -> pd.DataFrame:
         import pandas as pd
 
-        found = pd.DataFrame({"prompt": self.prompts[part], "seed": self.seeds[part], **columns})
+        prompts, seeds = self._of(rows)
+        found = pd.DataFrame({"prompt": prompts, "seed": seeds, **columns})
         return found if before is None else pd.concat([before, found], ignore_index=True)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search import prompts
+from search.cache import Cache
 from search.crew import Parts
 from search.evaluate import Evaluator, OnImages
 
@@ -58,7 +59,8 @@ def assemble(load: Load, job: Job) -> Parts:
     rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
 
     def evaluator(purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...]) -> Evaluator:
-        return Evaluator(generator, measured, texts, prompts.seeds(texts, seed, purpose))
+        cache = Cache(config.mlruns / "cache", _made(job, generator, measured)) if config.cache else None
+        return Evaluator(generator, measured, texts, prompts.seeds(texts, seed, purpose), cache)
 
     return Parts(
         {
@@ -68,6 +70,24 @@ def assemble(load: Load, job: Job) -> Parts:
         },
         too_long,
     )
+
+
+MADE = (
+    *("source", "addons", "kind", "parts", "input", "resolution", "scheduler", "steps", "guidance", "dtype"),
+    "scorers",
+)
+"""Of the fingerprint, what images and their scores depend on."""
+
+
+def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    encoders = (getattr(metric, "encoder", None) for metric in metrics.values())
+    return {
+        **{name: job.fingerprint[name] for name in MADE},
+        "weights": generator.identity,
+        "device": job.plan.device.partition(":")[0],
+        "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],
+        "encoders": [encoder.identity for encoder in encoders if encoder is not None],
+    }
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ class StudyFolder:
         try:
             with np.load(self.features) as kept:
                 return dict(kept)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{self.features} can't be read ({error}): begin the study anew") from error
 
     def read_trial(self, number: int) -> TrialRecord | None:

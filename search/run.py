@@ -106,6 +106,9 @@ def run(
     racing: Annotated[
         bool | None, typer.Option("--racing/--no-racing", help="All prompts for promising candidates alone [on].")
     ] = None,
+    cache: Annotated[
+        bool | None, typer.Option("--cache/--no-cache", help="No image that was scored before is made again [on].")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that evaluate, a GPU each where there are [1].")
     ] = None,

@@ -172,7 +172,7 @@ class Study:
 
         if not self.storage.shared or self.complete() >= trials:
             return False
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)))
+        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
     # To begin a trial
 

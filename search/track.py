@@ -223,7 +223,7 @@ class Tracker:
         metrics |= {f"guardrail.{name}": shift for name, shift in record.guardrails.items()}
         metrics |= {"images": record.images, "unet_evaluations": record.unet_evaluations}
         generating = record.seconds.get("generate", 0.0)
-        if generating > 0:
+        if generating > 0 and record.unet_evaluations:  # else all scores were known from before
             metrics["images_per_second"] = record.images / generating
         params = {"number": record.number, "origin": record.origin, **f.as_dict()}
         self._batch(run, params={key: str(value) for key, value in params.items()}, metrics=metrics)

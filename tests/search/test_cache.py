@@ -1,0 +1,82 @@
+"""No image is made twice."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from freeu import IDENTITY, Factors
+from search.cache import Cache
+from search.evaluate import Evaluator, Task
+from search.records import StudyFolder
+from search.run import execute
+from tests.search.fakes import FakeGenerator, FakeMetric, metrics, settings
+
+SOME = Factors(1.1, 1.2, 0.9, 0.8)
+
+
+def evaluator(generator: FakeGenerator, cache: Cache | None) -> Evaluator:
+    measured = [FakeMetric("clip", 0), FakeMetric("fid", 0, per_image=False)]
+    return Evaluator(generator, {m.name: m for m in measured}, [f"p{i}" for i in range(12)], list(range(12)), cache)
+
+
+def test_what_is_known_is_not_made_again_and_scores_are_the_same(tmp_path: Path) -> None:
+    cache, generator = Cache(tmp_path, {"weights": "a"}), FakeGenerator()
+    plain = evaluator(FakeGenerator(), None)(Task(SOME, 12))
+    first = evaluator(generator, cache)(Task(SOME, 6))
+    evaluator(generator, cache)(Task(IDENTITY, 12))
+    # Six are known; of another candidate all are.
+    whole = evaluator(generator, cache)(Task(SOME, 12))
+    assert [len(prompts) for _, prompts, _ in generator.calls] == [6, 12, 6]
+    assert generator.calls[-1][1] == tuple(f"p{i}" for i in range(6, 12))
+    assert (first.unet_evaluations, whole.unet_evaluations) == (60, 60)
+    for found in (
+        whole,
+        evaluator(generator, cache)(Task(SOME, 12)),
+        evaluator(generator, cache)(Task(SOME, 12, first)),
+    ):
+        pd.testing.assert_frame_equal(found.per_image, plain.per_image)
+        assert (found.features["fid"] == plain.features["fid"]).all()
+        assert found.values == plain.values
+    assert len(generator.calls) == 3
+
+
+def test_other_weights_seeds_or_metrics_know_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, {"weights": "a", "metrics": ["clip 1"]})
+    cache.write(SOME, ["p"], [1], {"clip": np.array([0.5])})
+    assert cache.read(SOME, ["p", "p", "q"], [1, 2, 1]) == [{"clip": 0.5}, None, None]
+    assert cache.read(IDENTITY, ["p"], [1]) == [None]
+    for made in ({"weights": "b", "metrics": ["clip 1"]}, {"weights": "a", "metrics": ["clip 2"]}):
+        assert Cache(tmp_path, made).read(SOME, ["p"], [1]) == [None]
+
+
+@pytest.mark.parametrize("torn", [b"", b"PK\x03\x04 torn"])
+def test_a_torn_file_counts_as_none_and_is_replaced(tmp_path: Path, torn: bytes) -> None:
+    cache = Cache(tmp_path, {})
+    cache.write(SOME, ["p"], [1], {"clip": np.array([0.5])})
+    next(tmp_path.rglob("*.npz")).write_bytes(torn)
+    assert cache.read(SOME, ["p"], [1]) == [None]
+    cache.write(SOME, ["p"], [1], {"clip": np.array([0.7])})
+    assert cache.read(SOME, ["p"], [1]) == [{"clip": 0.7}]
+
+
+def test_another_study_of_the_same_model_makes_nothing_again(tmp_path: Path) -> None:
+    def run(name: str, **more: Any) -> tuple[FakeGenerator, StudyFolder]:
+        generator, console = FakeGenerator(), Console(file=io.StringIO(), width=200)
+        config = settings(tmp_path, study=name, **more)
+        execute(config, console, lambda config, spec: (generator, metrics(config)))
+        return generator, StudyFolder(config.mlruns, name)
+
+    first, one = run("one")
+    again, two = run("two")
+    assert first.calls and not again.calls
+    scores = [{r.factors: {k: v.value for k, v in r.values.items()} for r in s.read_trials()} for s in (one, two)]
+    assert scores[0] == scores[1]
+    assert run("three", cache=False)[0].calls
+    assert len(run("four", trials=12)[0].calls) < len(first.calls)
