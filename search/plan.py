@@ -78,9 +78,14 @@ class Plan:
     @property
     def evaluations(self) -> int:
         """U-Net evaluations that are left, the confirmation included."""
+        from search.racing import usual
+
         left = max(0, self.config.trials - self.done)
+        whole = min(left, max(0, len(self.fixed) - self.done))
+        each = usual(self.images) if self.config.racing else self.images
         once = self.images if self.config.guardrails and not self.done else 0
-        return self.per_image * (left * self.images + once + self.passes * self.held_out)
+        images = whole * self.images + (left - whole) * each + once + self.passes * self.held_out
+        return round(self.per_image * images)
 
     def seconds(self) -> tuple[float, bool]:
         """(about how long it takes, whether that was measured here)."""
@@ -91,6 +96,16 @@ class Plan:
         kind = self.device.partition(":")[0]
         speed = SPEED[kind] * ((os.cpu_count() or 1) if kind == "cpu" else 1)
         return OVERHEAD + self.evaluations * work * (self.spec.resolution / side) ** 2 / speed, False
+
+    def _prompts(self) -> str:
+        from search.racing import rungs
+
+        steps = rungs(self.images) if self.config.racing else (self.images,)
+        return f"{', '.join(map(str, steps[:-1]))} or {self.images} prompts" if steps[1:] else f"{self.images} prompts"
+
+    def _workers(self) -> str:
+        where = f" on Ray at {self.config.ray}" if self.config.ray else ""
+        return f", {self.config.workers} workers{where}" if self.config.workers > 1 or where else ""
 
     def _searched(self) -> str:
         """The version and convention, and what is searched beside the four factors."""
@@ -120,8 +135,8 @@ class Plan:
         size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
         guidance = f"{self.steps} steps, guidance {self.guidance:g}"
         return [
-            f"study       {c.name}: {c.trials} trials, {begun}{self.images} prompts of '{prompt_set}' each",
-            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {self.device}",
+            f"study       {c.name}: {c.trials} trials, {begun}{self._prompts()} of '{prompt_set}' each",
+            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {self.device}{self._workers()}",
             f"objectives  {goals}",
             f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; {self._searched()}",
             f"then        the picks against no FreeU on {self.held_out} held-out prompts",

@@ -26,6 +26,12 @@ def rungs(n: int) -> tuple[int, ...]:
     return (*sorted({part for share in SHARES if FEWEST <= (part := round(share * n)) < n}), n)
 
 
+def usual(n: int) -> float:
+    """How many of the n prompts a candidate is evaluated on, on average."""
+    steps = rungs(n)
+    return sum((end - begin) * KEPT**i for i, (begin, end) in enumerate(zip((0, *steps), steps, strict=False)))
+
+
 def goes_on(table: np.ndarray, feasible: Sequence[bool]) -> bool:
     """Whether the last of the candidates at a rung goes on to the next.
 

@@ -9,9 +9,11 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.config import load
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation, Task
-from search.racing import crowding, goes_on, ranked, rungs
+from search.plan import prepare
+from search.racing import crowding, goes_on, ranked, rungs, usual
 from search.records import Value
 from tests.search.test_study import opened
 
@@ -78,3 +80,14 @@ def test_a_study_races(tmp_path: Path) -> None:
 def test_without_racing_all_are_whole(tmp_path: Path) -> None:
     study = opened(tmp_path, prompts=48)
     assert study.rungs == (48,)
+
+
+def test_a_plan_counts_on_racing(tmp_path: Path) -> None:
+    # A quarter for all, then a quarter of them to half, then a quarter of those to all.
+    assert usual(48) == 12 + 12 / 4 + 24 / 16
+    assert usual(8) == 8
+    raced, whole = (prepare(load(None, {"mlruns": tmp_path, "racing": on})).plan for on in (True, False))
+    # Two fixed ones on 48, 22 others, no FreeU under other seeds, five passes of the confirmation; 12 steps, guidance.
+    assert raced.evaluations == 24 * (2 * 48 + 22 * 16.5 + 48 + 5 * 48)
+    assert whole.evaluations == 24 * (24 * 48 + 48 + 5 * 48)
+    assert "12, 24 or 48 prompts of 'shapes'" in raced.lines()[0] and " 48 prompts" in whole.lines()[0]

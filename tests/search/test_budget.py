@@ -1,0 +1,83 @@
+"""When a search has had enough."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from freeu import IDENTITY, Factors
+from search.budget import Budget
+from search.plan import prepare
+from search.records import TrialRecord, Value
+from tests.search.fakes import settings
+
+DIRECTIONS = {"clip": "up", "aesthetic": "up"}
+
+
+def trial(number: int, clip: float = 1.0, images: int = 12, seconds: float = 6.0) -> TrialRecord:
+    factors = IDENTITY if number == 0 else Factors(1 + number / 100, 1.2, 0.9, 0.8)
+    values = {"clip": Value(clip, 0.1, images, "up"), "aesthetic": Value(-clip, 0.1, images, "up")}
+    return TrialRecord(number, factors, "gp", "COMPLETE", values, {"total": seconds}, images)
+
+
+def budget(folder: Path, began: float | None = None, **more: Any) -> tuple[Budget, list[str]]:
+    job = prepare(settings(folder, limit=12, objectives="clip,aesthetic", guardrails=False, **more))
+    assert (job.plan.passes, len(job.held_out)) == (4, 12)  # 48 images for the confirmation
+    said: list[str] = []
+    return Budget(job.plan, job.space, DIRECTIONS, began or time.monotonic(), said.append), said
+
+
+def began(found: Budget, most: int = 40) -> int:
+    """How many trials a search with this budget begins."""
+    records: list[TrialRecord] = []
+    while len(records) < most and found(records):
+        records.append(trial(len(records)))
+    return len(records)
+
+
+def test_images_hold_those_of_the_confirmation(tmp_path: Path) -> None:
+    found, said = budget(tmp_path, images=12 * 10 + 48)
+    assert began(found) == 10
+    assert said == ["the search ends: 168 images, the 48 of the confirmation included, allow no more"]
+
+
+def test_device_hours_hold_the_confirmation(tmp_path: Path) -> None:
+    found, said = budget(tmp_path, gpu_hours=0.5 * (12 * 10 + 48) / 3600 + 1e-6)  # half a second an image
+    assert began(found) == 10
+    assert "device hours" in said[0]
+
+
+def test_minutes_hold_the_confirmation_and_workers_share_it(tmp_path: Path) -> None:
+    # 30 s are left: a trial of 6 s and the confirmation's 24 s just fit for one worker, with room for two.
+    for workers, left, goes_on in ((1, 29, False), (1, 31, True), (2, 16, True), (2, 14, False)):
+        found, _ = budget(tmp_path / f"{workers}-{left}", time.monotonic() - 60 + left, minutes=1, workers=workers)
+        assert found([trial(0), trial(1)]) is goes_on
+
+
+def test_two_trials_are_the_least(tmp_path: Path) -> None:
+    found, _ = budget(tmp_path, images=1)
+    assert began(found) == 2
+
+
+def test_patience_ends_where_the_front_stands_still(tmp_path: Path) -> None:
+    def values(number: int, grows: bool) -> dict[str, Value]:
+        better = number / 10 if grows or number < 10 else 0.0
+        return {name: Value(better, 0.1, 12, "up", 0.01) for name in DIRECTIONS}
+
+    ended = {}
+    for grows in (True, False):
+        found, said = budget(tmp_path / str(grows), patience=6, trials=30)
+        records: list[TrialRecord] = []
+        while len(records) < 24 and found(records):
+            records.append(replace(trial(len(records)), values=values(len(records), grows)))
+        ended[grows] = len(records)
+        assert bool(said) is not grows
+    assert ended[True] == 24
+    assert 10 <= ended[False] <= 18
+
+
+def test_nothing_is_said_of_no_budget(tmp_path: Path) -> None:
+    found, said = budget(tmp_path)
+    assert began(found) == 40 and not said
