@@ -31,6 +31,7 @@ from benchmarks.replay import DIRECTIONS, TABLE, Replay
 from freeu import IDENTITY, Factors
 from metrics.reference import Reference
 from search.crew import Alone, Parts
+from search.evaluate import Task
 from search.front import find, hypervolume, nondominated
 from search.records import StudyFolder, TrialRecord
 from search.space import default
@@ -40,7 +41,6 @@ from search.study import Study
 Curve = list[tuple[int, float]]
 """(images so far, hypervolume of what is recommended)."""
 PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
-TRIALS, PROMPTS = 64, 48
 NAIVE: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "NSGA-II": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
@@ -67,23 +67,21 @@ def worth(recommended: list[Factors], table: Path) -> float:
     return hypervolume(np.stack([replay.truth(factors) for factors in recommended]), reference)
 
 
-def naive(name: str, seed: int, table: Path) -> Curve:
+def naive(name: str, seed: int, table: Path, trials: int) -> Curve:
     """Optuna with all prompts in each trial; recommended is what it observed to be best."""
-    from search.evaluate import Task
-
     replay, directions = world(table)[0], [_optunas(each) for each in DIRECTIONS.values()]
     study = optuna.create_study(directions=directions, sampler=NAIVE[name](seed))
     space, curve = default(), []
-    for trial_number in range(TRIALS):
+    for number in range(1, trials + 1):
         trial = study.ask()
-        found = replay(Task(space.factors(space.suggest(trial)), PROMPTS))
+        found = replay(Task(space.factors(space.suggest(trial)), len(replay.prompts)))
         study.tell(trial, [found.values[each].value for each in DIRECTIONS])
         recommended = [space.factors(best.params) for best in study.best_trials]
-        curve.append((PROMPTS * (trial_number + 1), worth(recommended, table)))
+        curve.append((len(replay.prompts) * number, worth(recommended, table)))
     return curve
 
 
-def ours(name: str, seed: int, table: Path) -> Curve:
+def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
     """The study of `search`, until it has made as many images; recommended is its posterior front."""
     replay = world(table)[0]
     parts = Parts({"search": lambda task, on_images: replay(task)})  # type: ignore[dict-item]
@@ -92,7 +90,7 @@ def ours(name: str, seed: int, table: Path) -> Curve:
         study = Study(
             _InMemory(StudyFolder(Path(folder), "replay")),
             DIRECTIONS,
-            prompts=PROMPTS,
+            prompts=len(replay.prompts),
             space=default(),
             sampler="gp",
             seed=seed,
@@ -100,7 +98,7 @@ def ours(name: str, seed: int, table: Path) -> Curve:
             watcher=watcher,
             race=OURS[name],
         )
-        study.run(Alone(parts), 10_000, lambda records: watcher.images < TRIALS * PROMPTS // watcher.part)
+        study.run(Alone(parts), 10_000, lambda records: watcher.images < trials * len(replay.prompts))
     return watcher.curve
 
 
@@ -113,8 +111,6 @@ class _InMemory(Storage):
 
 class _Curve:
     """Watches a study of ours."""
-
-    part = 1
 
     def __init__(self, table: Path) -> None:
         self.table, self.records, self.images = table, list[TrialRecord](), 0
@@ -136,32 +132,34 @@ def _optunas(direction: str) -> Direction:
     return "maximize" if direction == "up" else "minimize"
 
 
-def one(name: str, seed: int, table: Path) -> tuple[str, Curve]:
+def one(name: str, seed: int, table: Path, trials: int) -> tuple[str, Curve]:
     """A strategy under a seed."""
     import warnings
 
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return name, (naive if name in NAIVE else ours)(name, seed, table)
+    return name, (naive if name in NAIVE else ours)(name, seed, table, trials)
 
 
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 20,
+    trials: Annotated[int, typer.Option(min=2, help="Of the naive loop, which says how many images all have.")] = 64,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     table: Annotated[Path, typer.Option(help="As benchmarks/record.py writes it.")] = TABLE,
     picture: Annotated[Path | None, typer.Option(help="Where to draw the curves, as PNG.")] = None,
 ) -> None:
     """Print the table, and how many of the images of TPE's 64 trials ours needs."""
     curves: dict[str, list[Curve]] = {name: [] for name in (*NAIVE, *OURS)}
-    jobs = [(name, seed, table) for seed in range(seeds) for name in curves]
+    jobs = [(name, seed, table, trials) for seed in range(seeds) for name in curves]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for name, curve in pool.map(one, *zip(*jobs, strict=True)):
             curves[name].append(curve)
-    whole = world(table)[2]
+    whole, images = world(table)[2], trials * len(world(table)[0].prompts)
+    marks = [round(images * part / 16) for part in (1, 2, 3, 4, 6, 8, 12, 16)]
     print(f"true hypervolume of what is recommended, in shares of the whole front's; median of {seeds} seeds")
-    print(f"{'images':<18}" + "".join(f"{n:>8}" for n in MARKS))
+    print(f"{'images':<18}" + "".join(f"{n:>8}" for n in marks))
     for name, runs in curves.items():
-        medians = [np.median([at(curve, n) for curve in runs]) / whole for n in MARKS]
+        medians = [np.median([at(curve, n) for curve in runs]) / whole for n in marks]
         print(f"{name:<18}" + "".join(f"{value:>8.3f}" for value in medians))
     print()
     ends = [curve[-1][1] for curve in curves["TPE"]]
@@ -169,31 +167,28 @@ def main(
     for name in OURS:
         needed = [next((n for n, value in curve if value >= goal), None) for curve in curves[name]]
         reached = [n if n is not None else np.inf for n in needed]
-        share = float(np.median(reached)) / (TRIALS * PROMPTS)
-        print(f"{name}: TPE's final {goal / whole:.3f} after {share:.2f} of its images (median over seeds)")
+        share = float(np.median(reached)) / images
+        print(f"{name}: TPE's final {goal / whole:.3f} after {share:.2f} of its images, the median over seeds")
     if picture is not None:
-        _draw(curves, whole, picture)
+        _draw(curves, whole, images, picture)
 
 
-MARKS = (192, 384, 576, 768, 1152, 1536, 2304, 3072)
-
-
-def at(curve: Curve, images: int) -> float:
+def at(curve: Curve, images: float) -> float:
     """The hypervolume of what is recommended after so many images."""
     return next((value for n, value in reversed(curve) if n <= images), 0.0)
 
 
-def _draw(curves: Mapping[str, list[Curve]], whole: float, file: Path) -> None:
+def _draw(curves: Mapping[str, list[Curve]], whole: float, images: int, file: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    images = np.arange(48, TRIALS * PROMPTS + 1, 24)
+    places = np.linspace(images / 64, images, 128)
     for (name, runs), style in zip(curves.items(), (":", "-.", "--", (0, (5, 1)), "-", "-"), strict=True):
-        values = np.median([[at(curve, n) / whole for n in images] for curve in runs], axis=0)
-        axis.step(images, values, linestyle=style, label=name, where="post", linewidth=2.2 if name in OURS else 1.3)
+        values = np.median([[at(curve, n) / whole for n in places] for curve in runs], axis=0)
+        axis.step(places, values, linestyle=style, label=name, where="post", linewidth=2.2 if name in OURS else 1.3)
     axis.set(xlabel="images generated", ylabel="true hypervolume, share of the whole front's", xlim=(0, None))
     axis.legend(frameon=False)
     axis.grid(alpha=0.3)

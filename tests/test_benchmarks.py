@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -35,3 +36,20 @@ def test_metrics() -> None:
     said = printed("metrics.py", "--rounds", "1", "--shrink", "32").splitlines()
     assert len(said) == 5 and "times as fast" in said[-1]
     assert all(float(line.split()[-1]) < 1e-6 for line in said[1:3])  # the same distance
+
+
+def test_search(tmp_path: Path) -> None:
+    """On a made-up table: scores that fall with the distance from some factors, and features that move with them."""
+    rng = np.random.default_rng(0)
+    factors = rng.uniform([0.8, 0.8, 0.0, 0.0], [1.8, 1.8, 1.2, 1.2], (24, 4))
+    far = np.square(factors - [1.2, 1.1, 0.9, 0.8]).sum(1)[:, None, None] + 0.05 * rng.normal(size=(24, 2, 16))
+    features = rng.normal(size=(2, 16, 128)) + far[..., None]
+    table = {"factors": factors, "clip": 90 - far, "aesthetic": 9 - far**2, "features": features}
+    np.savez(tmp_path / "table.npz", **table, prompts=[f"p{i}" for i in range(16)])
+    options = ("--table", str(tmp_path / "table.npz"), "--picture", str(tmp_path / "curves.png"))
+    said = printed("search.py", "--seeds", "1", "--trials", "8", "--workers", "2", *options).splitlines()
+    rows = [line.rsplit(maxsplit=8) for line in said[2:8]]
+    assert [row[0] for row in rows] == ["random", "NSGA-II", "TPE", "GP", "ours, no racing", "ours"]
+    assert all(0 <= float(value) <= 1.5 for row in rows for value in row[1:])
+    assert said[-1].startswith("ours: TPE's final")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
