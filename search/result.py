@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.confirm import BASE, candidates, measurable, verdict
 from search.progress import ARROWS
+from search.reproduce import versions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +56,7 @@ def assembled(
         "objectives": job.directions,
         "front": rows,
         "picks": picks,
+        "versions": versions(),
         "verdict": _verdict(done, front, found, job.directions),
     }
 
@@ -73,7 +75,7 @@ def _verdict(
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
     """Print the front, the picks, the verdict, where it all lies, and what to do next."""
-    _tables(console, result)
+    tables(console, result)
     where = "" if job.config.mlruns == Path("mlruns") else f" --mlruns {job.config.mlruns}"
     for line in (
         f"results     {job.folder.root}",
@@ -83,7 +85,7 @@ def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _tables(console: Console, result: Mapping[str, Any]) -> None:
+def tables(console: Console, result: Mapping[str, Any]) -> None:
     """The front, the picks with their held-out differences and 95 % intervals, and the verdict.
 
     result: as result.json holds it.
