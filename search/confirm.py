@@ -63,8 +63,9 @@ def confirm(
 ) -> dict[int, dict[str, dict[str, Any]]]:
     """Score the picked candidates and no FreeU on the n held-out prompts; compare in pairs.
 
-    began: told (what, passes after it, images) before each pass. categories: of the prompts. failed: told (trial number, reason) of a candidate
-    whose images or scores are none on these prompts: it is left out, and the others are confirmed.
+    began: told (what, passes after it, images) before each pass. failed: told (trial number, reason) of a candidate
+    whose images or scores are none on these prompts: it is left out, and the others are confirmed. categories: of the
+    prompts, kept beside what each got.
 
     Returns trial number → objective → value, base, difference (value - base), low, high (95 %), p, p_holm, win_rate,
     n; nothing for no picked candidate.

@@ -200,5 +200,10 @@ def _space(
             hoverinfo="text",
         )
     axes = {f"{axis}axis_title": _axis(name, objectives) for axis, name in zip("xyz", names, strict=True)}
-    figure.update_layout(title="All three", scene=axes | {"camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.9}}}, template="plotly_white", height=720)
+    figure.update_layout(
+        title="All three",
+        scene=axes | {"camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.9}}},
+        template="plotly_white",
+        height=720,
+    )
     return figure

@@ -49,13 +49,9 @@ def page(folder: StudyFolder) -> str:
     from plotly.offline import get_plotlyjs
 
     from search.sections import sections
+    from search.standing import finished
 
-    result = folder.read_result()
-    if result is None:
-        raise UserError(
-            f"study '{folder.name}' is not finished: the command that began it goes on with it; "
-            f"`python -m search.show {folder.name}` says how far it is"
-        )
+    result = finished(folder)
     templates = jinja2.PackageLoader("search")
     environment = jinja2.Environment(
         loader=templates, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_seen

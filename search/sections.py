@@ -144,13 +144,13 @@ def _viewed(folder: StudyFolder, result: Mapping[str, Any], records: Sequence[Tr
     chosen = sorted(done, key=lambda record: (record.number not in first, record.origin not in fixed))[:TRIALS]
     files = {str(record.number): folder.grid_file(record.number) for record in chosen}
     images = pictures.embedded(files, TRIAL_IMAGES)
-    shown = {}
+    shown: dict[str, Any] = {}
     for record in done:
         rows = {name: f"{getattr(record.factors, name):.3f}" for name in FACTORS}
         rows |= {name: f"{value.value:.4g}" for name, value in record.values.items()}
         if record.guardrails:
             rows["guardrails"] = "within" if record.feasible else out_of_bounds(record)
-        shown[record.number] = {
+        shown[str(record.number)] = {
             "title": visible(f"Trial {record.number}: {record.origin}"),
             "rows": {visible(name): value for name, value in rows.items()},
             "image": images.get(str(record.number)),
