@@ -58,12 +58,14 @@ def confirm(
     n: int,
     seed: int,
     began: Callable[[str, int, int], None],
+    categories: Mapping[str, str] | None = None,
     failed: Callable[[int, str], None] = lambda number, reason: None,
 ) -> dict[int, dict[str, dict[str, Any]]]:
     """Score the picked candidates and no FreeU on the n held-out prompts; compare in pairs.
 
     began: told (what, passes after it, images) before each pass. failed: told (trial number, reason) of a candidate
-    whose images or scores are none on these prompts: it is left out, and the others are confirmed.
+    whose images or scores are none on these prompts: it is left out, and the others are confirmed. categories: of the
+    prompts, kept beside what each got.
 
     Returns trial number → objective → value, base, difference (value - base), low, high (95 %), p, p_holm, win_rate,
     n; nothing for no picked candidate.
@@ -90,6 +92,9 @@ def confirm(
                 failed(key, " ".join(str(found).split()) or type(found).__name__)
             else:
                 samples[key] = _sample(found)
+                if found.per_image is not None and found.images is not None:
+                    kinds = [(categories or {}).get(prompt, "") for prompt in found.per_image["prompt"]]
+                    folder.write_held_out(_name(key), found.per_image.assign(category=kinds), found.images)
                 _write(_file(folder, key), samples[key])
     base = samples.pop(BASE_KEY)
     return _corrected(done(crew, Compare({key: samples[key] for key in picked if key in samples}, base, seed)))
@@ -156,8 +161,12 @@ def _said(key: int) -> str:
     return BASE if key == BASE_KEY else f"trial {key}"
 
 
+def _name(key: int) -> str:
+    return BASE if key == BASE_KEY else f"{key:04d}"
+
+
 def _file(folder: StudyFolder, key: int) -> Path:
-    return folder.confirm_file(BASE if key == BASE_KEY else f"{key:04d}")
+    return folder.confirm_file(_name(key))
 
 
 def _write(file: Path, sample: Sample) -> None:

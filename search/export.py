@@ -18,7 +18,8 @@ import configs
 from configs import UserError
 from configs.cli import main
 from freeu.factors import Factors
-from search.records import StudyFolder, studies
+from search.named import find_study
+from search.records import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.presets import Preset
@@ -50,16 +51,6 @@ def export(
     else:
         presets.write(preset, out, format)
         typer.echo(f"wrote {out}", err=True)
-
-
-def find_study(mlruns: Path, name: str) -> StudyFolder:
-    """The folder of a study. Raises UserError, with the nearest name, where there is none."""
-    known = studies(mlruns)
-    if not known:
-        raise UserError(f"{mlruns} holds no study yet: run `python -m search.run` first, or name another with --mlruns")
-    if name not in known:
-        raise configs.unknown("study", name, known)
-    return StudyFolder(mlruns, name)
 
 
 def preset_of(folder: StudyFolder, pick: str) -> Preset:

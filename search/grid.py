@@ -1,4 +1,4 @@
-"""Image grids: one picture of a trial's images, small enough to look at and to keep.
+"""Image grids: one picture of a trial's images, small enough to look at and to keep; and single images.
 
 Images are only ever made smaller (Lanczos), never larger: no pixel is seen that was not generated.
 """
@@ -73,3 +73,17 @@ def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side
     else:
         image_grid(images, columns, side).save(temporary, format="PNG")
     os.replace(temporary, file)
+
+
+def save_images(images: torch.Tensor, folder: Path) -> None:
+    """Write each as 000.webp, 001.webp, … without loss; videos (n, frames, 3, H, W) as such that run."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, pixels in enumerate(images.movedim(-3, -1).cpu().numpy()):
+        file = folder / f"{number:03d}.webp"
+        first, *others = [Image.fromarray(frame) for frame in (pixels if pixels.ndim == 4 else [pixels])]
+        more = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0} if others else {}
+        temporary = file.with_name(file.name + ".part")
+        first.save(temporary, format="WEBP", lossless=True, **more)
+        os.replace(temporary, file)

@@ -174,6 +174,7 @@ class Job:
     space: Space
     prompts: tuple[str, ...]
     held_out: tuple[str, ...]
+    categories: Mapping[str, str]
     directions: Mapping[str, str]
     fixed: tuple[tuple[str, Factors], ...]
     fingerprint: dict[str, Any]
@@ -228,7 +229,8 @@ def prepare(config: StudyConfig) -> Job:
     plan = Plan(
         config, spec, space, chosen, len(texts), len(held_out), tuple(fixed), likely_device(config.device), done
     )
-    return Job(config, spec, space, texts, held_out, directions, tuple(fixed), fingerprint, folder, plan)
+    categories = {prompt.text: prompt.category for prompt in prompt_set}
+    return Job(config, spec, space, texts, held_out, categories, directions, tuple(fixed), fingerprint, folder, plan)
 
 
 def _started(config: StudyConfig, space: Space) -> list[tuple[str, Factors]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KINDS = {
     "trial": {"color": "#999999", "symbol": "circle", "size": 7},
     "front": {"color": "#0072B2", "symbol": "circle", "size": 10},
-    "no FreeU": {"color": "#000000", "symbol": "x", "size": 12},
+    "no FreeU": {"color": "#000000", "symbol": "cross", "size": 12},
     "published": {"color": "#D55E00", "symbol": "diamond", "size": 11},
 }
 CONFIG = {"displaylogo": False, "responsive": True}
@@ -42,7 +42,17 @@ Pick names stand beside their points; hover for the factors.</p>
 
 
 def front_page(study: str, records: Sequence[TrialRecord], result: Mapping[str, Any]) -> str:
-    """A self-contained HTML page: the objectives pair by pair, and all at once where there are three.
+    """A self-contained HTML page of `front_figures`. result: as result.json holds it."""
+    plots = [
+        figure.to_html(full_html=False, include_plotlyjs=number == 0, config=CONFIG, div_id=f"plot-{number}")
+        for number, figure in enumerate(front_figures(records, result))
+    ]
+    title = escape(f"The front of {study}")
+    return PAGE.format(title=title, verdict=escape(str(result.get("verdict", ""))), plots="\n".join(plots))
+
+
+def front_figures(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> list[go.Figure]:
+    """The objectives pair by pair, and all at once where there are three; a point's customdata is its trial's number.
 
     result: as result.json holds it; its "objectives" maps name to "up" or "down". Failed trials are left out.
     """
@@ -55,12 +65,7 @@ def front_page(study: str, records: Sequence[TrialRecord], result: Mapping[str, 
         figures = [_history(names[0], objectives, groups, result)]
     if len(names) == 3:
         figures.append(_space(names, objectives, groups, result))
-    plots = [
-        figure.to_html(full_html=False, include_plotlyjs=number == 0, config=CONFIG, div_id=f"plot-{number}")
-        for number, figure in enumerate(figures)
-    ]
-    title = escape(f"The front of {study}")
-    return PAGE.format(title=title, verdict=escape(str(result.get("verdict", ""))), plots="\n".join(plots))
+    return figures
 
 
 def _groups(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[str, list[TrialRecord]]:
@@ -81,7 +86,7 @@ def _hover(record: TrialRecord) -> str:
 
 def _labels(members: Sequence[TrialRecord], result: Mapping[str, Any]) -> list[str]:
     picks = result.get("picks", [])
-    return [", ".join(pick["pick"] for pick in picks if pick["number"] == record.number) for record in members]
+    return [", ".join(escape(pick["pick"]) for pick in picks if pick["number"] == record.number) for record in members]
 
 
 def _axis(name: str, objectives: Mapping[str, str]) -> str:
@@ -97,6 +102,8 @@ def _pair(
 ) -> go.Figure:
     import plotly.graph_objects as go
 
+    shown = [record.values[x].value for members in groups.values() for record in members]
+    middle = (min(shown) + max(shown)) / 2
     figure = go.Figure()
     for kind, members in groups.items():
         figure.add_scatter(
@@ -107,8 +114,10 @@ def _pair(
             name=kind,
             mode="markers+text",
             marker=KINDS[kind],
+            customdata=[record.number for record in members],
             text=_labels(members, result),
-            textposition="top center",
+            textposition=[_beside(record, x, middle) for record in members],
+            cliponaxis=False,
             hovertext=[_hover(record) for record in members],
             hoverinfo="text",
         )
@@ -120,6 +129,12 @@ def _pair(
         height=520,
     )
     return figure
+
+
+def _beside(record: TrialRecord, name: str, middle: float) -> str:
+    """Where a point's label has room: towards the middle of the plot, no FreeU's below."""
+    height = "bottom" if record.factors.identity else "top"
+    return f"{height} {'left' if record.values[name].value > middle else 'right'}"
 
 
 def _errors(name: str, members: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -144,6 +159,7 @@ def _history(
             name=kind,
             mode="markers+text",
             marker=KINDS[kind],
+            customdata=[record.number for record in members],
             text=_labels(members, result),
             textposition="top center",
             hovertext=[_hover(record) for record in members],
@@ -178,10 +194,16 @@ def _space(
             name=kind,
             mode="markers+text",
             marker=marker,
+            customdata=[record.number for record in members],
             text=_labels(members, result),
             hovertext=[_hover(record) for record in members],
             hoverinfo="text",
         )
     axes = {f"{axis}axis_title": _axis(name, objectives) for axis, name in zip("xyz", names, strict=True)}
-    figure.update_layout(title="All three", scene=axes, template="plotly_white", height=720)
+    figure.update_layout(
+        title="All three",
+        scene=axes | {"camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.9}}},
+        template="plotly_white",
+        height=720,
+    )
     return figure

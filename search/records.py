@@ -8,6 +8,8 @@
       grids/0007.png       its images (of videos 0007.gif)
       confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
       no_freeu.npz         no FreeU's features, by metric of the set, to compare distances with
+      confirm/0007.parquet the same per-image scores by prompt, category and seed
+      confirm/0007/        the images that they are of: 000.webp, 001.webp, … in that order
       guardrails.parquet   no FreeU under other seeds, for the bounds of the guardrails
       result.json          front, picks, confirmation, verdict; the study is finished
 
@@ -191,6 +193,10 @@ class StudyFolder:
     def confirm_file(self, name: str) -> Path:
         return self.root / "confirm" / f"{name}.npz"
 
+    def held_out_image(self, name: str, row: int) -> Path:
+        """The image of a row of `read_held_out`; of a study by an older version it is not there."""
+        return self.root / "confirm" / name / f"{row:03d}.webp"
+
     def write_trial(
         self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: torch.Tensor | None = None
     ) -> None:
@@ -249,6 +255,21 @@ class StudyFolder:
         import pandas as pd
 
         file = self.scores_file(number)
+        return pd.read_parquet(file) if file.exists() else None
+
+    def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor) -> None:
+        """Keep what a candidate got on the held-out prompts, in their order."""
+        from search.grid import save_images
+
+        save_images(images, self.held_out_image(name, 0).parent)
+        with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
+            per_image.to_parquet(temporary, index=False)
+
+    def read_held_out(self, name: str) -> pd.DataFrame | None:
+        """Columns prompt, category, seed, and the per-image objectives; None where nothing was kept."""
+        import pandas as pd
+
+        file = self.root / "confirm" / f"{name}.parquet"
         return pd.read_parquet(file) if file.exists() else None
 
     def read_result(self) -> dict[str, Any] | None:

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.confirm import BASE, candidates, measurable, verdict
+from search.named import visible
 from search.progress import ARROWS
+from search.reproduce import versions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from search.front import Front
     from search.plan import Job
-    from search.records import TrialRecord
+    from search.records import StudyFolder, TrialRecord
 
 
 def assembled(
@@ -55,6 +57,7 @@ def assembled(
         "objectives": job.directions,
         "front": rows,
         "picks": picks,
+        "versions": versions(),
         "verdict": _verdict(done, front, found, job.directions),
     }
 
@@ -73,21 +76,28 @@ def _verdict(
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
     """Print the front, the picks, the verdict, where it all lies, and what to do next."""
-    _tables(console, result)
-    where = "" if job.config.mlruns == Path("mlruns") else f" --mlruns {job.config.mlruns}"
+    tables(console, result)
+    ways_on(console, job.folder, job.config.mlruns, result)
+
+
+def ways_on(console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any]) -> None:
+    """Print where a study lies, and the commands that come next."""
+    where = "" if mlruns == Path("mlruns") else f" --mlruns {mlruns}"
     for line in (
-        f"results     {job.folder.root}",
+        f"results     {folder.root}",
         f"look        python -m search.ui{where}",
-        f"take away   python -m search.export --study {job.config.name} --pick {result['picks'][-1]['pick']}{where}",
+        f"report      python -m search.report --study {folder.name}{where}",
+        f"take away   python -m search.export --study {folder.name} --pick {result['picks'][-1]['pick']}{where}",
     ):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _tables(console: Console, result: Mapping[str, Any]) -> None:
+def tables(console: Console, result: Mapping[str, Any]) -> None:
     """The front, the picks with their held-out differences and 95 % intervals, and the verdict.
 
     result: as result.json holds it.
     """
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
@@ -107,7 +117,7 @@ def _tables(console: Console, result: Mapping[str, Any]) -> None:
     for row in result["front"]:
         factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
         expected = [f"{row['expected'][name]:.4g}" for name in directions]
-        front.add_row(str(row["number"]), row["origin"], *factors, *expected)
+        front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *expected)
     picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 % (* counts)", box=None)
     for pick in result["picks"]:
         bare = "not confirmed" if any(pick["factors"][name] != 1 for name in ("b1", "b2", "s1", "s2")) else BASE

@@ -119,6 +119,7 @@ class Session:
             n=len(job.held_out),
             seed=self.config.seed,
             began=self.progress.confirming,
+            categories=job.categories,
             failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
         )
         return assembled(job, identity, complete, front, found)

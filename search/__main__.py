@@ -1,0 +1,38 @@
+"""`freeu-search` and `python -m search`: every command under one name, for which the shell completes studies' names.
+
+`freeu-search --install-completion` sets that up. A shell completes what stands behind a command's name, so the form
+`python -m search.run` can't have it.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from configs.cli import main
+from metrics import score
+from search import compare, export, models, report, run, show, studies, ui
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Searches FreeU's factors, and says whether they help."
+)
+for _command in (
+    run.run,
+    studies.studies,
+    show.show,
+    compare.compare,
+    report.report,
+    ui.ui,
+    export.export,
+    models.models,
+    score.score,
+):
+    app.command()(_command)
+
+
+def command() -> None:
+    """What the console script calls."""
+    main(app)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,62 @@
+"""`python -m search.compare A B`: two studies' picks beside each other, on the held-out prompts that both have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from configs.cli import main
+from search.named import complete, find_study, visible
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A finished study.", autocompletion=complete)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=complete)],
+    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Compare what no FreeU and the picks of two studies got on held-out prompts."""
+    folders = [find_study(mlruns, name) for name in (a, b)]
+    from search.sides import compared, side
+
+    found = compared(side(folders[0]), side(folders[1]))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _show(found)
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from search.progress import ARROWS
+
+    console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
+    for name in "ab":
+        said = f"{name.upper()} = {found[name]['study']}, of {found[name]['model']}"
+        console.print(visible(said), markup=False)
+    table = Table("candidate", "objective", "A", "B", "B - A, 95 % (* counts)", "p (Holm)", "B wins", box=None)
+    for row in found["rows"]:
+        difference = f"{row['difference']:+.3g}"
+        if row["low"] is not None:
+            difference += f" [{row['low']:+.3g}, {row['high']:+.3g}]" + ("*" if row["counts"] else "")
+        p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
+        wins = "" if row["win_rate"] is None else f"{100 * row['win_rate']:.0f} %"
+        objective = f"{row['objective']} {ARROWS[row['direction']]}"
+        cells = (row["candidate"], objective, f"{row['a']:.4g}", f"{row['b']:.4g}", difference, p, wins)
+        table.add_row(*(Text(visible(cell)) for cell in cells))
+    console.print(table)
+    console.print(f"compared {found['note']}", markup=False)
+
+
+if __name__ == "__main__":
+    main(app)

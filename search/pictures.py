@@ -1,0 +1,65 @@
+"""Images for a page that stands alone: as data URIs, as large as fit into so many characters."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SIDES = (1024, 768, 512, 384, 256, 192, 160, 128, 96, 64)
+"""Pixels of the longer side that are tried, where the files as they are don't fit."""
+QUALITY = 80
+SAMPLE = 8
+TYPES = {".png": "image/png", ".webp": "image/webp"}
+
+
+def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
+    """Name → data URI. All are made smaller alike until they fit, to 64 pixels at least; a video is its middle frame.
+
+    budget: characters of all URIs together. What is not there, or is no image, is left out.
+    """
+    there = {name: file for name, file in files.items() if file.is_file()}
+    if sum(file.stat().st_size for file in there.values()) * 4 / 3 < budget and not any(map(_runs, there.values())):
+        return {name: _uri(file.read_bytes(), TYPES[file.suffix]) for name, file in there.items()}
+    sample = list(there.values())[:: max(1, len(there) // SAMPLE)]
+    with ThreadPoolExecutor() as pool:  # Pillow lets go of the lock while it encodes
+        for side in SIDES:
+            sizes = [len(data) for data in pool.map(lambda file, side=side: _small(file, side), sample)]
+            if side > SIDES[-1] and sum(sizes) / len(sizes) * len(there) * 4 / 3 > budget:
+                continue
+            found = list(pool.map(lambda file, side=side: _small(file, side), there.values()))
+            if side == SIDES[-1] or sum(map(len, found)) * 4 / 3 < budget:
+                break
+    return {name: _uri(data, "image/webp") for name, data in zip(there, found, strict=True) if data}
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _runs(file: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except OSError:
+        return True  # no image: it will be left out where all are decoded
+
+
+def _small(file: Path, side: int) -> bytes:
+    """WebP, at most `side` pixels; nothing where the file is no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.seek(getattr(image, "n_frames", 1) // 2)
+            still = image.convert("RGB")
+    except OSError:
+        return b""
+    still.thumbnail((side, side), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    still.save(stream, "WEBP", quality=QUALITY, method=3)
+    return stream.getvalue()

@@ -1,0 +1,92 @@
+"""`python -m search.report`: a finished study as one HTML file that stands alone, to read, to send, to keep.
+
+It asks for nothing from anywhere: scripts, styles and images are in the file, and its content security policy lets
+nothing else in. Names and prompts come from users' files: the template escapes them, the scripts set them as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from configs import UserError
+from configs.cli import main
+from search.named import complete, find_study, visible
+from search.records import StudyFolder, replacing
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def report(
+    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; without it report.html in the study's folder.")
+    ] = None,
+) -> None:
+    """Write a finished study as one HTML file that works offline."""
+    folder = find_study(mlruns, study)
+    file = folder.root / "report.html" if out is None else out
+    if file.is_dir():
+        raise UserError(f"--out {file} is a folder: name a file in it, as {file / 'report.html'}")
+    text = page(folder)
+    try:
+        with replacing(file) as temporary:
+            temporary.write_text(text, "utf-8")
+    except OSError as error:
+        raise UserError(f"can't write {file}: {error.strerror}; give another file with --out") from error
+    typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
+
+
+def page(folder: StudyFolder) -> str:
+    """The report's HTML. Raises UserError where the study is not finished, or a file of it is damaged."""
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    from search.sections import sections
+    from search.standing import finished
+
+    result = finished(folder)
+    templates = jinja2.PackageLoader("search")
+    environment = jinja2.Environment(
+        loader=templates, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_seen
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.filters |= {"number": _number, "signed": _signed, "percent": _percent}
+    style, own = (templates.get_source(environment, name)[0] for name in ("report.css", "report.js"))
+    scripts = [get_plotlyjs(), own]
+    policy = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    template = environment.get_template("report.html")
+    return template.render(sections(folder, result), style=style, scripts=scripts, policy=policy)
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _seen(value: Any) -> Any:
+    """What the template shows, its control characters made visible; None is nothing. Markup stays as it is."""
+    if value is None:
+        return ""
+    return visible(value) if type(value) is str else value
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+if __name__ == "__main__":
+    main(app)

@@ -1,0 +1,63 @@
+"""What it takes to get a study's numbers again: the command, the versions of what computed them, and hashes."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from configs import path, read_yaml
+
+PACKAGES = ("freeu-search", "torch", "diffusers", "transformers", "open_clip_torch", "torchmetrics", "optuna", "numpy")
+FLAGS = {"loras": "--lora", "embeddings": "--embedding", "start_from": "--from"}
+ELSEWHERE = ("mlruns", "storage", "ray", "workers", "minutes", "trials", "study")
+"""Settings that say where and how long, or that the command has in another form."""
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that images and scores depend on; what is not installed is left out."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
+    """The line for a shell that begins such a study. settings: of config.yaml; trials: how many were complete.
+
+    A study that was ended by the clock is begun by its number of trials, which doesn't depend on the machine.
+    """
+    usual = read_yaml(path("studies", "default.yaml"))
+    words = ["python", "-m", "search.run", "--study", study, "--trials", str(trials)]
+    for key, value in settings.items():
+        if key in ELSEWHERE or key == "fingerprint" or value is None or value == usual.get(key):
+            continue
+        flag = FLAGS.get(key, "--" + key.replace("_", "-"))
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif key == "objectives":
+            words += [flag, ",".join(map(str, value))]
+        else:
+            for each in value if isinstance(value, list) else [value]:
+                words += [flag, str(each)]
+    return shlex.join(words)
+
+
+def hashes(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """Name → digest, of what config.yaml's fingerprint holds. Equal digests: the same weights, prompts, scorers."""
+    from search.config import stamp
+
+    names = {
+        "weights": "weights",
+        "prompt_texts": "prompts of the search",
+        "held_out_texts": "held-out prompts",
+        "scorers": "objectives and reference",
+    }
+    found = {said: str(fingerprint[key]) for key, said in names.items() if fingerprint.get(key)}
+    return {"fingerprint": stamp(fingerprint), **found}

@@ -1,0 +1,61 @@
+"""`python -m search.show NAME`: one study in the terminal, finished or not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs import UserError, read_yaml
+from configs.cli import main
+from search.named import complete, find_study, visible
+from search.standing import standing
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: settings, trials and result.")] = False,
+) -> None:
+    """Show how a study stands: its front, its picks beside no FreeU, its verdict."""
+    folder = find_study(mlruns, name)
+    now = standing(folder)
+    if now.state == "damaged":
+        raise UserError(f"study '{name}': {now.verdict}")
+    records, result = folder.read_trials(), folder.read_result()
+    if as_json:
+        found = asdict(now) | {"settings": read_yaml(folder.config)}
+        found |= {"records": [record.as_dict() for record in records], "result": result}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    from rich.console import Console
+
+    from search import progress
+    from search import result as results
+
+    console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
+    head = f"{now.study}: {now.state}, {now.complete} of {now.trials} trials of {now.model}"
+    console.print(visible(head), markup=False)
+    for record in records:
+        if not record.complete:
+            console.print(visible(f"trial {record.number} failed: {record.reason}"), markup=False)
+    if result is not None:
+        results.tables(console, result)
+        results.ways_on(console, folder, mlruns, result)
+        return
+    directions = {name: value.direction for record in records for name, value in record.values.items()}
+    for objective, record in progress.best_so_far(records, directions).items():
+        value = record.values[objective].value
+        console.print(
+            visible(f"best so far in {objective}: {value:.4g}, trial {record.number}, {record.factors}"), markup=False
+        )
+
+
+if __name__ == "__main__":
+    main(app)

@@ -1,0 +1,191 @@
+"use strict";
+// Everything that comes from files is set as text, never as HTML.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+
+  function element(tag, properties = {}, ...children) {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  }
+
+  // Plots, in the page's colours. Black, in a figure, is the ink.
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  function colours() {
+    const style = getComputedStyle(document.documentElement);
+    const [ink, line] = ["--ink", "--line"].map((name) => style.getPropertyValue(name).trim());
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true };
+    const wall = { ...axis, showbackground: false, color: ink };
+    return { ink, layout: { font: { color: ink }, xaxis: axis, yaxis: axis, scene: { xaxis: wall, yaxis: wall, zaxis: wall } } };
+  }
+
+  function draw(place) {
+    const { ink, layout } = colours();
+    const figure = JSON.parse(JSON.stringify(data.figures[place.dataset.figure]), (_, value) => (value === "#000000" ? ink : value));
+    const solid = figure.data.some((trace) => trace.type === "scatter3d");
+    const look = {
+      template: { layout },
+      paper_bgcolor: "transparent",
+      plot_bgcolor: "transparent",
+      legend: { orientation: "h", y: solid ? 0 : -0.25 },
+      margin: solid ? { l: 0, r: 0, t: 0, b: 0 } : { l: 50, r: 15, t: 10, b: 50 },
+      dragmode: solid ? "orbit" : false,
+      hovermode: "closest",
+    };
+    return Plotly.react(place, figure.data, { ...figure.layout, ...look }, { displayModeBar: false, responsive: true });
+  }
+
+  for (const place of document.querySelectorAll(".plot")) {
+    draw(place).then(() => {
+      place.dataset.drawn = "yes";
+      place.on("plotly_click", (event) => open(event.points[0].customdata));
+    });
+  }
+  dark.addEventListener("change", () => document.querySelectorAll(".plot").forEach(draw));
+
+  // The viewer: a trial's images beside those without FreeU.
+
+  const viewer = byId("viewer");
+  const numbers = Object.keys(data.trials).map(Number);
+  let shown = null;
+
+  function picture(number) {
+    const trial = data.trials[number];
+    const said = number === data.base ? "no FreeU" : trial.title;
+    const figure = element("figure", {}, element("figcaption", { textContent: said }));
+    if (trial.image) {
+      const alt = `Images of ${trial.prompts} of the search's prompts, in their order: ${said}`;
+      figure.append(element("img", { src: trial.image, alt }));
+    } else {
+      figure.append(element("p", { textContent: "Its images are in the folder grids of the study." }));
+    }
+    return figure;
+  }
+
+  function open(number) {
+    const trial = data.trials[number];
+    if (!trial) return;
+    shown = Number(number);
+    byId("viewer-title").textContent = trial.title;
+    byId("viewer-rows").replaceChildren(
+      ...Object.entries(trial.rows).map(([name, value]) =>
+        element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))),
+    );
+    const sides = data.base === null || shown === data.base ? [shown] : [data.base, shown];
+    byId("viewer-images").replaceChildren(...sides.map(picture));
+    byId("before").disabled = shown === numbers[0];
+    byId("after").disabled = shown === numbers.at(-1);
+    if (!viewer.open) viewer.showModal();
+  }
+
+  const step = (by) => open(numbers[numbers.indexOf(shown) + by]);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-trial]");
+    if (button) open(button.dataset.trial);
+    if (event.target === viewer) viewer.close();
+  });
+  byId("close").addEventListener("click", () => viewer.close());
+  byId("before").addEventListener("click", () => step(-1));
+  byId("after").addEventListener("click", () => step(1));
+  viewer.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowRight") step(1);
+  });
+
+  // Tables that sort by the column whose title is pressed. Cells that are empty come last, either way.
+
+  function value(row, column) {
+    const cell = row.cells[column];
+    const text = cell.dataset.value ?? cell.textContent.trim();
+    return text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
+  }
+
+  function compared(a, b, way) {
+    if (a === "" || b === "") return (a === "") - (b === "");
+    if (typeof a === "number" && typeof b === "number") return way * (a - b);
+    return way * String(a).localeCompare(String(b));
+  }
+
+  for (const table of document.querySelectorAll(".sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      heads.forEach((each) => each.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const rows = [...table.tBodies[0].rows];
+      table.tBodies[0].append(...rows.sort((a, b) => compared(value(a, column), value(b, column), up ? 1 : -1)));
+    }));
+  }
+
+  // Prompt by prompt: without FreeU, the pick, the difference.
+
+  if (!data.pairs) return;
+  const { picks, directions, rows, images } = data.pairs;
+  const pick = byId("pick");
+  const order = byId("order");
+  pick.append(...Object.entries(picks).map(([number, name]) => new Option(name, number)));
+  for (const name of Object.keys(directions)) {
+    order.append(new Option(`${name}: greatest loss first`, `loss ${name}`), new Option(`${name}: greatest gain first`, `gain ${name}`));
+  }
+  order.append(new Option("as in the prompt set", ""));
+
+  const signed = (x) => (x > 0 ? "+" : x < 0 ? "−" : "±") + Math.abs(Number(x.toPrecision(3)));
+  const difference = (row, name) => row.scores[pick.value][name] - row.scores.base[name];
+  const gain = (row, name) => difference(row, name) * (directions[name] === "up" ? 1 : -1);
+
+  function text(prompt) {
+    const inside = element("bdi", { textContent: prompt });
+    if (prompt.length <= 300) return element("p", { className: "prompt" }, inside);
+    const head = element("summary", {}, element("bdi", { textContent: prompt.slice(0, 200) + "…" }));
+    return element("details", { className: "prompt" }, head, inside);
+  }
+
+  function image(source, alt) {
+    const made = element("img", { src: source, alt });
+    made.addEventListener("load", () => made.naturalWidth < 128 && made.closest(".triple").classList.add("small"));
+    return made;
+  }
+
+  function triple(row) {
+    const sides = [["base", "no FreeU"], [pick.value, picks[pick.value]]];
+    const sources = sides.map(([key]) => images[`${key}/${row.row}`]);
+    if (!sources.every(Boolean)) return element("p", { className: "note", textContent: "Its images were not kept." });
+    const told = row.prompt.slice(0, 200);
+    const made = sides.map(([, name], side) =>
+      element("figure", {}, image(sources[side], `${name}: ${told}`), element("figcaption", { textContent: name })));
+    const both = element("div", { className: "difference" }, ...sources.map((source) => image(source, "")));
+    both.setAttribute("role", "img");
+    both.setAttribute("aria-label", `Difference of the two, brightened: ${told}`);
+    return element("div", { className: "triple" }, ...made, element("figure", {}, both, element("figcaption", { textContent: "difference ×4" })));
+  }
+
+  function scores(row) {
+    return Object.keys(directions).map((name) => {
+      const by = gain(row, name);
+      const [kind, said] = by > 0 ? ["better", "better"] : by < 0 ? ["worse", "worse"] : ["", "the same"];
+      const [from, to] = ["base", pick.value].map((key) => Number(row.scores[key][name].toPrecision(4)));
+      const line = element("p", { textContent: `${name} ${from} → ${to}: ` });
+      line.append(element("span", { className: kind, textContent: `${signed(difference(row, name))}, ${said}` }));
+      return line;
+    });
+  }
+
+  function list() {
+    const [way, name] = order.value ? [order.value.slice(0, 4), order.value.slice(5)] : ["", Object.keys(directions)[0]];
+    const sorted = way ? [...rows].sort((a, b) => (way === "loss" ? 1 : -1) * (gain(a, name) - gain(b, name))) : rows;
+    byId("rows").replaceChildren(...sorted.map((row) => {
+      const origin = (row.category ? row.category + ", " : "") + "seed " + row.seed;
+      return element("li", {}, text(row.prompt), element("p", { className: "note", textContent: origin }), triple(row), ...scores(row));
+    }));
+    const count = (test) => rows.filter((row) => test(gain(row, name))).length;
+    byId("tally").textContent = name === undefined ? `${rows.length} prompts`
+      : `${rows.length} prompts. In ${name} ${count((x) => x < 0)} are worse with this pick, ${count((x) => x > 0)} better.`;
+  }
+
+  pick.addEventListener("change", list);
+  order.addEventListener("change", list);
+  list();
+})();
