@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from configs import UserError
@@ -21,11 +22,13 @@ from search.records import StudyFolder
 
 if TYPE_CHECKING:
     import optuna
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 Direction = Literal["minimize", "maximize"]
 BEAT = 10  # seconds
 LEASE = 60
+SECONDS_TO_ANSWER = 10
+OPENING = "opening"  # a purpose of the lock
 DRIVER = "postgresql+psycopg"
 
 
@@ -54,14 +57,25 @@ class Storage:
             return _in_folder(self.folder, wanted)
         from search.patient import PatientStorage
 
-        options = {"pool_pre_ping": True, "pool_size": 5}
-        self._storage = PatientStorage(
-            self.url, engine_kwargs=options, heartbeat_interval=BEAT, grace_period=max(1, round(self.lease))
-        )
-        with self.lock():
+        self._engine.connect().close()  # a server that isn't there at the beginning is not waited for
+        with self.lock(OPENING):
+            self._storage = PatientStorage(
+                self.url,
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=BEAT,
+                grace_period=max(1, round(self.lease)),
+            )
             return optuna.create_study(
                 storage=self._storage, study_name=self.folder.name, directions=wanted, load_if_exists=True
             )
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """For what Optuna's storage doesn't do; it has no tables of its own."""
+        from sqlalchemy import create_engine
+
+        assert self.url is not None
+        return create_engine(self.url, pool_pre_ping=True, connect_args={"connect_timeout": SECONDS_TO_ANSWER})
 
     @contextmanager
     def lock(self, purpose: str = "trials") -> Iterator[None]:
@@ -74,11 +88,12 @@ class Storage:
 
         from search.patient import waiting
 
-        digest = hashlib.sha256(f"{self.folder.name}:{purpose}".encode()).digest()
+        study = "" if purpose == OPENING else self.folder.name  # Optuna's tables are those of all studies
+        digest = hashlib.sha256(f"{study}:{purpose}".encode()).digest()
         key = {"key": int.from_bytes(digest[:8], "big", signed=True)}
 
         def taken() -> Connection:
-            connection = self._storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
             return connection
 
@@ -130,7 +145,7 @@ class Storage:
         from search.patient import waiting
 
         def read() -> set[int]:
-            with self._storage.engine.connect() as connection:
+            with self._engine.connect() as connection:
                 return {row[0] for row in connection.execute(select(TrialHeartbeatModel.trial_id))}
 
         return set(waiting(read))

@@ -103,10 +103,10 @@ def checked(url: str, name: str, trials: int) -> list[TrialRecord]:
     return records
 
 
-def killed(processes: list[subprocess.Popen[bytes]], how_many: int, seed: int) -> None:
-    for process in random.Random(seed).sample(processes, how_many):
-        time.sleep(1.5)
+def killed(processes: list[subprocess.Popen[bytes]], how_many: int) -> None:
+    for process in random.Random(0).sample(processes, how_many):
         process.send_signal(signal.SIGKILL)
+        time.sleep(1)
 
 
 def test_coordinators_die(running: Server, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_coordinators_die(running: Server, tmp_path: Path) -> None:
     processes = [begin(running.url, tmp_path / str(n), "die", trials, 0.3) for n in range(3)]
     while len(list(tmp_path.glob("*/studies/die/trials/*.json"))) < 6:
         time.sleep(0.1)
-    killed(processes, 1, seed=0)
+    killed(processes, 1)
     assert sorted(process.wait(120) for process in processes) == [-9, 0, 0]
     records = checked(running.url, "die", trials)
     for folder in tmp_path.iterdir():  # those that lived know of all
@@ -128,7 +128,7 @@ def test_eight_coordinators_of_whom_three_die(running: Server, tmp_path: Path) -
     processes = [begin(running.url, tmp_path / str(n), "eight", 100, 1.0) for n in range(8)]
     while len(list(tmp_path.glob("*/studies/eight/trials/*.json"))) < 8:
         time.sleep(0.1)
-    killed(processes, 3, seed=1)
+    killed(processes, 3)
     assert sorted(process.wait(300) for process in processes) == [-9] * 3 + [0] * 5
     checked(running.url, "eight", 100)
 
@@ -186,6 +186,12 @@ def test_another_server_is_refused_without_its_password(url: str) -> None:
         server(url)
     assert "secret" not in str(said.value)
     assert hidden("postgresql://me:secret@host:5/db") == "postgresql://me@host:5/db"
+
+
+def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"postgresql\+psycopg://me@127.0.0.1:1/db can't be used") as said:
+        coordinator("postgresql://me:secret@127.0.0.1:1/db", tmp_path, "none", 1, 0)
+    assert "secret" not in str(said.value)
 
 
 class TestPatientStorage(StorageTestCase):
