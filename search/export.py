@@ -18,7 +18,7 @@ import configs
 from configs import UserError
 from configs.cli import main
 from freeu.factors import Factors
-from search.named import find_study
+from search.named import complete, find_study
 from search.records import StudyFolder
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def export(
-    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.")],
+    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
     pick: Annotated[
         str,
         typer.Option(metavar="NAME|N", help="knee, best-clip, best-aesthetic, best-fid, or a trial's number."),

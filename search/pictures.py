@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SIDES = (1024, 768, 512, 384, 256, 192, 160, 128, 96, 64)
-"""Pixels of the longer side that are tried, where the files as they are don't fit."""
-QUALITY = 80
+SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 192, 160, 128, 96, 64)
+"""Pixels of the longer side that images are made smaller to, where the files as they are don't fit."""
+GUESS = 256
+"""The side at which some are encoded, to tell what all will take: that goes with the area, at most."""
 SAMPLE = 8
+QUALITY = 80
 TYPES = {".png": "image/png", ".webp": "image/webp"}
 
 
@@ -21,16 +23,20 @@ def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
     budget: characters of all URIs together. What is not there, or is no image, is left out.
     """
     there = {name: file for name, file in files.items() if file.is_file()}
-    if sum(file.stat().st_size for file in there.values()) * 4 / 3 < budget and not any(map(_runs, there.values())):
+    room = budget * 3 // 4  # base64 writes three bytes in four characters
+    if sum(file.stat().st_size for file in there.values()) < room and not any(map(_runs, there.values())):
         return {name: _uri(file.read_bytes(), TYPES[file.suffix]) for name, file in there.items()}
     sample = list(there.values())[:: max(1, len(there) // SAMPLE)]
-    with ThreadPoolExecutor() as pool:  # Pillow lets go of the lock while it encodes
-        for side in SIDES:
-            sizes = [len(data) for data in pool.map(lambda file, side=side: _small(file, side), sample)]
-            if side > SIDES[-1] and sum(sizes) / len(sizes) * len(there) * 4 / 3 > budget:
-                continue
-            found = list(pool.map(lambda file, side=side: _small(file, side), there.values()))
-            if side == SIDES[-1] or sum(map(len, found)) * 4 / 3 < budget:
+    with ThreadPoolExecutor() as pool:  # Pillow lets go of the lock while it works
+
+        def made(chosen: Iterable[Path], side: int) -> list[bytes]:
+            return list(pool.map(lambda file: _small(file, side), chosen))
+
+        each = sum(map(len, made(sample, GUESS))) / len(sample)
+        sides = [side for side in SIDES if each * (side / GUESS) ** 2 * len(there) < room] or [SIDES[-1]]
+        for side in sides:
+            found = made(there.values(), side)
+            if sum(map(len, found)) < room:
                 break
     return {name: _uri(data, "image/webp") for name, data in zip(there, found, strict=True) if data}
 

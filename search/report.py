@@ -32,10 +32,10 @@ def report(
     """Write a finished study as one HTML file that works offline."""
     folder = find_study(mlruns, study)
     file = folder.root / "report.html" if out is None else out
-    if file.is_dir():
-        raise UserError(f"--out {file} is a folder: name a file in it, as {file / 'report.html'}")
     text = page(folder)
     try:
+        if file.is_dir():
+            raise UserError(f"--out {file} is a folder: name a file in it, as {file / 'report.html'}")
         with replacing(file) as temporary:
             temporary.write_text(text, "utf-8")
     except OSError as error:

@@ -128,7 +128,7 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print()
     console.print(picks)
     console.print()
-    console.print(Text(str(result["verdict"]), style="bold"), soft_wrap=True)
+    console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
 
 
 def _difference(score: Mapping[str, float] | None, bare: str) -> str:

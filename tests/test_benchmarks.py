@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ def test_filter() -> None:
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
+
+
+def test_report() -> None:
+    said = printed("report.py", "--prompts", "6", "--trials", "4", "--side", "8")
+    found = re.fullmatch(r"6 prompts, 4 trials: ([\d.]+) s, ([\d.]+) GB, ([\d.]+) MB\n", said)
+    assert found is not None
+    assert 0.05 < float(found[2]) < 1  # a process with pandas and plotly, and not its parent with torch
+    assert 4.8 < float(found[3]) < 6  # plotly and little else
 
 
 def test_metrics() -> None:

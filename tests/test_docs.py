@@ -15,8 +15,18 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md"])
-COMMANDS = ("search.run", "search.models", "search.ui", "search.export", "metrics.score")
-GUIDE = (ROOT / "docs" / "getting-started.md").read_text()
+COMMANDS = (
+    "search.run",
+    "search.models",
+    "search.ui",
+    "search.export",
+    "search.report",
+    "search.studies",
+    "search.show",
+    "search.compare",
+    "metrics.score",
+)
+GUIDE = "\n".join((ROOT / "docs" / name).read_text() for name in ("getting-started.md", "results.md"))
 README = (ROOT / "README.md").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TEST_COMMAND = "pip install uv && uv run --extra dev python -m tests.check"

@@ -156,7 +156,8 @@
     const told = row.prompt.slice(0, 200);
     const made = sides.map(([, name], side) =>
       element("figure", {}, image(sources[side], `${name}: ${told}`), element("figcaption", { textContent: name })));
-    const both = element("div", { className: "difference" }, ...sources.map((source) => image(source, "")));
+    const both = element("div", { className: "difference" }, image(sources[0], ""));  // which gives it its size
+    both.style.backgroundImage = sources.map((source) => `url("${source}")`).join();
     both.setAttribute("role", "img");
     both.setAttribute("aria-label", `Difference of the two, brightened: ${told}`);
     return element("div", { className: "triple" }, ...made, element("figure", {}, both, element("figcaption", { textContent: "difference ×4" })));

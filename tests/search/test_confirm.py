@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import UserError
 from freeu import IDENTITY, Factors
@@ -105,6 +106,25 @@ def row(difference: float, p: float) -> dict[str, float]:
 )
 def test_the_verdict_in_words(clip: dict, fid: dict, said: str) -> None:
     assert said in verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)
+
+
+def test_what_the_picks_drew_is_kept(tmp_path: Path) -> None:
+    generator, folder = FakeGenerator(), StudyFolder(tmp_path, "s")
+    kinds = {f"p{i}": f"kind {i % 3}" for i in range(15)}  # the last has none
+    confirm(folder, crew(generator), {3: GOOD}, n=16, seed=0, began=lambda *_: None, categories=kinds)
+    factors, prompts, seeds = generator.calls[1]
+    drawn = FakeGenerator().generate(prompts, seeds, factors)
+    table = folder.read_held_out("0003")
+    assert table is not None
+    assert list(table.columns) == ["prompt", "seed", "clip", "aesthetic", "category"]
+    assert (list(table["prompt"]), list(table["seed"])) == (list(prompts), list(seeds))
+    assert list(table["category"]) == [f"kind {i % 3}" for i in range(15)] + [""]
+    for row in range(16):
+        with Image.open(folder.held_out_image("0003", row)) as image:
+            assert (np.asarray(image).transpose(2, 0, 1) == drawn[row].numpy()).all()  # no pixel is lost
+        assert table["clip"][row] == pytest.approx(drawn[row, 0].float().mean().item() / 255)
+    base = folder.read_held_out("no FreeU")
+    assert base is not None and folder.held_out_image("no FreeU", 15).exists()
 
 
 def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:

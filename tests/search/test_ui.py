@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from search.grid import save_grid
 from search.records import TrialRecord, Value
 from search.store import mlflow_settings
 from search.track import Tracker
+from tests.browser import chromium, requested
 
 ROOT = Path(__file__).parents[2]
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
@@ -76,29 +76,7 @@ def server(mlruns: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = shutil.which("chromedriver")
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    if driver is None or binary is None:
-        pytest.skip("no chromium and chromedriver on the path (Debian: apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1600,1200")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
+    yield from chromium(tmp_path_factory.mktemp("profile"), "--disable-gpu")
 
 
 def shown(browser: Any, text: str, seconds: float = 60) -> bool:
@@ -155,11 +133,7 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
 def test_no_request_leaves_the_machine(server: tuple[subprocess.Popen[str], str], browser: Any) -> None:
     """Of all pages that the test before opened; chrome: is the browser's own empty tab."""
     home = server[1].split("#")[0]
-    asked = set()
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            asked.add(message["params"]["request"]["url"])
+    asked = requested(browser)
     assert any(url.startswith(home) for url in asked)
     assert {url for url in asked if not url.startswith((home, "data:", "blob:", "about:", "chrome"))} == set()
 

@@ -1,0 +1,350 @@
+"""`python -m search.report` as a person reads it: in a browser with a mouse, by keyboard, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from configs import UserError
+from search.records import StudyFolder
+from search.report import app, page
+from tests.browser import axe_faults, chromium, requested, until
+from tests.search import made
+
+HOSTILE = (
+    "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>",
+    "\"'><svg onload=window.pwned=3> {{ 7 * 7 }} </script><script>window.pwned=4</script> <!--",
+    "bell \x07 escape \x1b[31m null \x00 line\nbreak \u202eturned round\u202c",
+    "صورة قطة صغيرة على سجادة حمراء",
+    "long " + "x" * 10_000,
+    "javascript:window.pwned=5",
+)
+
+
+class Parts(HTMLParser):
+    """The elements of a page with their attributes, and the texts of its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] == "script" and data.strip():
+            self.scripts.append(data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    return made.study(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """A study whose every text is an attack; its folder's name too."""
+    evil = HOSTILE[0].replace("/", "")
+    place = tmp_path_factory.mktemp("hostile")
+    return made.study(
+        place,
+        evil,
+        prompts=HOSTILE,
+        trials=5,
+        model=HOSTILE[1],
+        origin=HOSTILE[0],
+        verdict=HOSTILE[1] + "half a pair: \ud83d",
+    )
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    # A GPU is imitated, for the plot in 3-D.
+    profile = tmp_path_factory.mktemp("profile")
+    yield from chromium(profile, "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
+
+def shown(browser: Any, folder: StudyFolder, *, dark: bool = False, phone: bool = False) -> None:
+    """Open the study's report, all drawn, no image open; where it is open already it is taken as it stands."""
+    file = folder.root.parents[1] / "report.html"
+    if not file.exists():
+        file.write_text(page(folder), "utf-8")
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    size = {"width": 390 if phone else 1400, "height": 900, "deviceScaleFactor": 1, "mobile": phone}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    now = f"{file.as_uri()}{'#dark' if dark else ''}{'#phone' if phone else ''}"
+    if browser.current_url == now:
+        browser.execute_script("document.getElementById('viewer').close()")
+        return
+    browser.get("about:blank")  # else another fragment is no other page
+    browser.get(now)
+    assert until(browser, "[...document.querySelectorAll('.plot')].every((plot) => plot.dataset.drawn)")
+
+
+def find(browser: Any, selector: str) -> Any:
+    element = browser.find_element("css selector", selector)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    return element
+
+
+def texts(browser: Any, selector: str) -> list[str]:
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent.trim())", selector
+    )
+
+
+def test_the_page_asks_for_nothing_and_lets_nothing_in(folder: StudyFolder) -> None:
+    text = page(folder)
+    parts = Parts(text)
+    for _, attributes in parts.elements:
+        for name in ("src", "href", "action", "srcset", "data"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+    policy = next(a["content"] for _, a in parts.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None and policy.startswith("default-src 'none'; img-src data: blob:;")
+    run = re.findall(r"<script>(.*?)</script>", text, re.S)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in run]
+    assert re.findall(r"'sha256-(.*?)'", policy) == digests
+    assert len(digests) == 2
+    assert text.count("plotly.js v") == 1
+
+
+def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
+    text = page(folder)
+    plain = " ".join(re.sub(r"<[^>]+>", " ", text.split("<main")[1].split("<dialog")[0]).split())
+    assert "FreeU trades here: knee (trial 1) is better in clip, but worse in aesthetic." in plain
+    # Trial 1 is 0.25 worse in aesthetic under each prompt, so there is no doubt about it.
+    assert "−0.25 [−0.25, −0.25] ★ worse won 0 %" in plain
+    assert "1 of 11 trials were" in plain  # trial 4 breaks the guardrails
+    assert "saturation +0 +0.3 +0.3 1" in plain
+    assert "Trial 3: out of memory" in plain
+    assert "python -m search.run --study sunday --trials 11" in plain
+    assert "ab" * 32 in plain
+    assert "torch 2.13" in plain
+
+
+def test_a_category_has_its_own_difference(folder: StudyFolder) -> None:
+    text = page(folder)
+    rows = re.findall(r"<tr><td><bdi>best-clip = knee</bdi></td>(.*?)</tr>", text, re.S)
+    cells = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.S)] for row in rows]
+    # Of 8 prompts number 0, 3 and 6 are of animals: 0.1 times the mean of -2.5, 0.5 and 3.5.
+    assert cells[0] == ["animals", "clip ↑", "3", "+0.05", "", "67 %"]
+    assert cells[1] == ["animals", "aesthetic ↑", "3", "−0.25", "", "0 %"]
+
+
+def test_points_open_their_images(browser: Any, folder: StudyFolder) -> None:
+    from selenium.webdriver import ActionChains
+
+    shown(browser, folder)
+    assert len(browser.find_elements("css selector", "#front .plot")) == 4
+    names = browser.execute_script("return document.querySelector('.plot').data.map((trace) => trace.name)")
+    plot = find(browser, "#front .plot")
+    trace = plot.find_elements("css selector", ".scatterlayer .trace")[names.index("published")]
+    ActionChains(browser).move_to_element(trace.find_element("css selector", ".points path")).click().perform()
+    assert until(browser, "document.getElementById('viewer').open")
+    assert texts(browser, "#viewer-title") == ["Trial 1: published"]
+    assert texts(browser, "#viewer figcaption") == ["no FreeU", "Trial 1: published"]
+    sizes = "[...document.querySelectorAll('#viewer img')].map((image) => image.naturalWidth)"
+    # Eight images of 32 pixels, three in a row, and the gaps of two.
+    assert until(browser, f"{sizes}.join() === '100,100'")
+    browser.find_element("id", "after").click()
+    assert texts(browser, "#viewer-title") == ["Trial 2: gp"]
+    browser.find_element("id", "close").click()
+    assert not browser.execute_script("return document.getElementById('viewer').open")
+
+
+def test_points_in_3d_open_too(browser: Any, folder: StudyFolder) -> None:
+    shown(browser, folder)
+    assert browser.find_elements("css selector", ".wide canvas")
+    code = "document.querySelector('.wide .plot').emit('plotly_click', {points: [{customdata: 2}]})"
+    browser.execute_script(code)
+    assert texts(browser, "#viewer-title") == ["Trial 2: gp"]
+
+
+def test_tables_sort_by_number(browser: Any, folder: StudyFolder) -> None:
+    shown(browser, folder)
+    values = lambda: [float(t.split()[0].replace("−", "-")) for t in texts(browser, "#trials td:nth-child(9)") if t]  # noqa: E731
+    assert values() == sorted(values(), reverse=True)  # fid falls from 10 with the trials
+    head = find(browser, "#trials th:nth-child(9) button")
+    head.click()
+    assert values() == sorted(values()) and len(values()) == 11
+    assert texts(browser, "#trials td:nth-child(9)")[-1] == ""  # the failed trial has none
+    head.click()
+    assert values() == sorted(values(), reverse=True)
+    assert texts(browser, "#trials td:nth-child(9)")[-1] == ""
+    sorts = "return [...document.querySelectorAll('#trials th')].map((head) => head.getAttribute('aria-sort'))"
+    assert browser.execute_script(sorts) == [None] * 8 + ["descending"] + [None] * 2
+
+
+def test_prompts_stand_by_loss_or_gain(browser: Any, folder: StudyFolder) -> None:
+    from selenium.webdriver.support.select import Select
+
+    shown(browser, folder)
+    prompts = [f"a picture of thing {i}" for i in range(8)]
+    assert texts(browser, "#rows .prompt") == prompts  # trial 1's clip: the first lost most
+    assert texts(browser, "#tally") == ["8 prompts. In clip 3 are worse with this pick, 5 better."]
+    order = Select(find(browser, "#order"))
+    order.select_by_visible_text("clip: greatest gain first")
+    assert texts(browser, "#rows .prompt") == prompts[::-1]
+    first = texts(browser, "#rows li:first-child p")
+    assert re.fullmatch(r"clip [\d.]+ → [\d.]+: \+0.45, better", first[2])
+    assert re.fullmatch(r"aesthetic [\d.]+ → [\d.]+: −0.25, worse", first[3])
+    pick = Select(find(browser, "#pick"))
+    pick.select_by_value("2")
+    base, other = (folder.read_held_out(name) for name in ("no FreeU", "0002"))
+    assert base is not None and other is not None
+    gains = (other["clip"] - base["clip"]).to_numpy()
+    assert texts(browser, "#rows .prompt") == [prompts[i] for i in np.argsort(-gains)]
+    pick.select_by_value("1")
+
+
+def test_the_difference_is_the_difference(browser: Any, folder: StudyFolder) -> None:
+    from PIL import Image
+    from selenium.webdriver.support.select import Select
+
+    shown(browser, folder)
+
+    def seen() -> np.ndarray:
+        picture = find(browser, "#rows .difference").screenshot_as_png
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+        return pixels[8:-8, 8:-8]  # without the round corners
+
+    assert np.abs(seen().astype(int) - 4 * made.LIGHTER).max() <= 4  # one level of rounding, brightened
+    pick = Select(find(browser, "#pick"))
+    pick.select_by_value("2")  # whose images are no FreeU's
+    assert seen().max() == 0
+    pick.select_by_value("1")
+
+
+def test_by_keyboard(browser: Any, folder: StudyFolder) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    shown(browser, folder)
+    button = find(browser, "#trials [data-trial='2']")
+    browser.execute_script("arguments[0].focus()", button)
+    button.send_keys(Keys.ENTER)
+    assert until(browser, "document.getElementById('viewer').open")
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert texts(browser, "#viewer-title") == ["Trial 4: gp"]  # 3 failed
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not browser.execute_script("return document.getElementById('viewer').open")
+    assert browser.switch_to.active_element == button
+    browser.execute_script("document.querySelector('.skip').focus()")
+    reached = set()
+    for _ in range(60):  # every kind of control is on the way of the tab key
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(browser.execute_script("return document.activeElement.closest('section, nav')?.id || 'nav'"))
+    assert {"nav", "picks", "front", "prompts"} <= reached
+
+
+@pytest.mark.parametrize(("dark", "phone"), [(False, False), (True, False), (False, True)])
+def test_axe_finds_no_serious_fault(browser: Any, folder: StudyFolder, dark: bool, phone: bool) -> None:
+    shown(browser, folder, dark=dark, phone=phone)
+    assert axe_faults(browser) == []
+    find(browser, "#trials [data-trial='1']").click()
+    assert axe_faults(browser) == []
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") is not dark
+    if phone:  # nothing sticks out
+        assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+def test_every_image_has_words(browser: Any, folder: StudyFolder) -> None:
+    shown(browser, folder)
+    find(browser, "#trials [data-trial='1']").click()
+    without = (
+        "return [...document.images].filter((each) => !each.alt && !each.closest('[role=img][aria-label]')).length"
+    )
+    assert browser.execute_script(without) == 0
+    assert browser.execute_script("return document.images.length") == 3 * 8 + 2
+
+
+def test_hostile_texts_are_texts(browser: Any, hostile: StudyFolder) -> None:
+    shown(browser, hostile)
+    find(browser, "#trials [data-trial='2']").click()
+    assert browser.execute_script("return typeof window.pwned") == "undefined"
+    assert browser.execute_script("return document.querySelectorAll('img:not([src^=\"data:image/\"])').length") == 0
+    prompts = texts(browser, "#rows .prompt bdi:last-child")
+    assert HOSTILE[0] in prompts and HOSTILE[1] in prompts and HOSTILE[3] in prompts
+    assert r"bell \x07 escape \x1b[31m null \x00 line\nbreak \u202eturned round\u202c" in prompts
+    assert max(map(len, prompts)) == 10_005
+    assert texts(browser, "h1") == ["FreeU on " + HOSTILE[1]]
+    assert texts(browser, ".verdict") == [HOSTILE[1] + r"half a pair: \ud83d"]
+    shown(browser, hostile, phone=True)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+def test_no_request_and_no_error_in_all_of_this(browser: Any, folder: StudyFolder) -> None:
+    """Of all pages that the tests before opened."""
+    asked = requested(browser)
+    assert any(url.startswith("file://") and url.endswith("report.html") for url in asked)
+    assert {url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:", "chrome"))} == set()
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [24, 255])
+def test_a_large_study_fits(tmp_path: Path, noise: int) -> None:
+    """64 prompts and 40 trials, images of 192 pixels; 255 grey levels of noise don't compress."""
+    folder = made.study(tmp_path, prompts=64, trials=40, side=192, noise=noise)
+    text = page(folder)
+    assert len(text.encode()) <= 10e6
+    data = json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+    assert len(data["pairs"]["images"]) == 3 * 64
+    assert sum(trial["image"] is not None for trial in data["trials"].values()) == 39
+
+
+def test_of_many_prompts_losses_and_gains_are_shown_alike(tmp_path: Path) -> None:
+    text = page(made.study(tmp_path, prompts=100, trials=3, side=8))
+    data = json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+    rows = [row["row"] for row in data["pairs"]["rows"]]
+    assert len(rows) == 64
+    assert "Of 100 prompts these are the 64 that gain or lose most" in text
+    assert set(range(8)) | set(range(92, 100)) <= set(rows)  # trial 1's greatest losses and gains in clip
+
+
+def test_the_command(folder: StudyFolder, tmp_path: Path) -> None:
+    mlruns = str(folder.root.parents[1])
+    out = tmp_path / "deep" / "it.html"
+    done = CliRunner().invoke(app, ["--study", "sunday", "--mlruns", mlruns, "--out", str(out)])
+    assert done.exit_code == 0
+    assert re.fullmatch(rf"wrote {re.escape(str(out))} \([\d.]+ MB\): open it in a browser\n", done.stdout)
+    assert [file.name for file in out.parent.iterdir()] == ["it.html"]
+    done = CliRunner().invoke(app, ["--study", "sunday", "--mlruns", mlruns])
+    assert (folder.root / "report.html").exists()
+    for arguments, said in (
+        (["--study", "sundy"], "did you mean 'sunday'"),
+        (["--study", "sunday", "--out", str(tmp_path)], "is a folder: name a file in it"),
+        (["--study", "sunday", "--out", str(out / "in.html")], "can't write .*in.html: File exists"),
+        (["--study", "sunday", "--out", str(tmp_path / ("n" * 300))], "can't write .*File name too long"),
+    ):
+        done = CliRunner().invoke(app, [*arguments, "--mlruns", mlruns])
+        assert isinstance(done.exception, UserError)
+        assert re.search(said, str(done.exception))
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    for file in folder.root.glob("confirm/*/*.webp"):
+        file.unlink()
+    (folder.root / "grids" / "0000.png").unlink()
+    assert "The images were not kept." in page(folder)
+    for file in folder.root.glob("confirm/*.parquet"):
+        file.unlink()
+    assert "Nothing was kept of single images" in page(folder)
+    folder.result.unlink()
+    with pytest.raises(UserError, match="study 'sunday' is not finished"):
+        page(folder)

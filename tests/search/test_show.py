@@ -1,0 +1,128 @@
+"""`search.studies`, `search.show` and what the shell completes: names found, states told, nothing obeyed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from configs import UserError
+from search import show, studies
+from search.named import visible
+from search.records import StudyFolder
+from search.standing import standing
+from tests.search import made
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study, an unfinished one, one with a torn record and one that writes to the terminal."""
+    place = tmp_path_factory.mktemp("show")
+    made.study(place, "sunday", side=8)
+    made.study(place, "half", side=8).result.unlink()
+    made.study(place, "torn", side=8).record_file(2).write_text("{")
+    made.study(place, "evil", side=8, origin="gp\x1b[2J[red]", model="m\x1b]0;owned\x07", verdict="Yes\x1b[2J: no.")
+    return place
+
+
+def told(module: object, mlruns: Path, *arguments: str) -> str:
+    done = CliRunner().invoke(module.app, [*arguments, "--mlruns", str(mlruns)])  # type: ignore[attr-defined]
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_studies_and_how_they_stand(mlruns: Path) -> None:
+    found = {each["study"]: each for each in json.loads(told(studies, mlruns, "--json"))}
+    assert list(found) == ["evil", "half", "sunday", "torn"]
+    sunday = found["sunday"]
+    assert (sunday["state"], sunday["complete"], sunday["failed"], sunday["trials"]) == ("finished", 11, 1, 12)
+    assert sunday["verdict"].startswith("FreeU trades here: knee")
+    assert (found["half"]["state"], found["half"]["verdict"]) == ("unfinished", "")
+    assert found["torn"]["state"] == "damaged"
+    assert "0002.json can't be read" in found["torn"]["verdict"]
+    said = told(studies, mlruns)
+    assert "FreeU trades here " in said
+    assert "\x1b" not in said and r"m\x1b]0;owned\x07" in said
+
+
+def test_a_study_that_runs_is_said_to(mlruns: Path) -> None:
+    folder = StudyFolder(mlruns, "half")
+    with folder.locked():
+        assert standing(folder).state == "running"
+    assert standing(folder).state == "unfinished"
+
+
+def test_a_finished_study_that_went_on_is_unfinished(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    folder.write_trial(made.TrialRecord(12, made.factors(12), "gp", "COMPLETE"))
+    assert standing(folder).state == "unfinished"
+
+
+def test_no_study_is_no_error(tmp_path: Path) -> None:
+    done = CliRunner().invoke(studies.app, ["--mlruns", str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "holds no study yet" in done.stderr
+    assert told(studies, tmp_path, "--json") == "[]\n"
+
+
+def test_show_a_study(mlruns: Path) -> None:
+    said = told(show, mlruns, "sunday")
+    assert "sunday: finished, 11 of 12 trials of shapes" in said
+    assert "trial 3 failed: out of memory" in said
+    assert "best-clip       1      +0.1" in said
+    assert "FreeU trades here: knee (trial 1)" in said
+    assert f"report      python -m search.report --study sunday --mlruns {mlruns}" in said
+    said = told(show, mlruns, "half")
+    assert "best so far in fid: 4.5, trial 11" in said
+    said = told(show, mlruns, "evil")
+    assert "\x1b" not in said and r"gp\x1b[2J[red]" in said and r"Yes\x1b[2J: no." in said
+
+
+def test_show_for_machines(mlruns: Path) -> None:
+    found = json.loads(told(show, mlruns, "sunday", "--json"))
+    assert found["result"]["picks"][3]["pick"] == "knee"
+    assert len(found["records"]) == 12
+    assert found["settings"]["fingerprint"]["prompts"] == 8
+    assert json.loads(told(show, mlruns, "half", "--json"))["result"] is None
+
+
+def test_what_cannot_be_shown(mlruns: Path) -> None:
+    for name, said in (("sundy", "did you mean 'sunday'"), ("torn", "study 'torn': .*0002.json")):
+        with pytest.raises(UserError, match=said):
+            CliRunner().invoke(show.app, [name, "--mlruns", str(mlruns)], catch_exceptions=False)
+    command = [sys.executable, "-m", "search.show", "sundy", "--mlruns", str(mlruns)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("show s", ["sunday"]),
+        ("compare sunday ", ["evil", "half", "sunday", "torn"]),
+        ("report --study ha", ["half"]),
+        ("export --study tor", ["torn"]),
+    ],
+)
+def test_the_shell_completes_names(mlruns: Path, typed: str, offered: list[str]) -> None:
+    command, _, rest = typed.partition(" ")
+    line = f"freeu-search {command} --mlruns {mlruns} {rest}"
+    code = "import sys; sys.argv = ['freeu-search']; from search.__main__ import command; command()"
+    words = len(line.split(" ")) - 1
+    asked = {"_FREEU_SEARCH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(words)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ | asked
+    )
+    assert done.stdout.split() == offered
+
+
+def test_what_steers_a_terminal_is_seen() -> None:
+    assert visible("a\x1b[2Jb\nc\u202ed\ud83de\x9b") == r"a\x1b[2Jb\nc\u202ed\ud83de\x9b"
+    assert visible("é 猫 قطة 👩\u200d🚀") == "é 猫 قطة 👩\u200d🚀"  # joiners belong to words and emoji
