@@ -167,12 +167,15 @@ class Study:
                 self._reap()
 
     def _others(self, trials: int) -> bool:
-        """Whether others are at work on what is needed."""
+        """Whether what is needed is in others' hands, or may come to be in ours."""
         from optuna.trial import TrialState
 
         if not self.storage.shared or self.complete() >= trials:
             return False
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+        unended = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+        coming = any(t.state == TrialState.RUNNING or t.user_attrs.get(ORIGIN) == NO_FREEU for t in unended)
+        self._learn()  # after that look: what runs no more is written down
+        return coming or self._no_freeu() is not None  # without it nothing can begin
 
     # To begin a trial
 
