@@ -92,7 +92,7 @@ def confirm(
                 failed(key, " ".join(str(found).split()) or type(found).__name__)
             else:
                 samples[key] = _sample(found)
-                if found.per_image is not None and found.images is not None:
+                if found.per_image is not None and found.images is not None and len(found.images) == found.n:
                     kinds = [(categories or {}).get(prompt, "") for prompt in found.per_image["prompt"]]
                     folder.write_held_out(_name(key), found.per_image.assign(category=kinds), found.images)
                 _write(_file(folder, key), samples[key])
