@@ -199,7 +199,8 @@ def _space(
             hovertext=[_hover(record) for record in members],
             hoverinfo="text",
         )
-    axes = {f"{axis}axis_title": _axis(name, objectives) for axis, name in zip("xyz", names, strict=True)}
+    titles = {name: f"{escape(name)} {'↑' if objectives[name] == 'up' else '↓'}" for name in names}  # short of room
+    axes = {f"{axis}axis_title": titles[name] for axis, name in zip("xyz", names, strict=True)}
     figure.update_layout(
         title="All three",
         scene=axes | {"camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.9}}},

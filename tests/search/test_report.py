@@ -250,6 +250,16 @@ def test_by_keyboard(browser: Any, folder: StudyFolder) -> None:
     assert {"nav", "picks", "front", "prompts"} <= reached
 
 
+def test_every_image_has_words(browser: Any, folder: StudyFolder) -> None:
+    shown(browser, folder)
+    find(browser, "#trials [data-trial='1']").click()
+    without = (
+        "return [...document.images].filter((each) => !each.alt && !each.closest('[role=img][aria-label]')).length"
+    )
+    assert browser.execute_script(without) == 0
+    assert browser.execute_script("return document.images.length") == 3 * 8 + 2
+
+
 @pytest.mark.parametrize(("dark", "phone"), [(False, False), (True, False), (False, True)])
 def test_axe_finds_no_serious_fault(browser: Any, folder: StudyFolder, dark: bool, phone: bool) -> None:
     shown(browser, folder, dark=dark, phone=phone)
@@ -262,18 +272,8 @@ def test_axe_finds_no_serious_fault(browser: Any, folder: StudyFolder, dark: boo
         assert browser.execute_script("return document.documentElement.scrollWidth") == 390
 
 
-def test_every_image_has_words(browser: Any, folder: StudyFolder) -> None:
-    shown(browser, folder)
-    find(browser, "#trials [data-trial='1']").click()
-    without = (
-        "return [...document.images].filter((each) => !each.alt && !each.closest('[role=img][aria-label]')).length"
-    )
-    assert browser.execute_script(without) == 0
-    assert browser.execute_script("return document.images.length") == 3 * 8 + 2
-
-
 def test_hostile_texts_are_texts(browser: Any, hostile: StudyFolder) -> None:
-    shown(browser, hostile)
+    shown(browser, hostile, phone=True)
     find(browser, "#trials [data-trial='2']").click()
     assert browser.execute_script("return typeof window.pwned") == "undefined"
     assert browser.execute_script("return document.querySelectorAll('img:not([src^=\"data:image/\"])').length") == 0
@@ -283,7 +283,6 @@ def test_hostile_texts_are_texts(browser: Any, hostile: StudyFolder) -> None:
     assert max(map(len, prompts)) == 10_005
     assert texts(browser, "h1") == ["FreeU on " + HOSTILE[1]]
     assert texts(browser, ".verdict") == [HOSTILE[1] + r"half a pair: \ud83d"]
-    shown(browser, hostile, phone=True)
     assert browser.execute_script("return document.documentElement.scrollWidth") == 390
 
 
