@@ -92,9 +92,10 @@ def confirm(
                 failed(key, " ".join(str(found).split()) or type(found).__name__)
             else:
                 samples[key] = _sample(found)
-                if found.per_image is not None and found.images is not None and len(found.images) == found.n:
+                if found.per_image is not None:
                     kinds = [(categories or {}).get(prompt, "") for prompt in found.per_image["prompt"]]
-                    folder.write_held_out(_name(key), found.per_image.assign(category=kinds), found.images)
+                    drawn = found.images if found.images is not None and len(found.images) == found.n else None
+                    folder.write_held_out(_name(key), found.per_image.assign(category=kinds), drawn)
                 _write(_file(folder, key), samples[key])
     base = samples.pop(BASE_KEY)
     return _corrected(done(crew, Compare({key: samples[key] for key in picked if key in samples}, base, seed)))

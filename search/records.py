@@ -194,7 +194,7 @@ class StudyFolder:
         return self.root / "confirm" / f"{name}.npz"
 
     def held_out_image(self, name: str, row: int) -> Path:
-        """The image of a row of `read_held_out`; of a study by an older version it is not there."""
+        """The image of a row of `read_held_out`; not there where its scores were taken over from another study."""
         return self.root / "confirm" / name / f"{row:03d}.webp"
 
     def write_trial(
@@ -257,11 +257,12 @@ class StudyFolder:
         file = self.scores_file(number)
         return pd.read_parquet(file) if file.exists() else None
 
-    def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor) -> None:
-        """Keep what a candidate got on the held-out prompts, in their order."""
-        from search.grid import save_images
+    def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor | None) -> None:
+        """Keep what a candidate got on the held-out prompts, in their order. images: None where not all were drawn."""
+        if images is not None:
+            from search.grid import save_images
 
-        save_images(images, self.held_out_image(name, 0).parent)
+            save_images(images, self.held_out_image(name, 0).parent)
         with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
             per_image.to_parquet(temporary, index=False)
 
