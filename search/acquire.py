@@ -21,13 +21,13 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import norm, qmc
 
-from search.front import nondominated
+from search.front import nondominated, telling
 from search.gp import GaussianProcess
 from search.records import SPREADS
 
 FEWEST = 6
 MOST = 300
-"""Trials that the models are fitted to: the cost grows with the cube. The best ones, and of the others the last."""
+"""Trials that the models are fitted to: the cost grows with the cube."""
 EVERYWHERE, NEARBY, DRAWS, WEIGHTS = 512, 512, 32, 64
 """Points that are looked at, over all and near the front; draws of the models at each; scalarisations."""
 REFINED = (0.05, 0.02)
@@ -69,7 +69,7 @@ class FrontSampler(BaseSampler):
         if not search_space or len(done) < self._fewest:
             return {}
         signs = np.array([-1.0 if each == StudyDirection.MINIMIZE else 1.0 for each in study.directions])
-        done = _kept(done, signs)
+        done = [done[row] for row in telling(signs * np.array([t.values for t in done]), MOST)]
         code = _SearchSpaceTransform(search_space, transform_0_1=True)
         x = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in done])
         y = signs * np.array([t.values for t in done])
@@ -78,10 +78,8 @@ class FrontSampler(BaseSampler):
         running = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
         if running:  # taken to score what is expected of them
             pending = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in running])
-            means = [np.concatenate([y[:, j], _predict(m, pending)[0]]) for j, m in enumerate(models)]
-            errors = [np.concatenate([_spreads(done, j), np.full(len(running), np.nan)]) for j in range(len(signs))]
+            models = [model if isinstance(model, float) else model.awaiting(pending) for model in models]
             x = np.concatenate([x, pending])
-            models = [_model(x, mean, error) for mean, error in zip(means, errors, strict=True)]
         within = np.array([all(v <= 0 for v in t.constraints.values()) for t in done] + [True] * len(running))
         return dict(code.untransform(self._best(x, within if within.any() else ~within, models, limits)))
 
@@ -138,15 +136,6 @@ class _Growth:
             mean, deviation = _predict(limit, points)
             gains *= norm.cdf(-mean / np.maximum(deviation, 1e-9))
         return gains
-
-
-def _kept(done: list[FrozenTrial], signs: np.ndarray) -> list[FrozenTrial]:
-    if len(done) <= MOST:
-        return done
-    on = nondominated(signs * np.array([t.values for t in done]))
-    best = [t for t, is_on in zip(done, on, strict=True) if is_on][-MOST // 2 :]
-    names = {t.number for t in best}
-    return best + [t for t in done if t.number not in names][len(best) - MOST :]
 
 
 def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:

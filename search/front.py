@@ -19,6 +19,8 @@ from search.records import TrialRecord
 from search.space import Space, default
 
 FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
+MOST = 500
+"""Candidates that a fit is made to: its cost grows with the cube."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ def find(
     expected: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
     doubt: dict[str, dict[int, float]] = {}
-    for name in directions:
-        y = np.array([record.values[name].value for record in done])
+    y = np.array([[record.values[name].value for name in directions] for record in done])
+    fitted = telling(y * [_up(1.0, direction) for direction in directions.values()], MOST)
+    for j, name in enumerate(directions):
         known = spreads.get(name, {})
-        found = posterior(x, y, np.array([known.get(record.number, math.nan) for record in done]))
+        errors = np.array([known.get(record.number, math.nan) for record in done])
+        found = posterior(x, y[:, j], errors, fitted)
         expected[name], doubt[name] = (
             dict(zip((r.number for r in done), map(float, part), strict=True)) for part in found
         )
@@ -75,14 +79,24 @@ def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     deviations: (n, objectives). Without any it is `nondominated`.
     """
     low, high = table - deviations, table + deviations
+    low = low[nondominated(low)]  # whom another row beats, one of these beats
     at_least = (low[:, None, :] >= high[None, :, :]).all(-1)
     more = (low[:, None, :] > high[None, :, :]).any(-1)
     return np.asarray(~(at_least & more).any(0))
 
 
 def nondominated(table: np.ndarray) -> np.ndarray:
-    """Which rows of (n, objectives), all to be maximised, no other row dominates; (n,) bool. Equal rows all stay."""
-    return unbeaten(table, np.zeros_like(table))
+    """Which rows of (n, objectives), all to be maximised, no other row dominates; (n,) bool. Equal rows all stay.
+
+    Takes time as the rows times the front's size.
+    """
+    on = np.zeros(len(table), bool)
+    left = np.lexsort(-table.T)  # by one objective, then the next: whoever dominates a row stands before it
+    while len(left):
+        best, left = left[0], left[1:]
+        on[best] = True
+        left = left[(table[left] > table[best]).any(1) | (table[left] == table[best]).all(1)]
+    return on
 
 
 def hypervolume(table: np.ndarray, reference: np.ndarray) -> float:
@@ -108,15 +122,31 @@ def _picks(numbers: Sequence[int], table: np.ndarray, names: Sequence[str]) -> t
     return (*best, Pick("knee", numbers[int((loss**2).sum(1).argmin())]))
 
 
-def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def telling(table: np.ndarray, most: int) -> np.ndarray:
+    """The rows of (n, objectives), all to be maximised, that a model is fitted to: (m,) of them, `most` at most.
+
+    All where they are few enough. Else those that nothing observed dominates, half of `most` at most, and the last ones.
+    """
+    rows = np.arange(len(table))
+    if len(rows) <= most:
+        return rows
+    best = rows[nondominated(table)][-(most // 2) :]
+    others = rows[~np.isin(rows, best)]
+    return np.sort(np.concatenate([best, others[len(best) - most :]]))
+
+
+def posterior(
+    x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """What a Gaussian process expects at its own inputs, and how sure it is: (n,) and (n,) in y's units.
 
-    x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. y
-    itself, and no doubt, where n < 6 or y is constant.
+    x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:
+    the rows that it is fitted to; all unless told. y itself, and no doubt, where n < 6 or y is constant.
     """
     if len(y) < FEWEST or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
         return y.astype(float), np.zeros(len(y))
-    return GaussianProcess(x, y, spread).predict(x)
+    fitted = np.arange(len(y)) if fitted is None else fitted
+    return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)
 
 
 def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:

@@ -8,6 +8,7 @@ beside the known noise a little that nobody knows of.
 from __future__ import annotations
 
 import math
+from copy import copy
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -36,15 +37,28 @@ class GaussianProcess:
         bounds = [BOUNDS["length"]] * d + [BOUNDS["signal"], BOUNDS["noise"]]
         fit = minimize(self._loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60})
         self._lengths, self._signal = np.exp(fit.x[:d]), math.exp(2 * fit.x[d])
-        noise = self._known + math.exp(2 * fit.x[d + 1])
-        self._factor = cho_factor(self._kernel(x, x) + np.diag(noise), lower=True)
-        self._solved = cho_solve(self._factor, self._z)
+        self._unknown = math.exp(2 * fit.x[d + 1])
+        self._factorise()
 
     def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(mean, standard deviation) of the objective itself, without noise, at x (m, d); each (m,) in y's units."""
         between = self._kernel(x, self._x)
         variance = self._signal - np.einsum("ij,ji->i", between, cho_solve(self._factor, between.T))
         return self._mean + self._scale * (between @ self._solved), self._scale * np.sqrt(variance.clip(min=0))
+
+    def awaiting(self, x: np.ndarray) -> GaussianProcess:
+        """The same process, its fit as it is, had it seen just what it expects at x (m, d)."""
+        more = copy(self)
+        more._z = np.concatenate([self._z, (self.predict(x)[0] - self._mean) / self._scale])
+        more._known = np.concatenate([self._known, np.full(len(x), np.median(self._known))])
+        more._x = np.concatenate([self._x, x])
+        more._factorise()
+        return more
+
+    def _factorise(self) -> None:
+        noise = np.diag(self._known + self._unknown)
+        self._factor = cho_factor(self._kernel(self._x, self._x) + noise, lower=True)
+        self._solved = cho_solve(self._factor, self._z)
 
     def _kernel(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         square = (((a[:, None] - b[None]) / self._lengths) ** 2).sum(-1)

@@ -38,23 +38,25 @@ def goes_on(table: np.ndarray, feasible: Sequence[bool]) -> bool:
     table: (candidates, objectives), all to be maximised, on the same prompts. feasible: within the guardrails; others
     rank last.
     """
-    order = ranked(table, feasible)
-    place = int(np.flatnonzero(order == len(table) - 1)[0])
-    return place < max(1, round(KEPT * len(table)))
+    places = max(1, round(KEPT * len(table)))
+    return len(table) - 1 in ranked(table, feasible, places)[:places]
 
 
-def ranked(table: np.ndarray, feasible: Sequence[bool]) -> np.ndarray:
-    """The rows from best to worst: feasible ones first, by front, and within a front by crowding distance."""
+def ranked(table: np.ndarray, feasible: Sequence[bool], most: int | None = None) -> np.ndarray:
+    """The rows from best to worst: feasible ones first, by front, and within a front by crowding distance.
+
+    most: how many places are asked for; the rows of further fronts are left out.
+    """
     from search.front import nondominated
 
     left = np.arange(len(table))
     within = np.asarray(feasible, bool)
     order: list[int] = []
     for group in (left[within], left[~within]):
-        while len(group):
-            front = group[nondominated(table[group])]
+        while len(group) and (most is None or len(order) < most):
+            on = nondominated(table[group])
+            front, group = group[on], group[~on]
             order += list(front[np.argsort(-crowding(table[front]), kind="stable")])
-            group = group[~np.isin(group, front)]
     return np.array(order)
 
 
