@@ -32,7 +32,7 @@ def export(
     study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
     pick: Annotated[
         str,
-        typer.Option(metavar="NAME|N", help="knee, best-clip, best-aesthetic, best-fid, or a trial's number."),
+        typer.Option(metavar="NAME|N", help="knee, most-improved, best-clip, …, or a trial's number."),
     ] = "knee",
     format: Annotated[str, typer.Option(metavar="NAME", help="yaml (ours), diffusers or comfyui.")] = "yaml",
     out: Annotated[

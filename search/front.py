@@ -1,9 +1,8 @@
 """Which candidates are best, by what a model expects of them and not by what they happened to score.
 
 The best observed score of many noisy ones flatters itself. A Gaussian process of each objective (search/gp.py), with
-the standard errors of paired differences as its noise, gives each candidate's posterior mean and deviation. The front
-holds every candidate that no other one surely beats: in each objective by more than both deviations. Picks are by the
-means.
+the standard errors of paired differences as its noise, gives each candidate's posterior mean. The front holds the
+candidates whose means no other one dominates.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ MOST = 500
 
 @dataclass(frozen=True)
 class Pick:
-    """A candidate and what it is picked for: "best-<objective>" or "knee"."""
+    """A candidate and what it is picked for: "best-<objective>", "knee" or "most-improved"."""
 
     name: str
     number: int
@@ -55,28 +54,26 @@ def find(
     x = np.array([space.unit(record.factors) for record in done])
     expected: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
-    doubt: dict[str, dict[int, float]] = {}
     y = np.array([[record.values[name].value for name in directions] for record in done])
     fitted = telling(y * [_up(1.0, direction) for direction in directions.values()], MOST)
     for j, name in enumerate(directions):
         known = spreads.get(name, {})
         errors = np.array([known.get(record.number, math.nan) for record in done])
         found = posterior(x, y[:, j], errors, fitted)
-        expected[name], doubt[name] = (
-            dict(zip((r.number for r in done), map(float, part), strict=True)) for part in found
-        )
+        expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
     numbers = [record.number for record in done if record.feasible]
     table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
-    deviations = np.array([[doubt[name][k] for name in directions] for k in numbers])
-    front = unbeaten(table, deviations)
+    front = nondominated(table)
     kept = tuple(number for number, on in zip(numbers, front, strict=True) if on)
-    return Front(expected, kept, _picks(kept, table[front], list(directions)))
+    zero = next((k for k, record in enumerate(r for r in done if r.feasible) if record.factors.identity), None)
+    base = None if zero is None else table[zero]
+    return Front(expected, kept, _picks(kept, table[front], list(directions), base))
 
 
 def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     """Which rows of (n, objectives), all to be maximised, no other row surely dominates; (n,) bool.
 
-    deviations: (n, objectives). Without any it is `nondominated`.
+    deviations: (n, objectives); surely is by more than both in each objective. Without any it is `nondominated`.
     """
     low, high = table - deviations, table + deviations
     low = low[nondominated(low)]  # whom another row beats, one of these beats
@@ -111,21 +108,30 @@ def _up(value: float, direction: str) -> float:
     return value if direction == "up" else -value
 
 
-def _picks(numbers: Sequence[int], table: np.ndarray, names: Sequence[str]) -> tuple[Pick, ...]:
+def _picks(
+    numbers: Sequence[int], table: np.ndarray, names: Sequence[str], base: np.ndarray | None
+) -> tuple[Pick, ...]:
+    """table: of the front. base: what is expected of no FreeU; without it nobody can be the most improved."""
     best = [Pick(f"best-{name}", numbers[int(table[:, j].argmax())]) for j, name in enumerate(names)]
     if len(names) == 1:
         return tuple(best)
     span = np.ptp(table, axis=0)
-    scaled = (table - table.min(0)) / np.where(span > 0, span, 1.0)
+    unit = np.where(span > 0, span, 1.0)
+    scaled = (table - table.min(0)) / unit
     # The knee: nearest to having the best of everything, each objective measured by its span on the front.
     loss = np.where(span > 0, 1.0 - scaled, 0.0)
-    return (*best, Pick("knee", numbers[int((loss**2).sum(1).argmin())]))
+    best.append(Pick("knee", numbers[int((loss**2).sum(1).argmin())]))
+    if base is not None:  # by the same measure, on average over the objectives
+        gain = ((table - base) / unit).mean(1)
+        if gain.max() > 0:
+            best.append(Pick("most-improved", numbers[int(gain.argmax())]))
+    return tuple(best)
 
 
 def telling(table: np.ndarray, most: int) -> np.ndarray:
     """The rows of (n, objectives), all to be maximised, that a model is fitted to: (m,) of them, `most` at most.
 
-    All where they are few enough. Else those that nothing observed dominates, half of `most` at most, and the last ones.
+    All where they are few enough; else the non-dominated ones, half of `most` at most, and the last ones.
     """
     rows = np.arange(len(table))
     if len(rows) <= most:
@@ -137,16 +143,16 @@ def telling(table: np.ndarray, most: int) -> np.ndarray:
 
 def posterior(
     x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a Gaussian process expects at its own inputs, and how sure it is: (n,) and (n,) in y's units.
+) -> np.ndarray:
+    """What a Gaussian process expects at its own inputs: (n,) in y's units.
 
     x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:
-    the rows that it is fitted to; all unless told. y itself, and no doubt, where n < 6 or y is constant.
+    the rows that it is fitted to; all unless told. y itself where n < 6 or y is constant.
     """
     if len(y) < FEWEST or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
-        return y.astype(float), np.zeros(len(y))
+        return y.astype(float)
     fitted = np.arange(len(y)) if fitted is None else fitted
-    return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)
+    return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)[0]
 
 
 def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:

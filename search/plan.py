@@ -64,9 +64,9 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """The most passes of the confirmation: each objective's best and the knee, and no FreeU."""
+        """The most passes of the confirmation: each objective's best, the knee, the most improved, and no FreeU."""
         objectives = len(self.config.objectives or ())
-        return objectives + 2 if objectives > 1 else 2
+        return objectives + 3 if objectives > 1 else 2
 
     @property
     def per_image(self) -> int:
