@@ -141,9 +141,7 @@ def telling(table: np.ndarray, most: int) -> np.ndarray:
     return np.sort(np.concatenate([best, others[len(best) - most :]]))
 
 
-def posterior(
-    x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None
-) -> np.ndarray:
+def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None) -> np.ndarray:
     """What a Gaussian process expects at its own inputs: (n,) in y's units.
 
     x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from configs import UserError
 from search.records import StudyFolder
@@ -182,6 +182,7 @@ def hidden(url: str) -> str:
 def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study:
     """A new one is made under another name: killed meanwhile, none is there."""
     import optuna
+    from sqlalchemy import event
 
     if not folder.database.exists():
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -194,7 +195,18 @@ def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study
         storage.engine.dispose()
         part.rename(folder.database)
     storage = optuna.storages.RDBStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": 60}})
+    event.listen(storage.engine, "connect", _ahead)
+    storage.engine.dispose()  # what is open already was opened otherwise
     return optuna.load_study(study_name=folder.name, storage=storage)
+
+
+def _ahead(connection: Any, record: Any) -> None:
+    """A write-ahead log: some 14 commits a trial wait for the disk no more.
+
+    A killed process loses nothing. A power cut may lose the last trials, never the database's order; see `Study`.
+    """
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextmanager

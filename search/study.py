@@ -102,6 +102,7 @@ class Study:
             self._study = storage.open(directions)
             with storage.lock():
                 self._learn()
+                self._forget()
                 self._reap()
                 self._queue(fixed)
 
@@ -375,6 +376,17 @@ class Study:
             if trial.number not in self._records and trial.state.is_finished() and shared.RECORD in trial.user_attrs:
                 self._write(*shared.unpacked(trial.user_attrs))
                 self.watcher.elsewhere(self._records[trial.number])
+
+    def _forget(self) -> None:
+        """Drop the records that a folder's storage lost by a power cut: the same candidates come again, their scores
+        from the cache.
+        """
+        if self.storage.shared:
+            return
+        kept = {trial.number for trial in self._study.get_trials(deepcopy=False) if self._candidate(trial) is not None}
+        for number in self._records.keys() - kept:
+            self.folder.record_file(number).unlink()
+            del self._records[number]
 
     def _reap(self) -> None:
         for number in self.storage.lost(self._study):

@@ -127,6 +127,16 @@ class Shuffled:
     def close(self) -> None: ...
 
 
+class Seen(Silent):
+    """Remembers who was begun."""
+
+    def __init__(self, begun: set[Factors]) -> None:
+        self._begun = begun
+
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
+        self._begun.add(factors)
+
+
 class Coordinator(RuleBasedStateMachine):
     """What holds whatever happens."""
 
@@ -147,7 +157,7 @@ class Coordinator(RuleBasedStateMachine):
 
     def evaluate(self, task: Task) -> Evaluation:
         factors = task.factors
-        self.begun.add(factors)
+        assert factors not in self.complete(), "written down already"
         if self.fails(factors):
             raise ValueError("no such layer")
         assert task.begin == (task.before.n if task.before else 0) < task.end
@@ -171,7 +181,7 @@ class Coordinator(RuleBasedStateMachine):
             sampler="random",
             seed=0,
             fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
-            watcher=Silent(),
+            watcher=Seen(self.begun),
             race=self.race,
         )
 
@@ -183,9 +193,7 @@ class Coordinator(RuleBasedStateMachine):
         interrupt=st.none() | st.integers(0, 8),
         seed=st.integers(0, 99),
     )
-    def run(
-        self, more: int, workers: int, dying: float, fuse: int | None, interrupt: int | None, seed: int
-    ) -> None:
+    def run(self, more: int, workers: int, dying: float, fuse: int | None, interrupt: int | None, seed: int) -> None:
         crew = Shuffled(self.evaluate, workers, dying, seed)
         crew.before_interrupt = interrupt
         before = len(self.complete())

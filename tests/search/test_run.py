@@ -73,7 +73,8 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "mlruns", "small")
     assert json.loads(folder.result.read_text()) == result
     assert result["objectives"] == {"clip": "up", "aesthetic": "up", "fid": "down"}
-    assert [pick["pick"] for pick in result["picks"]] == ["best-clip", "best-aesthetic", "best-fid", "knee", "most-improved"]
+    names = ["best-clip", "best-aesthetic", "best-fid", "knee", "most-improved"]
+    assert [pick["pick"] for pick in result["picks"]] == names
     records = folder.read_trials()
     assert len(records) == 10
     assert list(folder.read_scores(3).columns) == ["prompt", "seed", "clip", "aesthetic", *NAMES]

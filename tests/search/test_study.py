@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,21 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
             pass
     with folder.locked():
         pass
+
+
+def test_what_a_power_cut_took_from_the_database_comes_again(tmp_path: Path) -> None:
+    """The write-ahead log is not forced to the disk: the database may be older than the records."""
+    opened(tmp_path, sampler="gp").run(9)
+    folder = StudyFolder(tmp_path, "s")
+    older = tmp_path / "older.db"
+    with sqlite3.connect(folder.database) as now, sqlite3.connect(older) as copy:
+        now.backup(copy)
+    opened(tmp_path, sampler="gp").run(12)
+    whole = opened(tmp_path, sampler="gp").records()
+    for file in folder.root.glob("optuna.db*"):
+        file.unlink()
+    older.rename(folder.database)
+    study = opened(tmp_path, sampler="gp")
+    assert study.complete() == 9
+    study.run(12)
+    assert study.records() == whole

@@ -1,0 +1,185 @@
+"""The loop that people would write, run for real beside ours: `python benchmarks/naive.py`.
+
+Naive: Optuna's TPE, diffusers' own pipeline and `enable_freeu`, all prompts in every trial, one metric after the other.
+Ours: `python -m search.run --version v1 --stages block`, which is the FreeU that `enable_freeu` has, with as many
+images. One after the other on the embedded model, on this machine. Every candidate that either recommends at a
+checkpoint is then scored on prompts and seeds that neither has seen; printed is the hypervolume of what each recommends
+by those scores over wall time, loading included, and when ours reaches the naive loop's last.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import typer
+
+from freeu import IDENTITY, Factors
+from search import config as settings
+from search import plan
+from search.front import find, hypervolume, nondominated
+from search.records import StudyFolder
+from search.space import NUMBERS, default
+
+ROOT = Path(__file__).parent.parent
+DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
+SIGNS = np.array([1, 1, -1])
+KIND = {"version": "v1", "stages": "block"}
+BATCH = 16
+CHECKS = 16
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a search recommends after so many seconds and images."""
+
+    seconds: float
+    images: int
+    recommended: tuple[Factors, ...]
+
+
+def prepared(limit: int) -> Any:
+    """The model, its prompts and their halves, as a study has them."""
+    return plan.prepare(settings.load(None, {"model": "shapes", "limit": limit, "guardrails": False, **KIND}))
+
+
+def naive(limit: int, trials: int) -> list[Checkpoint]:
+    """Optuna, enable_freeu, all prompts."""
+    began = time.perf_counter()
+    import diffusers
+    import optuna
+    import torch
+
+    from freeu.generate import generator
+    from metrics import registry
+    from metrics.base import Batch
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    job = prepared(limit)
+    folder = ROOT / "configs" / "models" / "shapes"
+    pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, local_files_only=True)
+    pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    metrics = [registry.build(name, job.spec.scorers, "cpu", job.spec.base, job.spec.reference) for name in DIRECTIONS]
+
+    def scores(trial: optuna.Trial) -> list[float]:
+        factors = default(**KIND).factors(default(**KIND).suggest(trial))
+        pipe.enable_freeu(**{name: getattr(factors, name) for name in NUMBERS})
+        images = []
+        for start in range(0, limit, BATCH):
+            texts = list(job.prompts[start : start + BATCH])
+            noise = [generator(text, 0) for text in texts]
+            made = pipe(
+                texts,
+                num_inference_steps=job.spec.steps,
+                guidance_scale=job.spec.guidance,
+                generator=noise,
+                output_type="pt",
+            )
+            images.append((made.images * 255).round().to(torch.uint8))
+        batch = Batch(torch.cat(images), job.prompts)
+        return [float(metric.score(batch).value) for metric in metrics]
+
+    study = optuna.create_study(
+        directions=["maximize", "maximize", "minimize"], sampler=optuna.samplers.TPESampler(seed=0)
+    )
+    found = []
+    for number in range(1, trials + 1):
+        study.optimize(scores, n_trials=1)
+        best = tuple(default(**KIND).factors(trial.params) for trial in study.best_trials)
+        found.append(Checkpoint(time.perf_counter() - began, number * limit, best))
+    return found
+
+
+def ours(limit: int, images: int, folder: Path) -> list[Checkpoint]:
+    """The command, and what it would have recommended after each trial."""
+    began = time.time()
+    command = [sys.executable, "-m", "search.run", "--model", "shapes", "--study", "ours", "--mlruns", str(folder)]
+    command += ["--limit", str(limit), "--images", str(images), "--trials", "1000", "--no-guardrails", "--no-cache"]
+    command += ["--version", KIND["version"], "--stages", KIND["stages"]]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    study = StudyFolder(folder, "ours")
+    records = [record for record in study.read_trials() if record.complete]
+    found, made = [], 0
+    for number, record in enumerate(records, 1):
+        made += record.images
+        front = find(records[:number], DIRECTIONS, default(**KIND))
+        by_number = {each.number: each.factors for each in records}
+        seconds = study.record_file(record.number).stat().st_mtime - began
+        found.append(Checkpoint(seconds, made, tuple(by_number[each] for each in front.numbers)))
+    return found
+
+
+def sparse(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Some of them, evenly over the time, and the last."""
+    times = np.linspace(0, checkpoints[-1].seconds, CHECKS + 1)[1:]
+    rows = {max([i for i, each in enumerate(checkpoints) if each.seconds <= t], default=0) for t in times}
+    return [checkpoints[row] for row in sorted(rows)]
+
+
+def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarray]:
+    """(objectives,) of each, to be maximised, on the held-out prompts and seeds."""
+    from rich.progress import track
+
+    from search.evaluate import Evaluator, Task
+    from search.parts import load_parts
+    from search.prompts import seeds
+
+    job = prepared(limit)
+    generator, metrics = load_parts(job.config, job.spec)
+    generator.prepare(job.held_out)
+    evaluator = Evaluator(generator, metrics, job.held_out, seeds(job.held_out, 0, "confirm"))
+    found = {}
+    for factors in track(candidates, "judging"):
+        values = evaluator(Task(factors, len(job.held_out))).values
+        found[factors] = SIGNS * [values[name].value for name in DIRECTIONS]
+    return found
+
+
+def main(
+    trials: Annotated[int, typer.Option(min=12, help="Of the naive loop.")] = 64,
+    limit: Annotated[int, typer.Option(min=16, help="Prompts of a trial.")] = 48,
+) -> None:
+    """Run both, judge, print."""
+    with tempfile.TemporaryDirectory() as folder:
+        mine = ours(limit, trials * limit, Path(folder))
+    theirs = naive(limit, trials)
+    runs = {"naive": sparse(theirs), "ours": sparse(mine)}
+    candidates = {factors for run in runs.values() for each in run for factors in each.recommended}
+    truth = judged([IDENTITY, *(candidates - {IDENTITY})], limit)
+    table = np.stack(list(truth.values()))
+    front = table[nondominated(table)]
+    reference = front.min(0) - 0.1 * np.ptp(front, axis=0)
+
+    def worth(each: Checkpoint) -> float:
+        return hypervolume(np.stack([truth[factors] for factors in each.recommended]), reference)
+
+    whole = hypervolume(front, reference)
+    for name, run in runs.items():
+        print(f"{name}: seconds, images, candidates recommended, hypervolume (share of the best known)")
+        for each in run:
+            size = len(each.recommended)
+            print(f"  {each.seconds:7.0f} {each.images:7d} {size:4d} {worth(each) / whole:7.3f}")
+    goal = worth(theirs[-1])
+    reached = next((each for each in runs["ours"] if worth(each) >= goal), None)
+    print(f"no FreeU: {hypervolume(truth[IDENTITY][None], reference) / whole:.3f}")
+    if reached is None:
+        print(f"ours does not reach the naive loop's {goal / whole:.3f}")
+    else:
+        print(
+            f"ours reaches the naive loop's {goal / whole:.3f} after {reached.seconds / theirs[-1].seconds:.2f} of its "
+            f"{theirs[-1].seconds:.0f} s and {reached.images / theirs[-1].images:.2f} of its images"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
