@@ -292,6 +292,7 @@ class Study:
             found.unet_evaluations,
             guardrails=dict(shifts),
             rungs=running.rungs,
+            peak_memory=found.peak_memory,
         )
         self._failures = 0
         self._kept(record, found, running.images)

@@ -13,7 +13,7 @@ import torch
 from configs import UserError
 from freeu import Factors
 from search.grid import image_grid, save_grid
-from search.plots import front_page
+from search.page import study_page
 from search.records import TrialRecord, Value
 from search.store import EXPERIMENT, check_folder, experiment_page, mlflow_settings
 from search.track import Tracker
@@ -282,13 +282,13 @@ def test_the_page_of_the_studies(mlruns: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("objectives", [("clip",), ("clip", "fid"), ("clip", "aesthetic", "fid")])
 def test_the_front_page_is_whole_and_escaped(objectives: tuple[str, ...]) -> None:
     told = result() | {"objectives": {name: DIRECTIONS[name] for name in objectives}}
-    page = front_page("<script>alert(1)</script>", [record(n) for n in range(3)] + [record(3, "FAIL", "x")], told)
+    page = study_page("<script>alert(1)</script>", [record(n) for n in range(3)] + [record(3, "FAIL", "x")], told)
     assert "<script>alert(1)" not in page
     assert "FreeU &lt;b&gt;may&lt;/b&gt; help" in page
     assert 'src="http' not in page  # nothing is fetched
     plots = {1: 1, 2: 1, 3: 4}[len(objectives)]
-    assert f'id="plot-{plots - 1}"' in page
-    assert f'id="plot-{plots}"' not in page
+    assert f'id="front-{plots - 1}"' in page
+    assert f'id="front-{plots}"' not in page
 
 
 def test_image_grid() -> None:
