@@ -43,11 +43,11 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
 
 
 def pick_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    """The picks' held-out scores: `knee.clip`, and `.difference`, `.low`, `.high` against no FreeU."""
+    """The picks' held-out scores: `picks/knee.clip`, and `.difference`, `.low`, `.high` against no FreeU."""
     metrics: dict[str, float] = {}
     for pick in result.get("picks", []):
         for metric, score in pick.get("scores", {}).items():
-            name = f"{pick['pick']}.{metric}"
+            name = f"picks/{pick['pick']}.{metric}"  # a section of its own in MLflow's charts
             metrics[name] = score["value"]
             metrics |= {
                 f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None

