@@ -111,7 +111,8 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
                 raise UserError(f"{file}: {unknown('key', str(key), FIELDS)}")
         values |= {key: value for key, value in found.items() if value is not None}
     values |= {key: value for key, value in flags.items() if value is not None}
-    values.setdefault("tracking_uri", os.environ.get("MLFLOW_TRACKING_URI") or None)
+    if values["tracking_uri"] is None:
+        values["tracking_uri"] = os.environ.get("MLFLOW_TRACKING_URI") or None
     for name, known in CHOICES.items():
         if values[name] is not None and values[name] not in known:
             raise unknown(name, values[name], known)
