@@ -210,6 +210,7 @@ def test_the_environment_names_the_server_and_local_takes_it_back(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong words end the command before an image is made; right ones log, through a restart too."""
     ini = tmp_path / "auth.ini"
