@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ class StudyConfig(BaseModel):
     workers: Positive = 1
     ray: str | None = None
     storage: str | None = None
+    tracking_uri: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     steps: Positive | None = None
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -109,6 +111,8 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
                 raise UserError(f"{file}: {unknown('key', str(key), FIELDS)}")
         values |= {key: value for key, value in found.items() if value is not None}
     values |= {key: value for key, value in flags.items() if value is not None}
+    if values["tracking_uri"] is None:
+        values["tracking_uri"] = os.environ.get("MLFLOW_TRACKING_URI") or None
     for name, known in CHOICES.items():
         if values[name] is not None and values[name] not in known:
             raise unknown(name, values[name], known)

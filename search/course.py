@@ -39,13 +39,40 @@ def figures(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> di
     return found | {"Timeline": _seconds(records)}
 
 
-def growth(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:
-    """(n,) the share of the box between the worst and the best of each objective that the first k trials dominate."""
-    table = np.array([[record.values[name].value for name in directions] for record in records])
-    table = table * [1 if way == "up" else -1 for way in directions.values()]
-    span = np.ptp(table, axis=0)
-    scaled = np.where(span > 0, (table - table.min(0)) / np.where(span > 0, span, 1), 1.0)
+def growth(
+    records: Sequence[TrialRecord], directions: Mapping[str, str], box: Sequence[TrialRecord] | None = None
+) -> np.ndarray:
+    """(n,) the share of the box between the worst and the best of each objective that the first k trials dominate.
+
+    box: the trials whose worst and best these are; all unless told. Beside others the share may exceed 1.
+    """
+    table, spanned = _upwards(records, directions), _upwards(records if box is None else box, directions)
+    low, span = spanned.min(0), np.ptp(spanned, axis=0)
+    scaled = np.where(span > 0, (table - low) / np.where(span > 0, span, 1), 1.0)
     return np.array([hypervolume(scaled[: k + 1], np.zeros(len(directions))) for k in range(len(scaled))])
+
+
+def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:
+    table = np.array([[record.values[name].value for name in directions] for record in records])
+    return table * [1 if way == "up" else -1 for way in directions.values()]
+
+
+def grown(records: Sequence[TrialRecord], directions: Mapping[str, str], number: int) -> dict[int, float]:
+    """What trial `number` adds to the history of the hypervolume: trial → share of the box of the first 10 trials, so
+    that no later one changes what was said.
+
+    Nothing before the tenth complete trial; that one brings those before it too. records: in their order.
+    """
+    done = [record for record in records if record.complete and record.number <= number]
+    if len(done) < FEWEST or done[-1].number != number:
+        return {}
+    kept = [record for record in done if record.feasible]
+    shares = iter(growth(kept, directions, done[:FEWEST]) if kept else ())
+    found, last = {}, 0.0
+    for record in done:
+        last = float(next(shares)) if record.feasible else last
+        found[record.number] = last
+    return found if len(done) == FEWEST else {number: last}
 
 
 def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, dict[str, float]]:
@@ -53,7 +80,7 @@ def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
     al., arXiv 2304.10255). Factors that never varied are left out; nothing below 10 trials."""
     import optuna
 
-    settings = [_numbers(record) for record in records]
+    settings = [numbers(record) for record in records]
     names = [name for name in (settings[0] if settings else {}) if len({each.get(name) for each in settings}) > 1]
     if len(records) < FEWEST or not names:
         return {}
@@ -76,7 +103,7 @@ def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
     return found
 
 
-def _numbers(record: TrialRecord) -> dict[str, float]:
+def numbers(record: TrialRecord) -> dict[str, float]:
     """The factors, and those controls that are one number."""
     given = {**vars(record.factors), **vars(record.factors.controls)}
     return {name: value for name, value in given.items() if type(value) in (int, float)}

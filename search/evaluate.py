@@ -16,6 +16,7 @@ import numpy as np
 
 from configs import UserError
 from freeu import Factors
+from search.memory import Peak
 from search.records import Value
 from search.stopping import Stopping
 
@@ -46,6 +47,7 @@ class Evaluation:
     images: torch.Tensor | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     unet_evaluations: int = 0
+    peak_memory: int = 0  # bytes
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Evaluator:
         """Generate and score. Raises what the generator or a metric raises; Ctrl-C ends it after a step."""
         from search.grid import small
 
-        began = time.perf_counter()
+        began, peak = time.perf_counter(), Peak()
         rows = list(range(task.begin, task.end))
         known = self._known(task.factors, rows)
         missing = [row for row, found in zip(rows, known, strict=True) if found is None]
@@ -124,6 +126,7 @@ class Evaluator:
             small(images) if images is not None else None,
             {name: spent + before.seconds.get(name, 0.0) for name, spent in seconds.items()},
             before.unet_evaluations + self.generator.unet_evaluations(len(missing)),
+            max(before.peak_memory, peak.bytes()),
         )
 
     def images(self, factors: Factors, rows: Sequence[int], on_images: OnImages | None = None) -> torch.Tensor:

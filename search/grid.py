@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 192  # pixels of an image's longer side
+LIMIT = 64  # images that a grid shows
 GAP = 2  # pixels between images
 PAPER = (255, 255, 255)
 FRAME_MS = 125  # of a video's grid: eight frames a second
@@ -34,7 +36,7 @@ def small(images: torch.Tensor, side: int = SIDE) -> torch.Tensor:
     return flat.reshape(*images.shape[:-2], *size).to(torch.uint8)
 
 
-def image_grid(images: torch.Tensor, columns: int | None = None, side: int = SIDE, limit: int = 64) -> Image.Image:
+def image_grid(images: torch.Tensor, columns: int | None = None, side: int = SIDE, limit: int = LIMIT) -> Image.Image:
     """Lay images out row by row, in their order.
 
     images: uint8 (n, 3, H, W), n ≥ 1. columns: a near-square grid where None. side: the longest side in
@@ -46,17 +48,57 @@ def image_grid(images: torch.Tensor, columns: int | None = None, side: int = SID
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
         raise ValueError(f"image_grid takes uint8 (n, 3, H, W) with n ≥ 1, not {images.dtype} {tuple(images.shape)}")
     pixels = images[:limit].permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    n, height, width = pixels.shape[:3]
+    height, width = pixels.shape[1:3]
     shrink = min(1.0, side / max(height, width))
     cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    columns = min(n, columns if columns is not None else math.ceil(math.sqrt(n)))
+    pictures = [Image.fromarray(image) for image in pixels]
+    if pictures[0].size != cell:
+        pictures = [picture.resize(cell, Image.Resampling.LANCZOS) for picture in pictures]
+    return _laid_out(pictures, columns)
+
+
+def difference(file: Path, n: int, base: Path, of_base: int) -> Image.Image | None:
+    """How far the n images of one grid are from those in the same places of another, as a grid: black is the same.
+
+    None where the two don't compare: of videos, and where a grid doesn't hold all its images.
+    """
+    from PIL import ImageChops
+
+    found, others = _cells(file, n), _cells(base, of_base)
+    if found is None or others is None or len(found) > len(others) or found[0].size != others[0].size:
+        return None
+    return _laid_out([ImageChops.difference(a, b) for a, b in zip(found, others, strict=False)])
+
+
+def _cells(file: Path, n: int) -> list[Image.Image] | None:
+    """The images of a grid that `save_grid` wrote; None where they aren't n (or 64), or it is no PNG."""
+    from PIL import Image, ImageChops
+
+    n = min(n, LIMIT)
+    if file.suffix != ".png" or not file.exists() or n < 1:
+        return None
+    with Image.open(file) as picture:
+        grid = picture.convert("RGB")
+    columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    grid = Image.new("RGB", (columns * (cell[0] + GAP) - GAP, rows * (cell[1] + GAP) - GAP), PAPER)
-    for i, image in enumerate(pixels):
-        picture = Image.fromarray(image)
-        if picture.size != cell:
-            picture = picture.resize(cell, Image.Resampling.LANCZOS)
-        grid.paste(picture, (i % columns * (cell[0] + GAP), i // columns * (cell[1] + GAP)))
+    if (grid.width + GAP) % columns or (grid.height + GAP) % rows:
+        return None
+    width, height = (grid.width + GAP) // columns, (grid.height + GAP) // rows
+    corners = [(i % columns * width, i // columns * height) for i in range(columns * rows)]
+    cells = [grid.crop((x, y, x + width - GAP, y + height - GAP)) for x, y in corners]
+    there = [ImageChops.invert(cell).getbbox() is not None for cell in cells]  # else it is paper
+    return cells[:n] if all(there[:n]) and not any(there[n:]) else None
+
+
+def _laid_out(cells: Sequence[Image.Image], columns: int | None = None) -> Image.Image:
+    from PIL import Image
+
+    width, height = cells[0].size
+    columns = min(len(cells), columns if columns is not None else math.ceil(math.sqrt(len(cells))))
+    rows = math.ceil(len(cells) / columns)
+    grid = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), PAPER)
+    for i, cell in enumerate(cells):
+        grid.paste(cell, (i % columns * (width + GAP), i // columns * (height + GAP)))
     return grid
 
 

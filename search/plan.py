@@ -192,7 +192,7 @@ def prepare(config: StudyConfig) -> Job:
     from search import prompts
     from search.store import check_folder
 
-    check_folder(config.mlruns)
+    check_folder(config.mlruns, config.tracking_uri)
     loaded = load_spec(config.model)
     given = _given(loaded, config)
     addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads

@@ -1,7 +1,7 @@
-"""The front as one interactive page: every trial, the front, the picks, no FreeU. One file of 5 MB, offline.
+"""The front as interactive figures: every trial, the front, the picks, no FreeU.
 
-MLflow has no Pareto chart, so the study's run carries this page. A point is what was measured on the search's
-own prompts; the front is the study's judgement (by posterior mean), so a lucky point need not be on it.
+A point is what was measured on the search's own prompts; the front is the study's judgement (by posterior mean), so a
+lucky point need not be on it.
 """
 
 from __future__ import annotations
@@ -23,32 +23,6 @@ KINDS = {
     "no FreeU": {"color": "#000000", "symbol": "cross", "size": 12},
     "published": {"color": "#D55E00", "symbol": "diamond", "size": 11},
 }
-CONFIG = {"displaylogo": False, "responsive": True}
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 76rem; padding: 0 1rem }}
-</style>
-</head><body>
-<h1>{title}</h1>
-<p>{verdict}</p>
-<p>Each point is a trial, with one standard error.
-Pick names stand beside their points; hover for the factors.</p>
-{plots}
-</body></html>
-"""
-
-
-def front_page(study: str, records: Sequence[TrialRecord], result: Mapping[str, Any]) -> str:
-    """A self-contained HTML page of `front_figures`. result: as result.json holds it."""
-    plots = [
-        figure.to_html(full_html=False, include_plotlyjs=number == 0, config=CONFIG, div_id=f"plot-{number}")
-        for number, figure in enumerate(front_figures(records, result))
-    ]
-    title = escape(f"The front of {study}")
-    return PAGE.format(title=title, verdict=escape(str(result.get("verdict", ""))), plots="\n".join(plots))
 
 
 def front_figures(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> list[go.Figure]:

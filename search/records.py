@@ -65,6 +65,7 @@ class TrialRecord:
     guardrails: how far each measure is from no FreeU, in the spreads of `search.guardrails`; none where they are off.
     images: how many prompts it was evaluated on; where that is a part of them, `values` are what is to be expected on
     all. rungs: number of prompts → objective → what was expected after the first so many, and its violation then.
+    peak_memory: bytes at most while it was evaluated (search/memory.py); 0 where unknown.
     """
 
     number: int
@@ -78,6 +79,7 @@ class TrialRecord:
     reason: str | None = None
     guardrails: dict[str, float] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
+    peak_memory: int = 0
 
     @property
     def feasible(self) -> bool:
@@ -106,7 +108,9 @@ class TrialRecord:
             for name, v in self.values.items()
         }
         plain = {name: getattr(self, name) for name in ("number", "origin", "state", "seconds", "images")}
-        more = {name: getattr(self, name) for name in ("unet_evaluations", "reason", "guardrails", "rungs")}
+        more = {
+            name: getattr(self, name) for name in ("unet_evaluations", "reason", "guardrails", "rungs", "peak_memory")
+        }
         return plain | {"factors": self.factors.as_dict(), "values": values} | more
 
     @staticmethod

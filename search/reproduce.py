@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform
 import shlex
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from configs import path, read_yaml
 
 PACKAGES = ("freeu-search", "torch", "diffusers", "transformers", "open_clip_torch", "torchmetrics", "optuna", "numpy")
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "start_from": "--from"}
-ELSEWHERE = ("mlruns", "storage", "ray", "workers", "minutes", "trials", "study")
+ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "trials", "study")
 """Settings that say where and how long, or that the command has in another form."""
 
 
@@ -26,6 +28,19 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def revision() -> str | None:
+    """The git commit of this source tree, "+" behind it where files differ; None where it isn't one."""
+    root = Path(__file__).parents[1]
+    git = ("git", "-C", str(root))
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    ours = head.returncode == 0 and (root / ".git").exists()
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if ours else None
 
 
 def command(study: str, settings: Mapping[str, Any], trials: int) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs import read_yaml
 from search.confirm import BASE, candidates, measurable, verdict
 from search.named import visible
 from search.progress import ARROWS
 from search.reproduce import versions
+from search.store import EXPERIMENT, LOCAL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,16 +30,6 @@ def assembled(
 ) -> dict[str, Any]:
     """result.json's content. done: the complete trials; found: the confirmation, by trial number."""
     by_number = {record.number: record for record in done}
-    rows = [
-        {
-            "number": number,
-            "origin": by_number[number].origin,
-            "factors": by_number[number].factors.as_dict(),
-            **{name: by_number[number].values[name].value for name in job.directions},
-            "expected": {name: front.expected[name][number] for name in job.directions},
-        }
-        for number in front.numbers
-    ]
     picks = [
         {
             "pick": pick.name,
@@ -55,11 +47,26 @@ def assembled(
         "guidance": job.plan.guidance,
         "trials": len(done),
         "objectives": job.directions,
-        "front": rows,
+        "front": front_rows(done, front, job.directions),
         "picks": picks,
         "versions": versions(),
         "verdict": _verdict(done, front, found, job.directions),
     }
+
+
+def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """result.json's front. done: the complete trials."""
+    by_number = {record.number: record for record in done}
+    return [
+        {
+            "number": number,
+            "origin": by_number[number].origin,
+            "factors": by_number[number].factors.as_dict(),
+            **{name: by_number[number].values[name].value for name in directions},
+            "expected": {name: front.expected[name][number] for name in directions},
+        }
+        for number in front.numbers
+    ]
 
 
 def _verdict(
@@ -83,9 +90,11 @@ def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
 def ways_on(console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any]) -> None:
     """Print where a study lies, and the commands that come next."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {mlruns}"
+    uri = str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
+    look = f"{uri} (experiment {EXPERIMENT}, run {folder.name})" if uri != LOCAL else f"python -m search.ui{where}"
     for line in (
         f"results     {folder.root}",
-        f"look        python -m search.ui{where}",
+        f"look        {look}",
         f"report      python -m search.report --study {folder.name}{where}",
         f"take away   python -m search.export --study {folder.name} --pick {result['picks'][-1]['pick']}{where}",
     ):

@@ -5,6 +5,7 @@ Heavy imports stand inside functions: `--help` and `--dry-run` load neither torc
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 import time
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.config import StudyConfig
+    from search.outbox import Outbox
     from search.parts import Load
     from search.plan import Job
-    from search.track import Tracker
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -118,6 +119,10 @@ def run(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="postgresql://…, for several machines; needs psycopg.")
     ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="MLflow's server or database [MLFLOW_TRACKING_URI, else in --mlruns]."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of candidates, noise and statistics [0].")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps [the model's].")] = None,
     guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale [the model's].")] = None,
@@ -167,6 +172,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def execute(config: StudyConfig, console: Console, load: Load | None = None) -> dict[str, Any]:
     """Run a study, or go on with it, to its result (as result.json holds it). load: makes model and metrics."""
     from search import result as results
+    from search.outbox import Outbox
     from search.parts import load_parts
     from search.plan import prepare
     from search.progress import Progress
@@ -176,13 +182,13 @@ def execute(config: StudyConfig, console: Console, load: Load | None = None) -> 
     began = time.monotonic()
     job = prepare(config)
     config = job.config
-    tracker = Tracker(config.mlruns, config.name)
+    tracker = Tracker(config.mlruns, config.name, config.tracking_uri)
     if (result := _finished(job)) is not None:
         console.print(
             f"study '{config.name}' is finished, with {result['trials']} trials; more go on with --trials",
             markup=False,
         )
-        _caught_up(job, tracker, result)
+        _caught_up(job, Outbox(tracker, job.folder, functools.partial(console.print, markup=False)), result)
         results.show(console, job, result)
         return result
     # On a server the study is everyone's, and its storage holds the locks.
@@ -190,15 +196,16 @@ def execute(config: StudyConfig, console: Console, load: Load | None = None) -> 
         for line in job.plan.lines():
             console.print(line, markup=False, soft_wrap=True)
         progress = Progress(console, job.directions, config.trials, len(job.prompts), job.plan.passes)
+        outbox = Outbox(tracker, job.folder, progress.say)
         try:
             with progress:
-                result = Session(job, load or load_parts, progress, tracker, began).run()
+                result = Session(job, load or load_parts, progress, outbox, began).run()
         except KeyboardInterrupt:
-            tracker.interrupt()
             console.print(f"interrupted: the same command goes on with study '{config.name}'", markup=False)
+            outbox.interrupt()
             raise typer.Exit(INTERRUPTED) from None
         except BaseException:
-            tracker.interrupt()
+            outbox.interrupt()
             raise
     results.show(console, job, result)
     return result
@@ -212,19 +219,21 @@ def _finished(job: Job) -> dict[str, Any] | None:
     return result
 
 
-def _caught_up(job: Job, tracker: Tracker, result: dict[str, Any]) -> None:
-    """Log a finished study anew where MLflow's database was deleted: it is a view of the study's folder."""
+def _caught_up(job: Job, outbox: Outbox, result: dict[str, Any]) -> None:
+    """Log what MLflow lacks of a finished study, as where it was away: it is a view of the study's folder."""
     from search import config as settings
+    from search.outbox import stamp
     from search.plan import kept_fingerprint
-    from search.session import log
+    from search.session import follow
+    from search.store import holds
 
-    if tracker.settings.database.exists():
+    place, records = outbox.tracker.settings, job.folder.read_trials()
+    if holds(place, "freeu.result", stamp(result)) if place.own else outbox.has(result, records):
         return
-    digest = settings.stamp(kept_fingerprint(job.folder))
+    fingerprint = settings.stamp(kept_fingerprint(job.folder))
     with job.folder.locked():
-        records = job.folder.read_trials()
-        log(tracker, job, digest, str(result["model_identity"]), records)
-        tracker.finish(result, records)
+        follow(outbox, job, fingerprint, str(result["model_identity"]), records, live=False)
+        outbox.finish(result, records)
 
 
 if __name__ == "__main__":

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 from search import config as settings
-from search import confirm, guardrails
+from search import confirm, guardrails, reproduce
+from search import outbox as outboxes
 from search.budget import Budget
 from search.crew import Alone, Crew, Evaluate, done, processes
 from search.evaluate import Evaluation, Task
 from search.parts import Load, assemble, known
-from search.records import StudyFolder, TrialRecord, write_json
+from search.records import TrialRecord, write_json
 from search.storage import Storage, hidden
 from search.study import Shifts, Study
+from search.track import Input
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.outbox import Outbox
     from search.plan import Job
     from search.progress import Progress
-    from search.track import Tracker
 
 
 class Session:
     """Everything of a run that stands beside the study itself."""
 
-    def __init__(self, job: Job, load: Load, progress: Progress, tracker: Tracker, began: float) -> None:
+    def __init__(self, job: Job, load: Load, progress: Progress, outbox: Outbox, began: float) -> None:
         """load: makes model and metrics. began: of the run, by time.monotonic."""
         self.job, self.config, self.folder = job, job.config, job.folder
-        self.load, self.progress, self.tracker, self.began = load, progress, tracker, began
+        self.load, self.progress, self.outbox, self.began = load, progress, outbox, began
         self.storage = Storage(self.folder, self.config.storage)
 
     def run(self) -> dict[str, Any]:
         """The result, as result.json holds it. Raises UserError and KeyboardInterrupt."""
+        self.outbox.open()
         with self._crew() as crew:
             told = done(crew, known)
             if told.too_long:
@@ -87,8 +92,8 @@ class Session:
         shifts = self._shifts(study, crew) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
-        with self.storage.lock("track"):
-            log(self.tracker, job, settings.stamp(fingerprint), identity, records)
+        lock = functools.partial(self.storage.lock, "track") if self.storage.shared else nullcontext
+        follow(self.outbox, job, settings.stamp(fingerprint), identity, records, lock)
         budget = Budget(job.plan, job.space, job.directions, self.began, self.progress.say)
         study.run(crew, config.trials, budget, shifts)
         records = study.records()
@@ -96,10 +101,7 @@ class Session:
             raise UserError("no trial completed: raise --minutes")
         key = f"result of {sum(record.complete for record in records)}"
         result: dict[str, Any] = study.agreed(key, lambda: self._concluded(crew, identity, records))
-        with self.storage.lock("track"):
-            for record in missing(self.tracker, records):
-                track(self.tracker, self.folder, record)
-            self.tracker.finish(result, records)
+        self.outbox.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
 
@@ -153,8 +155,7 @@ class _Watcher:
 
     def ended(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
-        with self._session.storage.lock("track"):
-            track(self._session.tracker, self._session.folder, record)
+        self._session.outbox.trial(record)
 
     def elsewhere(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
@@ -177,28 +178,50 @@ def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:
 def shown(job: Job) -> dict[str, Any]:
     """The settings as they are kept and logged: without a password."""
     kept = job.config.model_dump(mode="json")
-    storage = job.config.storage
+    storage, uri = job.config.storage, job.config.tracking_uri
     return kept | {
         "model": job.spec.name,
         "device": job.plan.device,
         "storage": None if storage is None else hidden(storage),
+        "tracking_uri": None if uri is None else hidden(uri),
     }
 
 
-def log(tracker: Tracker, job: Job, digest: str, identity: str, records: Sequence[TrialRecord]) -> None:
-    """Begin or take up the study in MLflow, and log the trials that it lacks."""
-    tracker.start(shown(job), digest, {"freeu.model_identity": identity})
-    for record in missing(tracker, records):
-        track(tracker, job.folder, record)
+def follow(
+    outbox: Outbox,
+    job: Job,
+    fingerprint: str,
+    identity: str,
+    records: Sequence[TrialRecord],
+    lock: Callable[[], AbstractContextManager[None]] = nullcontext,
+    live: bool = True,
+) -> None:
+    """Have MLflow follow the study from now on. identity: of the model's weights; lock: against other machines."""
+    config = shown(job)
+    tags = {
+        "freeu.model_identity": identity,
+        **{f"version.{name}": version for name, version in reproduce.versions().items()},
+        "mlflow.source.name": "search.run",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": getpass.getuser(),
+    }
+    if (commit := reproduce.revision()) is not None:
+        tags["mlflow.source.git.commit"] = commit
+    told = outboxes.Study(config, fingerprint, tags, inputs(job, identity), job.directions, job.space)
+    outbox.start(told, records, lock, live)
 
 
-def missing(tracker: Tracker, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The records that MLflow lacks."""
-    numbers = set(tracker.missing([record.number for record in records]))
-    return [record for record in records if record.number in numbers]
-
-
-def track(tracker: Tracker, folder: StudyFolder, record: TrialRecord) -> None:
-    """Log a trial with its files."""
-    files = (folder.grid_file(record.number), folder.scores_file(record.number))
-    tracker.trial(record, *(file if file.exists() else None for file in files))
+def inputs(job: Job, identity: str) -> list[Input]:
+    """What the study reads: the base model, both halves of the prompt set, the reference where there is one."""
+    spec, of, chosen = job.spec, job.fingerprint, job.plan.prompt_set
+    source = f"{spec.source}@{spec.revision}" if spec.revision else str(spec.source)
+    facts = {"kind": spec.kind, "resolution": spec.resolution, "steps": job.plan.steps, "guidance": job.plan.guidance}
+    found = [
+        Input("base model", spec.name, identity, source, facts),
+        Input("prompts", chosen, of["prompt_texts"], chosen, {"prompts": len(job.prompts)}),
+        Input("held-out prompts", chosen, of["held_out_texts"], chosen, {"prompts": len(job.held_out)}),
+    ]
+    if spec.reference:
+        told = json.dumps(spec.reference, sort_keys=True, default=str)
+        found.append(Input("reference", f"reference of {spec.name}", settings.digest(told), told))
+    return found

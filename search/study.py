@@ -293,6 +293,7 @@ class Study:
             found.unet_evaluations,
             guardrails=dict(shifts),
             rungs=running.rungs,
+            peak_memory=found.peak_memory,
         )
         self._failures = 0
         self._kept(record, found, running.images)

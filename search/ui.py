@@ -25,7 +25,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
-from search.store import Settings, check_folder, experiment_page
+from search.store import Settings, check_folder, experiment_page, settle
 
 PORT = 5000  # MLflow's own default
 PORTS_TRIED = 20
@@ -50,6 +50,7 @@ def ui(
             f"{settings.folder} holds no study yet: run `python -m search.run` first, or name another folder "
             "with --mlruns"
         )
+    settle(settings)
     if host not in LOCAL:
         typer.echo(f"warning: {host} may be reached from other machines, and these pages have no password", err=True)
     with serving(settings, host, free_port(host, port)) as (address, server):

@@ -7,15 +7,17 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from configs import UserError
 from freeu import Factors
-from search.grid import image_grid, save_grid
-from search.plots import front_page
+from search.course import grown
+from search.grid import difference, image_grid, save_grid
+from search.page import study_page
 from search.records import TrialRecord, Value
-from search.store import EXPERIMENT, check_folder, experiment_page, mlflow_settings
+from search.store import EXPERIMENT, check_folder, experiment_page, mlflow_settings, settle
 from search.track import Tracker
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
@@ -130,7 +132,7 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert parent.data.params["generation.steps"] == "20"
     assert parent.data.tags["freeu.fingerprint"] == "fingerprint"
     assert parent.data.tags["mlflow.note.content"] == "FreeU <b>may</b> help"
-    assert parent.data.metrics["knee.clip.difference"] == 0.01
+    assert parent.data.metrics["picks/knee.clip.difference"] == 0.01
     assert {
         "config.yaml",
         "card.md",
@@ -282,13 +284,13 @@ def test_the_page_of_the_studies(mlruns: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("objectives", [("clip",), ("clip", "fid"), ("clip", "aesthetic", "fid")])
 def test_the_front_page_is_whole_and_escaped(objectives: tuple[str, ...]) -> None:
     told = result() | {"objectives": {name: DIRECTIONS[name] for name in objectives}}
-    page = front_page("<script>alert(1)</script>", [record(n) for n in range(3)] + [record(3, "FAIL", "x")], told)
+    page = study_page("<script>alert(1)</script>", [record(n) for n in range(3)] + [record(3, "FAIL", "x")], told)
     assert "<script>alert(1)" not in page
     assert "FreeU &lt;b&gt;may&lt;/b&gt; help" in page
     assert 'src="http' not in page  # nothing is fetched
     plots = {1: 1, 2: 1, 3: 4}[len(objectives)]
-    assert f'id="plot-{plots - 1}"' in page
-    assert f'id="plot-{plots}"' not in page
+    assert f'id="front-{plots - 1}"' in page
+    assert f'id="front-{plots}"' not in page
 
 
 def test_image_grid() -> None:
@@ -302,3 +304,58 @@ def test_image_grid() -> None:
     for wrong in (images.float(), images[:0], images[:, :1], images[0]):
         with pytest.raises(ValueError, match="image_grid takes"):
             image_grid(wrong)
+
+
+def test_a_moved_folder_keeps_its_images(mlruns: Path, grid: Path) -> None:
+    """Also where the old place holds letters that are patterns elsewhere."""
+    from mlflow import MlflowClient
+
+    here = mlruns.rename(mlruns.with_name("a [b] c%d"))
+    with sqlite3.connect(here / "mlflow.db") as connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", ((here / "artifacts").as_uri(),))
+    tracker = started(here)
+    tracker.trial(record(0), grid, None)
+    moved = here.rename(here.with_name("moved"))
+    settle(mlflow_settings(moved))
+    parent, children = runs(moved)
+    assert artifacts(children[0]) == {"0000.png"}
+    client = MlflowClient(tracking_uri=mlflow_settings(moved).uri)
+    assert Path(client.download_artifacts(children[0].info.run_id, "0000.png")).read_bytes() == grid.read_bytes()
+    settle(mlflow_settings(moved))  # again changes nothing
+    assert runs(moved)[0].info.artifact_uri == parent.info.artifact_uri
+    started(moved).trial(record(1), grid, None)
+    assert artifacts(runs(moved)[1][1]) == {"0000.png"}
+
+
+def test_the_difference_of_two_grids(tmp_path: Path) -> None:
+    images = torch.randint(0, 200, (12, 3, 8, 8), dtype=torch.uint8)
+    save_grid(images, tmp_path / "base.png")
+    other = images[:5].clone()
+    other[3] += 7
+    save_grid(other, tmp_path / "other.png")
+    found = difference(tmp_path / "other.png", 5, tmp_path / "base.png", 12)
+    assert found is not None
+    assert found.size == (3 * 8 + 2 * 2, 2 * 8 + 2)
+    assert [found.getpixel(place) for place in ((4, 4), (4, 14), (14, 14))] == [(0,) * 3, (7,) * 3, (0,) * 3]
+    # A grid that lacks an image, whose places say nothing any more.
+    assert difference(tmp_path / "other.png", 6, tmp_path / "base.png", 12) is None
+    assert difference(tmp_path / "none.png", 5, tmp_path / "base.png", 12) is None
+
+
+def test_the_history_of_the_hypervolume_is_never_rewritten() -> None:
+    """Told trial by trial or all at once; the box is that of the first ten."""
+    chance = np.random.default_rng(0)
+    records = []
+    for number in range(14):
+        values = {name: Value(float(x), 0.1, 4, "up") for name, x in zip(("a", "b"), chance.random(2), strict=True)}
+        rails = {"luma": 2.0 if number == 4 else 0.0}
+        records.append(TrialRecord(number, Factors(1, 1, 1, 1), "sobol", "COMPLETE", values, guardrails=rails))
+    directions = {"a": "up", "b": "up"}
+    told = [grown(records[: number + 1], directions, number) for number in range(14)]
+    assert [sorted(each) for each in told[8:12]] == [[], list(range(10)), [10], [11]]
+    history = {step: value for each in told for step, value in each.items()}
+    assert history == {s: v for n in range(14) for s, v in grown(records, directions, n).items()}
+    values = [history[step] for step in range(14)]
+    assert values == sorted(values)
+    assert values[4] == values[3]  # out of bounds: it adds nothing
+    assert 0 < values[-1] < 1.5

@@ -117,7 +117,8 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
     browser.switch_to.frame(browser.find_element("tag name", "iframe"))
     assert shown(browser, "The front of sunday")
     assert shown(browser, "clip (higher is better)")
-    assert len(browser.find_elements("css selector", ".js-plotly-plot")) == 4
+    assert len(browser.find_elements("css selector", "[id^=front-].js-plotly-plot")) == 4
+    assert shown(browser, "How the search went")
     browser.switch_to.default_content()
 
     child = next(run_id for name, run_id in ids.items() if name.startswith("#02"))

@@ -1,0 +1,382 @@
+"""Writes one study to MLflow. Every call may be repeated: what is there already is not written twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.page import study_page
+from search.store import EXPERIMENT, Settings, check_folder, settle
+from search.track.errors import told
+from search.track.inputs import Input, datasets
+from search.track.tables import flat, front_table, pick_metrics, trial_metrics
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+    from PIL.Image import Image
+
+    from search.records import TrialRecord
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI shows pages for chat agents
+STUDY, TRIAL, RESULT = "freeu.study", "freeu.trial", "freeu.result"
+PARENT, NOTE = (
+    "mlflow.parentRunId",
+    "mlflow.note.content",
+)  # MLflow's own: the tree, and the description of a run
+DONE = ("FINISHED", "FAILED")
+LONGEST = 5000  # characters of a parameter or tag; MLflow takes 6000 and 8000
+AT_ONCE = 900  # metrics in one call; MLflow takes 1000
+
+
+class Tracker:
+    """Logs one study. `start`, then `trial` for each, then `finish` (or `interrupt`).
+
+    Each raises Unreachable where the server does not answer, and UserError for what waiting doesn't mend. After
+    `forget`, say because a call failed halfway, `start` finds what is there and throws half a trial away.
+    """
+
+    def __init__(self, mlruns: Path, study: str, uri: str | None = None) -> None:
+        """uri: of a server or a database; None is the folder's own. Checks both; nothing is written before `open`, and
+        mlflow isn't imported."""
+        self.settings = check_folder(mlruns, uri)
+        self.study = study
+        self.forget()
+
+    def forget(self) -> None:
+        """As before `start`."""
+        self._experiment = ""
+        self._parent: str | None = None
+        self._began = 0  # of the study's run, in ms
+        self._trials: dict[int, tuple[str, str]] = {}  # number → (run id, status)
+        self._inputs: tuple[Input, ...] = ()
+
+    @property
+    def started(self) -> bool:
+        return self._parent is not None
+
+    def open(self) -> None:
+        """Reach MLflow, and make the experiment where there is none."""
+        os.environ.update(self.settings.environment)
+        settle(self.settings)
+        from mlflow import MlflowClient
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # else: forty lines on making the tables
+        with told("log the study", self.settings):
+            self.settings.folder.mkdir(parents=True, exist_ok=True)
+            if self.settings.own and not self.settings.database.exists():
+                _create(self.settings)
+            self._client = MlflowClient(tracking_uri=self.settings.uri)
+            self._experiment = self._the_experiment()
+
+    def start(
+        self,
+        config: Mapping[str, Any],
+        fingerprint: str,
+        tags: Mapping[str, str],
+        files: Iterable[Path] = (),
+        inputs: Sequence[Input] = (),
+    ) -> None:
+        """Create the study's run, or take it up again.
+
+        config: the study's settings, nested dicts of scalars and lists; logged as parameters and config.yaml.
+        files: small files to keep beside it, as the model card. A trial that a killed process left half
+        logged is thrown away, to be logged again.
+        """
+        self.open()
+        with told("log the study", self.settings):
+            run = self._the_parent() or self._client.create_run(
+                self._experiment, tags={STUDY: self.study}, run_name=self.study
+            )
+            self._parent, self._began, self._inputs = run.info.run_id, run.info.start_time, tuple(inputs)
+            self._client.update_run(self._parent, status="RUNNING")
+            self._reconcile()
+            self._log_config(config, run.data.params)
+            stamp = {"freeu.fingerprint": fingerprint, **tags}
+            self._batch(self._parent, tags={key: str(value) for key, value in stamp.items()})
+            if inputs and not (run.inputs and run.inputs.dataset_inputs):
+                self._client.log_inputs(self._parent, datasets=datasets(inputs))
+            for file in files:
+                self._client.log_artifact(self._parent, str(file))
+
+    def look(self) -> None:
+        """See what others logged meanwhile, and throw away what is half there."""
+        with told("read the study", self.settings):
+            self._reconcile()
+
+    def trial(
+        self,
+        record: TrialRecord,
+        grid: Path | None,
+        scores: Path | None,
+        *,
+        difference: Image | None = None,
+        grown: Mapping[int, float] | None = None,
+        ended: float | None = None,
+    ) -> None:
+        """Log a finished trial as one child run: FINISHED, or FAILED with its reason. Twice is harmless.
+
+        difference: of its images to no FreeU's. grown: the hypervolume after each trial that it was found for now.
+        ended: when, by time.time; the same whenever it is logged again.
+        """
+        if self._trials.get(record.number, ("", ""))[1] in DONE:
+            return
+        with told(f"log trial {record.number}", self.settings):
+            pictures = {name: made for name, made in (("grid", _opened(grid)), ("difference", difference)) if made}
+            files = [file for file in (grid, scores) if file is not None]
+            self._log_trial(record, files, pictures, grown or {}, time.time() if ended is None else ended)
+
+    def missing(self, numbers: Iterable[int]) -> list[int]:
+        """Those of `numbers` that MLflow doesn't hold as finished trials."""
+        return [number for number in numbers if self._trials.get(number, ("", ""))[1] not in DONE]
+
+    def machine(self, readings: Sequence[tuple[float, Mapping[str, float]]]) -> None:
+        """Log what `Machine` read, each with its time by time.time; their step is the seconds since the study began."""
+        from mlflow.entities import Metric
+
+        assert self._parent is not None, "start() comes first"
+        found = [
+            Metric(name, value, int(1000 * when), max(0, round(when - self._began / 1000)))
+            for when, values in readings
+            for name, value in values.items()
+        ]
+        with told("log what the machine does", self.settings):
+            for first in range(0, len(found), AT_ONCE):
+                self._client.log_batch(self._parent, metrics=found[first : first + AT_ONCE])
+
+    def front(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
+        """Log the front (JSON, CSV, table, interactive page) in place of what was there. result: as result.json, its
+        front and objectives at least."""
+        assert self._parent is not None, "start() comes first"
+        client, run = self._client, self._parent
+        with told("log the front", self.settings):
+            rows = front_table(result)
+            client.log_text(run, json.dumps(result.get("front", []), indent=2), "front.json")
+            client.log_text(run, study_page(self.study, records, result), "front.html")
+            if rows.empty:
+                return
+            client.log_text(run, rows.to_csv(index=False), "front.csv")
+            # `log_table` appends, so a later front replaces its file.
+            if "front_table.json" in {artifact.path for artifact in client.list_artifacts(run)}:
+                client.log_text(run, rows.to_json(orient="split", index=False), "front_table.json")
+            else:
+                client.log_table(run, rows, "front_table.json")
+
+    def finish(
+        self,
+        result: Mapping[str, Any],
+        records: Sequence[TrialRecord],
+        status: str = "FINISHED",
+        files: Iterable[Path] = (),
+        stamp: str = "",
+    ) -> None:
+        """Log the front, the picks and the verdict, and end the study's run.
+
+        result: as result.json holds it. files: more to keep there, as presets. stamp: of the result, for `has`.
+        """
+        assert self._parent is not None, "start() comes first"
+        client, run = self._client, self._parent
+        self.front(result, records)
+        with told("log the result", self.settings):
+            client.log_dict(run, dict(result), "result.json")
+            self._mark_front(result)
+            for file in files:
+                client.log_artifact(run, str(file))
+            verdict = str(result.get("verdict", ""))
+            tags = {"freeu.verdict": verdict, NOTE: verdict, RESULT: stamp}
+            self._batch(run, tags=tags, metrics=pick_metrics(result))
+            client.set_terminated(run, status)
+
+    def has(self, stamp: str, numbers: Iterable[int]) -> bool:
+        """Whether the result with this stamp and these trials are all there. Changes nothing but the experiment."""
+        self.open()
+        with told("read the study", self.settings):
+            run = self._the_parent()
+            if run is None or run.data.tags.get(RESULT) != stamp or run.info.status != "FINISHED":
+                return False
+            return set(numbers) <= {int(child.data.tags[TRIAL]) for child in self._children(run.info.run_id)}
+
+    def interrupt(self) -> None:
+        """Mark the study's run KILLED; harmless before `start` and after `finish`."""
+        if self._parent is None:
+            return
+        with told("end the study", self.settings):
+            if self._client.get_run(self._parent).info.status == "RUNNING":
+                self._client.set_terminated(self._parent, "KILLED")
+
+    @property
+    def page(self) -> str | None:
+        """The address of the study's page on its server; None without a server, or before `start`."""
+        if not self.settings.remote or self._parent is None:
+            return None
+        return f"{self.settings.place}/#/experiments/{self._experiment}/runs/{self._parent}"
+
+    def _the_experiment(self) -> str:
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            artifacts = None if self.settings.remote else self.settings.artifacts.as_uri()
+            return self._client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
+
+    def _the_parent(self) -> Run | None:
+        where, first = f"tags.`{STUDY}` = '{self.study}'", ["attributes.start_time ASC"]
+        found = self._client.search_runs([self._experiment], where, max_results=1, order_by=first)
+        return found[0] if found else None
+
+    def _children(self, parent: str) -> list[Run]:
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            where = f"tags.`{PARENT}` = '{parent}'"
+            page = self._client.search_runs([self._experiment], where, max_results=500, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _reconcile(self) -> None:
+        """Which trials are there. What is half there is deleted, and so is one that is there twice."""
+        assert self._parent is not None, "start() comes first"
+        self._trials = {}
+        for run in sorted(self._children(self._parent), key=lambda run: run.info.run_id):
+            number = int(run.data.tags.get(TRIAL, -1))
+            if run.info.status in DONE and number not in self._trials:
+                self._trials[number] = (run.info.run_id, run.info.status)
+            else:  # its process or its server died while it was logged
+                self._client.set_terminated(run.info.run_id, "KILLED")
+                self._client.delete_run(run.info.run_id)
+
+    def _log_config(self, config: Mapping[str, Any], known: Mapping[str, str]) -> None:
+        """Parameters can't change in MLflow: what a resume changed (say, more trials) is told in a tag."""
+        import yaml
+
+        assert self._parent is not None
+        plain = {key: str(value)[:LONGEST] for key, value in flat(config)}
+        fresh = {key: value for key, value in plain.items() if key not in known}
+        changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
+        self._batch(self._parent, params=fresh, tags=changed)
+        self._client.log_text(self._parent, yaml.safe_dump(json.loads(json.dumps(config, default=str))), "config.yaml")
+
+    def _log_trial(
+        self,
+        record: TrialRecord,
+        files: Sequence[Path],
+        pictures: Mapping[str, Image],
+        grown: Mapping[int, float],
+        ended: float,
+    ) -> None:
+        assert self._parent is not None, "start() comes first"
+        f, client, now = record.factors, self._client, int(1000 * ended)
+        name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
+        tags = {PARENT: self._parent, TRIAL: str(record.number), "freeu.origin": record.origin}
+        if record.guardrails:
+            tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
+        if record.reason is not None:
+            tags |= {"freeu.reason": record.reason[:LONGEST], NOTE: record.reason[:LONGEST]}
+        began = now - int(1000 * record.seconds.get("total", 0.0))
+        run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name).info.run_id
+        params = {"number": record.number, "origin": record.origin, **f.as_dict()}
+        self._batch(
+            run, params={key: str(value) for key, value in params.items()}, metrics=trial_metrics(record), now=now
+        )
+        if self._inputs:
+            client.log_inputs(run, datasets=datasets(self._inputs))
+        for file in files:
+            client.log_artifact(run, str(file))
+        if "difference" in pictures:
+            client.log_image(run, pictures["difference"], f"{record.number:04d}-difference.png")
+        # On the study's run too, by trial number: its charts and its image sliders grow while the study runs. Said
+        # again with the same time, a number is not written twice.
+        self._batch(
+            self._parent,
+            metrics={name: value.value for name, value in record.values.items()},
+            step=record.number,
+            now=now,
+        )
+        for number, value in grown.items():
+            self._batch(self._parent, metrics={"hypervolume": value}, step=number, now=now)
+        shown = {artifact.path for artifact in client.list_artifacts(self._parent, "images")} if pictures else set()
+        for key, picture in pictures.items():
+            if not any(f"/{key}+step+{record.number}+" in path and "+compressed" in path for path in shown):
+                client.log_image(self._parent, picture, key=key, step=record.number, timestamp=now)
+        status = "FINISHED" if record.state == "COMPLETE" else "FAILED"
+        client.set_terminated(run, status, end_time=now)
+        self._trials[record.number] = (run, status)
+
+    def _mark_front(self, result: Mapping[str, Any]) -> None:
+        """Tag every trial with whether it is on the front, and as which picks, for filtering."""
+        front = {row["number"] for row in result.get("front", [])}
+        for number, (run, _) in self._trials.items():
+            picks = [pick["pick"] for pick in result.get("picks", []) if pick["number"] == number]
+            tags = {"freeu.front": "yes" if number in front else "no", "freeu.picks": ", ".join(picks)}
+            self._batch(run, tags=tags)
+
+    def _batch(
+        self,
+        run: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        step: int = 0,
+        now: int | None = None,
+    ) -> None:
+        """One write for all: MLflow on SQLite takes some 20 ms for each."""
+        from mlflow.entities import Param, RunTag
+
+        self._client.log_batch(
+            run,
+            metrics=_metrics(metrics or {}, step, now),
+            params=[Param(key, value) for key, value in (params or {}).items()],
+            tags=[RunTag(key, value[:LONGEST]) for key, value in (tags or {}).items()],
+            synchronous=True,
+        )
+
+
+def _create(settings: Settings) -> None:
+    """Make MLflow's database under another name, then rename: killed among its migrations, none is there.
+
+    One process at a time does it, so studies that start at once in one folder don't meet half-made tables.
+    """
+    import fcntl
+
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    part = settings.folder / "mlflow.db.part"
+    with (settings.folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if settings.database.exists():
+            return
+        for left in settings.folder.glob("mlflow.db.part*"):
+            left.unlink()
+        engine = create_sqlalchemy_engine(f"sqlite:///{part}")
+        try:
+            _initialize_tables(engine)
+        finally:
+            engine.dispose()
+        part.rename(settings.database)
+
+
+def _opened(file: Path | None) -> Image | None:
+    from PIL import Image
+
+    if file is None:
+        return None
+    with Image.open(file) as picture:
+        return picture.convert("RGB")
+
+
+def _metrics(values: Mapping[str, float], step: int, now: int | None) -> list[Metric]:
+    """MLflow metrics; a value that isn't a number (a set metric's spread) is left out, not made 0."""
+    from mlflow.entities import Metric
+
+    when = int(1000 * time.time()) if now is None else now
+    return [Metric(key, float(value), when, step) for key, value in values.items() if math.isfinite(value)]
