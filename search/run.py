@@ -66,7 +66,7 @@ def run(
     study: Annotated[
         str | None, typer.Option(metavar="NAME", help="Study to begin or go on with [the model's name].")
     ] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Complete trials [24].")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Complete trials [64].")] = None,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", help="Time for all of it, confirmation included.")
     ] = None,

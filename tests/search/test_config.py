@@ -12,7 +12,7 @@ from search.space import default
 
 def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> None:
     assert set(read_yaml(path("studies", "default.yaml"))) == set(FIELDS)
-    assert load(None, {}).trials == 24
+    assert load(None, {}).trials == 64
     assert load(None, {}).objectives is None  # the model's
     assert prepare(load(None, {"mlruns": tmp_path})).config.objectives == ("clip", "aesthetic", "fid")
     file = tmp_path / "s.yaml"
