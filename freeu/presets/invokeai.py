@@ -11,8 +11,8 @@ from .tool import NUMBERS, Tool, found, numbers
 TOOL = Tool("InvokeAI's FreeU", versions=("v1",), stages=("block",), b=(-1, 3), s=(-1, 3), zero=False)
 FILE = "invokeai.json"
 PLACE = (
-    "a node for the `nodes` of an InvokeAI graph; in the workflow editor add the node *FreeU* between the model loader's "
-    "UNet and the denoising, and type the four numbers"
+    "a node for the `nodes` of an InvokeAI graph; in the workflow editor add the node *FreeU* between the model "
+    "loader's UNet and the denoising, and type the four numbers"
 )
 
 

@@ -60,7 +60,7 @@ def test_every_loader_feeds_its_own_freeu() -> None:
 def test_one_loader_can_be_told() -> None:
     after = patched(API, "12")
     assert len(after) == len(API) + 1 and after["10"] == API["10"]
-    with pytest.raises(UserError, match="unknown loader of a model '13'.*known: 12, 4"):
+    with pytest.raises(UserError, match=r"unknown loader of a model '13'.*known: 12, 4"):
         workflow.patch(PRESET, json.dumps(API), ["13"])
 
 
