@@ -1,4 +1,4 @@
-"""`python -m search.export`: takes a study's factors away as a preset, in the format of a tool.
+"""`python -m search.export`: takes factors away as a preset, in the format of a tool: a study's, or those of a file.
 
 What a format can't honour (freeu.presets knows) is refused with the reason, never written silently wrong.
 A preset carries held-out scores only: those of the search's own prompts flatter what it chose, so a trial
@@ -25,32 +25,101 @@ if TYPE_CHECKING:
     from freeu.presets import Preset
 
 app = typer.Typer(add_completion=False)
+NAMES = (
+    "yaml", "diffusers", "comfyui", "sdwebui", "sdwebui_api", "forge", "forge_api", "fooocus", "invokeai", "sdnext",
+    "refiners",
+)  # fmt: skip
+"""freeu.presets.FORMATS, for --help, which does not load torch."""
 
 
 @app.command()
 def export(
-    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    study: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)
+    ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead of a study: a preset of any tool, or an image with its settings."),
+    ] = None,
     pick: Annotated[
-        str,
-        typer.Option(metavar="NAME|N", help="knee, most-improved, best-clip, …, or a trial's number."),
-    ] = "knee",
-    format: Annotated[str, typer.Option(metavar="NAME", help="yaml (ours), diffusers or comfyui.")] = "yaml",
+        str | None,
+        typer.Option(
+            metavar="NAME|N",
+            help="knee, most-improved, best-clip, …, or a trial's number [knee]; of a file, a preset's name.",
+        ),
+    ] = None,
+    format: Annotated[str, typer.Option(metavar="NAME", help="One of: " + ", ".join(NAMES) + ".")] = "yaml",
+    workflow: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A ComfyUI workflow to put FreeU into; it stays as it is.")
+    ] = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Of the workflow, the loader to come behind; several times [all]."),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every format that fits, into the folder --out.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="A Markdown card for a model hub, and its picture.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to; without it the preset is printed.")
     ] = None,
     mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
 ) -> None:
-    """Write a pick of a study as a preset for a tool."""
+    """Write a pick of a study, or a preset that you have, for a tool. What a file held before becomes FILE.bak."""
     from freeu import presets
 
-    preset = preset_of(find_study(mlruns, study), pick)
-    if not preset.scores:
-        typer.echo(f"note: trial {pick} was not scored on held-out prompts; the preset has no scores", err=True)
-    if out is None:
-        typer.echo(presets.render(preset, format).rstrip("\n"))
+    if (study is None) == (from_file is None):
+        raise UserError("give one of --study NAME and --from-file FILE: whose factors to take")
+    if sum((all_, card, workflow is not None)) > 1:
+        raise UserError("--all, --card and --workflow are three ways to write: give one")
+    if (all_ or card) and out is None:
+        raise UserError(f"--{'all' if all_ else 'card'} needs --out: {'a folder' if all_ else 'a .md file'} to write")
+    if card and study is None:
+        raise UserError("--card needs --study: a preset's file has no images and no history")
+    if node and workflow is None:
+        raise UserError(f"--node {node[0]} needs --workflow: the ComfyUI workflow that has this node")
+    folder = None if study is None else find_study(mlruns, study)
+    if folder is not None:
+        preset = preset_of(folder, pick or "knee")
+        if not preset.scores:
+            typer.echo(f"note: {pick or 'knee'} has no scores on held-out prompts, so neither has the preset", err=True)
     else:
-        presets.write(preset, out, format)
+        preset = presets.read(from_file, pick)  # type: ignore[arg-type]
+    if all_ and out is not None:
+        from search import bundle
+
+        written, backups = bundle.write(preset, out)
+        typer.echo(f"wrote {', '.join(written)} and README.md to {out}", err=True)
+    elif card and out is not None and folder is not None:
+        from search import card as cards
+
+        backups = cards.write(folder, preset, _number(folder, pick or "knee"), out)
         typer.echo(f"wrote {out}", err=True)
+    else:
+        text = presets.render(preset, format) if workflow is None else _patched(preset, workflow, node or [])
+        if out is None:
+            typer.echo(text.rstrip("\n"))
+            return
+        kept = presets.write(preset, out, format) if workflow is None else presets.save(out, text.encode())
+        backups = [] if kept is None else [kept]
+        typer.echo(f"wrote {out}", err=True)
+    for backup in backups:
+        typer.echo(f"what was there is {backup}", err=True)
+
+
+def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
+    from freeu.presets import workflow
+
+    try:
+        text, done = workflow.patch(preset, file.read_text("utf-8-sig"), loaders)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"can't read {file}: {error}") from error
+    for line in done:
+        typer.echo(line, err=True)
+    return text
+
+
+def _number(folder: StudyFolder, pick: str) -> int:
+    picks = {one["pick"]: int(one["number"]) for one in (folder.read_result() or {}).get("picks", [])}
+    return picks[pick] if pick in picks else int(pick)
 
 
 def preset_of(folder: StudyFolder, pick: str) -> Preset:

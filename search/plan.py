@@ -242,7 +242,7 @@ def _started(config: StudyConfig, space: Space) -> list[tuple[str, Factors]]:
     for source in config.start_from:
         other = StudyFolder(config.mlruns, source)
         if Path(source).is_file():
-            factors = [presets.read(Path(source)).factors]
+            factors = [preset.factors for preset in presets.read_all(source).values()]
         elif other.result.is_file():
             factors = [Factors.from_dict(row["factors"]) for row in read_json(other.result)["front"]]
         else:

@@ -1,68 +1,61 @@
-"""Presets: factors with all that is needed to trust and use them, in the formats of other tools.
+"""Presets in the formats of the tools that people use, written and, where the format allows it, read back.
 
-A format is one file here with `render(preset) -> str`, and one word in FORMATS. What a tool can't honour is refused
-with the reason and the nearest thing that can be done, never written silently wrong.
+A format is one file here and one word in FORMATS. The file has FILE (a usual name), PLACE (where that goes, for people)
+and `render(preset) -> str`; where it can be read, `parse(text)`, the presets by name, none where the text is of another
+format; where its file is shared with other content, `merge(preset, text) -> str`. What a tool can't honour is refused
+with the reason and the nearest thing that can be done (tool.py), never written silently wrong.
 """
 
 from __future__ import annotations
 
-import math
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import configs
 from configs import UserError
-from freeu.factors import Factors
 
-__all__ = ["FORMATS", "SCORE_KEYS", "Preset", "PresetError", "read", "render", "write"]
+from .preset import SCORE_KEYS, Preset, PresetError
 
-FORMATS = ("yaml", "diffusers", "comfyui")
+__all__ = [
+    "FORMATS",
+    "SCORE_KEYS",
+    "Preset",
+    "PresetError",
+    "module",
+    "read",
+    "read_all",
+    "render",
+    "save",
+    "write",
+]
+
+FORMATS = (
+    "yaml",
+    "diffusers",
+    "comfyui",
+    "sdwebui",
+    "sdwebui_api",
+    "forge",
+    "forge_api",
+    "fooocus",
+    "invokeai",
+    "sdnext",
+    "refiners",
+)
 """Each the name of a module here."""
-SCORE_KEYS = ("value", "base", "difference", "low", "high", "p", "p_holm", "win_rate", "n")
-"""What a metric's score may hold: the value under the factors, the one without FreeU, their paired difference
-with its 95 % interval (low, high), the permutation p and its correction, the share of prompts won, and the number
-of images."""
+READ = (*FORMATS[1:], "infotext")
+"""Those that may have `parse`, in the order that they are tried."""
 
 
-class PresetError(UserError, ValueError):
-    """A preset that is malformed, or that a format can't hold."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Factors, the model that they were found for, and what they scored on held-out prompts.
-
-    Attributes:
-        factors: with their version and stage convention; the numbers mean nothing without the two.
-        model, model_identity: the base model's name and the SHA-256 of its files ("" where unknown).
-        study, pick: where it comes from; None where no search found it.
-        scores: by metric; keys of SCORE_KEYS, finite numbers or None, `value` always there.
-        created: date and time, ISO 8601; None where unknown.
-    """
-
-    factors: Factors
-    model: str
-    model_identity: str = ""
-    study: str | None = None
-    pick: str | None = None
-    scores: Mapping[str, Mapping[str, float | int | None]] = field(default_factory=dict)
-    created: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("model", self.model), ("model_identity", self.model_identity)):
-            if not isinstance(value, str):
-                raise PresetError(f"{name} of the preset is {value!r}: expected text")
-        for name in ("study", "pick", "created"):
-            if not isinstance(getattr(self, name), str | None):
-                raise PresetError(f"{name} of the preset is {getattr(self, name)!r}: expected text")
-        if not isinstance(self.scores, Mapping):
-            raise PresetError(f"scores of the preset are {self.scores!r}: expected a mapping by metric")
-        object.__setattr__(self, "scores", {name: _score(name, score) for name, score in self.scores.items()})
+def module(format: str) -> Any:
+    """The file of a format. Raises UserError, with the nearest name, where there is none."""
+    if format not in FORMATS:
+        raise configs.unknown("preset format", format, FORMATS)
+    return import_module(f".{format}", __name__)
 
 
 def render(preset: Preset, format: str) -> str:
@@ -72,64 +65,108 @@ def render(preset: Preset, format: str) -> str:
         PresetError: the format can't honour this preset.
         UserError: no such format.
     """
-    if format not in FORMATS:
-        raise configs.unknown("preset format", format, FORMATS)
-    return import_module(f".{format}", __name__).render(preset)
+    text: str = module(format).render(preset)
+    return text
 
 
-def write(preset: Preset, path: Path | str, format: str) -> None:
-    """Writes the preset; the file is there whole or not at all.
+def write(preset: Preset, path: Path | str, format: str) -> Path | None:
+    """Writes the preset, into what is there where the format's file is shared; returns the backup, as `save` does.
 
     Raises:
-        PresetError, UserError: see `render`; the file can't be written.
+        PresetError, UserError: see `render`; the file can't be written, or holds what the preset can't be merged into.
     """
-    text = render(preset, format)
-    path = Path(path)
+    path, chosen = Path(path), module(format)
+    text = chosen.render(preset)
+    if hasattr(chosen, "merge") and path.is_file():
+        try:
+            text = chosen.merge(preset, _text(path))
+        except PresetError as error:
+            raise PresetError(f"{path}: {error}") from error
+    return save(path, text.encode())
+
+
+def save(path: Path, content: bytes) -> Path | None:
+    """Writes a file: it is there whole or not at all. One that was there and held something else becomes FILE.bak (or
+    .bak1, …), whose path is returned.
+
+    Raises:
+        UserError: it can't be written.
+    """
     try:
+        if path.is_file() and path.read_bytes() == content:
+            return None
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
     except (OSError, ValueError) as error:
         raise UserError(f"can't write {path}: {error}") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
         os.chmod(name, 0o644)  # a temporary file is its owner's alone
+        backup = _backup(path) if path.is_file() else None
         os.replace(name, path)
     except OSError as error:
         raise UserError(f"can't write {path}: {error}") from error
     finally:
         Path(name).unlink(missing_ok=True)
+    return backup
 
 
-def read(path: Path | str) -> Preset:
-    """The preset of a YAML file that `write` made.
+def read_all(path: Path | str) -> dict[str, Preset]:
+    """The presets of a file by name ("" where the format has none): one of ours, of another tool, or an image that a
+    web UI or ComfyUI made, with its settings in it.
 
     Raises:
-        PresetError, UserError: it can't be read, or a key or value in it is wrong.
+        PresetError, UserError: it can't be read, holds no FreeU, or a value in it is wrong.
     """
-    return import_module(".yaml", __name__).read(Path(path))
+    path = Path(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return {"": import_module(".yaml", __name__).read(path)}
+    text = _text(path)
+    if "freeu_preset:" in text and not text.startswith("{"):
+        return {"": import_module(".yaml", __name__).read(path)}
+    for format in READ:
+        chosen = import_module(f".{format}", __name__)
+        try:
+            presets: dict[str, Preset] = chosen.parse(text) if hasattr(chosen, "parse") else {}
+        except (UserError, TypeError) as error:
+            raise PresetError(f"{path}, read as {format}: {error}") from error
+        if presets:
+            return presets
+    raise PresetError(
+        f"{path} holds no FreeU settings that can be read: expected a preset of ours, of "
+        f"{', '.join(FORMATS[1:-1])}, or an image or text with the settings of a web UI or ComfyUI"
+    )
 
 
-def refuse_controls(preset: Preset, tool: str) -> None:
-    """PresetError where the preset sets a control, of which `tool` has none."""
-    controls = preset.factors.controls.as_dict()
-    if controls:
-        raise PresetError(
-            f"{tool} has the four factors alone, and this preset sets {', '.join(controls)} besides: choose another "
-            'pick; in Python, use --format yaml and freeu.enable(pipe, "FILE")'
-        )
+def read(path: Path | str, name: str | None = None) -> Preset:
+    """The one preset of a file, or the one of that name; see `read_all`."""
+    presets = read_all(path)
+    if name is not None and name not in presets:
+        raise configs.unknown(f"preset in {path}", name, presets)
+    if name is None and len(presets) > 1:
+        raise PresetError(f"{path} holds {len(presets)} presets: name one of {', '.join(map(repr, presets))}")
+    return presets[name] if name is not None else next(iter(presets.values()))
 
 
-def _score(metric: Any, score: Any) -> dict[str, float | int | None]:
-    if not isinstance(metric, str) or not isinstance(score, Mapping):
-        raise PresetError(f"score {metric!r} of the preset is {score!r}: expected a mapping")
-    for key, value in score.items():
-        if key not in SCORE_KEYS:
-            raise PresetError(str(configs.unknown(f"key of score {metric}", key, SCORE_KEYS)))
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise PresetError(f"{key} of score {metric} is {value!r}: expected a number")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise PresetError(f"{key} of score {metric} is {value}: leave out what is not known")
-    if score.get("value") is None:
-        raise PresetError(f"score {metric} of the preset has no value")
-    return dict(score)
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"RIFF")):
+        from .infotext import of_image
+
+        return of_image(path)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def _backup(path: Path) -> Path:
+    number = 0
+    while (kept := path.with_name(f"{path.name}.bak{number or ''}")).exists() or kept.is_symlink():
+        number += 1
+    shutil.copy2(path, kept)
+    return kept

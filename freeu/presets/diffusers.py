@@ -5,9 +5,15 @@ A factor of 0.0 there switches all four off without a word (it tests their truth
 
 from __future__ import annotations
 
-from . import Preset, PresetError, refuse_controls
+import ast
 
-OURS = 'use --format yaml and freeu.enable(pipe, "FILE")'
+from .preset import Preset, PresetError
+from .tool import Tool, found
+
+TOOL = Tool("diffusers' enable_freeu", versions=("v1",), stages=("block",), zero=False)
+FILE = "diffusers_freeu.py"
+PLACE = "beside your script: `from diffusers_freeu import apply; apply(pipe)`; or copy its last line"
+ORDER = ("s1", "s2", "b1", "b2")
 
 
 def render(preset: Preset) -> str:
@@ -17,19 +23,7 @@ def render(preset: Preset) -> str:
         PresetError: diffusers would do something else with these factors.
     """
     f = preset.factors
-    if (f.version, f.stages) != ("v1", "block"):
-        raise PresetError(
-            f"diffusers' enable_freeu is version v1 with stages by block, and this preset is {f.version} by "
-            f"{f.stages}: the same numbers would be another method there. In a diffusers pipeline, {OURS}; "
-            "or search for diffusers with --version v1 --stages block"
-        )
-    refuse_controls(preset, "diffusers' enable_freeu")
-    zero = [name for name in ("b1", "b2", "s1", "s2") if getattr(f, name) == 0]
-    if zero:
-        raise PresetError(
-            f"diffusers' enable_freeu switches FreeU off when a factor is 0, as {', '.join(zero)} of this preset: "
-            f"{OURS}; or choose a pick without a 0"
-        )
+    TOOL.check(f)
     # !a keeps any name on its line of the comment.
     origin = f"study {preset.study!a}, pick {preset.pick!a}" if preset.study else "no study"
     return (
@@ -39,3 +33,27 @@ def render(preset: Preset) -> str:
         '    """Switches FreeU on; pipe.disable_freeu() switches it off."""\n'
         f"    pipe.enable_freeu(s1={f.s1!r}, s2={f.s2!r}, b1={f.b1!r}, b2={f.b2!r})\n"
     )
+
+
+def parse(text: str) -> dict[str, Preset]:
+    """The factors of the calls of `enable_freeu` in Python code, which is not run."""
+    if "enable_freeu" not in text:
+        return {}
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "enable_freeu"
+    ]
+    presets = {}
+    for call in calls:
+        given = dict(zip(ORDER, call.args, strict=False)) | {each.arg: each.value for each in call.keywords if each.arg}
+        try:
+            values = {name: ast.literal_eval(value) for name, value in given.items()}
+        except ValueError as error:
+            raise PresetError(f"line {call.lineno}: the factors of enable_freeu are no plain numbers") from error
+        presets[f"line {call.lineno}" if len(calls) > 1 else ""] = found(values, "v1", "block")
+    return presets

@@ -12,10 +12,12 @@ import configs
 from configs import UserError
 from freeu.factors import Factors
 
-from . import Preset, PresetError
+from .preset import Preset, PresetError
 
 MARK, VERSION = "freeu_preset", 1
 KEYS = (MARK, *(field.name for field in fields(Preset)))
+FILE = "freeu.yaml"
+PLACE = 'for this project: `freeu.applied(pipe.unet, "FILE")`, `freeu.enable(pipe, "FILE")`, `search.run --from FILE`'
 HEAD = """\
 # FreeU factors, with what they scored. Under another version or stage convention they are another method.
 #   with freeu.applied(pipe.unet, "THIS FILE"): ...

@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from configs import UserError
 from freeu import Factors, presets
-from search.export import app, find_study, preset_of
+from search.confirm import BASE
+from search.export import NAMES, app, find_study, preset_of
 from search.records import StudyFolder, TrialRecord, Value, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +124,14 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "sunday", "--format", "comfy"], "did you mean 'comfyui'"),
         (["--study", "sunday", "--pick", "knee", "--format", "diffusers", "--out", "no.py"], "version 1|v1"),
         (["--study", "sunday", "--out", "."], "can't write"),
+        ([], "--study NAME and --from-file"),
+        (["--study", "sunday", "--from-file", "x"], "--study NAME and --from-file"),
+        (["--from-file", "none.json"], "can't read none.json"),
+        (["--study", "sunday", "--all"], "--all needs --out"),
+        (["--study", "sunday", "--all", "--card", "--out", "x"], "give one"),
+        (["--study", "sunday", "--node", "4"], "--node 4 needs --workflow"),
+        (["--study", "sunday", "--workflow", "none.json"], "can't read none.json"),
+        (["--study", "sunday", "--card", "--out", "a.png"], "name a .md file"),
     ],
 )
 def test_refusals_end_with_exit_code_2_and_leave_no_file(
@@ -137,3 +149,76 @@ def test_refusals_end_with_exit_code_2_and_leave_no_file(
 def test_no_study_yet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no study yet"):
         find_study(tmp_path, "sunday")
+
+
+def exported(mlruns: Path, *arguments: object) -> str:
+    done = CliRunner().invoke(app, ["--mlruns", str(mlruns), *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_help_names_the_formats_that_there_are() -> None:
+    assert NAMES == presets.FORMATS
+
+
+def test_all_writes_what_fits_and_says_what_does_not(mlruns: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    exported(mlruns, "--study", "sunday", "--all", "--out", out)
+    readme = (out / "README.md").read_text()
+    written = {file.name for file in out.iterdir()} - {"README.md"}
+    assert {"freeu.yaml", "comfyui.json", "presets.json", "freeu_presets.py", "fooocus.json"} <= written
+    assert all(f"| `{name}` |" in readme for name in written)
+    assert all(f"- {name}: " in readme for name in ("diffusers", "invokeai", "sdnext", "refiners"))
+    assert all(presets.read(out / name).factors == KNEE for name in written)
+    (out / "fooocus.json").write_text("mine")
+    assert "fooocus.json.bak" in exported(mlruns, "--study", "sunday", "--all", "--out", out)
+    assert (out / "fooocus.json.bak").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["../../out", "/etc/x", "</script>\u202e`|", "a\nb\x00", "x" * 10_000])
+def test_no_name_leads_out_of_the_folder(mlruns: Path, tmp_path: Path, name: str) -> None:
+    hostile = presets.Preset(KNEE, model=name, study=name, pick=name)
+    presets.write(hostile, tmp_path / "in.yaml", "yaml")
+    before = set(tmp_path.rglob("*"))
+    exported(mlruns, "--from-file", tmp_path / "in.yaml", "--all", "--out", tmp_path / "out")
+    new = set(tmp_path.rglob("*")) - before - {tmp_path / "out"}
+    assert new and {file.parent for file in new} == {tmp_path / "out"}
+    assert len((tmp_path / "out" / "README.md").read_text().splitlines()[0]) < 20
+
+
+def test_a_workflow_gets_freeu_and_stays(mlruns: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "w.json", tmp_path / "new.json"
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {}}
+    file.write_text(json.dumps({"4": loader, "5": {"class_type": "KSampler", "inputs": {"model": ["4", 0]}}}))
+    before = file.read_text()
+    said = exported(mlruns, "--study", "sunday", "--workflow", file, "--out", out)
+    assert "put FreeU_V2, node 6, behind loader 4; 1 input rewired" in said
+    assert json.loads(out.read_text())["5"]["inputs"]["model"] == ["6", 0]
+    assert file.read_text() == before and presets.read(out).factors == KNEE
+
+
+def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path: Path) -> None:
+    folder = StudyFolder(mlruns, "sunday")
+    evil = "a <b>|`x`\n# cat"
+    table = pd.DataFrame({"prompt": [evil, "dog"], "category": ["", ""], "seed": [0, 1], "clip": [0.3, 0.31]})
+    for name, light in ((BASE, 0), ("0003", 200)):
+        folder.write_held_out(name, table, torch.full((2, 3, 64, 64), light, dtype=torch.uint8))
+    write_json(folder.result, RESULT | {"trials": 2})
+    folder.config.write_text("model: sdxl\nfingerprint: {source: a/b@1, weights: abc}\n")
+    exported(mlruns, "--study", "sunday", "--card", "--out", tmp_path / "c" / "CARD.md")
+    text = (tmp_path / "c" / "CARD.md").read_text()
+    head, body = text.split("---\n")[1], text.split("---\n", 2)[2]
+    assert yaml.safe_load(head) == {"base_model": "a/b", "tags": ["freeu", "diffusers"]}
+    assert "| clip | up | 0.3 | 0.31 | +0.01 | -0.01 to +0.03 | 0.8 |  |  |" in body
+    assert "python -m search.run --study sunday --trials 2 --model sdxl" in body
+    assert "<b>" not in body.replace("\\<b\\>", "") and "\n# cat" not in body
+    with Image.open(tmp_path / "c" / "CARD.png") as picture:
+        assert picture.convert("L").getpixel((10, 10)) == 0  # no FreeU above
+        assert picture.convert("L").getpixel((10, 10 + 64 + 4)) == 200
+
+
+def test_a_card_of_an_unfinished_study_is_refused(mlruns: Path, tmp_path: Path) -> None:
+    StudyFolder(mlruns, "sunday").result.unlink()
+    arguments = ["--mlruns", str(mlruns), "--study", "sunday", "--pick", "2", "--card", "--out", str(tmp_path / "c.md")]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UserError) and not (tmp_path / "c.md").exists()

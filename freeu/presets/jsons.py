@@ -1,0 +1,43 @@
+"""JSON of other tools: read with care, written with order kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .preset import PresetError
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """The mapping that a text holds, {} where it is no JSON or no mapping."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def existing(text: str, what: str) -> dict[str, Any]:
+    """The mapping of a file to merge into; an empty file is an empty one. Raises PresetError for anything else."""
+    found = mapping(text)
+    if not found and text.strip() and text.split() not in (["{}"], ["{", "}"]):
+        raise PresetError(f"this is no {what} (a JSON object): mend it, or give another file with --out")
+    return found
+
+
+def mappings(found: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in plain data, from the outside in."""
+    waiting = [found]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, dict):
+            yield one
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def written(content: Any) -> str:
+    """As text, with a line break at its end."""
+    return json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False) + "\n"

@@ -1,0 +1,49 @@
+"""A folder with a preset in every format that fits, and a README that says where each goes and what was left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freeu import presets
+from freeu.presets import Preset, PresetError
+from search.named import visible
+
+
+def write(preset: Preset, folder: Path) -> tuple[list[str], list[Path]]:
+    """The formats written, and the backups of what was there. Raises UserError where the folder can't be written."""
+    files: dict[str, str] = {}
+    left: dict[str, str] = {}
+    for format in presets.FORMATS:
+        try:
+            files[format] = presets.render(preset, format)
+        except PresetError as error:
+            left[format] = str(error)
+    backups = [
+        presets.save(folder / presets.module(format).FILE, text.encode("utf-8")) for format, text in files.items()
+    ]
+    backups.append(presets.save(folder / "README.md", _readme(preset, list(files), left).encode("utf-8")))
+    return list(files), [backup for backup in backups if backup is not None]
+
+
+def _readme(preset: Preset, written: list[str], left: dict[str, str]) -> str:
+    f = preset.factors
+    origin = f" Found by the study `{_code(preset.study)}`, pick `{_code(preset.pick or '')}`." if preset.study else ""
+    lines = [
+        "# FreeU factors",
+        "",
+        f"b1 {f.b1:g}, b2 {f.b2:g}, s1 {f.s1:g}, s2 {f.s2:g}, version {f.version}, stages by {f.stages}. "
+        f"For `{_code(preset.model) or 'a model that is not named'}`.{origin}",
+        "",
+        "| file | where it goes |",
+        "|---|---|",
+        *(f"| `{presets.module(format).FILE}` | {presets.module(format).PLACE} |" for format in written),
+    ]
+    if left:
+        lines += ["", "Left out:", ""]
+        lines += [f"- {format}: {visible(reason)}" for format, reason in left.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _code(name: str) -> str:
+    """A name that stays between its backticks."""
+    return visible(name).replace("`", "")[:100]
