@@ -146,7 +146,7 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
 
 
 def main(
-    trials: Annotated[int, typer.Option(min=12, help="Of the naive loop.")] = 64,
+    trials: Annotated[int, typer.Option(min=4, help="Of the naive loop.")] = 64,
     limit: Annotated[int, typer.Option(min=16, help="Prompts of a trial.")] = 48,
 ) -> None:
     """Run both, judge, print."""

@@ -62,3 +62,22 @@ def test_search(tmp_path: Path) -> None:
     assert all(0 <= float(value) <= 1.5 for row in rows for value in row[1:])
     assert said[-1].startswith("ours: TPE's final")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_coordinator() -> None:
+    said = printed("coordinator.py", "--workers", "3", "--seconds", "0.002", "--trials", "8", "--finished", "100")
+    busy, *costs = said.splitlines()
+    found = re.match(r"3 workers, 0.002 s an image: busy ([\d.]+)% of their time", busy)
+    assert found is not None
+    assert 0 < float(found[1]) <= 100
+    assert [line.split(":")[0].split() for line in costs] == [["100", "trials,", name] for name in ("random", "gp")]
+
+
+@pytest.mark.slow
+def test_naive() -> None:
+    """The whole comparison, on few images: both runs have checkpoints, and their images are counted."""
+    said = printed("naive.py", "--trials", "4", "--limit", "16").splitlines()
+    assert said[0].startswith("naive: seconds")
+    assert said[-1].startswith("ours ")
+    last = [line.split() for line in said[: said.index(next(x for x in said if x.startswith("ours:")))]][-1]
+    assert int(last[1]) == 64

@@ -121,3 +121,10 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
         "pyarrow",
     }
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_the_reference_is_what_the_commands_say() -> None:
+    """Made anew by the command that stands here."""
+    command = [sys.executable, "-m", "typer", "search.__main__", "utils", "docs", "--name", "freeu-search"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert made.strip() == (ROOT / "docs" / "cli.md").read_text().strip(), " ".join([*command[1:], "> docs/cli.md"])
