@@ -66,7 +66,9 @@ def naive(limit: int, trials: int) -> list[Checkpoint]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     job = prepared(limit)
     folder = ROOT / "configs" / "models" / "shapes"
-    pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, local_files_only=True)
+    pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, local_files_only=True, dtype=torch.float32
+    )
     pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     metrics = [registry.build(name, job.spec.scorers, "cpu", job.spec.base, job.spec.reference) for name in DIRECTIONS]
@@ -150,15 +152,15 @@ def main(
     limit: Annotated[int, typer.Option(min=16, help="Prompts of a trial.")] = 48,
 ) -> None:
     """Run both, judge, print."""
+    theirs = naive(limit, trials)
     with tempfile.TemporaryDirectory() as folder:
         mine = ours(limit, trials * limit, Path(folder))
-    theirs = naive(limit, trials)
     runs = {"naive": sparse(theirs), "ours": sparse(mine)}
     candidates = {factors for run in runs.values() for each in run for factors in each.recommended}
     truth = judged([IDENTITY, *(candidates - {IDENTITY})], limit)
     table = np.stack(list(truth.values()))
     front = table[nondominated(table)]
-    reference = front.min(0) - 0.1 * np.ptp(front, axis=0)
+    reference = front.min(0) - 0.1 * np.ptp(table, axis=0)
 
     def worth(each: Checkpoint) -> float:
         return hypervolume(np.stack([truth[factors] for factors in each.recommended]), reference)

@@ -2,9 +2,10 @@
 
 Made for scores with known noise, many of them on few prompts: what counts as the front so far is the models' mean at
 the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195). The expected growth of the
-hypervolume is a mean over random scalarisations (Zhang and Golovin, arXiv 2006.04655, lemma 5) of the models' draws,
-times the probability that the constraints hold. Written as a sampler of Optuna's, for any study: standard errors are
-read from a trial's user attribute `spreads`, one for each objective; without it the noise is fitted.
+hypervolume is a mean over the models' draws of what each adds in every box that the front leaves open (Daulton et al.,
+arXiv 2006.05078, equation 1), times the probability that the constraints hold. Written as a sampler of Optuna's, for
+any study: standard errors are read from a trial's user attribute `spreads`, one for each objective; without it the
+noise is fitted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+from optuna._hypervolume.box_decomposition import get_non_dominated_box_bounds
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -29,8 +31,14 @@ from search.records import SPREADS
 FEWEST = 6
 MOST = 300
 """Trials that the models are fitted to: the cost grows with the cube."""
-EVERYWHERE, NEARBY, DRAWS, WEIGHTS = 512, 512, 32, 64
-"""Points that are looked at, over all and near the front; draws of the models at each; scalarisations."""
+EVERYWHERE, NEARBY, DRAWS = 512, 512, 32
+"""Points that are looked at, over all and near the front; draws of the models at each."""
+MARGIN = 0.5
+"""Of the front's span, how far beyond its ends the hypervolume counts; by a tenth, ends once missed stay missed."""
+CROWD = 24
+"""Of a front of five objectives or more, how many stand for it: the boxes grow with a power of them."""
+HELD = 2**22
+"""Numbers held at once."""
 REFINED = (0.05, 0.02)
 """How far around the best points, in two further rounds."""
 
@@ -91,7 +99,7 @@ class FrontSampler(BaseSampler):
         may = unbeaten(means, doubts)
         span = np.maximum(np.ptp(means[may], axis=0), 0.1 * means.std(axis=0))
         span = np.where(span > 0, span, 1.0)
-        reference = means[may].min(axis=0) - 0.1 * span
+        reference = means[may].min(axis=0) - MARGIN * span
         growth = _Growth(models, limits, means[nondominated(means)], reference, span, self._rng)
         places = x[within][may]
         d = x.shape[1]
@@ -107,7 +115,7 @@ class FrontSampler(BaseSampler):
 
 
 class _Growth:
-    """Of the hypervolume beyond the reference point, in spans of the front, up to a factor."""
+    """Expected growth of the hypervolume beyond the reference point, in spans of the front."""
 
     def __init__(
         self,
@@ -120,26 +128,36 @@ class _Growth:
     ) -> None:
         k = len(models)
         self._models, self._limits, self._reference, self._span = models, limits, reference, span
-        weights = np.abs(rng.normal(size=(WEIGHTS, k)))
-        self._weights = np.maximum(weights / np.linalg.norm(weights, axis=1, keepdims=True), 1e-3)
         self._draws = norm.ppf(qmc.Sobol(k, rng=rng).random(DRAWS).clip(1e-4, 1 - 1e-4))
-        scaled = ((front - reference) / span).clip(min=0)
-        self._reached = [(scaled / weight).min(axis=1).max() ** k for weight in self._weights]
+        self._low, self._size = _boxes((front - reference) / span, rng)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """(n,) of points (n, d)."""
         mean, deviation = _predicted(self._models, points)
-        drawn = mean[:, None] + deviation[:, None] * self._draws
-        scaled = ((drawn - self._reference) / self._span).clip(min=0)
-        by_objective = np.ascontiguousarray(np.moveaxis(scaled, 2, 0))  # else a minimum is ten times as slow
-        gains = np.zeros(len(points))
-        for weight, reached in zip(self._weights, self._reached, strict=True):
-            least = reduce(np.minimum, (each / w for each, w in zip(by_objective, weight, strict=True)))
-            gains += (reduce(np.multiply, [least] * len(weight)) - reached).clip(min=0).mean(axis=1)
+        drawn = (mean[:, None] + deviation[:, None] * self._draws - self._reference) / self._span
+        chunks = np.array_split(drawn, -(-drawn.size * len(self._low) // HELD))
+        gains = np.concatenate([self._grown(chunk) for chunk in chunks])
         for limit in self._limits:
             mean, deviation = _predict(limit, points)
             gains *= norm.cdf(-mean / np.maximum(deviation, 1e-9))
         return gains
+
+    def _grown(self, drawn: np.ndarray) -> np.ndarray:
+        """What each point adds, the mean over its draws: (n,) of (n, draws, objectives)."""
+        sides = (
+            (drawn[..., j, None] - self._low[:, j]).clip(0, self._size[:, j]) for j in range(drawn.shape[-1])
+        )  # within each box, along one objective
+        return np.asarray(reduce(np.multiply, sides).sum(-1).mean(1))
+
+
+def _boxes(front: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """What no row of the front (n, k) dominates beyond 0, in boxes: (lower corners, sizes), each (boxes, k)."""
+    if front.shape[1] == 1:
+        return front.max(axis=0, keepdims=True), np.full((1, 1), np.inf)
+    if front.shape[1] > 4 and len(front) > CROWD:
+        front = rng.choice(front, CROWD, replace=False)
+    lower, upper = get_non_dominated_box_bounds(-front, np.zeros(front.shape[1]))
+    return -upper, upper - lower
 
 
 def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:

@@ -24,7 +24,7 @@ def trial(number: int, clip: float = 1.0, images: int = 12, seconds: float = 6.0
 
 def budget(folder: Path, began: float | None = None, **more: Any) -> tuple[Budget, list[str]]:
     job = prepare(settings(folder, limit=12, objectives="clip,aesthetic", guardrails=False, **more))
-    assert (job.plan.passes, len(job.held_out)) == (4, 12)  # 48 images for the confirmation
+    assert (job.plan.passes, len(job.held_out)) == (5, 12)  # 60 images for the confirmation
     said: list[str] = []
     return Budget(job.plan, job.space, DIRECTIONS, began or time.monotonic(), said.append), said
 
@@ -38,20 +38,20 @@ def began(found: Budget, most: int = 40) -> int:
 
 
 def test_images_hold_those_of_the_confirmation(tmp_path: Path) -> None:
-    found, said = budget(tmp_path, images=12 * 10 + 48)
+    found, said = budget(tmp_path, images=12 * 10 + 60)
     assert began(found) == 10
-    assert said == ["the search ends: 168 images, the 48 of the confirmation included, allow no more"]
+    assert said == ["the search ends: 180 images, the 60 of the confirmation included, allow no more"]
 
 
 def test_device_hours_hold_the_confirmation(tmp_path: Path) -> None:
-    found, said = budget(tmp_path, gpu_hours=0.5 * (12 * 10 + 48) / 3600 + 1e-6)  # half a second an image
+    found, said = budget(tmp_path, gpu_hours=0.5 * (12 * 10 + 60) / 3600 + 1e-6)  # half a second an image
     assert began(found) == 10
     assert "device hours" in said[0]
 
 
 def test_minutes_hold_the_confirmation_and_workers_share_it(tmp_path: Path) -> None:
-    # 30 s are left: a trial of 6 s and the confirmation's 24 s just fit for one worker, with room for two.
-    for workers, left, goes_on in ((1, 29, False), (1, 31, True), (2, 16, True), (2, 14, False)):
+    # A trial of 6 s and the confirmation's 30 s: 36 s for one worker, 18 s for two.
+    for workers, left, goes_on in ((1, 35, False), (1, 37, True), (2, 19, True), (2, 17, False)):
         found, _ = budget(tmp_path / f"{workers}-{left}", time.monotonic() - 60 + left, minutes=1, workers=workers)
         assert found([trial(0), trial(1)]) is goes_on
 

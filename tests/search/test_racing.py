@@ -87,7 +87,7 @@ def test_a_plan_counts_on_racing(tmp_path: Path) -> None:
     assert usual(48) == 12 + 12 / 4 + 24 / 16
     assert usual(8) == 8
     raced, whole = (prepare(load(None, {"mlruns": tmp_path, "racing": on})).plan for on in (True, False))
-    # Two fixed ones on 48, 22 others, no FreeU under other seeds, five passes of the confirmation; 12 steps, guidance.
-    assert raced.evaluations == 24 * (2 * 48 + 22 * 16.5 + 48 + 5 * 48)
-    assert whole.evaluations == 24 * (24 * 48 + 48 + 5 * 48)
+    # Two fixed ones on 48, 62 others, no FreeU under other seeds, six passes of the confirmation; 12 steps, guidance.
+    assert raced.evaluations == 24 * (2 * 48 + 62 * 16.5 + 48 + 6 * 48)
+    assert whole.evaluations == 24 * (64 * 48 + 48 + 6 * 48)
     assert "12, 24 or 48 prompts of 'shapes'" in raced.lines()[0] and " 48 prompts" in whole.lines()[0]
