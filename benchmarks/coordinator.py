@@ -86,6 +86,8 @@ class Clock:
 
     def elsewhere(self, record: TrialRecord) -> None: ...
 
+    def said(self, text: str) -> None: ...
+
 
 def study(folder: Path, sampler: str, clock: Clock) -> Study:
     """One of `search`, on SQLite, with races."""

@@ -120,6 +120,8 @@ class _Curve:
 
     def elsewhere(self, record: TrialRecord) -> None: ...
 
+    def said(self, text: str) -> None: ...
+
     def ended(self, record: TrialRecord) -> None:
         self.records.append(record)
         self.images += record.images

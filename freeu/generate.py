@@ -61,6 +61,14 @@ class Generator(Protocol):
         """Those of the prompts that the text encoder would cut."""
         ...
 
+    def with_steps(self, steps: int) -> Generator:
+        """The same model with another number of denoising steps; it shares the weights and what is prepared.
+
+        Raises:
+            UserError: this one can't.
+        """
+        ...
+
     def prepare(self, prompts: Sequence[str]) -> None:
         """Does once what depends on the prompts alone, and frees what is needed for that and nothing else.
 

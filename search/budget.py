@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from search.fidelity import made
 from search.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Budget:
     def _spent(self, done: Sequence[TrialRecord]) -> str | None:
         config, plan = self._plan.config, self._plan
         seconds = sum(record.seconds["total"] for record in done)
-        images = sum(record.images for record in done)
+        images = sum(made(record) for record in done)
         reserve = plan.passes * plan.held_out
         a_trial = images / len(done)
         per_image = seconds / max(1, images)

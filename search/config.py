@@ -60,6 +60,7 @@ class StudyConfig(BaseModel):
     space: str | None = None
     start_from: tuple[str, ...] = ()
     racing: bool = True
+    low_steps: Positive | None = None
     cache: bool = True
     workers: Positive = 1
     ray: str | None = None
@@ -138,6 +139,8 @@ def _checked(config: StudyConfig) -> StudyConfig:
         server(config.storage)
     if config.objectives is not None:
         check_objectives(config.objectives)
+    if config.low_steps is not None and not config.racing:
+        raise UserError(f"--low-steps {config.low_steps} is for the first rung of a race: leave out --no-racing")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
         raise UserError(
             f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
@@ -187,6 +190,7 @@ def fingerprint(
         "space": space.as_dict(),
         "sampler": config.sampler,
         "racing": config.racing,
+        "low_steps": config.low_steps,
         "seed": config.seed,
     }
 

@@ -11,6 +11,7 @@ from search import prompts
 from search.cache import Cache
 from search.crew import Parts
 from search.evaluate import Evaluator, OnImages
+from search.fidelity import LOW
 
 if TYPE_CHECKING:
     from freeu.generate import Generator
@@ -47,7 +48,9 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
 
 
 def assemble(load: Load, job: Job) -> Parts:
-    """Load, and make the evaluators: "search", "guardrails" (no FreeU under other seeds) and "confirm"."""
+    """Load, and make the evaluators: "search", "guardrails" (no FreeU under other seeds) and "confirm"; "low", the
+    search with few steps, where they are asked for.
+    """
     from metrics import registry
     from search.guardrails import NAMES
 
@@ -58,18 +61,21 @@ def assemble(load: Load, job: Job) -> Parts:
     generator.prepare(texts)
     rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
 
-    def evaluator(purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...]) -> Evaluator:
-        cache = Cache(config.mlruns / "cache", _made(job, generator, measured)) if config.cache else None
-        return Evaluator(generator, measured, texts, prompts.seeds(texts, seed, purpose), cache)
+    def evaluator(
+        purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...], steps: int | None = None
+    ) -> Evaluator:
+        of = generator if steps is None else generator.with_steps(steps)
+        cache = Cache(config.mlruns / "cache", _made(job, of, measured, steps)) if config.cache else None
+        return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache)
 
-    return Parts(
-        {
-            "search": evaluator("search", {**metrics, **rails}, job.prompts),
-            "guardrails": evaluator("guardrails", rails, job.prompts),
-            "confirm": evaluator("confirm", metrics, job.held_out),
-        },
-        too_long,
-    )
+    evaluators = {
+        "search": evaluator("search", {**metrics, **rails}, job.prompts),
+        "guardrails": evaluator("guardrails", rails, job.prompts),
+        "confirm": evaluator("confirm", metrics, job.held_out),
+    }
+    if config.low_steps is not None:
+        evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)
+    return Parts(evaluators, too_long)
 
 
 MADE = (
@@ -79,10 +85,11 @@ MADE = (
 """Of the fingerprint, what images and their scores depend on."""
 
 
-def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None) -> dict[str, Any]:
     encoders = (getattr(metric, "encoder", None) for metric in metrics.values())
     return {
         **{name: job.fingerprint[name] for name in MADE},
+        **({} if steps is None else {"steps": steps}),
         "weights": generator.identity,
         "device": job.plan.device.partition(":")[0],
         "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],

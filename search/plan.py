@@ -116,6 +116,11 @@ class Plan:
         said += "" if names == ["b1", "b2", "s1", "s2"] else f", over {', '.join(names)}"
         return said + (f" with {', '.join(f'{name} {value:g}' for name, value in fixed.items())}" if fixed else "")
 
+    def _low(self) -> list[str]:
+        """Said where it is asked for."""
+        n = self.config.low_steps
+        return [] if n is None else [f"first rung  {n} steps, if they rank the first candidates as {self.steps} do"]
+
     def lines(self) -> list[str]:
         """For a person to read, a line for each matter."""
         from search.progress import ARROWS, duration
@@ -139,6 +144,7 @@ class Plan:
             f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {self.device}{self._workers()}",
             f"objectives  {goals}",
             f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; {self._searched()}",
+            *self._low(),
             f"then        the picks against no FreeU on {self.held_out} held-out prompts",
             f"work        {self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}",
             f"results     {StudyFolder(c.mlruns, c.name).root}",
@@ -198,6 +204,9 @@ def prepare(config: StudyConfig) -> Job:
     addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
     if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
         inputs.check(changed(loaded, given))
+    steps = config.steps or loaded.steps
+    if config.low_steps is not None and config.low_steps >= steps:
+        raise UserError(f"--low-steps {config.low_steps}: fewer than the {steps} of all other images are meant")
     chosen = config.prompts or loaded.prompts
     prompt_set = prompts.load(chosen, config.subject)
     if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):

@@ -107,6 +107,9 @@ def run(
     racing: Annotated[
         bool | None, typer.Option("--racing/--no-racing", help="All prompts for promising candidates alone [on].")
     ] = None,
+    low_steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Fewer steps on a first rung, if they rank alike [off].")
+    ] = None,
     cache: Annotated[
         bool | None, typer.Option("--cache/--no-cache", help="No image that was scored before is made again [on].")
     ] = None,

@@ -11,12 +11,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
+from freeu import IDENTITY
 from search import config as settings
 from search import confirm, guardrails, reproduce
 from search import outbox as outboxes
 from search.budget import Budget
 from search.crew import Alone, Crew, Evaluate, done, processes
 from search.evaluate import Evaluation, Task
+from search.fidelity import LOW
 from search.parts import Load, assemble, known
 from search.records import TrialRecord, write_json
 from search.storage import Storage, hidden
@@ -95,7 +97,7 @@ class Session:
         lock = functools.partial(self.storage.lock, "track") if self.storage.shared else nullcontext
         follow(self.outbox, job, settings.stamp(fingerprint), identity, records, lock)
         budget = Budget(job.plan, job.space, job.directions, self.began, self.progress.say)
-        study.run(crew, config.trials, budget, shifts)
+        study.run(crew, config.trials, budget, shifts, self._low(crew) if config.low_steps is not None else None)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
@@ -125,6 +127,12 @@ class Session:
             failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
         )
         return assembled(job, identity, complete, front, found)
+
+    def _low(self, crew: Crew) -> Evaluation:
+        """No FreeU with few steps, on all prompts."""
+        self.progress.say(f"measuring no FreeU with {self.config.low_steps} steps, for the first rung")
+        found: Evaluation = done(crew, Evaluate(Task(IDENTITY, len(self.job.prompts), purpose=LOW)))
+        return found
 
     def _shifts(self, study: Study, crew: Crew) -> Shifts:
         """The guardrails, by no FreeU's spread from seed to seed, which is measured once a study."""
@@ -159,6 +167,9 @@ class _Watcher:
 
     def elsewhere(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
+
+    def said(self, text: str) -> None:
+        self._session.progress.say(text)
 
 
 def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from freeu import Factors
 from search import racing, samplers, shared
 from search.crew import Crew, Evaluate, WorkerDied
 from search.evaluate import Evaluation, Task
+from search.fidelity import LOW, Fidelity, cost
 from search.records import SPREADS, VIOLATION, TrialRecord, violation
 from search.space import SOBOL, Choice, Space
 from search.storage import Storage, quiet
@@ -48,6 +49,7 @@ class Watcher(Protocol):
     def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
     def elsewhere(self, record: TrialRecord) -> None: ...
+    def said(self, text: str) -> None: ...
 
 
 Shifts = Callable[["pd.DataFrame", "pd.DataFrame"], dict[str, float]]
@@ -56,7 +58,9 @@ Shifts = Callable[["pd.DataFrame", "pd.DataFrame"], dict[str, float]]
 
 @dataclass
 class Running:
-    """A trial in this coordinator's hands. rungs and images: of what it was evaluated on so far."""
+    """A trial in this coordinator's hands. task: its last one. low: what it got with few steps. rungs and images: of
+    what it was evaluated on so far.
+    """
 
     trial: Trial
     factors: Factors
@@ -64,6 +68,8 @@ class Running:
     params: dict[str, Choice]
     attrs: dict[str, Any]
     began: float = field(default_factory=time.perf_counter)
+    task: Task | None = None
+    low: Evaluation | None = None
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     images: list[torch.Tensor] = field(default_factory=list)
 
@@ -93,6 +99,7 @@ class Study:
         self.rungs = racing.rungs(prompts) if race else (prompts,)
         self.watcher = watcher
         self._shifts: Shifts | None = None
+        self._fidelity: Fidelity | None = None
         self._whole = {origin.partition(":")[0] for origin, _ in fixed}
         self._running: dict[int, Running] = {}
         self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
@@ -120,14 +127,19 @@ class Study:
         trials: int,
         go_on: Callable[[Sequence[TrialRecord]], bool] = lambda records: True,
         shifts: Shifts | None = None,
+        low: Evaluation | None = None,
     ) -> None:
-        """Run until `trials` are complete, or until go_on(records so far) says no. shifts: the guardrails.
+        """Run until `trials` are complete, or until go_on(records so far) says no. shifts: the guardrails. low: what no
+        FreeU gets with few steps on all prompts, where candidates are to begin with few; see search/fidelity.py.
 
         Raises:
             UserError: three trials in a row failed, or no FreeU did; says why.
             KeyboardInterrupt: the trials in flight are told as failed, and their candidates are queued again.
         """
         self._failures, self._shifts = 0, shifts
+        if low is not None and len(self.rungs) > 1:
+            self._fidelity = Fidelity(low, self.rungs[0], list(self.directions))
+            self._measured()
         with quiet(self.storage):
             try:
                 while True:
@@ -224,11 +236,18 @@ class Study:
         return None
 
     def _job(self, number: int, before: Evaluation | None) -> Evaluate:
-        running, done = self._running[number], before.n if before is not None else 0
+        running, fidelity = self._running[number], self._fidelity
         whole = running.factors.identity or running.origin in self._whole
-        end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
-        self.watcher.began(number, running.origin, running.factors, end - done)
-        return Evaluate(Task(running.factors, end, before, self._no_freeu()))
+        first, done = self.rungs[0], before.n if before is not None else 0
+        if fidelity is not None and fidelity.wanted and not whole and before is None and running.low is None:
+            running.task = Task(running.factors, first, None, fidelity.base, LOW)
+        else:
+            if fidelity is not None and fidelity.usable and running.low is not None:
+                done = max(done, first)  # few steps were its first rung
+            end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
+            running.task = Task(running.factors, end, before, self._no_freeu())
+        self.watcher.began(number, running.origin, running.factors, running.task.end - running.task.begin)
+        return Evaluate(running.task)
 
     # After a rung
 
@@ -247,17 +266,39 @@ class Study:
         if broken := [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]:
             self._failed(number, ", ".join(broken))
             return
+        low = running.task is not None and running.task.purpose == LOW
+        if low and self._fidelity is not None:
+            self._judge_low(number, found, scores, self._fidelity)
+            return
         if found.images is not None:
             running.images.append(found.images)
-        base = found if running.factors.identity else self._no_freeu()
-        shifts: dict[str, float] = {}
-        if self._shifts is not None and base is not None and base.per_image is not None and found.per_image is not None:
-            shifts = self._shifts(found.per_image, base.per_image)
+        shifts = self._shifted(found, found if running.factors.identity else self._no_freeu())
         running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
         if found.n < self.rungs[-1] and self._goes_on(number, found.n):
             self._ready.append((number, found))
         else:
-            self._ended(number, found, shifts)
+            self._ended(number, cost(found, running.low), shifts)
+
+    def _judge_low(self, number: int, found: Evaluation, scores: dict[str, float], fidelity: Fidelity) -> None:
+        """On with all steps, or to the end, where few steps are known to tell."""
+        running, shifts = self._running[number], self._shifted(found, fidelity.base)
+        running.low = found
+        running.rungs[fidelity.rung] = scores | {VIOLATION: violation(shifts)}
+        if fidelity.usable and not self._goes_on(number, fidelity.rung):
+            self._ended(number, fidelity.expected(found), shifts)
+        else:
+            self._ready.append((number, None))
+
+    def _shifted(self, found: Evaluation, base: Evaluation | None) -> dict[str, float]:
+        """The guardrails; none where they are off."""
+        if self._shifts is None or base is None or base.per_image is None or found.per_image is None:
+            return {}
+        return dict(self._shifts(found.per_image, base.per_image))
+
+    def _measured(self) -> None:
+        """Learn what few steps tell, once there are candidates enough."""
+        if self._fidelity is not None and self._fidelity.learn(self.records()):
+            self.watcher.said(self._fidelity.said())
 
     def _no_freeu(self) -> Evaluation | None:
         """What it got, once it is complete."""
@@ -297,6 +338,7 @@ class Study:
         )
         self._failures = 0
         self._kept(record, found, running.images)
+        self._measured()
 
     def _failed(self, number: int, reason: str) -> None:
         running = self._running[number]

@@ -67,6 +67,12 @@ class Own:
         told = getattr(self._inner, "too_long", None)
         return list(told(prompts)) if told is not None else []
 
+    def with_steps(self, steps: int) -> Own:
+        """Not here: the object was made with its steps."""
+        raise UserError(
+            f"--low-steps {steps}: a generator of one's own has the steps that it was made with; leave it out"
+        )
+
     def prepare(self, prompts: Sequence[str]) -> None:
         """As the object does it, where it has something to do."""
         prepare = getattr(self._inner, "prepare", None)

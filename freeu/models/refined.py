@@ -6,7 +6,7 @@ FreeU acts on the base model, as in the tools that have both.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -34,6 +34,12 @@ class Refined(TextToImage):
     def unet_evaluations(self, n: int) -> int:
         """Of both."""
         return super().unet_evaluations(n) + self._refiner.unet_evaluations(n)
+
+    def with_steps(self, steps: int) -> Self:
+        """Of both."""
+        other = super().with_steps(steps)
+        other._refiner = self._refiner.with_steps(steps)
+        return other
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """Of both."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import copy
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -80,6 +81,13 @@ class TextToImage:
     def unet_evaluations(self, n: int) -> int:
         """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
         return n * len(self._run.timesteps) * (2 if self._guided else 1)
+
+    def with_steps(self, steps: int) -> Self:
+        """See `freeu.generate.Generator`."""
+        other = copy(self)
+        other.steps = steps
+        other._run = SimpleNamespace(timesteps=other._timesteps(other._scheduler()))
+        return other
 
     @torch.inference_mode()
     def prepare(self, prompts: Sequence[str]) -> None:

@@ -55,6 +55,13 @@ def test_the_batch_size_changes_nothing(spec: ModelSpec, images: torch.Tensor, b
     assert near(generator(spec, batch_size=batch_size).generate(PROMPTS, SEEDS, STRONG), images)
 
 
+def test_fewer_steps_are_those_of_one_loaded_with_fewer(made: Any, spec: ModelSpec, images: torch.Tensor) -> None:
+    few, loaded = made.with_steps(STEPS - 2), generator(spec, steps=STEPS - 2)
+    assert torch.equal(few.generate(PROMPTS, SEEDS, STRONG), loaded.generate(PROMPTS, SEEDS, STRONG))
+    assert few.unet_evaluations(3) == loaded.unet_evaluations(3) < made.unet_evaluations(3)
+    assert torch.equal(made.generate(PROMPTS, SEEDS, STRONG), images)  # the one that it came from is as it was
+
+
 def _half(spec: ModelSpec, part: slice, queue: Any) -> None:
     torch.set_num_threads(1)
     queue.put(generator(spec).generate(PROMPTS[part], SEEDS[part], STRONG).numpy())

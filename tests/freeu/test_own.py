@@ -70,3 +70,8 @@ def test_what_is_no_images_is_told(images, says: str, monkeypatch: pytest.Monkey
     generator = load_generator(load_spec("tests.own_generator:make_generator"))
     with pytest.raises(GenerationError, match=says):
         generator.generate(["a", "b"], [0, 1], freeu.IDENTITY)
+
+
+def test_its_steps_are_its_own() -> None:
+    with pytest.raises(UserError, match="has the steps that it was made with"):
+        load_generator(load_spec("tests.own_generator:make_generator")).with_steps(1)

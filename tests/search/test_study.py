@@ -33,6 +33,9 @@ class Silent:
     def elsewhere(self, record: TrialRecord) -> None:
         pass
 
+    def said(self, text: str) -> None:
+        pass
+
 
 def good(factors: Factors) -> Evaluation:
     values = {
