@@ -136,7 +136,8 @@ class Progress:
         if not record.feasible:
             values += f"  out of bounds: {out_of_bounds(record)}"
         if record.images < self.per_trial:
-            values += f"  expected, by {record.images} prompts"
+            few = " with few steps" if max(record.rungs, default=1) < 0 else ""
+            values += f"  expected, by {record.images} prompts{few}"
         left = self.left()
         return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s  left {duration(left or 0.0)}"
 

@@ -119,6 +119,20 @@ def test_few_steps_are_checked_before_anything_loads(tmp_path: Path) -> None:
     assert any("6 steps, if they rank the first candidates as 12 do" in each for each in lines)
 
 
+def test_a_trial_of_few_steps_says_so() -> None:
+    from rich.console import Console
+
+    from search.progress import Progress
+
+    console = Console(width=200, record=True)
+    progress = Progress(console, {"clip": "up"}, 2, 48)
+    value = {"clip": Value(1.0, 0.1, 12, "up")}
+    for rungs in ((-12,), (-12, 24)):
+        progress.ended(TrialRecord(1, IDENTITY, "gp", "COMPLETE", value, images=12, rungs={n: {} for n in rungs}))
+    first, second = console.export_text().splitlines()
+    assert "expected, by 12 prompts with few steps" in first and "with few steps" not in second
+
+
 def test_published_factors_are_not_judged_by_few_steps(tmp_path: Path) -> None:
     tasks, _, _ = race(tmp_path, 12, sign=1.0)
     whole = (IDENTITY, Factors(1.3, 1.4, 0.9, 0.2))
