@@ -217,7 +217,9 @@ def report(world: World, ways: dict[str, Callable[[], None]], rounds: int) -> No
 def share(seconds: dict[str, float], ours: Sequence[float], threads: int, device: torch.device) -> None:
     """Print the parts, largest first, and how idle the processor was in the timed runs."""
     whole = sum(seconds.values())
-    told = ", ".join(f"{name} {100 * each / whole:.1f} %" for name, each in sorted(seconds.items(), key=lambda x: -x[1]))
+    told = ", ".join(
+        f"{name} {100 * each / whole:.1f} %" for name, each in sorted(seconds.items(), key=lambda x: -x[1])
+    )
     print(f"a trial of ours, {whole:.2f} s on one thread: {told}")
     if device.type == "cpu":
         print(f"idle: {100 * max(0.0, 1 - ours[1] / ours[0] / threads):.0f} % of {threads} threads' time")

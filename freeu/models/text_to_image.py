@@ -104,16 +104,19 @@ class TextToImage:
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
         self._embed(prompts)
         images = torch.empty((len(prompts), *self._drawn), dtype=torch.uint8)
+        done = [0.0] * len(prompts)  # by each batch's first image
 
         def draw(part: slice) -> torch.Tensor:
             def told(share: float) -> None:
+                done[part.start] = share * (part.stop - part.start)
                 if on_step is not None:
-                    on_step(part.start + share * (part.stop - part.start))
+                    on_step(sum(done))
 
             return self._draw(prompts[part], seeds[part], told)
 
         with applied(self._unet, factors, self._run):
-            for part, drawn in self._batches.run(len(prompts), draw):
+            # Under a schedule FreeU is at one step for the whole U-Net.
+            for part, drawn in self._batches.run(len(prompts), draw, alone=factors.controls.scheduled):
                 images[part] = drawn
         return images
 
