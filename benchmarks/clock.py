@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-import torch
 
 REST = "rest"
 
@@ -16,9 +13,10 @@ REST = "rest"
 class Clock:
     """Seconds by part; what a part spends in another counts as the other's. For one thread."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        """now: seconds, as time.perf_counter or time.thread_time tell them."""
         self.seconds: dict[str, float] = {REST: 0.0}
-        self._device, self._inside, self._since = device, [REST], 0.0
+        self._now, self._inside, self._since = now, [REST], 0.0
 
     @contextmanager
     def reading(self, named: Sequence[tuple[Any, str, str]]) -> Iterator[None]:
@@ -53,8 +51,9 @@ class Clock:
         self.seconds[part] = self.seconds.get(part, 0.0) + now - self._since
         self._since = now
 
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-            return time.perf_counter()
-        return time.thread_time()  # other work of the machine doesn't count
+
+def shares(seconds: dict[str, float]) -> str:
+    """In per cent, the largest first."""
+    whole = sum(seconds.values())
+    falling = sorted(seconds.items(), key=lambda each: -each[1])
+    return ", ".join(f"{name} {100 * each / whole:.1f} %" for name, each in falling)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,7 +27,7 @@ import typer
 
 import freeu
 from benchmarks import naive
-from benchmarks.clock import Clock
+from benchmarks.clock import Clock, shares
 from search.evaluate import Evaluation, Evaluator, Task
 from search.records import StudyFolder, TrialRecord
 
@@ -148,7 +148,13 @@ def parts(world: World) -> dict[str, float]:
     from freeu.models.text_to_image import TextToImage
     from metrics.encoders import Encoder
 
-    clock, kind = Clock(world.device), type(world.evaluator.generator)
+    def now() -> float:
+        if world.device.type == "cuda":
+            torch.cuda.synchronize(world.device)
+            return time.perf_counter()
+        return time.thread_time()  # other work of the machine doesn't count
+
+    clock, kind = Clock(now), type(world.evaluator.generator)
     assert isinstance(world.evaluator.generator, TextToImage)
     named = [
         (kind, "_embed", "text"),
@@ -211,18 +217,11 @@ def report(world: World, ways: dict[str, Callable[[], None]], rounds: int) -> No
         times = "" if name == "ours" else f"{wall / medians['ours'][0]:.2f}× ({cpu / medians['ours'][1]:.2f}× CPU)"
         print(f"{name:22}{wall:9.2f}{cpu:9.2f}{times:>16}{100 * work / wall / limit:18.0f} %")
     print(f"{work / 1e9:.0f} GFLOP in the U-Net and the decoder; a product of matrices: {limit / 1e9:.0f} GFLOP/s")
-    share(parts(world), medians["ours"], threads, world.device)
-
-
-def share(seconds: dict[str, float], ours: Sequence[float], threads: int, device: torch.device) -> None:
-    """Print the parts, largest first, and how idle the processor was in the timed runs."""
-    whole = sum(seconds.values())
-    told = ", ".join(
-        f"{name} {100 * each / whole:.1f} %" for name, each in sorted(seconds.items(), key=lambda x: -x[1])
-    )
-    print(f"a trial of ours, {whole:.2f} s on one thread: {told}")
-    if device.type == "cpu":
-        print(f"idle: {100 * max(0.0, 1 - ours[1] / ours[0] / threads):.0f} % of {threads} threads' time")
+    seconds = parts(world)
+    print(f"a trial of ours, {sum(seconds.values()):.2f} s on one thread: {shares(seconds)}")
+    if world.device.type == "cpu":
+        wall, cpu = medians["ours"]
+        print(f"idle: {100 * max(0.0, 1 - cpu / wall / threads):.0f} % of {threads} threads' time")
 
 
 if __name__ == "__main__":
