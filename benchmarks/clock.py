@@ -32,6 +32,11 @@ class Clock:
             for owner, name, plain in before:
                 setattr(owner, name, plain)
 
+    def read(self) -> dict[str, float]:
+        """Seconds by part until now, while it is reading."""
+        self._turn()
+        return dict(self.seconds)
+
     def _timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def timed(*args: Any, **more: Any) -> Any:

@@ -64,7 +64,13 @@ class Outbox:
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend."""
+        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend.
+
+        A results folder's first database takes seconds to make: the thread does it while images are made.
+        """
+        settings = self.tracker.settings
+        if settings.own and not settings.database.exists():
+            return
         try:
             self.tracker.open()
         except Unreachable as error:

@@ -18,6 +18,7 @@ from freeu.factors import Factors
 from freeu.generate import OnStep, generator, to_uint8
 from freeu.patch import applied
 
+from .early import Early, State, untouched
 from .place import Place
 from .spec import ModelSpec
 
@@ -51,7 +52,8 @@ class TextToImage:
         self._guided = spec.guidance > 1 and not distilled
         if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
-        self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()))
+        self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()), untouched=0)
+        self._early = Early()
         self._tokenizers, self.max_tokens = self._text_limits()
 
     def _size(self) -> tuple[int, int]:
@@ -114,6 +116,7 @@ class TextToImage:
 
             return self._draw(prompts[part], seeds[part], told)
 
+        self._run.untouched = untouched(factors.controls, self._run) if factors.controls.scheduled else 0
         with applied(self._unet, factors, self._run):
             # Under a schedule FreeU is at one step for the whole U-Net.
             for part, drawn in self._batches.run(len(prompts), draw, alone=factors.controls.scheduled):
@@ -124,8 +127,35 @@ class TextToImage:
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         scheduler = self._scheduler()
         latents = self._begin(prompts, randoms, scheduler)
-        latents = self._denoise(latents, prompts, randoms, scheduler, self._timesteps(scheduler), told)
-        return self._decode(latents, prompts)
+        if self._run.untouched:
+            latents, scheduler, told = self._shared(latents, prompts, seeds, randoms, scheduler, told)
+        times = self._timesteps(scheduler)[self._run.untouched :]
+        return self._decode(self._denoise(latents, prompts, randoms, scheduler, times, told), prompts)
+
+    def _shared(
+        self,
+        latents: torch.Tensor,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        randoms: Sequence[torch.Generator],
+        scheduler: Any,
+        told: Callable[[float], None],
+    ) -> tuple[torch.Tensor, Any, Callable[[float], None]]:
+        """(latents, scheduler, told) when the steps that FreeU leaves alone are done, by this candidate or another."""
+        wanted, whole, batch = self._run.untouched, len(self._run.timesteps), (tuple(prompts), tuple(seeds))
+        done, kept = self._early.latest(batch, wanted)
+        if kept is not None:
+            latents, scheduler = kept.latents, kept.scheduler
+            for random, state in zip(randoms, kept.randoms, strict=True):
+                random.set_state(state)
+        if done < wanted:
+            times = self._timesteps(scheduler)[done:wanted]
+            part = len(times) / whole
+            latents = self._denoise(
+                latents, prompts, randoms, scheduler, times, lambda share: told(done / whole + share * part)
+            )
+            self._early.keep(batch, wanted, State.of(latents, scheduler, randoms))
+        return latents, scheduler, lambda share: told((wanted + share * (whole - wanted)) / whole)
 
     def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
         """The latents that the run begins with: noise."""
