@@ -1,9 +1,10 @@
 """What a study costs beside generating and scoring: `python benchmarks/overhead.py`, minutes on two cores.
 
 A study of the embedded model as `python -m search.run` has it, with a clock round its parts. First how long after the
-imports of what a study needs its first images are begun. Then what the main thread does from that moment on, by wall
-time; and beside it the CPU time of MLflow's thread, which on a machine whose cores are all busy is taken from the
-others.
+imports of what a study needs its first images are begun. Then what the main thread does from that moment on; and beside
+it the CPU time of MLflow's thread, which on a machine whose cores are all busy is taken from the others. By wall time;
+with OMP_NUM_THREADS=1, where the main thread makes the images itself, by its CPU time, which other work of the machine
+doesn't lengthen.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ def main(
     seconds = imports()
     from unittest import mock
 
+    import torch
+
     from rich.console import Console
 
     from search import config as settings
@@ -84,7 +87,7 @@ def main(
     from search.study import Study
 
     evaluated, logged, before = Calls(), Calls(), {}
-    clock = Clock(time.perf_counter)
+    clock = Clock(time.thread_time if torch.get_num_threads() == 1 else time.perf_counter)
 
     def told() -> None:
         if not before:

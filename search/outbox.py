@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.track.machine import Machine
 
 EVERY = 10.0  # seconds between two looks at the machine, and between two attempts
-LIVE, SHARE = 20.0, 0.03  # the front is drawn anew at most so often, and takes at most this share of the time
+LIVE, SHARE = 20.0, 0.01  # the front is drawn anew at most so often, and takes at most this share of the time
 LAST = 3.0  # seconds before the second of the two attempts at the end
 KEPT = 2000  # readings of the machine that wait for a server: five hours and a half
 Lock = Callable[[], AbstractContextManager[None]]
