@@ -76,7 +76,6 @@ def main(
     from unittest import mock
 
     import torch
-
     from rich.console import Console
 
     from search import config as settings

@@ -17,7 +17,6 @@ from .encoders import Encoder
 from .jackknife import GROUPS, jackknife
 from .reference import Reference
 
-
 AT_ONCE = 2_000_000
 """Numbers of the stacked matrices that `Fid.distances` holds at a time: 16 MB."""
 
