@@ -61,7 +61,7 @@ def pipeline(size: str, tokenizer: Any) -> Any:
     import diffusers
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    beta = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    beta = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
     common = dict(tokenizer=tokenizer, vae=_vae(size), scheduler=diffusers.DPMSolverMultistepScheduler(**beta))
     towers = [_tower(tower, tokenizer) for tower in TOWERS[size]]
     if len(towers) == 1:
