@@ -47,48 +47,63 @@ class Checkpoint:
     recommended: tuple[Factors, ...]
 
 
-def prepared(limit: int) -> Any:
+def prepared(limit: int, **more: Any) -> Any:
     """The model, its prompts and their halves, as a study has them."""
-    return plan.prepare(settings.load(None, {"model": "shapes", "limit": limit, "guardrails": False, **KIND}))
+    flags = {"model": "shapes", "limit": limit, "guardrails": False, **KIND, **more}
+    return plan.prepare(settings.load(None, flags))
 
 
-def naive(limit: int, trials: int) -> list[Checkpoint]:
-    """Optuna, enable_freeu, all prompts."""
-    began = time.perf_counter()
+def pipeline() -> Any:
+    """diffusers' own, of the embedded model."""
     import diffusers
-    import optuna
     import torch
 
-    from freeu.generate import generator
-    from metrics import registry
-    from metrics.base import Batch
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    job = prepared(limit)
     folder = ROOT / "configs" / "models" / "shapes"
     pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(
         folder, safety_checker=None, local_files_only=True, dtype=torch.float32
     )
     pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def drawn(pipe: Any, prompts: Sequence[str], spec: Any, batch: int) -> Any:
+    """Images as `pipe` draws them, uint8 (n, 3, H, W); FreeU is as it stands there."""
+    import torch
+
+    from freeu.generate import generator
+
+    images = []
+    for start in range(0, len(prompts), batch):
+        texts = list(prompts[start : start + batch])
+        made = pipe(
+            texts,
+            num_inference_steps=spec.steps,
+            guidance_scale=spec.guidance,
+            generator=[generator(text, 0) for text in texts],
+            output_type="pt",
+        )
+        images.append((made.images.float() * 255).round().to(torch.uint8).cpu())
+    return torch.cat(images)
+
+
+def naive(limit: int, trials: int) -> list[Checkpoint]:
+    """Optuna, enable_freeu, all prompts."""
+    began = time.perf_counter()
+    import optuna
+
+    from metrics import registry
+    from metrics.base import Batch
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    job = prepared(limit)
+    pipe = pipeline()
     metrics = [registry.build(name, job.spec.scorers, "cpu", job.spec.base, job.spec.reference) for name in DIRECTIONS]
 
     def scores(trial: optuna.Trial) -> list[float]:
         factors = default(**KIND).factors(default(**KIND).suggest(trial))
         pipe.enable_freeu(**{name: getattr(factors, name) for name in NUMBERS})
-        images = []
-        for start in range(0, limit, BATCH):
-            texts = list(job.prompts[start : start + BATCH])
-            noise = [generator(text, 0) for text in texts]
-            made = pipe(
-                texts,
-                num_inference_steps=job.spec.steps,
-                guidance_scale=job.spec.guidance,
-                generator=noise,
-                output_type="pt",
-            )
-            images.append((made.images * 255).round().to(torch.uint8))
-        batch = Batch(torch.cat(images), job.prompts)
+        batch = Batch(drawn(pipe, job.prompts, job.spec, BATCH), job.prompts)
         return [float(metric.score(batch).value) for metric in metrics]
 
     study = optuna.create_study(

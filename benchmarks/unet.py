@@ -21,22 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 import freeu
+from benchmarks import sizes
 from benchmarks.timing import timed
 
-SIZES: dict[str, dict[str, Any]] = {
-    "sd15": dict(block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=768, attention_head_dim=8),
-    "sdxl": dict(
-        block_out_channels=(320, 640, 1280),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 10),
-        cross_attention_dim=2048,
-        attention_head_dim=(5, 10, 20),
-        use_linear_projection=True,
-    ),
-    "toy": dict(block_out_channels=(16, 32, 64, 64), cross_attention_dim=16, attention_head_dim=2, norm_num_groups=8),
-}
-SIDES = {"sd15": 64, "sdxl": 128, "toy": 16}
 FACTORS = freeu.Factors(1.3, 1.4, 0.9, 0.2)
 
 
@@ -63,15 +50,10 @@ def main(
 
 def made(size: str, device: str) -> tuple[Any, Callable[[], None]]:
     """A U-Net, in float32 on a CPU and bfloat16 on a GPU, and what runs it once."""
-    from diffusers import UNet2DConditionModel
-    from diffusers.utils import logging
-
-    logging.set_verbosity_error()
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(sample_size=SIDES[size], **SIZES[size]).to(device, dtype).eval()
-    sample = torch.randn(2, 4, SIDES[size], SIDES[size], device=device, dtype=dtype)
-    words = torch.randn(2, 77, SIZES[size]["cross_attention_dim"], device=device, dtype=dtype)
+    unet, side = sizes.unet(size).to(device, dtype), sizes.SIDES[size]
+    sample = torch.randn(2, 4, side, side, device=device, dtype=dtype)
+    words = torch.randn(2, 77, sizes.UNETS[size]["cross_attention_dim"], device=device, dtype=dtype)
 
     def forward() -> None:
         with torch.inference_mode():

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from .factors import Factors
+from .lanes import Done, shares, side_by_side
 
 OnStep = Callable[[float], None]
 """Told after each denoising step how many images are done, those of the batch in flight by their share of steps."""
@@ -118,27 +119,46 @@ def check_lit(is_lit: bool, prompt: str) -> None:
         raise GenerationError(f"the image of {prompt!r} is black all over: no image to score")
 
 
+LARGEST = 32
+"""Images of a lane's batch: larger ones are no faster for each image."""
+
+
 class Batches:
     """Splits work into batches that fit the memory.
 
     A batch that doesn't fit is tried again at half its size, and the size stays there.
     """
 
-    def __init__(self, size: int | None, room: Room | None = None, spare: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        size: int | None,
+        room: Room | None = None,
+        spare: Callable[[], bool] = lambda: False,
+        lanes: bool = False,
+    ) -> None:
         """size: None is as `room` finds it, by a first batch of one. spare: does something that lets a single one
-        take less memory; False where there is nothing left to do.
+        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.lanes`; there
+        None is an even share for each, LARGEST at the most.
         """
-        self.size = 1 if size is None else size
-        self._room = room if size is None else None
-        self._spare = spare
+        self._even = lanes and size is None
+        self.size = LARGEST if self._even else 1 if size is None else size
+        self._room = room if size is None and not lanes else None
+        self._spare, self._lanes = spare, lanes
 
-    def run(self, n: int, work: Callable[[slice], torch.Tensor]) -> Iterator[tuple[slice, torch.Tensor]]:
-        """(part, work(part)) for consecutive parts of range(n).
+    def run(self, n: int, work: Callable[[slice], torch.Tensor], alone: bool = False) -> Iterator[Done]:
+        """(part, work(part)) for all parts of range(n), in the order in which they are done. alone: one by one.
 
         Raises:
             GenerationError: out of memory with a single one.
         """
-        start = 0
+        if not self._lanes or alone:
+            yield from self._run(slice(0, n), work)
+            return
+        parts = shares(n, self.size) if self._even else [slice(i, i + self.size) for i in range(0, n, self.size)]
+        yield from side_by_side([slice(p.start, min(p.stop, n)) for p in parts], lambda part: self._run(part, work))
+
+    def _run(self, whole: slice, work: Callable[[slice], torch.Tensor]) -> Iterator[Done]:
+        start, n = whole.start, whole.stop
         while start < n:
             part = slice(start, min(start + self.size, n))
             if self._room is not None:

@@ -6,6 +6,7 @@ number of images: compare at equal n only, beside the floor that two halves of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,9 @@ from .base import Batch, Direction, MetricError, Score, check_count
 from .encoders import Encoder
 from .jackknife import GROUPS, jackknife
 from .reference import Reference
+
+AT_ONCE = 2_000_000
+"""Numbers of the stacked matrices that `Fid.distances` holds at a time: 16 MB."""
 
 
 class Fid:
@@ -65,6 +69,29 @@ class Fid:
             gram = half.T @ half
         root = float(np.sqrt(linalg.eigvalsh(gram).clip(min=0)).sum())
         return shift + self._trace + float(np.square(centred).sum()) - 2 * root
+
+    def distances(self, pool: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
+        """(k,) `distance` of pool[rows] for the rows of each of k sets: all need the same products of the pool's rows.
+
+        pool: features (m, d). sets: indices of rows, 2 or more each. Raises as `distance` does.
+        """
+        n = len(sets[0]) if len(sets) else 0
+        if n >= pool.shape[1] or any(len(rows) != n for rows in sets) or not np.isfinite(pool).all():
+            return np.array([self.distance(pool[rows]) for rows in sets])
+        away, centred = pool - self.reference.mu, pool - pool.mean(axis=0)
+        plain, seen = away @ away.T, centred @ self.reference.sigma @ centred.T
+        found = []
+        for chosen in np.array_split(np.stack(sets), max(1, len(sets) * n * n // AT_ONCE)):
+            square = chosen[:, :, None], chosen[:, None, :]
+            near = plain[square]
+            shift = near.mean(axis=(1, 2))
+            spread = (np.trace(near, axis1=1, axis2=2) - n * shift) / (n - 1)
+            gram = seen[square]
+            rows = gram.mean(axis=2, keepdims=True)
+            gram = (gram - rows - rows.transpose(0, 2, 1) + rows.mean(axis=1, keepdims=True)) / (n - 1)
+            root = np.sqrt(np.linalg.eigvalsh(gram).clip(min=0)).sum(axis=1)
+            found.append(shift + self._trace + spread - 2 * root)
+        return np.concatenate(found)
 
     def floor_at(self, n: int) -> float | None:
         """What n real images would get: `null_floor` of the reference; None where it holds too few features."""

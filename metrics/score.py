@@ -182,7 +182,8 @@ def _compared(found: Found, other: Found, texts: tuple[str, ...], seed: int) -> 
             pairs[name] = stats.paired(here.per_image, there.per_image, clusters, rng)
         else:
             sets: Any = metric
-            pairs[name] = stats.paired_set(sets.features(batch), sets.features(before), sets.distance, clusters, rng)
+            features, distances = (sets.features(batch), sets.features(before)), getattr(sets, "distances", None)
+            pairs[name] = stats.paired_set(*features, sets.distance, clusters, rng, distances)
     corrected = stats.holm([pair.p for pair in pairs.values()])
     return {
         name: {

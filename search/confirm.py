@@ -127,7 +127,8 @@ def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: E
     if metric.per_image:
         pair = stats.paired(a, b, evaluator.prompts, rng)
     else:
-        pair = stats.paired_set(a, b, metric.distance, by_frame(evaluator.prompts, evaluator.frames), rng)
+        clusters, distances = by_frame(evaluator.prompts, evaluator.frames), getattr(metric, "distances", None)
+        pair = stats.paired_set(a, b, metric.distance, clusters, rng, distances)
     wins = float(pair.win_rate)  # the share of pairs where a > b
     return {
         "value": sample.values[name],

@@ -19,6 +19,7 @@ SIDE = 192  # pixels of an image's longer side
 LIMIT = 64  # images that a grid shows
 GAP = 2  # pixels between images
 PAPER = (255, 255, 255)
+EFFORT = 1  # of WebP's 0 to 6: a ninth of the default's time for files 9 % larger
 FRAME_MS = 125  # of a video's grid: eight frames a second
 
 
@@ -127,5 +128,5 @@ def save_images(images: torch.Tensor, folder: Path) -> None:
         first, *others = [Image.fromarray(frame) for frame in (pixels if pixels.ndim == 4 else [pixels])]
         more = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0} if others else {}
         temporary = file.with_name(file.name + ".part")
-        first.save(temporary, format="WEBP", lossless=True, **more)
+        first.save(temporary, format="WEBP", lossless=True, method=EFFORT, **more)
         os.replace(temporary, file)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.track.machine import Machine
 
 EVERY = 10.0  # seconds between two looks at the machine, and between two attempts
-LIVE, SHARE = 20.0, 0.03  # the front is drawn anew at most so often, and takes at most this share of the time
+LIVE, SHARE = 20.0, 0.01  # the front is drawn anew at most so often, and takes at most this share of the time
 LAST = 3.0  # seconds before the second of the two attempts at the end
 KEPT = 2000  # readings of the machine that wait for a server: five hours and a half
 Lock = Callable[[], AbstractContextManager[None]]
@@ -64,7 +64,13 @@ class Outbox:
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend."""
+        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend.
+
+        A results folder's first database takes seconds to make: the thread does it while images are made.
+        """
+        settings = self.tracker.settings
+        if settings.own and not settings.database.exists():
+            return
         try:
             self.tracker.open()
         except Unreachable as error:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import overhead, trial
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -31,6 +33,27 @@ def test_filter() -> None:
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
+
+
+def test_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process, for the sake of its imports: both ways, and parts that are all of the time."""
+    trial.main("toy", "cpu", None, 16, 2, "16", 1, False)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("toy, 16 images of 128 pixels, 2 steps, cpu, float32")
+    assert [line[:22].strip() for line in said[2:4]] == ["ours", "naive, 16 at a time"]
+    parts = {name: float(share) for name, share in re.findall(r"([\w-]+) ([\d.]+) %", said[5])}
+    assert set(parts) == {"U-Net", "decode", "encoders", "logging", "rest", "FreeU", "text"}
+    assert sum(parts.values()) == pytest.approx(100, abs=0.5)  # seven roundings
+    assert parts["U-Net"] > parts["FreeU"] > 0
+
+
+@pytest.mark.slow
+def test_overhead(capsys: pytest.CaptureFixture[str]) -> None:
+    overhead.main(trials=4, limit=16, steps=1)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("imports") and "generating and scoring" in said[1]
+    assert re.fullmatch(r"neither generating nor scoring: [\d.]+ %, [\d.]+ s a trial", said[2])
+    assert re.search(r"beside it: [\d.]+ s, [\d.]+ %", said[3])
 
 
 def test_report() -> None:

@@ -59,6 +59,9 @@ class Place:
 
     def batches(self, spec: ModelSpec) -> Batches:
         """For the U-Net's work."""
+        small = spec.resolution <= SMALL and spec.kind == "text-to-image"
+        if self.device.type == "cpu" and small and not self.compiled:
+            return Batches(self.batch_size, lanes=True)
         return Batches(self._size(spec), Room(self.device))
 
     def decodes(self, spec: ModelSpec, vae: Any) -> Batches:

@@ -19,6 +19,7 @@ from freeu.factors import Factors
 from freeu.generate import OnStep, generator, to_uint8
 from freeu.patch import applied
 
+from .early import Early, State, untouched
 from .place import Place
 from .spec import ModelSpec
 
@@ -52,7 +53,8 @@ class TextToImage:
         self._guided = spec.guidance > 1 and not distilled
         if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
-        self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()))
+        self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()), untouched=0)
+        self._early = Early()
         self._tokenizers, self.max_tokens = self._text_limits()
 
     def _size(self) -> tuple[int, int]:
@@ -86,7 +88,8 @@ class TextToImage:
         """See `freeu.generate.Generator`."""
         other = copy(self)
         other.steps = steps
-        other._run = SimpleNamespace(timesteps=other._timesteps(other._scheduler()))
+        other._run = SimpleNamespace(timesteps=other._timesteps(other._scheduler()), untouched=0)
+        other._early = Early()
         return other
 
     @torch.inference_mode()
@@ -112,16 +115,20 @@ class TextToImage:
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
         self._embed(prompts)
         images = torch.empty((len(prompts), *self._drawn), dtype=torch.uint8)
+        done = [0.0] * len(prompts)  # by each batch's first image
 
         def draw(part: slice) -> torch.Tensor:
             def told(share: float) -> None:
+                done[part.start] = share * (part.stop - part.start)
                 if on_step is not None:
-                    on_step(part.start + share * (part.stop - part.start))
+                    on_step(sum(done))
 
             return self._draw(prompts[part], seeds[part], told)
 
+        self._run.untouched = untouched(factors.controls, self._run) if factors.controls.scheduled else 0
         with applied(self._unet, factors, self._run):
-            for part, drawn in self._batches.run(len(prompts), draw):
+            # Under a schedule FreeU is at one step for the whole U-Net.
+            for part, drawn in self._batches.run(len(prompts), draw, alone=factors.controls.scheduled):
                 images[part] = drawn
         return images
 
@@ -129,8 +136,35 @@ class TextToImage:
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         scheduler = self._scheduler()
         latents = self._begin(prompts, randoms, scheduler)
-        latents = self._denoise(latents, prompts, randoms, scheduler, self._timesteps(scheduler), told)
-        return self._decode(latents, prompts)
+        if self._run.untouched:
+            latents, scheduler, told = self._shared(latents, prompts, seeds, randoms, scheduler, told)
+        times = self._timesteps(scheduler)[self._run.untouched :]
+        return self._decode(self._denoise(latents, prompts, randoms, scheduler, times, told), prompts)
+
+    def _shared(
+        self,
+        latents: torch.Tensor,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        randoms: Sequence[torch.Generator],
+        scheduler: Any,
+        told: Callable[[float], None],
+    ) -> tuple[torch.Tensor, Any, Callable[[float], None]]:
+        """(latents, scheduler, told) when the steps that FreeU leaves alone are done, by this candidate or another."""
+        wanted, whole, batch = self._run.untouched, len(self._run.timesteps), (tuple(prompts), tuple(seeds))
+        done, kept = self._early.latest(batch, wanted)
+        if kept is not None:
+            latents, scheduler = kept.latents, kept.scheduler
+            for random, state in zip(randoms, kept.randoms, strict=True):
+                random.set_state(state)
+        if done < wanted:
+            times = self._timesteps(scheduler)[done:wanted]
+            part = len(times) / whole
+            latents = self._denoise(
+                latents, prompts, randoms, scheduler, times, lambda share: told(done / whole + share * part)
+            )
+            self._early.keep(batch, wanted, State.of(latents, scheduler, randoms))
+        return latents, scheduler, lambda share: told((wanted + share * (whole - wanted)) / whole)
 
     def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
         """The latents that the run begins with: noise."""

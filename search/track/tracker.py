@@ -295,14 +295,10 @@ class Tracker:
             client.log_image(run, pictures["difference"], f"{record.number:04d}-difference.png")
         # On the study's run too, by trial number: its charts and its image sliders grow while the study runs. Said
         # again with the same time, a number is not written twice.
-        self._batch(
-            self._parent,
-            metrics={name: value.value for name, value in record.values.items()},
-            step=record.number,
-            now=now,
-        )
+        history = _metrics({name: value.value for name, value in record.values.items()}, record.number, now)
         for number, value in grown.items():
-            self._batch(self._parent, metrics={"hypervolume": value}, step=number, now=now)
+            history += _metrics({"hypervolume": value}, number, now)
+        client.log_batch(self._parent, metrics=history, synchronous=True)
         shown = {artifact.path for artifact in client.list_artifacts(self._parent, "images")} if pictures else set()
         for key, picture in pictures.items():
             if not any(f"/{key}+step+{record.number}+" in path and "+compressed" in path for path in shown):

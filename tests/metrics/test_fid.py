@@ -166,3 +166,20 @@ def test_the_floor_is_what_real_images_get() -> None:
     assert fid.floor_at(100) == pytest.approx(np.mean(real), rel=0.4)
     assert fid.floor_at(451) is None
     assert Fid(pixels_encoder(8), Reference(np.zeros(8), np.eye(8))).floor_at(10) is None
+
+
+@pytest.mark.parametrize("d", [20, 8])
+def test_of_many_sets_at_once(d: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is what `distance` gives: of sets smaller and larger than the features are wide, and of unequal ones."""
+    fid = Fid(pixels_encoder(d), Reference.of(whole(400, d, 0)))
+    pool, rng = whole(30, d, 1), np.random.default_rng(2)
+    sets = list(rng.integers(30, size=(9, 12)))
+    wanted = [fid.distance(pool[rows]) for rows in sets]
+    # The root of an eigenvalue that is 0 up to rounding, 1e-16 of the largest, is 1e-8 of the largest's.
+    assert fid.distances(pool, sets) == pytest.approx(wanted, rel=1e-6)
+    monkeypatch.setattr("metrics.fid.AT_ONCE", 300)  # in parts
+    assert fid.distances(pool, sets) == pytest.approx(wanted, rel=1e-6)
+    assert fid.distances(pool, [sets[0], sets[1][:5]]) == pytest.approx([wanted[0], fid.distance(pool[sets[1][:5]])])
+    pool[3, 0] = np.nan
+    with pytest.raises(MetricError, match="hold NaN or infinity"):
+        fid.distances(pool, [np.arange(5)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,17 @@ def test_sets_that_differ_and_sets_that_do_not() -> None:
     assert found.p < 0.01 and found.low > 0 and found.low < found.mean < found.high and np.isnan(found.win_rate)
     same = paired_set(b + 0.01 * rng(2).normal(size=b.shape), b, energy, range(60), rng())
     assert same.p > 0.05 and same.low < 0 < same.high
+
+
+def test_distances_of_many_sets_at_once_change_nothing() -> None:
+    a, b = rng(1).normal(size=(30, 3)), rng(2).normal(size=(30, 3))
+    clusters = [number // 2 for number in range(30)]
+
+    def at_once(pool: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
+        assert pool.shape == (60, 3)
+        return np.array([energy(pool[rows]) for rows in sets])
+
+    assert str(paired_set(a, b, energy, clusters, rng())) == str(paired_set(a, b, energy, clusters, rng(), at_once))
 
 
 def test_swapping_the_two_changes_the_sign_and_nothing_else() -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from configs import UserError
 from search.config import StudyConfig
+from search.outbox import Outbox
 from search.records import StudyFolder
 from search.run import execute
 from search.store import EXPERIMENT
@@ -190,6 +191,13 @@ def test_a_page_that_is_no_mlflow_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_s_first_database_is_not_waited_for(tmp_path: Path) -> None:
+    """The thread makes it; that the study is whole in it in the end is told by every other test."""
+    outbox = Outbox(Tracker(tmp_path, "first"), StudyFolder(tmp_path, "first"), pytest.fail)
+    outbox.open()
+    assert not outbox.tracker.settings.database.exists()
+
+
 def test_another_database(tmp_path: Path) -> None:
     config = settings(tmp_path, tracking_uri=f"sqlite:///{tmp_path}/team.db", trials=3, objectives="clip")
     study(config)
