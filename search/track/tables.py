@@ -34,6 +34,8 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
     found |= {f"seconds.{part}": seconds for part, seconds in record.seconds.items()}
     found |= {f"guardrail.{name}": shift for name, shift in record.guardrails.items()}
     found |= {"images": record.images, "unet_evaluations": record.unet_evaluations}
+    if record.rungs:
+        found["rung"] = len(record.rungs)
     if record.peak_memory:
         found["peak_memory_gb"] = record.peak_memory / 1e9
     generating = record.seconds.get("generate", 0.0)

@@ -259,7 +259,9 @@ class Tracker:
         import yaml
 
         assert self._parent is not None
-        plain = {key: str(value)[:LONGEST] for key, value in flat(config)}
+        # What is not set says nothing, and MLflow writes all parameters above each image of its charts.
+        given = [(key, value) for key, value in flat(config) if key in known or value not in (None, [])]
+        plain = {key: str(value)[:LONGEST] for key, value in given}
         fresh = {key: value for key, value in plain.items() if key not in known}
         changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
         self._batch(self._parent, params=fresh, tags=changed)
