@@ -24,7 +24,7 @@ from tests.browser import chromium, until
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1280, 960
-COLOURS = 64  # a picture of a page needs no more
+COLOURS = 128  # a picture of a page needs no more
 UNASKED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # MLflow's pages open a panel for it the first time
 TREE = "button[data-component-id*=runnamecellrenderer]"  # what unfolds a run in the list
 

@@ -44,14 +44,11 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
     return found
 
 
-def pick_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    """The picks' held-out scores: `picks/knee.clip`, and `.difference`, `.low`, `.high` against no FreeU."""
+def held_out_metrics(pick: Mapping[str, Any]) -> dict[str, float]:
+    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high` against no FreeU."""
     metrics: dict[str, float] = {}
-    for pick in result.get("picks", []):
-        for metric, score in pick.get("scores", {}).items():
-            name = f"picks/{pick['pick']}.{metric}"  # a section of its own in MLflow's charts
-            metrics[name] = score["value"]
-            metrics |= {
-                f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None
-            }
+    for metric, score in pick.get("scores", {}).items():
+        name = f"held_out/{metric}"  # a section of its own in MLflow's charts
+        metrics[name] = score["value"]
+        metrics |= {f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None}
     return metrics

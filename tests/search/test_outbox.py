@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import socket
 import threading
 import time
@@ -103,6 +102,7 @@ def test_a_server_is_killed_in_mid_study_and_comes_back(server: Server, tmp_path
     assert any(name.startswith("system/cpu") for name in parent.data.metrics)
 
 
+@pytest.mark.timeout(900)
 def test_what_was_half_logged_is_thrown_away_and_logged_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +115,7 @@ def test_what_was_half_logged_is_thrown_away_and_logged_again(
     real, asked, last = rest_utils.http_request, Counter[str](), Outbox._last
 
     def flaky(host_creds: Any, endpoint: str, method: str, **options: Any) -> Any:
-        kind = f"{method} {re.split('/[0-9a-f]{32}|/1/', endpoint)[0]}"
+        kind = f"{method} {endpoint}" if endpoint.startswith("/api/") else f"{method} a file"
         asked[kind] += 1
         number = asked[kind]
         answer = real(host_creds, endpoint, method, **options) if number > 1 else None
@@ -123,15 +123,16 @@ def test_what_was_half_logged_is_thrown_away_and_logged_again(
             raise MlflowException(f"API request to {server.uri} failed with exception [Errno 104] connection reset")
         return answer
 
-    # Every loss ends an attempt, so at the end there have to be enough of them for those that the study did not meet.
-    monkeypatch.setattr(Outbox, "_last", lambda self, *pauses: last(self, *[0.0] * 100))
-    for module in (rest_utils, http_artifact_repo):
-        monkeypatch.setattr(module, "http_request", flaky)
-    study(config)
+    with monkeypatch.context() as patch:
+        # Every loss ends an attempt, so at the end there are enough of them for those that the study did not meet.
+        patch.setattr(Outbox, "_last", lambda self, *pauses: last(self, *[0.0] * 60))
+        patch.setattr("search.track.tracker.study_page", lambda *arguments: "a page")  # a large one tests nothing more
+        for module in (rest_utils, http_artifact_repo):
+            patch.setattr(module, "http_request", flaky)
+        study(config)
     api = "POST /api/2.0/mlflow/runs"
     wanted = {f"{api}/{name}" for name in ("create", "update", "search", "log-batch", "log-inputs")}
-    assert {kind for kind, number in asked.items() if number > 2} >= wanted
-    assert any(kind.startswith("PUT ") and number > 2 for kind, number in asked.items())  # files
+    assert {kind for kind, number in asked.items() if number > 2} >= {*wanted, "PUT a file"}
     whole(server.uri, StudyFolder(config.mlruns, "half"))
 
 

@@ -136,7 +136,6 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert "vae" not in parent.data.params  # it was not set
     assert parent.data.tags["freeu.fingerprint"] == "fingerprint"
     assert parent.data.tags["mlflow.note.content"] == "FreeU <b>may</b> help"
-    assert parent.data.metrics["picks/knee.clip.difference"] == 0.01
     assert {
         "config.yaml",
         "card.md",
@@ -159,6 +158,8 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert children[1].data.metrics["rung"] == 2
     assert [run.data.tags["freeu.front"] for run in children] == ["no", "yes", "yes", "no"]
     assert children[2].data.tags["freeu.picks"] == "knee"
+    assert children[2].data.metrics["held_out/clip.difference"] == 0.01
+    assert "held_out/clip" not in {**children[1].data.metrics, **parent.data.metrics}
     assert children[3].data.tags["freeu.reason"] == "CUDA out of memory"
     assert artifacts(children[0]) == {"0000.png"}
     assert 2400 < children[0].info.end_time - children[0].info.start_time < 60_000  # ms: the trial's, not the logging's
