@@ -46,7 +46,11 @@ def main(
             raise SystemExit(os.waitstatus_to_exitcode(status))
         size = Path(place, "studies", "sunday", "report.html").stat().st_size
         memory = used.ru_maxrss / 1e6  # kilobytes on Linux
-        print(f"{prompts} prompts, {trials} trials: {seconds:.1f} s, {memory:.2f} GB, {size / 1e6:.1f} MB")
+        processor = used.ru_utime + used.ru_stime  # what a machine that is busy with other things doesn't lengthen
+        print(
+            f"{prompts} prompts, {trials} trials: {seconds:.1f} s ({processor:.1f} s of processor), "
+            f"{memory:.2f} GB, {size / 1e6:.1f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 MENDABLE = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only disk"}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of a pair: they steer what shows them."""
 
 
 def main(app: typer.Typer) -> NoReturn:
@@ -34,10 +37,15 @@ def main(app: typer.Typer) -> NoReturn:
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Print an error and end the process."""
+    """Print an error and end the process. What it quotes may come from a file of somebody else's."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("[bold red]error:[/] ", end="")
-    console.print(message, markup=False)
+    console.print("\n".join(map(visible, message.split("\n"))), markup=False)
     sys.exit(code)
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are seen and not obeyed: a line break is "\\n", in two characters."""
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

@@ -5,10 +5,13 @@ Needs chromium and chromedriver on the path, and the extra `dev`. Opens MLflow's
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import typer
 
 from search.records import StudyFolder
-from search.store import settings as mlflow_settings
 from tests.browser import chromium, until
 
 IMAGES = Path(__file__).parent / "images"
-WIDTH, HEIGHT = 1280, 860
+WIDTH, HEIGHT = 1280, 960
+COLOURS = 128  # a picture of a page needs no more
+UNASKED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # MLflow's pages open a panel for it the first time
+TREE = "button[data-component-id*=runnamecellrenderer]"  # what unfolds a run in the list
 
 
 def main(
@@ -29,64 +34,62 @@ def main(
     mlruns: Annotated[Path, typer.Option(help="The results folder.")] = Path("mlruns"),
 ) -> None:
     """Write docs/images/guide-*.png."""
-    subprocess.run([sys.executable, "-m", "search.report", "--study", study, "--mlruns", str(mlruns)], check=True)
-    server = subprocess.Popen(
-        [sys.executable, "-u", "-m", "search.ui", "--mlruns", str(mlruns)], stdout=subprocess.PIPE, text=True
-    )
+    where = ["--study", study, "--mlruns", str(mlruns)]
+    subprocess.run([sys.executable, "-m", "search.report", *where], check=True)
+    command = [sys.executable, "-u", "-m", "search.ui", "--no-browser", *where]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
+    drawn_in_software = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # the plot in 3-D
+    size = (f"--window-size={WIDTH},{HEIGHT}", "--hide-scrollbars")
     try:
         address = re.search(r"http://\S+", server.stdout.readline())
         assert address is not None
-        with tempfile.TemporaryDirectory() as profile:
-            for browser in chromium(Path(profile), f"--window-size={WIDTH},{HEIGHT}", "--hide-scrollbars"):
-                mlflow(browser, address[0], study, mlruns)
-                report(browser, StudyFolder(mlruns, study).root / "report.html")
+        with (
+            tempfile.TemporaryDirectory() as profile,
+            contextmanager(chromium)(Path(profile), *size, *drawn_in_software) as browser,
+        ):
+            mlflow(browser, address[0])
+            report(browser, StudyFolder(mlruns, study).root / "report.html")
     finally:
         server.terminate()
         server.wait()
 
 
-def mlflow(browser: Any, page: str, study: str, mlruns: Path) -> None:
-    """The list of runs, and the study's own charts."""
-    from mlflow import MlflowClient
-
-    runs = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri).search_runs(["1"])
-    run = next(each.info.run_id for each in runs if each.info.run_name == study)
-    taken(browser, page, f"document.body.innerText.includes('{study}')", "guide-runs")
-    taken(
-        browser, page.removesuffix("/runs") + f"/runs/{run}/model-metrics", "document.querySelector('.js-plotly-plot')",
-        "guide-study",
-    )  # fmt: skip
+def mlflow(browser: Any, page: str) -> None:
+    """The list of runs, and the study's own charts. page: the study's."""
+    path, question = page.split("?")
+    browser.get(page)
+    browser.execute_script(f"localStorage.setItem('{UNASKED}', 'true')")
+    opened(browser, f"{path.rpartition('/')[0]}?{question}", f"document.querySelector('{TREE}')")
+    browser.execute_script(f"document.querySelector('{TREE}').click()")
+    shot(browser, "guide-runs")
+    opened(browser, f"{path}/model-metrics?{question}", "document.querySelectorAll('.js-plotly-plot').length > 2")
+    shot(browser, "guide-study")
 
 
 def report(browser: Any, page: Path) -> None:
     """The top of the report, and the front."""
-    drawn = "document.querySelectorAll('.plot:not([data-drawn])').length == 0"
-    taken(browser, page.as_uri(), drawn, "guide-report")
+    opened(browser, page.absolute().as_uri(), "!document.querySelector('.plot:not([data-drawn])')")
+    shot(browser, "guide-report")
     browser.execute_script("document.querySelector('#front').scrollIntoView({behavior: 'instant'})")
-    until(browser, "document.querySelectorAll('#front .js-plotly-plot').length")
     shot(browser, "guide-front")
 
 
-def taken(browser: Any, page: str, ready: str, name: str) -> None:
-    """Open a page, wait until a condition holds, and keep what is seen."""
-    browser.get("about:blank")
+def opened(browser: Any, page: str, ready: str) -> None:
+    """Open a page, and wait until a condition holds."""
+    browser.get("about:blank")  # else another fragment is no other page
     browser.get(page)
-    if not until(browser, ready):
-        raise SystemExit(f"{page} did not come up: no {name}")
-    shot(browser, name)
+    if not until(browser, ready, 180):
+        raise SystemExit(f"{page} did not come up")
 
 
 def shot(browser: Any, name: str) -> None:
-    """What the window shows, in few colours: a picture of a page needs no more."""
-    import io
-    import time
-
+    """Keep what the window shows."""
     from PIL import Image
 
-    time.sleep(2)  # what is drawn last
+    time.sleep(4)  # for what is drawn last
     picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    picture.quantize(128).save(IMAGES / f"{name}.png", optimize=True)
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
     print(IMAGES / f"{name}.png")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset, PresetError
-from search.named import visible
 
 
 def write(preset: Preset, folder: Path) -> tuple[list[str], list[Path]]:

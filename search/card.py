@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError, read_yaml
+from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset
 from search import reproduce
 from search.confirm import BASE
-from search.named import visible
 from search.records import StudyFolder
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from configs.cli import main
-from search.named import complete, find_study, visible
+from configs.cli import main, visible
+from search.named import complete, find_study
 
 app = typer.Typer(add_completion=False)
 

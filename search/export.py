@@ -16,7 +16,7 @@ import typer
 
 import configs
 from configs import UserError
-from configs.cli import main
+from configs.cli import main, visible
 from freeu.factors import Factors
 from search.named import complete, find_study
 from search.records import StudyFolder
@@ -113,7 +113,7 @@ def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {file}: {error}") from error
     for line in done:
-        typer.echo(line, err=True)
+        typer.echo(visible(line), err=True)
     return text
 
 

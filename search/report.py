@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from configs import UserError
-from configs.cli import main
-from search.named import complete, find_study, visible
+from configs.cli import main, visible
+from search.named import complete, find_study
 from search.records import StudyFolder, replacing
 
 app = typer.Typer(add_completion=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
+from configs.cli import visible
 from search.confirm import BASE, candidates, measurable, verdict
-from search.named import visible
 from search.progress import ARROWS
 from search.reproduce import versions
 from search.store import EXPERIMENT, LOCAL
@@ -89,9 +90,11 @@ def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
 
 def ways_on(console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any]) -> None:
     """Print where a study lies, and the commands that come next."""
-    where = "" if mlruns == Path("mlruns") else f" --mlruns {mlruns}"
+    where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
     uri = str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
-    look = f"{uri} (experiment {EXPERIMENT}, run {folder.name})" if uri != LOCAL else f"python -m search.ui{where}"
+    look = f"python -m search.ui --study {folder.name}{where}"
+    if uri != LOCAL:
+        look = f"{uri} (experiment {EXPERIMENT}, run {folder.name})"
     for line in (
         f"results     {folder.root}",
         f"look        {look}",

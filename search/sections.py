@@ -8,9 +8,9 @@ from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
+from configs.cli import visible
 from search import course, pairs, pictures, plots, reproduce
 from search.confirm import BASE, measurable
-from search.named import visible
 from search.progress import duration, out_of_bounds
 from search.records import StudyFolder, TrialRecord
 

@@ -208,7 +208,7 @@ def follow(
     live: bool = True,
 ) -> None:
     """Have MLflow follow the study from now on. identity: of the model's weights; lock: against other machines."""
-    config = shown(job)
+    config = {key: value for key, value in shown(job).items() if key != "mlruns"}  # a folder that may be moved
     tags = {
         "freeu.model_identity": identity,
         **{f"version.{name}": version for name, version in reproduce.versions().items()},

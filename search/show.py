@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from configs import UserError, read_yaml
-from configs.cli import main
-from search.named import complete, find_study, visible
+from configs.cli import main, visible
+from search.named import complete, find_study
 from search.standing import standing
 
 app = typer.Typer(add_completion=False)

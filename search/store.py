@@ -22,6 +22,7 @@ LOCAL = "local"  # --tracking-uri local: the results folder, whatever the enviro
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 SECONDS_TO_ANSWER = "15"
+TRAINING = "workflowType=machine_learning"  # else the UI's menus are those for chat agents
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,20 @@ def _asked(settings: Settings, query: str, *values: str) -> str | None:
     return None if found is None else str(found[0])
 
 
-def experiment_page(settings: Settings) -> str:
-    """The path of the studies' page under the UI's address: "/" where there is no study yet."""
-    found = _asked(settings, "SELECT experiment_id FROM experiments WHERE name = ?", EXPERIMENT)
-    return "/" if found is None else f"/#/experiments/{found}/runs"
+def page_path(settings: Settings, study: str | None = None) -> str:
+    """The path under the UI's address: of a study's page, of the only study's where none is named, or of the list of
+    all; "/" where there is none yet. Raises UserError where there is no such study."""
+    experiment = _asked(settings, "SELECT experiment_id FROM experiments WHERE name = ?", EXPERIMENT)
+    studies = "FROM tags JOIN runs USING (run_uuid) WHERE key = 'freeu.study' AND lifecycle_stage = 'active'"
+    if study is not None:
+        run = _asked(settings, f"SELECT run_uuid {studies} AND value = ? ORDER BY start_time", study)
+        if run is None:
+            raise UserError(f"{settings.place} has no study {study!r}: `python -m search.studies` lists the names")
+    else:
+        run = _asked(settings, f"SELECT min(run_uuid) {studies} HAVING count(*) = 1")
+    if experiment is None:
+        return "/"
+    return f"/#/experiments/{experiment}/runs{f'/{run}' if run is not None else ''}?{TRAINING}"
 
 
 def holds(settings: Settings, tag: str, value: str) -> bool:

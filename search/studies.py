@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from configs.cli import main
-from search.named import visible
+from configs.cli import main, visible
 from search.records import StudyFolder
 from search.records import studies as names
 from search.standing import standing

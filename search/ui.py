@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +26,8 @@ import typer
 
 from configs import UserError
 from configs.cli import main
-from search.store import Settings, check_folder, experiment_page, settle
+from search.named import complete, find_study
+from search.store import Settings, check_folder, page_path, settle
 
 PORT = 5000  # MLflow's own default
 PORTS_TRIED = 20
@@ -37,11 +39,23 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ui(
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Whose page to open [the only one's; of several, their list].", autocompletion=complete
+        ),
+    ] = None,
     mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help=f"The port; without it {PORT}, or the next free one.")
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    browser: Annotated[
+        bool,
+        typer.Option(
+            "--browser/--no-browser", help="Open the page, where there is a desktop [on].", show_default=False
+        ),
+    ] = True,
 ) -> None:
     """Open MLflow's UI on the results. Ctrl-C ends it."""
     settings = check_folder(mlruns)
@@ -50,18 +64,28 @@ def ui(
             f"{settings.folder} holds no study yet: run `python -m search.run` first, or name another folder "
             "with --mlruns"
         )
+    if study is not None:
+        find_study(mlruns, study)
+    path = page_path(settings, study).removeprefix("/")
     settle(settings)
     if host not in LOCAL:
         typer.echo(f"warning: {host} may be reached from other machines, and these pages have no password", err=True)
     with serving(settings, host, free_port(host, port)) as (address, server):
-        page = experiment_page(settings).removeprefix("/")
-        typer.echo(f"MLflow UI: {address}{page}\nCtrl-C ends it")
+        typer.echo(f"MLflow UI: {address}{path}\nCtrl-C ends it")
+        if browser and _desktop():
+            webbrowser.open(f"{address}{path}")
         try:
             server.wait()
         except KeyboardInterrupt:
             typer.echo("ended")
             return
         raise UserError(f"the MLflow server ended by itself (exit code {server.returncode})")
+
+
+def _desktop() -> bool:
+    """Whether a person sits here with a browser in a window; one in the terminal would take it from us."""
+    window = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return sys.stdout.isatty() and (window or sys.platform in ("darwin", "win32"))
 
 
 def free_port(host: str, asked: int | None) -> int:

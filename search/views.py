@@ -1,7 +1,8 @@
 """Which factors make which scores, as figures: every trial as a line through its factors and scores, and slices through
 what the model expects.
 
-A slice lays b1 beside s1 (which act on one stage), and b2 beside s2; what else there is stays as in one candidate.
+A slice lays b1 beside s1 (which act on one stage), and b2 beside s2; what else there is stays as in one candidate. It
+is a heatmap: plotly's contours beside markers of a far larger span, in one scale of colours, hang the page.
 """
 
 from __future__ import annotations
@@ -101,18 +102,20 @@ def _slices(
     centre = (np.array([through[name] for name in names]) - low) / span
     share = np.linspace(0, 1, SIDE)
     figure = make_subplots(1, len(planes), horizontal_spacing=0.12)
+    ends: list[float] = []  # of the colours: what is expected; a trial beyond has the colour of the nearer end
     for column, plane in enumerate(planes, start=1):
         x, s = (names.index(name) for name in plane)
         points = np.tile(centre, (SIDE * SIDE, 1))
         points[:, x], points[:, s] = np.tile(share, SIDE), np.repeat(share, SIDE)
         expected = process.predict(points)[0].reshape(SIDE, SIDE)
+        ends += [float(expected.min()), float(expected.max())]
         place = {"row": 1, "col": column}
-        figure.add_contour(
+        figure.add_heatmap(
             x=low[x] + span[x] * share,
             y=low[s] + span[s] * share,
             z=np.round(expected, 5),
             coloraxis="coloraxis",
-            line={"width": 0.5},
+            zsmooth="best",
             hovertemplate=f"{plane[0]} %{{x:.2f}}, {plane[1]} %{{y:.2f}}: %{{z:.4g}}<extra></extra>",
             **place,
         )
@@ -128,6 +131,7 @@ def _slices(
         )
         figure.update_xaxes(title=plane[0], **place)
         figure.update_yaxes(title=plane[1], **place)
+    colours = {"colorscale": "Viridis", "cmin": min(ends), "cmax": max(ends)}
     return figure.update_layout(
-        coloraxis={"colorscale": "Viridis", "colorbar": {"title": {"text": escape(objective)}}}, showlegend=False
+        coloraxis={**colours, "colorbar": {"title": {"text": escape(objective)}}}, showlegend=False
     )

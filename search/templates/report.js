@@ -22,6 +22,29 @@
     return { ink, layout: { font: { color: ink }, xaxis: axis, yaxis: axis, scene: { xaxis: wall, yaxis: wall, zaxis: wall } } };
   }
 
+  const near = byId("near");
+
+  // Of the front, the picks and no FreeU, with some room: a few poor trials would take all of it.
+  function range(figure, axis) {
+    const kept = figure.data.flatMap((trace) =>
+      trace[axis].filter((_, i) => trace.name === "front" || trace.name === "no FreeU" || trace.text[i]));
+    const [low, high] = [Math.min(...kept), Math.max(...kept)];
+    return high > low ? { range: [low - 0.3 * (high - low), high + 0.3 * (high - low)] } : {};
+  }
+
+  function zoomed(figure, solid) {
+    const axes = Object.fromEntries(["x", "y", ...(solid ? ["z"] : [])].map((axis) => [`${axis}axis`, range(figure, axis)]));
+    const before = solid ? figure.layout.scene : figure.layout;
+    const after = Object.fromEntries(Object.entries(axes).map(([name, found]) => [name, { ...before[name], ...found }]));
+    if (solid) return { scene: { ...before, ...after } };
+    const [low, high] = axes.xaxis.range ?? [];
+    for (const trace of figure.data) {  // a label's room is towards the middle of what is seen
+      trace.textposition = trace.textposition.map((place, i) =>
+        low === undefined ? place : `${place.split(" ")[0]} ${trace.x[i] > (low + high) / 2 ? "left" : "right"}`);
+    }
+    return after;
+  }
+
   function draw(place) {
     const { ink, layout } = colours();
     const figure = JSON.parse(JSON.stringify(data.figures[place.dataset.figure]), (_, value) => (value === "#000000" ? ink : value));
@@ -35,7 +58,8 @@
       dragmode: solid ? "orbit" : false,
       hovermode: "closest",
     };
-    return Plotly.react(place, figure.data, { ...figure.layout, ...look }, { displayModeBar: false, responsive: true });
+    const zoom = near?.checked && place.closest("#front") ? zoomed(figure, solid) : {};
+    return Plotly.react(place, figure.data, { ...figure.layout, ...look, ...zoom }, { displayModeBar: false, responsive: true });
   }
 
   for (const place of document.querySelectorAll(".plot")) {
@@ -45,6 +69,7 @@
     });
   }
   dark.addEventListener("change", () => document.querySelectorAll(".plot").forEach(draw));
+  near?.addEventListener("change", () => document.querySelectorAll("#front .plot").forEach(draw));
 
   // The viewer: a trial's images beside those without FreeU.
 

@@ -34,6 +34,8 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
     found |= {f"seconds.{part}": seconds for part, seconds in record.seconds.items()}
     found |= {f"guardrail.{name}": shift for name, shift in record.guardrails.items()}
     found |= {"images": record.images, "unet_evaluations": record.unet_evaluations}
+    if record.rungs:
+        found["rung"] = len(record.rungs)
     if record.peak_memory:
         found["peak_memory_gb"] = record.peak_memory / 1e9
     generating = record.seconds.get("generate", 0.0)
@@ -42,14 +44,11 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
     return found
 
 
-def pick_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    """The picks' held-out scores: `picks/knee.clip`, and `.difference`, `.low`, `.high` against no FreeU."""
+def held_out_metrics(pick: Mapping[str, Any]) -> dict[str, float]:
+    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high` against no FreeU."""
     metrics: dict[str, float] = {}
-    for pick in result.get("picks", []):
-        for metric, score in pick.get("scores", {}).items():
-            name = f"picks/{pick['pick']}.{metric}"  # a section of its own in MLflow's charts
-            metrics[name] = score["value"]
-            metrics |= {
-                f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None
-            }
+    for metric, score in pick.get("scores", {}).items():
+        name = f"held_out/{metric}"  # a section of its own in MLflow's charts
+        metrics[name] = score["value"]
+        metrics |= {f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None}
     return metrics

@@ -15,7 +15,7 @@ from search.page import study_page
 from search.store import EXPERIMENT, Settings, check_folder, settle
 from search.track.errors import told
 from search.track.inputs import Input, datasets
-from search.track.tables import flat, front_table, pick_metrics, trial_metrics
+from search.track.tables import flat, front_table, held_out_metrics, trial_metrics
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -190,7 +190,7 @@ class Tracker:
                 client.log_artifact(run, str(file))
             verdict = str(result.get("verdict", ""))
             tags = {"freeu.verdict": verdict, NOTE: verdict, RESULT: stamp}
-            self._batch(run, tags=tags, metrics=pick_metrics(result))
+            self._batch(run, tags=tags)
             client.set_terminated(run, status)
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
@@ -259,7 +259,9 @@ class Tracker:
         import yaml
 
         assert self._parent is not None
-        plain = {key: str(value)[:LONGEST] for key, value in flat(config)}
+        # What is not set says nothing, and MLflow writes all parameters above each image of its charts.
+        given = [(key, value) for key, value in flat(config) if key in known or value not in (None, [])]
+        plain = {key: str(value)[:LONGEST] for key, value in given}
         fresh = {key: value for key, value in plain.items() if key not in known}
         changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
         self._batch(self._parent, params=fresh, tags=changed)
@@ -308,12 +310,13 @@ class Tracker:
         self._trials[record.number] = (run, status)
 
     def _mark_front(self, result: Mapping[str, Any]) -> None:
-        """Tag every trial with whether it is on the front, and as which picks, for filtering."""
+        """Tag every trial with whether it is on the front, and as which picks, for filtering; log the picks' scores."""
         front = {row["number"] for row in result.get("front", [])}
         for number, (run, _) in self._trials.items():
-            picks = [pick["pick"] for pick in result.get("picks", []) if pick["number"] == number]
-            tags = {"freeu.front": "yes" if number in front else "no", "freeu.picks": ", ".join(picks)}
-            self._batch(run, tags=tags)
+            picks = [pick for pick in result.get("picks", []) if pick["number"] == number]
+            names = ", ".join(pick["pick"] for pick in picks)
+            tags = {"freeu.front": "yes" if number in front else "no", "freeu.picks": names}
+            self._batch(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
 
     def _batch(
         self,

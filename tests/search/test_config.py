@@ -60,6 +60,30 @@ def test_what_cant_be_is_refused_with_its_value(flags: dict[str, object], said: 
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "/etc/x",
+        "<b>x</b>",
+        "a'b",
+        'a"b',
+        "a b",
+        "a\n",
+        "a\x00",
+        "\u202ea",
+        "猫",
+        "x" * 101,
+    ],
+)
+def test_a_study_s_name_is_safe_as_a_folder_s(name: str) -> None:
+    with pytest.raises(UserError, match="a study's name has letters"):
+        load(None, {"study": name})
+
+
 def test_an_unknown_key_suggests_the_nearest_and_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("trails: 7\n")

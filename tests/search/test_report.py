@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from configs import UserError
+from search.page import study_page
 from search.records import StudyFolder
 from search.report import app, page
 from tests.browser import axe_faults, chromium, requested, until
@@ -166,6 +167,17 @@ def test_points_open_their_images(browser: Any, folder: StudyFolder) -> None:
     assert not browser.execute_script("return document.getElementById('viewer').open")
 
 
+def test_the_plots_begin_near_the_front(browser: Any, folder: StudyFolder) -> None:
+    """The front is trials 0 to 2, of which the scores are 10, 10.5 and 11; with 30 % of room on both sides."""
+    shown(browser, folder)
+    seen = "return document.querySelector('#front .plot')._fullLayout.xaxis.range"
+    assert browser.execute_script(seen) == pytest.approx([9.7, 11.3])
+    find(browser, "#near").click()
+    assert browser.execute_script(seen)[1] > 15  # trial 11 too
+    find(browser, "#near").click()
+    assert browser.execute_script(seen) == pytest.approx([9.7, 11.3])
+
+
 def test_points_in_3d_open_too(browser: Any, folder: StudyFolder) -> None:
     shown(browser, folder)
     assert browser.find_elements("css selector", ".wide canvas")
@@ -284,6 +296,21 @@ def test_hostile_texts_are_texts(browser: Any, hostile: StudyFolder) -> None:
     assert texts(browser, "h1") == ["FreeU on " + HOSTILE[1]]
     assert texts(browser, ".verdict") == [HOSTILE[1] + r"half a pair: \ud83d"]
     assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+def test_mlflow_s_front_page_is_drawn_and_has_no_serious_fault(
+    browser: Any, folder: StudyFolder, tmp_path: Path
+) -> None:
+    """Also where the trials' scores span far more than what is expected of them: contours hung on that."""
+    file = tmp_path / "front.html"
+    result = folder.read_result()
+    assert result is not None
+    file.write_text(study_page("sunday", folder.read_trials(), result), "utf-8")
+    browser.get(file.as_uri())
+    # Four of the front; hypervolume twice, importances, timeline, parallel coordinates, a slice of each objective.
+    assert until(browser, "document.querySelectorAll('.js-plotly-plot').length === 12")
+    assert texts(browser, "h2")[-3:] == ["Slices of clip", "Slices of aesthetic", "Slices of fid"]
+    assert axe_faults(browser) == []
 
 
 def test_no_request_and_no_error_in_all_of_this(browser: Any, folder: StudyFolder) -> None:

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from configs import UserError
+from configs.cli import fail, visible
 from search import show, studies
-from search.named import visible
 from search.records import StudyFolder
 from search.standing import standing
 from tests.search import made
@@ -126,3 +126,10 @@ def test_the_shell_completes_names(mlruns: Path, typed: str, offered: list[str])
 def test_what_steers_a_terminal_is_seen() -> None:
     assert visible("a\x1b[2Jb\nc\u202ed\ud83de\x9b") == r"a\x1b[2Jb\nc\u202ed\ud83de\x9b"
     assert visible("é 猫 قطة 👩\u200d🚀") == "é 猫 قطة 👩\u200d🚀"  # joiners belong to words and emoji
+
+
+def test_an_error_quotes_names_without_obeying_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fail("unknown preset 'a\x1b[2Jb\ud83d': known:\nc")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: unknown preset 'a\\x1b[2Jb\\ud83d': known:\nc\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from search.course import grown
 from search.grid import difference, image_grid, save_grid
 from search.page import study_page
 from search.records import TrialRecord, Value
-from search.store import EXPERIMENT, check_folder, experiment_page, mlflow_settings, settle
+from search.store import EXPERIMENT, check_folder, mlflow_settings, page_path, settle
 from search.track import Tracker
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 CONFIG = {
     "model": "shapes",
+    "vae": None,
     "trials": 3,
     "generation": {"steps": 20},
     "objectives": ["clip", "aesthetic", "fid"],
@@ -42,6 +44,7 @@ def record(number: int, state: str = "COMPLETE", reason: str | None = None) -> T
         seconds={"generate": 2.0, "score": 0.5, "total": 2.5},
         images=48,
         unet_evaluations=1920,
+        rungs={12: {"clip": 1.0}, 48: {"clip": 2.0}},
         reason=reason,
     )
 
@@ -130,9 +133,9 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == "s"
     assert parent.data.params["generation.steps"] == "20"
+    assert "vae" not in parent.data.params  # it was not set
     assert parent.data.tags["freeu.fingerprint"] == "fingerprint"
     assert parent.data.tags["mlflow.note.content"] == "FreeU <b>may</b> help"
-    assert parent.data.metrics["picks/knee.clip.difference"] == 0.01
     assert {
         "config.yaml",
         "card.md",
@@ -152,8 +155,11 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert "fid.se" not in children[1].data.metrics  # it has none: not written as 0
     assert children[1].data.metrics["images_per_second"] == 24.0
     assert children[1].data.metrics["unet_evaluations"] == 1920
+    assert children[1].data.metrics["rung"] == 2
     assert [run.data.tags["freeu.front"] for run in children] == ["no", "yes", "yes", "no"]
     assert children[2].data.tags["freeu.picks"] == "knee"
+    assert children[2].data.metrics["held_out/clip.difference"] == 0.01
+    assert "held_out/clip" not in {**children[1].data.metrics, **parent.data.metrics}
     assert children[3].data.tags["freeu.reason"] == "CUDA out of memory"
     assert artifacts(children[0]) == {"0000.png"}
     assert 2400 < children[0].info.end_time - children[0].info.start_time < 60_000  # ms: the trial's, not the logging's
@@ -276,9 +282,16 @@ def test_another_mlflow_s_schema_is_refused(mlruns: Path) -> None:
         started(mlruns)
 
 
-def test_the_page_of_the_studies(mlruns: Path, tmp_path: Path) -> None:
-    assert experiment_page(mlflow_settings(mlruns)) == "/#/experiments/1/runs"
-    assert experiment_page(mlflow_settings(tmp_path / "none")) == "/"
+def test_the_page_of_a_study(mlruns: Path, tmp_path: Path) -> None:
+    settings, ending = mlflow_settings(mlruns), "?workflowType=machine_learning"
+    assert re.fullmatch(r"/#/experiments/1/runs/[0-9a-f]{32}" + re.escape(ending), page_path(settings))  # the only one
+    started(mlruns)
+    parent, _ = runs(mlruns)
+    assert page_path(settings) == f"/#/experiments/1/runs{ending}"
+    assert page_path(settings, "s") == f"/#/experiments/1/runs/{parent.info.run_id}{ending}"
+    with pytest.raises(UserError, match="no study 'x'"):
+        page_path(settings, "x")
+    assert page_path(mlflow_settings(tmp_path / "none")) == "/"
 
 
 @pytest.mark.parametrize("objectives", [("clip",), ("clip", "fid"), ("clip", "aesthetic", "fid")])

@@ -24,7 +24,7 @@ from search.grid import save_grid
 from search.records import TrialRecord, Value
 from search.store import mlflow_settings
 from search.track import Tracker
-from tests.browser import chromium, requested
+from tests.browser import chromium, requested, until
 
 ROOT = Path(__file__).parents[2]
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
@@ -99,21 +99,35 @@ def run_ids(mlruns: Path) -> dict[str, str]:
 def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[str], str], browser: Any) -> None:
     _, page = server
     ids = run_ids(mlruns)
-    browser.get(page)
-    assert shown(browser, "sunday")
+    path, question = page.split("?")
+    runs = path.removesuffix(f"/{ids['sunday']}")
+    assert runs.endswith("/#/experiments/1/runs")  # so the page that is said is the study's own
 
-    run = page.removesuffix("/runs") + f"/runs/{ids['sunday']}"
-    browser.get(run)
+    def opened(address: str) -> None:
+        browser.get("about:blank")  # else the app keeps what was selected before
+        browser.get(f"{address}?{question}")
+
+    opened(path)
     for name in ids:
         assert shown(browser, name), name  # the study, and each of its trials by its factors
     assert shown(browser, "FreeU does not help here.")
 
-    browser.get("about:blank")  # else the app keeps what was selected before
-    browser.get(f"{run}/artifacts/front.html")
+    opened(runs)  # the list: a tree, whose trials are folded in
+    unfold = "document.querySelector('button[data-component-id*=runnamecellrenderer]')"
+    assert until(browser, unfold)
+    assert "#02 b1 1.20" not in browser.execute_script("return document.body.innerText")
+    browser.execute_script(f"{unfold}.click()")
+    assert all(shown(browser, name) for name in ids)
+
+    opened(f"{path}/model-metrics")
+    assert all(shown(browser, name) for name in (*DIRECTIONS, "grid"))
+    assert until(browser, "document.querySelectorAll('.js-plotly-plot').length >= 3")
+    # A trial's grid, in the chart that slides through them; MLflow makes such pictures 256 pixels large.
+    assert until(browser, "[...document.images].some((i) => i.src.includes('images%2Fgrid') && i.naturalWidth === 256)")
+
+    opened(f"{path}/artifacts/front.html")
     assert shown(browser, "front_table.json")
-    limit = time.monotonic() + 60
-    while not browser.find_elements("tag name", "iframe") and time.monotonic() < limit:
-        time.sleep(0.25)
+    assert until(browser, "document.querySelector('iframe')")
     browser.switch_to.frame(browser.find_element("tag name", "iframe"))
     assert shown(browser, "The front of sunday")
     assert shown(browser, "clip (higher is better)")
@@ -122,13 +136,9 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
     browser.switch_to.default_content()
 
     child = next(run_id for name, run_id in ids.items() if name.startswith("#02"))
-    browser.get("about:blank")
-    browser.get(page.removesuffix("/runs") + f"/runs/{child}/artifacts/0002.png")
-    widths = "return [...document.querySelectorAll('img')].map(image => image.naturalWidth)"
-    limit = time.monotonic() + 60
-    while 66 not in browser.execute_script(widths) and time.monotonic() < limit:
-        time.sleep(0.25)
-    assert 66 in browser.execute_script(widths)  # the grid: two images of 32 and a gap of 2
+    opened(f"{runs}/{child}/artifacts/0002.png")
+    # The grid: two images of 32 and a gap of 2.
+    assert until(browser, "[...document.images].some((image) => image.naturalWidth === 66)")
 
 
 def test_no_request_leaves_the_machine(server: tuple[subprocess.Popen[str], str], browser: Any) -> None:
