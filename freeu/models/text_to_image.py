@@ -54,6 +54,21 @@ class TextToImage:
         self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()))
         self._tokenizers, self.max_tokens = self._text_limits()
 
+    @property
+    def unet(self) -> Any:
+        """The network that FreeU acts on."""
+        return self._unet
+
+    @property
+    def timesteps(self) -> torch.Tensor:
+        """Those that it runs through for a batch, in order."""
+        return self._run.timesteps
+
+    @property
+    def copies(self) -> int:
+        """How often each prompt stands in its batch: 2 under guidance, the one without words first."""
+        return 2 if self._guided else 1
+
     def _size(self) -> tuple[int, int]:
         """(height, width) of the images."""
         return self._spec.resolution, self._spec.resolution
