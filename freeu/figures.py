@@ -136,7 +136,8 @@ class _Watch:
             self.step, self.before = 0, None
             self.batches.append({})
         axis = 2 if type(unet).__name__ in CONTINUOUS else 1
-        latents = sample.narrow(axis, 0, min(unet.config.out_channels, sample.shape[axis]))
+        channels: int = unet.config.out_channels  # beside them some are told a picture
+        latents = sample.narrow(axis, 0, min(channels, sample.shape[axis]))
         folded = self.frames if sample.ndim == 4 else 1
         self.prompts = sample.shape[0] // (self.copies * folded)
         if sample.ndim == 5 and axis == 1:
@@ -162,8 +163,8 @@ class _Watch:
                 found = self._features(name, kind, features)
                 if self.step in self.shown:
                     mean = _middle(found).mean(1, dtype=torch.float32)
-                    size = [min(LARGEST, side) for side in mean.shape[-2:]]
-                    self.now["map", kind, name] = F.adaptive_avg_pool2d(mean, size)
+                    height, width = (min(LARGEST, side) for side in mean.shape[-2:])
+                    self.now["map", kind, name] = F.adaptive_avg_pool2d(mean, (height, width))
 
         return look
 

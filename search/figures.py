@@ -1,4 +1,4 @@
-"""`python -m search.figures`: the paper's analysis on any base model: why FreeU may help it, and where to look for factors.
+"""`python -m search.figures`: the paper's analysis on any base model: why FreeU may help, where to look for factors.
 
 Writes the figures (PNG, SVG), the data behind each (Parquet), a page that explains them, and the ranges of b and s that
 keep the guardrails, as a YAML for the search; and logs all of it to MLflow.

@@ -1,4 +1,4 @@
-"""How pages are made of search/templates: everything escaped, control characters made visible, numbers as a person writes."""
+"""How pages are made of search/templates: all is escaped, control characters are made visible."""
 
 from __future__ import annotations
 

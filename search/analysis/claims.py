@@ -7,16 +7,18 @@ claim holds where the whole interval is on its side of 0, fails where it is on t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from freeu.spectra import HIGH
 from metrics.stats import Paired, holm, paired
 from search.analysis import passes
 from search.guardrails import spread_of
 
 if TYPE_CHECKING:
+    from freeu.factors import Stages
     from freeu.figures import Recording
     from search.analysis.passes import Passes
 
@@ -65,13 +67,7 @@ def claims(found: Passes, seed: int) -> list[Claim]:
         effect = result.mean / deviation if deviation > 0 else float("nan")
         tested.append(Claim(figure, name, says, measured, unit, result, effect))
     ps = holm([claim.result.p for claim in tested])
-    return [_with(claim, float(p)) for claim, p in zip(tested, ps, strict=True)]
-
-
-def _with(claim: Claim, p: float) -> Claim:
-    from dataclasses import replace
-
-    return replace(claim, p_holm=p)
+    return [replace(claim, p_holm=float(p)) for claim, p in zip(tested, ps, strict=True)]
 
 
 Row = tuple[int, str, str, str, str, np.ndarray]
@@ -84,10 +80,16 @@ def _recorded(found: Passes) -> list[Row]:
     rows: list[Row] = []
     if plain.changes.size:
         low, high = plain.changes.mean(1).T
-        rows.append((
-            2, "latents", "Denoising changes the latents' high frequencies more than the low ones.",
-            "relative change in a step, high less low", "of the part's size", high - low,
-        ))  # fmt: skip
+        rows += [
+            (
+                2, "latents", "Each step moves the latents' high frequencies more than the low ones.",
+                "change in a step, high less low", "of the part's size", high - low,
+            ),
+            (
+                2, "amplitude", "From noise to image the high frequencies' amplitude changes more than the low ones'.",
+                "change of log amplitude, high less low", "ln", amplitude_changes(plain),
+            ),
+        ]  # fmt: skip
     rows += [
         (
             7, "skip", "Skip features hold more high frequencies than the backbone's.",
@@ -153,6 +155,14 @@ def _ablated(found: Passes) -> list[Row]:
     ]  # fmt: skip
 
 
+def amplitude_changes(recording: Recording) -> np.ndarray:
+    """Of each prompt: |change of the log amplitude from the first step to the last|, of high less that of low rings."""
+    spectra = recording.latent_spectra[:, [0, -1]]
+    ring = np.arange(spectra.shape[2]) / min(recording.latents.shape[-2:])
+    low, high = (np.log(spectra[..., rings].mean(2)) for rings in (ring <= HIGH, ring > HIGH))
+    return np.asarray(np.abs(high[:, 1] - high[:, 0]) - np.abs(low[:, 1] - low[:, 0]))
+
+
 def percent_per_tenth(found: Passes) -> np.ndarray:
     """Of each prompt: by how many per cent the images' high-frequency share changes for 0.1 of b, by least squares."""
     b = found.swept("b")
@@ -163,9 +173,9 @@ def percent_per_tenth(found: Passes) -> np.ndarray:
     return np.asarray(100 * np.expm1(0.1 * slopes))
 
 
-def touched_sites(recording: Recording, stages: str) -> list[int]:
+def touched_sites(recording: Recording, stages: Stages) -> list[int]:
     """Where FreeU acts, by place in the recording; all sites where it acts at none that was recorded."""
-    found = [i for i, site in enumerate(recording.sites) if site.stage(stages) in (1, 2)]  # type: ignore[arg-type]
+    found = [i for i, site in enumerate(recording.sites) if (site.stage(stages) or 3) < 3]
     return found or list(range(len(recording.sites)))
 
 
@@ -206,7 +216,7 @@ def _explained(maps: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def shifts(found: Passes, names: Sequence[str], measure: str, seed: int) -> list[Paired]:
-    """How far passes move a measure from no FreeU, in spreads between seeds; `distance` in those between seeds' images."""
+    """How far passes move a measure from no FreeU, in spreads between seeds; `distance` in that of two seeds' images."""
     base, other = (found.made[name].table[measure].to_numpy() for name in (passes.NONE, passes.OTHER_SEEDS))
     spread = float(other.mean()) if measure == "distance" else spread_of(base, other)
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from freeu.factors import Stages
     from freeu.figures import Recording
     from search.analysis.ranges import Suggested
 
@@ -29,7 +30,7 @@ TITLES = {
     "distance": "distance (of two seeds')",
     "saturation": "saturation (seed spreads)",
     "contrast": "contrast (seed spreads)",
-    "high_band": "detail, high_band (seed spreads)",
+    "high_band": "detail (seed spreads)",
 }
 
 
@@ -43,7 +44,7 @@ def figure(width: float, height: float) -> Figure:
 def band(axes: Axes, x: np.ndarray, values: np.ndarray, colour: Any, dash: Any, label: str) -> None:
     """Mean over prompts of values (prompts, points), with the middle 95 % of prompts behind it."""
     low, high = np.nanquantile(values, [0.025, 0.975], axis=0)
-    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
     axes.plot(x, np.nanmean(values, axis=0), color=colour, linestyle=dash, label=label)
 
 
@@ -55,7 +56,7 @@ def latents(at: Any, recording: Recording) -> None:
     steps = np.arange(1, recording.changes.shape[1] + 1)
     for i, (name, colour, dash) in enumerate((("low frequencies", style.BLUE, "-"), ("high", style.RED, "--"))):
         band(left, steps, recording.changes[..., i], colour, dash, name)
-    left.set(xlabel="step", ylabel="change in the step (of the part's size)", ylim=(0, None))
+    left.set(xlabel="step", ylabel="change (share of the part)", ylim=(0, None))
     left.legend()
     logs = relative(recording.latent_spectra).mean(0)
     size = recording.latents.shape[-2:]
@@ -81,7 +82,7 @@ def shades(count: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](each) for each in np.linspace(0.05, 0.85, count)]
 
 
-def features(recording: Recording, stages: str) -> Figure:
+def features(recording: Recording, stages: Stages) -> Figure:
     """Figure 7: for each site the spectra of its three features, and under it their share of high frequencies."""
     from freeu.spectra import frequencies
 
@@ -104,46 +105,52 @@ def features(recording: Recording, stages: str) -> Figure:
             band(bottom, steps, recording.shares[kind][..., i], colour, dash, kind)
         top.set_visible(True)
         bottom.set_visible(True)
-        stage = site.stage(stages)  # type: ignore[arg-type]
+        stage = site.stage(stages)
         short = name.removeprefix("up_blocks.").replace(".resnets.", ".")
         acts = f"stage {stage}" if stage in (1, 2) else "untouched"
         top.set(title=f"{short}, {acts}\n{site.width} channels, {size[0]} × {size[1]}", xlabel=CYCLES)
-        bottom.set(xlabel="step", ylim=(0, None))
+        bottom.set_xlabel("step")
+        bottom.xaxis.get_major_locator().set_params(integer=True)
         if column == 0:
             top.set_ylabel(RELATIVE)
             bottom.set_ylabel("high-frequency share\n(of the power)")
+    for at in grid[1::2, 0]:
+        at.set_ylim(bottom=0)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside upper center", ncols=3)
     return made
 
 
 def sweeps(found: Passes) -> Figure:
-    """Figure 6: the images' spectra through the two sweeps, and their share of high frequencies."""
-    made = figure(7.5, 5.4)
-    grid = made.subplots(2, 2)
+    """Figure 6: the images' spectra through the two sweeps, what changes in them, and the share of high frequencies."""
+    made = figure(7.5, 7.6)
+    grid = made.subplots(3, 2)
+    plain = found.made[passes.NONE]
     for column, name in enumerate("bs"):
         sweep = found.swept(name)
-        top, bottom = grid[:, column]
+        top, middle, bottom = grid[:, column]
+        base = relative(plain.spectra).mean(0)
+        x = np.arange(len(base)) / (2 * (len(base) - 1))
         for (value, each), colour in zip(sweep, shades(len(sweep)), strict=True):
-            logs, side = relative(each.spectra).mean(0), each.spectra.shape[1] - 1
-            plain = value == 1
-            shown = dict(color=style.INK, linestyle="--", zorder=3) if plain else dict(color=colour)
-            x = np.arange(side + 1) / (2 * side)
-            top.plot(x, logs, **shown, linewidth=1.3, label=f"{name} = {value:g}")
+            logs = relative(each.spectra).mean(0)
+            look: dict[str, Any] = dict(color=style.INK, linestyle="--") if value == 1 else dict(color=colour)
+            top.plot(x, logs, **look, linewidth=1.3, label=f"{name} = {value:g}")
+            middle.plot(x, logs - base, **look, linewidth=1.3)
         top.set(title=f"sweep of {name}, the other at 1", xlabel=CYCLES, ylabel=RELATIVE)
         top.legend(ncols=2)
-        base = found.made[passes.NONE].table["high_share"].to_numpy()
-        logs = np.stack([np.log(each.table["high_share"].to_numpy() / base) for _, each in sweep], axis=1)
+        middle.set(xlabel=CYCLES, ylabel="less no FreeU's (ln)")
+        shares = plain.table["high_share"].to_numpy()
+        logs = np.stack([np.log(each.table["high_share"].to_numpy() / shares) for _, each in sweep], axis=1)
         band(bottom, np.array([value for value, _ in sweep]), 100 * np.expm1(logs), style.BLUE, "-", "")
         bottom.axhline(0, color=style.FAINT, linewidth=0.8)
-        bottom.set(xlabel=f"{name}1 = {name}2", ylabel="high-frequency share (% to no FreeU)")
+        bottom.set(xlabel=f"{name}1 = {name}2", ylabel="high-frequency share\n(% more than no FreeU's)")
     return made
 
 
 def ablations(found: Passes) -> Figure:
     """Figures 9 and 12: what each variant moves, beside what another seed moves."""
     names = found.ablations
-    made = figure(9.5, 0.42 * len(names) + 1.3)
+    made = figure(10.5, 0.4 * len(names) + 0.8)
     grid = made.subplots(1, len(TITLES), sharey=True)
     rows = np.arange(len(names))[::-1]
     for at, (measure, title) in zip(grid, TITLES.items(), strict=True):

@@ -15,6 +15,7 @@ from search.analysis.claims import touched_sites
 from search.analysis.passes import EXAMPLES, Passes
 
 if TYPE_CHECKING:
+    import torch
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -25,14 +26,17 @@ Panels = dict[str, np.ndarray]
 
 def latents(recording: Recording) -> tuple[Figure, Panels]:
     """Figure 2: the first prompt's latents, their low and their high frequencies, and below how all prompts' move."""
+    import torch
+
     from freeu.spectra import parts
 
     low, high = parts(recording.latents)
+    weights = _direction(recording.latents[-1])
     rows = {"latent": recording.latents, "low": low, "high": high}
+    seen = {name: np.asarray(torch.einsum("c,nchw->nhw", weights, maps)) for name, maps in rows.items()}
     count = len(recording.shown)
-    seen = {name: _along_last(each) for name, each in rows.items()}
-    made = draw.figure(max(6.5, 1.45 * count), 6.6)
-    above, below = made.subfigures(2, 1, height_ratios=(3, 2))
+    made = draw.figure(max(6.5, 1.3 * count), 6.8)
+    above, below = np.asarray(made.subfigures(2, 1, height_ratios=(4, 3)))
     grid = above.subplots(3, count, squeeze=False)
     panels: Panels = {}
     for row, (name, maps) in enumerate(seen.items()):
@@ -47,14 +51,13 @@ def latents(recording: Recording) -> tuple[Figure, Panels]:
     return made, panels
 
 
-def _along_last(maps: Any) -> np.ndarray:
-    """Latents (steps, c, h, w) along the principal component of the last one: (steps, h, w)."""
+def _direction(latent: torch.Tensor) -> torch.Tensor:
+    """Weights (c,) of a latent's channels (c, h, w): its first principal component."""
     import torch
 
-    points = maps[-1].flatten(1)
+    points = latent.flatten(1)
     centred = points - points.mean(1, keepdim=True)
-    _, vectors = torch.linalg.eigh(centred @ centred.T)
-    return np.asarray(torch.einsum("c,nchw->nhw", vectors[:, -1], maps))
+    return torch.linalg.eigh(centred @ centred.T)[1][:, -1]
 
 
 def means(found: Passes) -> tuple[Figure, Panels]:
@@ -139,19 +142,23 @@ def _images(blocks: Sequence[Sequence[tuple[str, Any]]]) -> Figure:
 def picture(at: Axes, values: np.ndarray, reach: tuple[float, float] | None = None) -> None:
     """A map (h, w) of one value, from dark to light."""
     low, high = (float(values.min()), float(values.max())) if reach is None else reach
+    _bare(at)
     at.imshow(values, cmap=style.MAP, vmin=low, vmax=high)
-    at.set(xticks=[], yticks=[])
-    at.grid(visible=False)
 
 
-def show(at: Axes, image: Any) -> None:
+def show(at: Axes, image: torch.Tensor) -> None:
     """An image, uint8 (3, H, W), at most as large as a grid shows it."""
     from search.grid import small
 
+    _bare(at)
+    at.imshow(np.asarray(small(image[None])[0].permute(1, 2, 0)))
+
+
+def _bare(at: Axes) -> None:
     at.set_visible(True)
     at.set(xticks=[], yticks=[])
     at.grid(visible=False)
-    at.imshow(np.asarray(small(image[None])[0].permute(1, 2, 0)))
+    at.spines[:].set_visible(False)
 
 
 def blank(at: Axes) -> None:

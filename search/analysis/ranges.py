@@ -18,7 +18,7 @@ import numpy as np
 
 from freeu import Factors
 from freeu.factors import IDENTITY
-from search.analysis.passes import B, NONE, OTHER_SEEDS, S, Passes
+from search.analysis.passes import NONE, OTHER_SEEDS, B, Passes, S
 from search.guardrails import NAMES
 from search.guardrails import shifts as shifts_of
 from search.records import replacing
@@ -85,7 +85,7 @@ def save(suggested: Suggested, factors: Factors, model: str, file: Path) -> None
     """As a YAML for `python -m search.run --space`."""
     b, s = suggested.box
     lines = [
-        f"# Where FreeU {factors.version} by {factors.stages} keeps the guardrails of {model}, found by search.figures.",
+        f"# Where FreeU {factors.version} by {factors.stages} keeps the guardrails of {model}, by search.figures.",
         *(f"{name}: [{low:g}, {high:g}]" for name, (low, high) in (("b1", b), ("b2", b), ("s1", s), ("s2", s))),
         f"version: {factors.version}",
         f"stages: {factors.stages}",

@@ -1,4 +1,4 @@
-"""How figures look: one style for print and screen, in colours that the colour-blind tell apart; and how they are saved."""
+"""How figures look, in print and on screen, in colours that the colour-blind tell apart; and how they are saved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"backbone": (BLUE, "-"), "skip": (RED, "--"), "fused": (GREEN, "-.")}
 MAP = "cividis"
 """Of pictures of one value: even in brightness, and the same to every eye."""
 DPI = 150
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -71,19 +71,19 @@ def styled() -> Iterator[None]:
 
 
 def save(drawn: Drawn, folder: Path) -> str:
-    """Write NAME.png and NAME.svg; gives the SVG for a page: it turns light on dark where the reader's screen is dark."""
-    svg = io.StringIO()
-    # Nothing of the day or the machine, so that the same data are the same file.
+    """Write NAME.png and NAME.svg; gives the SVG for a page, light on dark where the reader's screen is dark."""
     import matplotlib
 
+    svg = io.StringIO()
+    # Nothing of the day in it, so that the same data are the same file.
     with matplotlib.rc_context({"svg.hashsalt": drawn.name}):
         drawn.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": drawn.title})
-    text = svg.getvalue()
+    drawn.figure.set_layout_engine("none")  # it is laid out now
     with replacing(folder / f"{drawn.name}.svg") as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(svg.getvalue(), "utf-8")
     with replacing(folder / f"{drawn.name}.png") as temporary:
         drawn.figure.savefig(temporary, format="png", dpi=DPI, metadata={"Title": drawn.title})
-    return _adaptive(text)
+    return _adaptive(svg.getvalue())
 
 
 def _adaptive(svg: str) -> str:

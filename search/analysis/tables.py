@@ -146,7 +146,7 @@ def _image_spectra(found: Passes) -> pd.DataFrame:
 
 def _measures(found: Passes, name: str, each: Pass) -> pd.DataFrame:
     seeds = found.others if name == passes.OTHER_SEEDS else found.seeds
-    named = {"pass": name, **_factors(each), "prompt": found.prompts, "seed": seeds}
+    named: dict[str, object] = {"pass": name, **_factors(each), "prompt": found.prompts, "seed": seeds}
     return pd.DataFrame({**named, **{column: each.table[column].to_numpy() for column in each.table}})
 
 
