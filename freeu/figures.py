@@ -98,9 +98,11 @@ class _Watch:
     """The hooks, and what they have seen."""
 
     def __init__(self, unet: nn.Module, timesteps: list[float], copies: int, frames: int) -> None:
-        self.unet, self.timesteps, self.copies, self.frames = unet, timesteps, copies, frames
+        self.unet: Any = unet
+        self.timesteps, self.copies, self.frames = timesteps, copies, frames
         names = {module: name for name, module in unet.named_modules()}
         self.sites = {names[site.resnet].removeprefix("_orig_mod."): site for site in find_sites(unet)}
+        self.channels = self.unet.config.out_channels  # of latents; some U-Nets are told a picture beside them
         steps = len(timesteps)
         self.shown = tuple(dict.fromkeys(round(i * (steps - 1) / (SHOWN - 1)) for i in range(SHOWN)))
         self.closer = self.shown[len(self.shown) // 2]
@@ -136,8 +138,7 @@ class _Watch:
             self.step, self.before = 0, None
             self.batches.append({})
         axis = 2 if type(unet).__name__ in CONTINUOUS else 1
-        channels: int = unet.config.out_channels  # beside them some are told a picture
-        latents = sample.narrow(axis, 0, min(channels, sample.shape[axis]))
+        latents = sample.narrow(axis, 0, self.channels)
         folded = self.frames if sample.ndim == 4 else 1
         self.prompts = sample.shape[0] // (self.copies * folded)
         if sample.ndim == 5 and axis == 1:

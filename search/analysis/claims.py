@@ -216,7 +216,7 @@ def _explained(maps: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def shifts(found: Passes, names: Sequence[str], measure: str, seed: int) -> list[Paired]:
-    """How far passes move a measure from no FreeU, in spreads between seeds; `distance` in that of two seeds' images."""
+    """How far passes move a measure from no FreeU, in spreads between seeds; `distance`, in two seeds' one."""
     base, other = (found.made[name].table[measure].to_numpy() for name in (passes.NONE, passes.OTHER_SEEDS))
     spread = float(other.mean()) if measure == "distance" else spread_of(base, other)
     rng = np.random.default_rng(seed)

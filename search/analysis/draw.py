@@ -123,6 +123,8 @@ def features(recording: Recording, stages: Stages) -> Figure:
 
 def sweeps(found: Passes) -> Figure:
     """Figure 6: the images' spectra through the two sweeps, what changes in them, and the share of high frequencies."""
+    from freeu.spectra import frequencies
+
     made = figure(7.5, 7.6)
     grid = made.subplots(3, 2)
     plain = found.made[passes.NONE]
@@ -130,7 +132,7 @@ def sweeps(found: Passes) -> Figure:
         sweep = found.swept(name)
         top, middle, bottom = grid[:, column]
         base = relative(plain.spectra).mean(0)
-        x = np.arange(len(base)) / (2 * (len(base) - 1))
+        x = frequencies(*found.images.shape[-2:])
         for (value, each), colour in zip(sweep, shades(len(sweep)), strict=True):
             logs = relative(each.spectra).mean(0)
             look: dict[str, Any] = dict(color=style.INK, linestyle="--") if value == 1 else dict(color=colour)

@@ -1,4 +1,4 @@
-"""The figures with their words (search/templates/figures.yaml), in the order of the page, and the maps that they show."""
+"""The figures with their words (search/templates/figures.yaml), in the order of the page, and the maps they show."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def gallery(found: Passes, suggested: Suggested) -> tuple[list[Drawn], dict[str,
     }
     known = _numbers(found, suggested)
     drawn = [
-        Drawn(name, *(words[key].format(**known) for key in ("title", "says", "alt")), figures[name])
+        Drawn(name=name, figure=figures[name], **{key: text.format(**known) for key, text in words.items()})
         for name, words in read_yaml(WORDS).items()
     ]
     maps = {"figure-2-maps": latent_maps, "figure-8-maps": mean_maps, "figure-15-maps": component_maps}

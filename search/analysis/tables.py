@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from freeu.spectra import frequencies
 from search.analysis import passes
 from search.analysis.draw import TITLES, relative
 from search.records import replacing
@@ -75,28 +76,27 @@ def _steps(recording: Recording, name: str, prompts: Sequence[str]) -> pd.DataFr
 
 def _latent_spectra(recording: Recording) -> pd.DataFrame:
     logs = relative(recording.latent_spectra).mean(0)
-    return _curves(logs, {"feature": "latent"})
+    return _curves(logs, recording.latents.shape[-2:], {"feature": "latent"})
 
 
 def _spectra(recording: Recording, name: str) -> pd.DataFrame:
     """Relative log amplitude by site, kind, step and frequency, mean over prompts."""
     rows = [
-        _curves(relative(each[i]).mean(0), {"pass": name, "site": site, "kind": kind})
+        _curves(relative(each[i]).mean(0), recording.sizes[i], {"pass": name, "site": site, "kind": kind})
         for kind, each in recording.spectra.items()
         for i, site in enumerate(recording.names)
     ]
     return pd.concat(rows, ignore_index=True)
 
 
-def _curves(logs: np.ndarray, named: dict[str, str]) -> pd.DataFrame:
-    """Rows of curves (steps, rings)."""
+def _curves(logs: np.ndarray, size: Sequence[int], named: dict[str, str]) -> pd.DataFrame:
+    """Rows of curves (steps, rings), of maps of this size."""
     steps, rings = logs.shape
-    frequency = np.arange(rings) / max(1, 2 * (rings - 1))
     return pd.DataFrame(
         {
             **named,
             "step": np.repeat(np.arange(1, steps + 1), rings),
-            "frequency": np.tile(frequency, steps),
+            "frequency": np.tile(frequencies(*size), steps),
             "relative_log_amplitude": logs.ravel(),
         }
     )
@@ -138,7 +138,7 @@ def _image_spectra(found: Passes) -> pd.DataFrame:
     rows = []
     for name, each in found.made.items():
         logs = relative(each.spectra).mean(0)
-        frequency = np.arange(len(logs)) / max(1, 2 * (len(logs) - 1))
+        frequency = frequencies(*found.images.shape[-2:]).numpy()
         one = {"pass": name, **_factors(each), "frequency": frequency, "relative_log_amplitude": logs}
         rows.append(pd.DataFrame(one))
     return pd.concat(rows, ignore_index=True)
@@ -147,7 +147,7 @@ def _image_spectra(found: Passes) -> pd.DataFrame:
 def _measures(found: Passes, name: str, each: Pass) -> pd.DataFrame:
     seeds = found.others if name == passes.OTHER_SEEDS else found.seeds
     named: dict[str, object] = {"pass": name, **_factors(each), "prompt": found.prompts, "seed": seeds}
-    return pd.DataFrame({**named, **{column: each.table[column].to_numpy() for column in each.table}})
+    return pd.DataFrame(named).join(each.table)
 
 
 def _factors(each: Pass) -> dict[str, object]:
