@@ -97,12 +97,11 @@ def recorded(
 class _Watch:
     """The hooks, and what they have seen."""
 
-    def __init__(self, unet: nn.Module, timesteps: list[float], copies: int, frames: int) -> None:
-        self.unet: Any = unet
-        self.timesteps, self.copies, self.frames = timesteps, copies, frames
+    def __init__(self, unet: Any, timesteps: list[float], copies: int, frames: int) -> None:
+        self.unet, self.timesteps, self.copies, self.frames = unet, timesteps, copies, frames
         names = {module: name for name, module in unet.named_modules()}
         self.sites = {names[site.resnet].removeprefix("_orig_mod."): site for site in find_sites(unet)}
-        self.channels = self.unet.config.out_channels  # of latents; some U-Nets are told a picture beside them
+        self.channels: int = unet.config.out_channels  # of latents; some U-Nets are told a picture beside them
         steps = len(timesteps)
         self.shown = tuple(dict.fromkeys(round(i * (steps - 1) / (SHOWN - 1)) for i in range(SHOWN)))
         self.closer = self.shown[len(self.shown) // 2]

@@ -84,6 +84,21 @@ class Passes:
         return [name for name in (FREEU, self.other, ALL_CHANNELS, BACKBONE, SKIP) if name in self.made]
 
 
+def variants(factors: Factors) -> dict[str, Factors]:
+    """The sweeps, with all else at 1, and what differs from `factors` in one thing, by name."""
+    none = replace(IDENTITY, version=factors.version, stages=factors.stages)
+    other, name = ("v1", "version 1") if factors.version == "v2" else ("v2", "version 2")
+    whole = replace(factors.controls, offset=0.0, width=1.0)
+    return {
+        **{f"b {b:g}": replace(none, b1=b, b2=b) for b in B},
+        **{f"s {s:g}": replace(none, s1=s, s2=s) for s in S},
+        name: replace(factors, version=other),  # type: ignore[arg-type]
+        ALL_CHANNELS: replace(factors, controls=whole),
+        BACKBONE: replace(factors, s1=1.0, s2=1.0),
+        SKIP: replace(factors, b1=1.0, b2=1.0),
+    }
+
+
 class Runner:
     """Draws and measures passes of one model. Raises UserError where it has no U-Net that can be looked into."""
 
@@ -114,11 +129,13 @@ class Runner:
         treated, with_freeu = self._recorded(factors)
         found = Passes(self.prompts, self.seeds, self.others, factors, plain, treated, _middle(self.base, self.frames))
         found.made = {NONE: first, FREEU: with_freeu}
-        for name, each, seeds in self._rest(found, none):
-            told(name)
-            self.add(found, name, each, seeds)
+        told(OTHER_SEEDS)
+        self.add(found, OTHER_SEEDS, none, self.others)
         if OTHER_SEEDS not in found.made:
             raise UserError(f"{self.generator.name} without FreeU: {found.failed[OTHER_SEEDS]}")
+        for name, each in variants(factors).items():
+            told(name)
+            self.add(found, name, each)
         return found
 
     @property
@@ -134,16 +151,6 @@ class Runner:
             found.made[name] = self._measured(factors, seeds or self.seeds)
         except GenerationError as error:
             found.failed[name] = str(error)
-
-    def _rest(self, found: Passes, none: Factors) -> list[tuple[str, Factors, Sequence[int]]]:
-        factors = found.factors
-        other = replace(factors, version="v1" if factors.version == "v2" else "v2")
-        whole = replace(factors, controls=replace(factors.controls, offset=0.0, width=1.0))
-        rest = {f"b {b:g}": replace(none, b1=b, b2=b) for b in B}
-        rest |= {f"s {s:g}": replace(none, s1=s, s2=s) for s in S}
-        rest |= {found.other: other, ALL_CHANNELS: whole}
-        rest |= {BACKBONE: replace(factors, s1=1.0, s2=1.0), SKIP: replace(factors, b1=1.0, b2=1.0)}
-        return [(OTHER_SEEDS, none, self.others), *((name, each, self.seeds) for name, each in rest.items())]
 
     def _recorded(self, factors: Factors) -> tuple[Recording, Pass]:
         from freeu.figures import recorded

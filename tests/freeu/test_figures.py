@@ -131,7 +131,7 @@ def test_a_unet_without_skips_is_refused() -> None:
 
 def test_maps_too_small_to_have_high_frequencies_are_refused() -> None:
     unet = unets.made("sd15")
-    with pytest.raises(UserError, match="below 4 pixels .* take a larger resolution"), recorded(unet, [1], copies=2):
+    with pytest.raises(UserError, match="take a larger resolution"), recorded(unet, [1], copies=2):
         unets.run(unet, "sd15", size=(3, 3))
 
 
