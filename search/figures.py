@@ -52,7 +52,9 @@ def figures(
         str | None,
         typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken [the model's]."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts; each is drawn some 22 times.")] = 16,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Prompts; each is drawn some 22 times [16].", show_default=False)
+    ] = 16,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at [the published].")
     ] = None,
@@ -75,7 +77,7 @@ def figures(
         typer.Option(metavar="FILE", help="A study's YAML: what else of search.run says how images are made."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to [figures/MODEL in the results folder].")
+        Path | None, typer.Option(metavar="FOLDER", help="Where to [figures/NAME in the results folder].")
     ] = None,
     mlruns: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder [mlruns].")] = None,
     tracking_uri: Annotated[
@@ -108,6 +110,7 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
     folder = out or config.mlruns / "figures" / config.name
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file: name a folder")
+    console.print(f"{config.name}: {len(texts)} prompts, each drawn some 22 times", markup=False)
     found, suggested = _drawn(config, spec, texts, factors, console)
     from search.analysis.claims import claims
 

@@ -25,7 +25,7 @@ SUPPRESSED = {
 
 
 def diagnosis(found: Passes, claims: Sequence[Claim], model: str) -> str:
-    """Two sentences on the two observations that FreeU stands on, and a count of the rest."""
+    """A sentence on each of the two observations that FreeU stands on, and a count of all claims."""
     said = []
     by_name = {claim.name: claim for claim in claims}
     if "skip" in by_name:
@@ -34,14 +34,15 @@ def diagnosis(found: Passes, claims: Sequence[Claim], model: str) -> str:
         said.append(
             OBSERVED[claim.verdict].format(model=visible(model))
             + f"high frequencies hold {100 * skip:.3g} % of the skips' power and {100 * backbone:.3g} % of the "
-            f"backbone's, a difference of {_points(claim)} points."
+            f"backbone's, a difference of {_points(claim)} points (effect size {claim.effect:+.2g})."
         )
     if "suppression" in by_name:
         claim = by_name["suppression"]
         r = claim.result
         said.append(
             SUPPRESSED[claim.verdict]
-            + f"for 0.1 of b their share changes by {-r.mean:+.2g} % [{-r.high:+.2g}, {-r.low:+.2g}]."
+            + f"for 0.1 of b their share changes by {-r.mean:+.2g} % [{-r.high:+.2g}, {-r.low:+.2g}] "
+            f"(effect size {-claim.effect:+.2g})."
         )
     counts = [sum(claim.verdict == verdict for claim in claims) for verdict in ("holds", "fails", "open")]
     said.append(f"Of {len(claims)} claims of the paper {counts[0]} hold here, {counts[1]} fail, {counts[2]} are open.")
