@@ -79,7 +79,7 @@ def shades(count: int) -> list[Any]:
     """So many colours from dark to light, that stay apart in grey."""
     import matplotlib
 
-    return [matplotlib.colormaps["viridis"](each) for each in np.linspace(0.05, 0.85, count)]
+    return [matplotlib.colormaps["viridis"](each) for each in np.linspace(0.25, 0.87, count)]
 
 
 def features(recording: Recording, stages: Stages) -> Figure:

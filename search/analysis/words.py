@@ -63,7 +63,7 @@ def where(suggested: Suggested) -> str:
     if not guardrail:
         tried += "it gave no images, so look with care."
     else:
-        tried += f"{guardrail} moves most, by {shift:+.2g} spreads between seeds, "
+        tried += f"{guardrail} moves most, by {shift:+.2f} spreads between seeds, "
         tried += (
             "which is within the guardrails."
             if suggested.within
