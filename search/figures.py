@@ -48,6 +48,7 @@ def figures(
         str | None, typer.Option("--input", metavar="PLACE", help="Picture or video that every image begins from.")
     ] = None,
     frames: Annotated[int | None, typer.Option(metavar="N", help="Frames of a video [the model's].")] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="What to call it [the model's name].")] = None,
     prompts: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken [the model's]."),
