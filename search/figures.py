@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from search.analysis.ranges import Suggested
     from search.config import StudyConfig
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 FEWEST = 3
 """Prompts below which there are no intervals."""
 USUAL = (1.3, 1.4, 0.9, 0.2)
@@ -108,7 +108,7 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
     if len(texts) < FEWEST:
         raise UserError(f"{len(texts)} prompts are too few for intervals: give {FEWEST} or more (--limit, --prompts)")
     factors = _factors(config, spec, from_file)
-    folder = out or config.mlruns / "figures" / config.name
+    folder = (out or config.mlruns / "figures" / config.name).expanduser()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file: name a folder")
     console.print(f"{config.name}: {len(texts)} prompts, each drawn some 22 times", markup=False)
@@ -165,6 +165,7 @@ def _drawn(
             if status is not None:
                 status.update(f"drawing {len(texts)} images: {name}")
 
+        # Hooks come and go, for which a compiled U-Net would be compiled again.
         generator, _ = load_parts(config.model_copy(update={"objectives": (), "compile": False}), spec)
         others = prompts.seeds(texts, config.seed, "figures, again")
         runner = Runner(generator, texts, prompts.seeds(texts, config.seed, "figures"), others)

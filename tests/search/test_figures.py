@@ -21,6 +21,7 @@ from rich.console import Console
 from torch import nn
 
 from configs import UserError
+from freeu import IDENTITY, presets
 from search.analysis import passes
 from search.analysis.passes import NONE, Runner
 from search.config import load
@@ -164,7 +165,7 @@ def test_a_unet_without_skips_or_with_unknown_blocks() -> None:
 
 def test_a_preset_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "none.yaml"
-    file.write_text("b1: 1\nb2: 1\ns1: 1\ns2: 1\nversion: v2\nstages: width\n")
+    presets.write(presets.Preset(IDENTITY), file, "yaml")
     with pytest.raises(UserError, match="change nothing"):
         analyse(load(None, {"limit": LIMIT, "mlruns": tmp_path}), Console(file=io.StringIO()), from_file=file)
 
