@@ -54,7 +54,7 @@ def figures(
         typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken [the model's]."),
     ] = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", help="Prompts; each is drawn some 22 times [16].", show_default=False)
+        int, typer.Option(metavar="N", help="Prompts; each is drawn some 20 times [16].", show_default=False)
     ] = 16,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at [the published].")
@@ -111,7 +111,7 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
     folder = (out or config.mlruns / "figures" / config.name).expanduser()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file: name a folder")
-    console.print(f"{config.name}: {len(texts)} prompts, each drawn some 22 times", markup=False)
+    console.print(f"{config.name}: {len(texts)} prompts, each drawn some 20 times", markup=False)
     found, suggested = _drawn(config, spec, texts, factors, console)
     from search.analysis.claims import claims
 
