@@ -10,7 +10,7 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, models, report, run, show, studies, ui
+from search import compare, export, figures, models, report, run, show, studies, ui
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Searches FreeU's factors, and says whether they help."
@@ -23,6 +23,7 @@ for _command in (
     report.report,
     ui.ui,
     export.export,
+    figures.figures,
     models.models,
     score.score,
 ):

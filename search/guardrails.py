@@ -53,8 +53,13 @@ def shifts(found: pd.DataFrame, base: pd.DataFrame, again: pd.DataFrame) -> dict
     moved = {}
     for name in NAMES:
         one, two = base[name].to_numpy(), again[name].to_numpy()
-        spread = float(np.sqrt(np.mean((one - two) ** 2) / 2))
+        spread = spread_of(one, two)
         shift = float(np.mean(found[name].to_numpy() - one[: len(found)]))
         least = 1e-3 * abs(shift)
         moved[name] = shift / max(spread, least) if shift else 0.0
     return moved
+
+
+def spread_of(one: np.ndarray, two: np.ndarray) -> float:
+    """The standard deviation between seeds, of a measure of the same prompts under two of them."""
+    return float(np.sqrt(np.mean((one - two) ** 2) / 2))

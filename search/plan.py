@@ -20,6 +20,7 @@ from search.space import SOBOL, Space
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from configs.prompt_files import Prompt
     from freeu.models import ModelSpec
     from metrics.registry import MetricInfo
     from search.config import StudyConfig
@@ -190,31 +191,14 @@ class Job:
 
 def prepare(config: StudyConfig) -> Job:
     """Check everything that can be checked without weights. Writes nothing. Raises UserError."""
-    from freeu.models import inputs, load_spec
-    from freeu.models.addons import addons
-    from freeu.models.spec import changed
-    from metrics.places import parse
     from search import config as settings
     from search import prompts
-    from search.store import check_folder
 
-    check_folder(config.mlruns, config.tracking_uri)
-    loaded = load_spec(config.model)
-    given = _given(loaded, config)
-    addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
-    if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
-        inputs.check(changed(loaded, given))
-    steps = config.steps or loaded.steps
-    if config.low_steps is not None and config.low_steps >= steps:
-        raise UserError(f"--low-steps {config.low_steps}: fewer than the {steps} of all other images are meant")
-    chosen = config.prompts or loaded.prompts
-    prompt_set = prompts.load(chosen, config.subject)
-    if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
-        given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
-    if config.reference:
-        given["reference"] = parse(config.reference)
-    spec = changed(loaded, given)
-    inputs.check(spec)
+    spec, chosen, prompt_set = begun_from(config)
+    if config.low_steps is not None and config.low_steps >= (config.steps or spec.steps):
+        raise UserError(
+            f"--low-steps {config.low_steps}: fewer than the {config.steps or spec.steps} of all other images are meant"
+        )
     objectives = config.objectives or spec.objectives
     config = config.model_copy(update={"objectives": objectives})
     described = [_objective(name) for name in objectives]
@@ -240,6 +224,32 @@ def prepare(config: StudyConfig) -> Job:
     )
     categories = {prompt.text: prompt.category for prompt in prompt_set}
     return Job(config, spec, space, texts, held_out, categories, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def begun_from(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
+    """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
+    from freeu.models import inputs, load_spec
+    from freeu.models.addons import addons
+    from freeu.models.spec import changed
+    from metrics.places import parse
+    from search import prompts
+    from search.store import check_folder
+
+    check_folder(config.mlruns, config.tracking_uri)
+    loaded = load_spec(config.model)
+    given = _given(loaded, config)
+    addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
+    if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
+        inputs.check(changed(loaded, given))
+    chosen = config.prompts or loaded.prompts
+    prompt_set = prompts.load(chosen, config.subject)
+    if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
+        given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
+    if config.reference:
+        given["reference"] = parse(config.reference)
+    spec = changed(loaded, given)
+    inputs.check(spec)
+    return spec, chosen, prompt_set
 
 
 def _started(config: StudyConfig, space: Space) -> list[tuple[str, Factors]]:

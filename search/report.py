@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from configs import UserError
-from configs.cli import main, visible
+from configs.cli import main
 from search.named import complete, find_study
 from search.records import StudyFolder, replacing
 
@@ -45,47 +45,23 @@ def report(
 
 def page(folder: StudyFolder) -> str:
     """The report's HTML. Raises UserError where the study is not finished, or a file of it is damaged."""
-    import jinja2
     from plotly.offline import get_plotlyjs
 
     from search.sections import sections
     from search.standing import finished
+    from search.templating import environment, source
 
     result = finished(folder)
-    templates = jinja2.PackageLoader("search")
-    environment = jinja2.Environment(
-        loader=templates, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_seen
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    environment.filters |= {"number": _number, "signed": _signed, "percent": _percent}
-    style, own = (templates.get_source(environment, name)[0] for name in ("report.css", "report.js"))
+    templates = environment()
+    style, own = (source(name) for name in ("report.css", "report.js"))
     scripts = [get_plotlyjs(), own]
     policy = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    template = environment.get_template("report.html")
+    template = templates.get_template("report.html")
     return template.render(sections(folder, result), style=style, scripts=scripts, policy=policy)
 
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _seen(value: Any) -> Any:
-    """What the template shows, its control characters made visible; None is nothing. Markup stays as it is."""
-    if value is None:
-        return ""
-    return visible(value) if type(value) is str else value
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "−")
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
 
 
 if __name__ == "__main__":

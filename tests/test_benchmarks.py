@@ -104,3 +104,9 @@ def test_naive() -> None:
     assert said[-1].startswith("ours ")
     last = [line.split() for line in said[: said.index(next(x for x in said if x.startswith("ours:")))]][-1]
     assert int(last[1]) == 64
+
+
+@pytest.mark.slow
+def test_figures() -> None:
+    said = printed("figures.py", "--images", "2")
+    assert [line.split()[0] for line in said.splitlines()] == ["plain", "recorded", "recording"]

@@ -24,9 +24,10 @@ COMMANDS = (
     "search.studies",
     "search.show",
     "search.compare",
+    "search.figures",
     "metrics.score",
 )
-GUIDE = "\n".join((ROOT / "docs" / name).read_text() for name in ("getting-started.md", "results.md"))
+GUIDE = "\n".join((ROOT / "docs" / name).read_text() for name in ("getting-started.md", "results.md", "figures.md"))
 README = (ROOT / "README.md").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TEST_COMMAND = "pip install uv && uv run --extra dev python -m tests.check"
@@ -118,6 +119,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
         "numpy",
         "scipy",
         "plotly",
+        "matplotlib",
         "pyarrow",
     }
     assert heavy & set(done.stdout.split()) == set()

@@ -57,6 +57,21 @@ class TextToImage:
         self._early = Early()
         self._tokenizers, self.max_tokens = self._text_limits()
 
+    @property
+    def unet(self) -> Any:
+        """The network that FreeU acts on."""
+        return self._unet
+
+    @property
+    def timesteps(self) -> torch.Tensor:
+        """Those that it runs through for a batch, in order."""
+        return self._run.timesteps
+
+    @property
+    def copies(self) -> int:
+        """How often each prompt stands in its batch: 2 under guidance, the one without words first."""
+        return 2 if self._guided else 1
+
     def _size(self) -> tuple[int, int]:
         """(height, width) of the images."""
         return self._spec.resolution, self._spec.resolution
@@ -125,10 +140,13 @@ class TextToImage:
 
             return self._draw(prompts[part], seeds[part], told)
 
-        self._run.untouched = untouched(factors.controls, self._run) if factors.controls.scheduled else 0
+        scheduled = factors.controls.scheduled
+        # Whoever looks on (freeu/figures.py) sees one batch after the other, and all steps of each.
+        watched = bool(self._unet._forward_pre_hooks or self._unet._forward_hooks)
+        self._run.untouched = untouched(factors.controls, self._run) if scheduled and not watched else 0
         with applied(self._unet, factors, self._run):
             # Under a schedule FreeU is at one step for the whole U-Net.
-            for part, drawn in self._batches.run(len(prompts), draw, alone=factors.controls.scheduled):
+            for part, drawn in self._batches.run(len(prompts), draw, alone=scheduled or watched):
                 images[part] = drawn
         return images
 

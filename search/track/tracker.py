@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.records import TrialRecord
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI shows pages for chat agents
-STUDY, TRIAL, RESULT = "freeu.study", "freeu.trial", "freeu.result"
+STUDY, TRIAL, RESULT, FIGURES = "freeu.study", "freeu.trial", "freeu.result", "freeu.figures"
 PARENT, NOTE = (
     "mlflow.parentRunId",
     "mlflow.note.content",
@@ -192,6 +192,19 @@ class Tracker:
             tags = {"freeu.verdict": verdict, NOTE: verdict, RESULT: stamp}
             self._batch(run, tags=tags)
             client.set_terminated(run, status)
+
+    def figures(
+        self, params: Mapping[str, str], metrics: Mapping[str, float], diagnosis: str, files: Iterable[Path]
+    ) -> None:
+        """Log the paper's analysis of a base model, in place of `start`: each time a run of its own."""
+        self.open()
+        with told("log the figures", self.settings):
+            tags = {FIGURES: self.study, NOTE: diagnosis}
+            run = self._client.create_run(self._experiment, tags=tags, run_name=f"figures of {self.study}").info.run_id
+            self._batch(run, params={key: value[:LONGEST] for key, value in params.items()}, metrics=metrics)
+            for file in files:
+                self._client.log_artifact(run, str(file))
+            self._client.set_terminated(run)
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
         """Whether the result with this stamp and these trials are all there. Changes nothing but the experiment."""

@@ -69,3 +69,15 @@ def test_images_are_those_of_one_lane(sd_folder: Path, two: None, factors: freeu
     # Other neighbours change the order of sums, in the last bit of float32: at most one step of 255.
     assert (images.int() - alone.int()).abs().max() <= 1
     assert max(told) == pytest.approx(5)
+
+
+@pytest.mark.parametrize("factors", [STRONG, LATE], ids=["strong", "late"])
+def test_whoever_looks_on_sees_one_batch_after_the_other(sd_folder: Path, two: None, factors: freeu.Factors) -> None:
+    one = load_generator(load_spec(sd_folder), device="cpu", steps=3, guidance=3.0)
+    prompts, seeds = ["a cup", "a hat", "sea"], [0, 1, 2]
+    one.generate(prompts, seeds, factors)  # whatever it keeps of this
+    seen: list[tuple[float, int]] = []
+    handle = one.unet.register_forward_pre_hook(lambda unet, args: seen.append((float(args[1]), len(args[0]))))
+    one.generate(prompts, seeds, factors)
+    handle.remove()
+    assert seen == [(float(time), one.copies * len(prompts)) for time in one.timesteps]

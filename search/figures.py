@@ -1,0 +1,248 @@
+"""`python -m search.figures`: the paper's analysis on any base model: why FreeU may help, where to look for factors.
+
+Writes the figures (PNG, SVG), the data behind each (Parquet), a page that explains them, and the ranges of b and s that
+keep the guardrails, as a YAML for the search; and logs all of it to MLflow.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from configs import UserError
+from configs.cli import main, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from freeu import Factors
+    from freeu.models import ModelSpec
+    from search.analysis.claims import Claim
+    from search.analysis.passes import Passes
+    from search.analysis.ranges import Suggested
+    from search.config import StudyConfig
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+FEWEST = 3
+"""Prompts below which there are no intervals."""
+USUAL = (1.3, 1.4, 0.9, 0.2)
+"""Where nobody published factors for a model: those of Stable Diffusion 1.4."""
+
+
+@app.command()
+def figures(
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Name, or one of your own [shapes].")] = None,
+    loras: Annotated[
+        list[str] | None, typer.Option("--lora", metavar="FILE[:0.8]", help="A LoRA, and its weight; several times.")
+    ] = None,
+    unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", metavar="PLACE", help="Picture or video that every image begins from.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames of a video [the model's].")] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="What to call it [the model's name].")] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken [the model's]."),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Prompts; each is drawn some 20 times [16].", show_default=False)
+    ] = 16,
+    from_file: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at [the published].")
+    ] = None,
+    version: Annotated[str | None, typer.Option(metavar="v1|v2", help="FreeU's version [v2].")] = None,
+    stages: Annotated[
+        str | None, typer.Option(metavar="width|block", help="How stages are recognised [width].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of noise and intervals [0].")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps [the model's].")] = None,
+    guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale [the model's].")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images at a time [the model's].")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps [cuda where there is one].")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="float32, float16 or bfloat16 [float16 on cuda].")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A study's YAML: what else of search.run says how images are made."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to [figures/NAME in the results folder].")
+    ] = None,
+    mlruns: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder [mlruns].")] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="MLflow's server or database [MLFLOW_TRACKING_URI, else in --mlruns]."),
+    ] = None,
+) -> None:
+    """Show the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
+    given = dict(locals())
+    flags = {key.rstrip("_"): given[key] for key in given if key not in ("config", "out", "from_file")}
+    from rich.console import Console
+
+    from search.config import load
+
+    terminal = typer.get_text_stream("stdout").isatty()
+    analyse(load(config, flags), Console(highlight=False, width=None if terminal else 110), out, from_file)
+
+
+def analyse(config: StudyConfig, console: Console, out: Path | None = None, from_file: Path | None = None) -> Path:
+    """Do all of it; gives the folder. Raises UserError."""
+    began = time.monotonic()
+    from search import prompts
+    from search.plan import begun_from
+
+    spec, chosen, prompt_set = begun_from(config)
+    texts = tuple(prompt.text for prompt in prompts.limited(prompts.split(prompt_set)[0], config.limit))
+    if len(texts) < FEWEST:
+        raise UserError(f"{len(texts)} prompts are too few for intervals: give {FEWEST} or more (--limit, --prompts)")
+    factors = _factors(config, spec, from_file)
+    folder = (out or config.mlruns / "figures" / config.name).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file: name a folder")
+    console.print(f"{config.name}: {len(texts)} prompts, each drawn some 20 times", markup=False)
+    found, suggested = _drawn(config, spec, texts, factors, console)
+    from search.analysis.claims import claims
+
+    tested = claims(found, config.seed)
+    files, words = _written(config, spec, chosen, found, suggested, tested, folder)
+    _show(console, tested, words)
+    console.print(
+        f"wrote {folder / 'index.html'}, {len(files) - 1} files beside it ({time.monotonic() - began:.0f} s)",
+        markup=False,
+        soft_wrap=True,
+    )
+    from search.track import Tracker
+
+    numbers = {f"{claim.name}.{key}": getattr(claim.result, key) for claim in tested for key in ("mean", "low", "high")}
+    numbers |= {
+        f"{name}.{side}": end
+        for name, box in zip("bs", suggested.box, strict=True)
+        for side, end in zip(("low", "high"), box, strict=True)
+    }
+    params = {key: str(value) for key, value in words["facts"].items()}
+    Tracker(config.mlruns, config.name, config.tracking_uri).figures(params, numbers, words["diagnosis"], files)
+    return folder
+
+
+def _factors(config: StudyConfig, spec: ModelSpec, from_file: Path | None) -> Factors:
+    """The FreeU to look at, under the version and convention of the settings unless a preset has its own."""
+    from freeu import Factors, presets
+
+    if from_file is not None:
+        found = presets.read(from_file).factors
+        if found.identity:
+            raise UserError(f"--from {from_file}: its factors change nothing; give a preset that does")
+        return found
+    published = spec.published.factors() if spec.published is not None else Factors(*USUAL)
+    return replace(published, version=config.version, stages=config.stages)
+
+
+def _drawn(
+    config: StudyConfig, spec: ModelSpec, texts: Sequence[str], factors: Factors, console: Console
+) -> tuple[Passes, Suggested]:
+    """All images, and what is measured on them."""
+    from search import prompts
+    from search.analysis.passes import Runner
+    from search.analysis.ranges import suggest
+    from search.parts import load_parts
+
+    said = console.status("loading the model") if console.is_terminal else nullcontext()
+    with said as status:
+
+        def told(name: str) -> None:
+            if status is not None:
+                status.update(f"drawing {len(texts)} images: {name}")
+
+        # Hooks come and go, for which a compiled U-Net would be compiled again.
+        generator, _ = load_parts(config.model_copy(update={"objectives": (), "compile": False}), spec)
+        others = prompts.seeds(texts, config.seed, "figures, again")
+        runner = Runner(generator, texts, prompts.seeds(texts, config.seed, "figures"), others)
+        generator.prepare(texts)
+        found = runner.all(factors, told)
+
+        def draw(name: str, each: Factors) -> None:
+            told(name)
+            runner.add(found, name, each)
+
+        suggested = suggest(found, draw, config.seed)
+        told("the figures")
+    for name, reason in found.failed.items():
+        console.print(f"no images under {name}: {reason}", markup=False)
+    return found, suggested
+
+
+def _written(
+    config: StudyConfig,
+    spec: ModelSpec,
+    chosen: str,
+    found: Passes,
+    suggested: Suggested,
+    tested: Sequence[Claim],
+    folder: Path,
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write all files; gives them, the page first, and the words of the diagnosis."""
+    from search.analysis import gallery, ranges, style, tables, words
+    from search.analysis.page import page
+    from search.records import replacing
+
+    folder.mkdir(parents=True, exist_ok=True)
+    f, space = found.factors, folder / "space.yaml"
+    ranges.save(suggested, f, config.name, space)
+    with style.styled():
+        drawn, maps = gallery.gallery(found, suggested)
+        drawings = {each.name: style.save(each, folder) for each in drawn}
+    data = {**tables.tables(found, tested, suggested), **maps}
+    for name, table in data.items():
+        tables.save(table, folder / f"{name}.parquet")
+    said: dict[str, Any] = {
+        "model": config.name,
+        "diagnosis": words.diagnosis(found, tested, config.name),
+        "where": words.where(suggested),
+        "prompts": len(found.prompts),
+        "space": space.read_text("utf-8"),
+        "command": f"python -m search.run --model {shlex.quote(config.model)} --space {shlex.quote(str(space))}",
+        "facts": {
+            "prompts": f"{len(found.prompts)} of '{Path(chosen).name}'",
+            "size": f"{spec.resolution} pixels" + (f", {spec.frames} frames" if spec.frames > 1 else ""),
+            "steps": config.steps or spec.steps,
+            "guidance": spec.guidance if config.guidance is None else config.guidance,
+            "FreeU": f"b1 {f.b1:g}, b2 {f.b2:g}, s1 {f.s1:g}, s2 {f.s2:g}, {f.version} by {f.stages}",
+            "seed": config.seed,
+        },
+    }
+    index = folder / "index.html"
+    with replacing(index) as temporary:
+        temporary.write_text(page(drawn, drawings, tested, **said), "utf-8")
+    shown = [folder / f"{each.name}.{kind}" for each in drawn for kind in ("png", "svg")]
+    return [index, space, *shown, *(folder / f"{name}.parquet" for name in data)], said
+
+
+def _show(console: Console, tested: Sequence[Claim], words: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from search.templating import signed
+
+    table = Table("figure", "the paper says", "measured, 95 %", "effect", "here", box=None)
+    for claim in tested:
+        r = claim.result
+        measured = f"{signed(r.mean)} [{signed(r.low)}, {signed(r.high)}]"
+        table.add_row(str(claim.figure), claim.says, measured, signed(claim.effect), claim.verdict)
+    console.print(table)
+    console.print("above 0 is what the paper says; effect: the mean in standard deviations between prompts")
+    for line in ("", words["diagnosis"], "", words["where"], "", visible(words["command"])):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(app)
