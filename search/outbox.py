@@ -61,6 +61,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._asked = self._answered = 0  # attempts
         self._well = True  # how the last one went
+        self._over = False  # there will be no more
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
@@ -126,12 +127,18 @@ class Outbox:
             return self._asked
 
     def _last(self, *pauses: float) -> None:
-        """An attempt after each pause, until one goes well; else the person is told what to do."""
+        """An attempt after each pause, until one goes well; else the person is told what to do. The thread ends."""
+        well = False
         for pause in pauses:
             time.sleep(pause)
-            if self._answered_well(self._ask()):
-                return
-        self.say(f"warning: {self.tracker.settings.place} lacks a part of this study: the same command logs it")
+            if well := self._answered_well(self._ask()):
+                break
+        with self._changed:  # or it would go on beside the one that the same command starts
+            self._over = True
+            self._changed.notify_all()
+        self._thread = None
+        if not well:
+            self.say(f"warning: {self.tracker.settings.place} lacks a part of this study: the same command logs it")
 
     def _answered_well(self, number: int) -> bool:
         with self._changed:
@@ -143,7 +150,9 @@ class Outbox:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._asked > self._answered, EVERY)
+                self._changed.wait_for(lambda: self._asked > self._answered or self._over, EVERY)
+                if self._over:
+                    return
                 asked = self._asked
             if self._machine is not None:
                 self._readings.append((time.time(), self._machine.read()))

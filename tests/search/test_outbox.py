@@ -262,3 +262,16 @@ def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         whole(server.uri, folder)
     finally:
         server.end()
+
+
+def test_the_thread_ends_with_the_study(tmp_path: Path) -> None:
+    """One that goes on would log beside the thread of the same command's next run."""
+    config = settings(tmp_path, trials=2)
+    before = {thread for thread in threading.enumerate() if thread.name == "MLflow"}
+    study(config)
+    deadline = time.monotonic() + 10
+    while (left := {each for each in threading.enumerate() if each.name == "MLflow"} - before) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    assert not left

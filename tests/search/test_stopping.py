@@ -56,7 +56,17 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 def test_ctrl_c_in_a_study_of_the_real_model(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "search.run", "--trials", "2", "--limit", "8", "--objectives", "clip"]
-    command += ["--no-guardrails", "--mlruns", str(tmp_path / "m"), "--study", "s", "--batch-size", "2", "--steps", "40"]
+    command += [
+        "--no-guardrails",
+        "--mlruns",
+        str(tmp_path / "m"),
+        "--study",
+        "s",
+        "--batch-size",
+        "2",
+        "--steps",
+        "40",
+    ]
     listen = "import signal, os, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     run = [sys.executable, "-c", listen + "os.execv(sys.argv[1], sys.argv[1:])", *command]
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
