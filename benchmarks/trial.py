@@ -211,11 +211,11 @@ def report(world: World, ways: dict[str, Callable[[], None]], rounds: int) -> No
         f"{world.spec.name}, {n} images of {world.spec.resolution} pixels, {world.spec.steps} steps, {world.device}, "
         f"{str(world.pipe.unet.dtype).removeprefix('torch.')}, {threads} threads, torch {torch.__version__}"
     )
-    print(f"{'':22}{'wall, s':>9}{'CPU, s':>9}{'ours is':>16}{'of the matrix rate':>20}")
+    print(f"{'':22}{'wall, s':>9}{'CPU, s':>9}{'ours is':>22}{'of the matrix rate':>20}")
     medians = {name: [median(column) for column in zip(*each, strict=True)] for name, each in found.items()}
     for name, (wall, cpu) in medians.items():
         times = "" if name == "ours" else f"{wall / medians['ours'][0]:.2f}× ({cpu / medians['ours'][1]:.2f}× CPU)"
-        print(f"{name:22}{wall:9.2f}{cpu:9.2f}{times:>16}{100 * work / wall / limit:18.0f} %")
+        print(f"{name:22}{wall:9.2f}{cpu:9.2f}{times:>22}{100 * work / wall / limit:18.0f} %")
     print(f"{work / 1e9:.0f} GFLOP in the U-Net and the decoder; a product of matrices: {limit / 1e9:.0f} GFLOP/s")
     seconds = parts(world)
     print(f"a trial of ours, {sum(seconds.values()):.2f} s on one thread: {shares(seconds)}")
