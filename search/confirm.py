@@ -7,7 +7,9 @@ pick times objective that was compared. What was generated is kept, so a killed 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +112,21 @@ class Compare:
     seed: int
 
     def __call__(self, parts: Parts, on_images: OnImages) -> dict[int, dict[str, dict[str, Any]]]:
+        import torch
+
         evaluator = parts.evaluators["confirm"]
-        return {
-            number: {
-                name: _compared(metric, sample, self.base, name, evaluator, derived(self.seed, "confirm", name))
-                for name, metric in evaluator.metrics.items()
-            }
-            for number, sample in self.samples.items()
-        }
+        each = list(product(self.samples, evaluator.metrics))
+
+        def compared(one: tuple[int, str]) -> dict[str, Any]:
+            number, name = one
+            seed = derived(self.seed, "confirm", name)
+            return _compared(evaluator.metrics[name], self.samples[number], self.base, name, evaluator, seed)
+
+        found: dict[int, dict[str, dict[str, Any]]] = {number: {} for number in self.samples}
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy leaves Python to others while it works
+            for (number, name), row in zip(each, pool.map(compared, each), strict=True):
+                found[number][name] = row
+        return found
 
 
 def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: Evaluator, seed: int) -> dict[str, Any]:

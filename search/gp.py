@@ -11,18 +11,25 @@ import math
 from copy import copy
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
+from threadpoolctl import ThreadpoolController
 
 LENGTH, LENGTH_SPREAD = math.log(0.7), 0.8
 NOISE = {True: math.log(0.05), False: math.log(0.3)}
 """What the unknown noise is about, in the observations' deviations: beside known noise, and alone."""
 BOUNDS = {"length": (math.log(0.05), math.log(8.0)), "signal": (-2.0, 2.0), "noise": (math.log(1e-3), math.log(1.0))}
+one_thread = ThreadpoolController().wrap(limits=1, user_api="blas")
+"""Products of small matrices: threads that have met for one wait busily for the next, in the way of all else."""
+PRECISION = {"maxiter": 60, "ftol": 1e-6, "gtol": 1e-3}
+"""Of the likelihood's maximum: beyond that proposals don't change for the better."""
 
 
 class GaussianProcess:
     """Fitted when it is made."""
 
+    @one_thread
     def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> None:
         """x: (n, d), each column about 0 to 1. y: (n,), not constant. spread: (n,) standard errors in y's units, or nan
         where none is known.
@@ -35,17 +42,19 @@ class GaussianProcess:
         d = x.shape[1]
         start = np.array([LENGTH] * d + [0.0, self._about])
         bounds = [BOUNDS["length"]] * d + [BOUNDS["signal"], BOUNDS["noise"]]
-        fit = minimize(self._loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60})
+        fit = minimize(self._loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=PRECISION)
         self._lengths, self._signal = np.exp(fit.x[:d]), math.exp(2 * fit.x[d])
         self._unknown = math.exp(2 * fit.x[d + 1])
         self._factorise()
 
+    @one_thread
     def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(mean, standard deviation) of the objective itself, without noise, at x (m, d); each (m,) in y's units."""
         between = self._kernel(x, self._x)
-        variance = self._signal - np.einsum("ij,ji->i", between, cho_solve(self._factor, between.T))
+        variance = self._signal - (dtrtrs(self._factor, between.T, lower=1)[0] ** 2).sum(axis=0)
         return self._mean + self._scale * (between @ self._solved), self._scale * np.sqrt(variance.clip(min=0))
 
+    @one_thread
     def awaiting(self, x: np.ndarray) -> GaussianProcess:
         """The same process, its fit as it is, had it seen just what it expects at x (m, d)."""
         more = copy(self)
@@ -56,32 +65,42 @@ class GaussianProcess:
         return more
 
     def _factorise(self) -> None:
-        noise = np.diag(self._known + self._unknown)
-        self._factor = cho_factor(self._kernel(self._x, self._x) + noise, lower=True)
-        self._solved = cho_solve(self._factor, self._z)
+        covariance = self._kernel(self._x, self._x) + np.diag(self._known + self._unknown)
+        self._factor, inverse = _factorised(covariance)
+        self._solved = inverse @ self._z
 
     def _kernel(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        square = (((a[:, None] - b[None]) / self._lengths) ** 2).sum(-1)
-        root = np.sqrt(5 * square)
-        return np.asarray(self._signal * (1 + root + 5 * square / 3) * np.exp(-root))
+        root = math.sqrt(5) * cdist(a / self._lengths, b / self._lengths)
+        return np.asarray(self._signal * (1 + root + root**2 / 3) * np.exp(-root))
 
     def _loss(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Minus the log marginal likelihood and the priors, with its gradient."""
-        d, n = self._x.shape[1], len(self._x)
+        d = self._x.shape[1]
         lengths, signal, noise = np.exp(theta[:d]), math.exp(2 * theta[d]), math.exp(2 * theta[d + 1])
-        square = (self._squares / lengths**2).sum(-1)
-        root = np.sqrt(5 * square)
+        square = 5 * (self._squares @ lengths**-2)
+        root = np.sqrt(square)
         decay = signal * np.exp(-root)
-        kernel = decay * (1 + root + 5 * square / 3)
-        factor = cho_factor(kernel + np.diag(self._known + noise), lower=True)
-        solved, inverse = cho_solve(factor, self._z), cho_solve(factor, np.eye(n))
-        likelihood = -0.5 * self._z @ solved - np.log(np.diag(factor[0])).sum()
+        kernel = decay * (1 + root + square / 3)
+        factor, inverse = _factorised(kernel + np.diag(self._known + noise))
+        solved = inverse @ self._z
+        likelihood = -0.5 * self._z @ solved - np.log(np.diag(factor)).sum()
         weight = 0.5 * (np.outer(solved, solved) - inverse)
         by_length = weight * decay * 5 / 3 * (1 + root)
-        gradient = np.array(
-            [(by_length * self._squares[:, :, i]).sum() / lengths[i] ** 2 for i in range(d)]
-            + [2 * (weight * kernel).sum(), 2 * noise * np.trace(weight)]
+        gradient = np.concatenate(
+            [
+                np.tensordot(by_length, self._squares, 2) / lengths**2,
+                [2 * (weight * kernel).sum(), 2 * noise * np.trace(weight)],
+            ]
         )
         off = np.concatenate([(theta[:d] - LENGTH) / LENGTH_SPREAD, [theta[d], theta[d + 1] - self._about]])
         slope = off / np.concatenate([np.full(d, LENGTH_SPREAD), [1.0, 1.0]])
         return -float(likelihood - 0.5 * off @ off), -(gradient - slope)
+
+
+def _factorised(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(lower Cholesky factor, inverse) of a positive definite matrix; by LAPACK, whose wrappers take longer than it."""
+    factor, failed = dpotrf(covariance, lower=1, clean=1)
+    if failed:
+        raise np.linalg.LinAlgError(f"not positive definite in row {failed}")
+    half, _ = dpotri(factor, lower=1)
+    return factor, half + np.tril(half, -1).T

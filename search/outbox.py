@@ -45,7 +45,7 @@ class Study:
 
 
 class Outbox:
-    """`open`, `start`, `trial` for each, then `finish` or `interrupt`."""
+    """`open`, `start`, `trial` for each and `catch_up` now and then, then `finish` or `interrupt`."""
 
     def __init__(self, tracker: Tracker, folder: StudyFolder, say: Callable[[str], None]) -> None:
         self.tracker, self.folder, self.say = tracker, folder, say
@@ -90,9 +90,12 @@ class Outbox:
         self._ask()
 
     def trial(self, record: TrialRecord) -> None:
-        """A trial has ended; its files are written."""
+        """A trial has ended; its files are written. It goes there with the next `catch_up`."""
         with self._changed:
             self._records[record.number] = record
+
+    def catch_up(self) -> None:
+        """Now is a good time: images are being made, which leaves Python to others."""
         self._ask()
 
     def finish(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:

@@ -99,7 +99,6 @@ def _pair(
         title=f"{escape(x)} and {escape(y)}",
         xaxis_title=_axis(x, objectives),
         yaxis_title=_axis(y, objectives),
-        template="plotly_white",
         height=520,
     )
     return figure
@@ -143,7 +142,6 @@ def _history(
         title=escape(name),
         xaxis_title="trial",
         yaxis_title=_axis(name, objectives),
-        template="plotly_white",
         height=520,
     )
     return figure
@@ -178,7 +176,6 @@ def _space(
     figure.update_layout(
         title="All three",
         scene=axes | {"camera": {"eye": {"x": 1.6, "y": 1.6, "z": 0.9}}},
-        template="plotly_white",
         height=720,
     )
     return figure

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from freeu import IDENTITY
+from freeu import IDENTITY, Factors
 from search import config as settings
 from search import confirm, guardrails, reproduce
 from search import outbox as outboxes
@@ -159,7 +159,10 @@ class _Watcher:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.began = session.progress.began
+
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
+        self._session.progress.began(number, origin, factors, images)
+        self._session.outbox.catch_up()
 
     def ended(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)

@@ -102,6 +102,7 @@ class Study:
         self._fidelity: Fidelity | None = None
         self._whole = {origin.partition(":")[0] for origin, _ in fixed}
         self._running: dict[int, Running] = {}
+        self._half_chosen: list[int] = []  # Optuna's ids
         self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
         self._records: dict[int, TrialRecord] = {record.number: record for record in self.folder.read_trials()}
         self._base: Evaluation | None = None
@@ -205,32 +206,37 @@ class Study:
         return True
 
     def _ask(self, trials: int) -> Trial | None:
-        from optuna.trial import Trial, TrialState
+        from optuna.trial import Trial
 
         with self.storage.lock():
-            so_far = self._study.get_trials(deepcopy=False)
-            running = [trial for trial in so_far if trial.state == TrialState.RUNNING]
-            if not self.storage.shared:  # killed while its candidate was being chosen
-                for trial in running:
-                    if trial.number not in self._running:
-                        return Trial(self._study, trial._trial_id)
-            told = sum(trial.state == TrialState.COMPLETE for trial in so_far)
-            outside = sum(record.complete and not self.space.holds(record.factors) for record in self.records())
-            if told + outside + len(running) >= trials:
+            if self._taken() >= trials:
                 return None
-            self._study.sampler = samplers.build(self.sampler, self.seed, len(so_far), self.space)
-            asked = self._study.ask() if self._no_freeu() is not None else self._no_freeu_of(so_far)
+            if self._half_chosen:
+                return Trial(self._study, self._half_chosen.pop())
+            number = len(self._records) + len(self._running)
+            self._study.sampler = samplers.build(self.sampler, self.seed, number, self.space)
+            asked = self._study.ask() if self._no_freeu() is not None else self._no_freeu_of()
             if asked is None:
                 return None
             self.storage.hold(asked._trial_id)
             return asked
 
-    def _no_freeu_of(self, queue: Sequence[FrozenTrial]) -> Trial | None:
+    def _taken(self) -> int:
+        """How many trials are complete, or running anywhere."""
+        if not self.storage.shared:
+            return self.complete() + len(self._running)
+        from optuna.trial import TrialState
+
+        begun = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+        outside = sum(record.complete and not self.space.holds(record.factors) for record in self._records.values())
+        return len(begun) + outside
+
+    def _no_freeu_of(self) -> Trial | None:
         """All others are compared with it, so it goes first, also where it failed before and stands behind them."""
         from optuna.trial import Trial, TrialState
 
-        for trial in queue:
-            if trial.state == TrialState.WAITING and trial.user_attrs.get(ORIGIN) == NO_FREEU:
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if trial.user_attrs.get(ORIGIN) == NO_FREEU:
                 self._study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
                 return Trial(self._study, trial._trial_id)
         return None
@@ -373,13 +379,13 @@ class Study:
                 if mine:
                     for key, value in shared.packed(record, per_image, features).items():
                         trial.set_user_attr(key, value)
-                    self._tell(record)
+                    self._tell(record, trial)
             self.storage.release(trial._trial_id)
             if not mine:
                 return
         self._write(record, per_image, features, _joined(images))
         if not self.storage.shared:
-            self._tell(record)
+            self._tell(record, trial)
         self.watcher.ended(record)
 
     def _write(
@@ -394,20 +400,17 @@ class Study:
         self.folder.write_trial(record, per_image, images)
         self._records[record.number] = record
 
-    def _tell(self, record: TrialRecord) -> None:
-        from optuna.trial import Trial, TrialState
+    def _tell(self, record: TrialRecord, trial: Trial) -> None:
+        from optuna.trial import TrialState
 
         if record.complete and self.space.holds(record.factors):
-            told = self._study.get_trials(deepcopy=False)[record.number]
-            if SPREADS not in told.user_attrs:
-                errors = [record.values[name].paired / math.sqrt(2) for name in self.directions]
-                spreads = [error if math.isfinite(error) else None for error in errors]
-                Trial(self._study, told._trial_id).set_user_attr(SPREADS, spreads)
-            if record.guardrails and CONSTRAINT not in told.constraints:
-                Trial(self._study, told._trial_id).set_constraint(CONSTRAINT, record.violation)
-            self._study.tell(record.number, [record.values[name].value for name in self.directions])
+            errors = [record.values[name].paired / math.sqrt(2) for name in self.directions]
+            trial.set_user_attr(SPREADS, [error if math.isfinite(error) else None for error in errors])
+            if record.guardrails:
+                trial.set_constraint(CONSTRAINT, record.violation)
+            self._study.tell(trial, [record.values[name].value for name in self.directions])
         else:  # or it would teach the sampler of a point that it is not
-            self._study.tell(record.number, state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
 
     # What others did, and what the dead left
 
@@ -432,6 +435,8 @@ class Study:
             del self._records[number]
 
     def _reap(self) -> None:
+        from optuna.trial import Trial
+
         for number in self.storage.lost(self._study):
             trial = self._study.get_trials(deepcopy=False)[number]
             if self.storage.shared and shared.RECORD in trial.user_attrs:
@@ -439,7 +444,7 @@ class Study:
             elif self.storage.shared or number not in self._records:
                 self._bury(trial)
             if number in self._records:
-                self._tell(self._records[number])
+                self._tell(self._records[number], Trial(self._study, trial._trial_id))
 
     def _bury(self, trial: FrozenTrial) -> None:
         """Queue a dead trial's candidate again, and write the trial down as failed."""
@@ -456,6 +461,8 @@ class Study:
             self._write(record)
         elif self.storage.shared:  # killed while its candidate was being chosen; others went on
             self._study.tell(trial.number, state=TrialState.FAIL)
+        else:
+            self._half_chosen.append(trial._trial_id)
 
     def _factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
         """A candidate's; one from outside of the space has them in its own attribute."""

@@ -6,10 +6,11 @@ import json
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.page import study_page
 from search.store import EXPERIMENT, Settings, check_folder, settle
@@ -25,13 +26,20 @@ if TYPE_CHECKING:
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI shows pages for chat agents
 STUDY, TRIAL, RESULT, FIGURES = "freeu.study", "freeu.trial", "freeu.result", "freeu.figures"
-PARENT, NOTE = (
-    "mlflow.parentRunId",
-    "mlflow.note.content",
-)  # MLflow's own: the tree, and the description of a run
+FRONT, PICKS = "freeu.front", "freeu.picks"
+UNMARKED = {FRONT: "no", PICKS: ""}
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # MLflow's own: the tree, and the description of a run
 DONE = ("FINISHED", "FAILED")
 LONGEST = 5000  # characters of a parameter or tag; MLflow takes 6000 and 8000
+SHOWN = re.compile(r"images/(?P<key>\w+)\+step\+(?P<step>\d+)\+.*\+compressed")
 AT_ONCE = 900  # metrics in one call; MLflow takes 1000
+
+
+class Logged(NamedTuple):
+    """A finished trial's run there. marks: its tags FRONT and PICKS."""
+
+    run: str
+    marks: dict[str, str]
 
 
 class Tracker:
@@ -53,7 +61,8 @@ class Tracker:
         self._experiment = ""
         self._parent: str | None = None
         self._began = 0  # of the study's run, in ms
-        self._trials: dict[int, tuple[str, str]] = {}  # number → (run id, status)
+        self._trials: dict[int, Logged] = {}
+        self._shown: set[tuple[str, int]] | None = None
         self._inputs: tuple[Input, ...] = ()
 
     @property
@@ -125,7 +134,7 @@ class Tracker:
         difference: of its images to no FreeU's. grown: the hypervolume after each trial that it was found for now.
         ended: when, by time.time; the same whenever it is logged again.
         """
-        if self._trials.get(record.number, ("", ""))[1] in DONE:
+        if record.number in self._trials:
             return
         with told(f"log trial {record.number}", self.settings):
             pictures = {name: made for name, made in (("grid", _opened(grid)), ("difference", difference)) if made}
@@ -134,7 +143,7 @@ class Tracker:
 
     def missing(self, numbers: Iterable[int]) -> list[int]:
         """Those of `numbers` that MLflow doesn't hold as finished trials."""
-        return [number for number in numbers if self._trials.get(number, ("", ""))[1] not in DONE]
+        return [number for number in numbers if number not in self._trials]
 
     def machine(self, readings: Sequence[tuple[float, Mapping[str, float]]]) -> None:
         """Log what `Machine` read, each with its time by time.time; their step is the seconds since the study began."""
@@ -258,11 +267,12 @@ class Tracker:
     def _reconcile(self) -> None:
         """Which trials are there. What is half there is deleted, and so is one that is there twice."""
         assert self._parent is not None, "start() comes first"
-        self._trials = {}
+        self._trials, self._shown = {}, None
         for run in sorted(self._children(self._parent), key=lambda run: run.info.run_id):
             number = int(run.data.tags.get(TRIAL, -1))
             if run.info.status in DONE and number not in self._trials:
-                self._trials[number] = (run.info.run_id, run.info.status)
+                marks = {key: value for key, value in run.data.tags.items() if key in (FRONT, PICKS)}
+                self._trials[number] = Logged(run.info.run_id, marks)
             else:  # its process or its server died while it was logged
                 self._client.set_terminated(run.info.run_id, "KILLED")
                 self._client.delete_run(run.info.run_id)
@@ -291,7 +301,7 @@ class Tracker:
         assert self._parent is not None, "start() comes first"
         f, client, now = record.factors, self._client, int(1000 * ended)
         name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
-        tags = {PARENT: self._parent, TRIAL: str(record.number), "freeu.origin": record.origin}
+        tags = {PARENT: self._parent, TRIAL: str(record.number), "freeu.origin": record.origin, **UNMARKED}
         if record.guardrails:
             tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
         if record.reason is not None:
@@ -314,22 +324,30 @@ class Tracker:
         for number, value in grown.items():
             history += _metrics({"hypervolume": value}, number, now)
         client.log_batch(self._parent, metrics=history, synchronous=True)
-        shown = {artifact.path for artifact in client.list_artifacts(self._parent, "images")} if pictures else set()
         for key, picture in pictures.items():
-            if not any(f"/{key}+step+{record.number}+" in path and "+compressed" in path for path in shown):
+            if (key, record.number) not in self._pictures():
                 client.log_image(self._parent, picture, key=key, step=record.number, timestamp=now)
         status = "FINISHED" if record.state == "COMPLETE" else "FAILED"
         client.set_terminated(run, status, end_time=now)
-        self._trials[record.number] = (run, status)
+        self._trials[record.number] = Logged(run, UNMARKED)
+
+    def _pictures(self) -> set[tuple[str, int]]:
+        """(key, trial) of those on the study's run, by the names that MLflow's charts read: as they were at `look`."""
+        if self._shown is None:
+            paths = (artifact.path for artifact in self._client.list_artifacts(self._parent, "images"))
+            found = (SHOWN.match(path) for path in paths)
+            self._shown = {(match["key"], int(match["step"])) for match in found if match}
+        return self._shown
 
     def _mark_front(self, result: Mapping[str, Any]) -> None:
         """Tag every trial with whether it is on the front, and as which picks, for filtering; log the picks' scores."""
         front = {row["number"] for row in result.get("front", [])}
-        for number, (run, _) in self._trials.items():
+        for number, (run, marks) in self._trials.items():
             picks = [pick for pick in result.get("picks", []) if pick["number"] == number]
             names = ", ".join(pick["pick"] for pick in picks)
-            tags = {"freeu.front": "yes" if number in front else "no", "freeu.picks": names}
-            self._batch(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
+            tags = {FRONT: "yes" if number in front else "no", PICKS: names}
+            if picks or tags != marks:
+                self._batch(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
 
     def _batch(
         self,

@@ -202,10 +202,10 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
             raise Killed
         write(self, record, *files)
 
-    def telling(self: Study, record: TrialRecord) -> None:
+    def telling(self: Study, record: TrialRecord, trial: optuna.trial.Trial) -> None:
         if where == "after record" and record.number == at:
             raise Killed
-        tell(self, record)
+        tell(self, record, trial)
         if where == "after tell" and record.number == at:
             raise Killed
 
