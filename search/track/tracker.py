@@ -334,8 +334,9 @@ class Tracker:
     def _pictures(self) -> set[tuple[str, int]]:
         """(key, trial) of those on the study's run, by the names that MLflow's charts read: as they were at `look`."""
         if self._shown is None:
-            paths = (artifact.path for artifact in self._client.list_artifacts(self._parent, "images"))
-            found = (SHOWN.match(path) for path in paths)
+            assert self._parent is not None, "start() comes first"
+            artifacts = self._client.list_artifacts(self._parent, "images")
+            found = (SHOWN.match(artifact.path) for artifact in artifacts)
             self._shown = {(match["key"], int(match["step"])) for match in found if match}
         return self._shown
 
