@@ -38,7 +38,10 @@ def goes_on(table: np.ndarray, feasible: Sequence[bool]) -> bool:
     table: (candidates, objectives), all to be maximised, on the same prompts. feasible: within the guardrails; others
     rank last.
     """
-    places = max(1, round(KEPT * len(table)))
+    places, within, row = max(1, round(KEPT * len(table))), np.asarray(feasible, bool), table[-1]
+    better = (table >= row).all(1) & (table > row).any(1) & (within == within[-1])
+    if better.sum() + (0 if within[-1] else within.sum()) >= places:  # they all rank before it
+        return False
     return len(table) - 1 in ranked(table, feasible, places)[:places]
 
 

@@ -16,9 +16,9 @@ from search.config import load
 from search.evaluate import Evaluation
 from search.front import find
 from search.guardrails import NAMES, shifts
+from search.ledger import CONSTRAINT
 from search.plan import prepare
 from search.records import StudyFolder, TrialRecord, Value
-from search.study import CONSTRAINT
 from tests.search.test_study import good, opened
 from tests.studies import study
 
@@ -68,7 +68,7 @@ def test_optuna_is_told(tmp_path: Path) -> None:
 
     one = opened(tmp_path, scored)
     one.run(9, shifts)
-    trials = optuna.load_study(study_name=one.folder.name, storage=one.folder.optuna_url).trials
+    trials = optuna.load_study(study_name=one.storage.folder.name, storage=one.storage.folder.optuna_url).trials
     found = {each.number: each for each in one.records()}
     assert len(trials) == 9
     for trial in trials:

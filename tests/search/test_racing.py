@@ -13,7 +13,7 @@ from search.config import load
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation, Task
 from search.plan import prepare
-from search.racing import crowding, goes_on, ranked, rungs, usual
+from search.racing import KEPT, crowding, goes_on, ranked, rungs, usual
 from search.records import Value
 from tests.search.test_study import opened
 
@@ -44,6 +44,7 @@ def test_ranks_hold_everyone_once_and_nobody_behind_whom_they_dominate(rows: lis
         for other in order[:place]:
             better = (table[one] >= table[other]).all() and (table[one] > table[other]).any()
             assert not (better and within[one] >= within[other])
+    assert goes_on(table, within) == (len(rows) - 1 in order[: max(1, round(KEPT * len(rows)))])
 
 
 def race(folder: Path, trials: int) -> tuple[list[Task], list]:

@@ -143,6 +143,6 @@ def test_a_study_over_another_space(tmp_path: Path) -> None:
     found: Any = [each.factors for each in records[2:]]
     assert all(space.holds(each) for each in found)
     assert {each.version for each in found} == {"v1", "v2"} and all(each.controls.stop < 0.91 for each in found)
-    trials = optuna.load_study(study_name="s", storage=study.folder.optuna_url).trials
+    trials = optuna.load_study(study_name="s", storage=study.storage.folder.optuna_url).trials
     assert trials[0].state.name == "FAIL" and trials[5].state.name == "COMPLETE"
     assert all(math.isfinite(x) for each in found for x in space.unit(each))

@@ -15,6 +15,7 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation
+from search.ledger import Ledger
 from search.records import StudyFolder, TrialRecord, Value
 from search.space import default
 from search.storage import Storage
@@ -81,7 +82,7 @@ def test_the_order_of_candidates_and_what_is_kept(tmp_path: Path) -> None:
     assert len({r.factors for r in records}) == 11
     assert records[4] == TrialRecord.from_dict(records[4].as_dict())
     assert math.isnan(records[4].values["fid"].spread)
-    found = optuna.load_study(study_name="s", storage=study.folder.optuna_url)
+    found = optuna.load_study(study_name="s", storage=study.storage.folder.optuna_url)
     assert [d.name for d in found.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert [t.values for t in found.trials] == [[r.values["clip"].value, r.values["fid"].value] for r in records]
 
@@ -195,14 +196,14 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
         evaluated.append(factors)
         return good(factors)
 
-    write, tell, suggest = StudyFolder.write_trial, Study._tell, optuna.trial.Trial.suggest_float
+    write, tell, suggest = StudyFolder.write_trial, Ledger._tell, optuna.trial.Trial.suggest_float
 
     def writing(self: StudyFolder, record: TrialRecord, *files: Any) -> None:
         if where == "before record" and record.number == at:
             raise Killed
         write(self, record, *files)
 
-    def telling(self: Study, record: TrialRecord, trial: optuna.trial.Trial) -> None:
+    def telling(self: Ledger, record: TrialRecord, trial: optuna.trial.Trial) -> None:
         if where == "after record" and record.number == at:
             raise Killed
         tell(self, record, trial)
@@ -216,7 +217,7 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StudyFolder, "write_trial", writing)
-        patch.setattr(Study, "_tell", telling)
+        patch.setattr(Ledger, "_tell", telling)
         patch.setattr(optuna.trial.Trial, "suggest_float", suggesting)
         opened(tmp_path, evaluate).run(11)
     where_was, where = where, "nowhere"
@@ -248,7 +249,7 @@ def test_killed_between_queueing_again_and_failing_queues_once(tmp_path: Path, m
     study.run(9)
     assert [r.state for r in study.records()].count("FAIL") == 1
     assert sum(r.factors.identity for r in study.records() if r.complete) == 1
-    assert len(study._study.trials) == 10
+    assert len(study.ledger.optuna.trials) == 10
 
 
 def test_a_broken_database_or_record_is_said(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def test_an_actor_is_killed_in_mid_trial(crew: Crew, tmp_path: Path) -> None:
     assert len(complete) == len(set(complete)) == 12
     lost = [record for record in records if not record.complete]
     assert [record.reason for record in lost] == ["its worker ended before it did"]
-    waiting = [trial for trial in study._study.trials if trial.state.name == "WAITING"]
+    waiting = [trial for trial in study.ledger.optuna.trials if trial.state.name == "WAITING"]
     assert lost[0].factors in complete or waiting  # given back
-    assert not [trial for trial in study._study.trials if trial.state.name == "RUNNING"]
+    assert not [trial for trial in study.ledger.optuna.trials if trial.state.name == "RUNNING"]
     who = Counter((tmp_path / "begun").read_text().split())
     assert len(who) >= 2 and os.getpid() not in map(int, who)
     while crew.free < 2:  # another comes in the dead one's place
