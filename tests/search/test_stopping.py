@@ -54,33 +54,34 @@ def test_an_ignored_signal_stays_ignored() -> None:
         stopping.check()
 
 
-def test_ctrl_c_in_a_study_of_the_real_model(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "search.run", "--trials", "2", "--limit", "8", "--objectives", "clip"]
-    command += [
-        "--no-guardrails",
-        "--mlruns",
-        str(tmp_path / "m"),
-        "--study",
-        "s",
-        "--batch-size",
-        "2",
-        "--steps",
-        "40",
-    ]
+def interrupted(command: list[str], after: str, sent: signal.Signals) -> tuple[int, str, str]:
+    """(exit code, output, errors) of a command that gets a signal within the trial after the one that is named."""
     listen = "import signal, os, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     run = [sys.executable, "-c", listen + "os.execv(sys.argv[1], sys.argv[1:])", *command]
     process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
-        if "trial 0" in line:
+        if after in line:
             break
     time.sleep(1)  # well within the next trial
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
+    process.send_signal(sent)
+    return process.wait(120), *process.communicate()
+
+
+def test_ctrl_c_and_sigterm_in_a_study_of_the_real_model(tmp_path: Path) -> None:
+    flags = "--trials 3 --limit 8 --objectives clip --no-guardrails --study s --batch-size 2 --steps 40"
+    command = [sys.executable, "-m", "search.run", *flags.split(), "--mlruns", str(tmp_path / "m")]
+    folder = StudyFolder(tmp_path / "m", "s")
+    code, out, err = interrupted(command, "trial 0", signal.SIGINT)
+    assert code == 130, err
     assert SAID in err and "the same command goes on" in out and "Traceback" not in err
-    records = StudyFolder(tmp_path / "m", "s").read_trials()
-    assert [record.reason for record in records] == [None, "interrupted"]
+    assert [record.reason for record in folder.read_trials()] == [None, "interrupted"]
+    code, out, err = interrupted(command, "trial 2", signal.SIGTERM)
+    assert code == 130, err
+    assert "the same command goes on" in out and "Traceback" not in err
+    assert [record.reason for record in folder.read_trials()] == [None, "interrupted", None, "interrupted"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert sum(record.complete for record in StudyFolder(tmp_path / "m", "s").read_trials()) == 2
+    records = folder.read_trials()
+    assert sum(record.complete for record in records) == 3
+    assert len({record.factors for record in records if record.complete}) == 3
