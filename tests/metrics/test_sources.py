@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,13 +94,13 @@ def test_without_the_hub_the_error_comes_soon(
         raise FileNotFoundError("not in the cache")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", unreachable)
+    asked = []
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *a, **k: asked.append(a) or unreachable())
     monkeypatch.setattr(huggingface_hub, "snapshot_download", uncached)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", uncached)
-    began = time.monotonic()
     with pytest.raises(UserError, match=r"tried the hub's cache, where it isn't, and the hub .*no route"):
         need(models)
-    assert time.monotonic() - began < 15
+    assert len(asked) == 1
 
 
 def test_a_reference_is_resized_as_generated_images_are(
