@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from configs.cli import main, visible
+from search import flags
 from search.named import complete, find_study
 
 app = typer.Typer(add_completion=False)
@@ -19,7 +20,7 @@ app = typer.Typer(add_completion=False)
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A finished study.", autocompletion=complete)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=complete)],
-    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Compare what no FreeU and the picks of two studies got on held-out prompts."""

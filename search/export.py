@@ -18,6 +18,7 @@ import configs
 from configs import UserError
 from configs.cli import main, visible
 from freeu.factors import Factors
+from search import flags
 from search.named import complete, find_study
 from search.records import StudyFolder
 
@@ -61,7 +62,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to; without it the preset is printed.")
     ] = None,
-    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    mlruns: flags.Results = Path("mlruns"),
 ) -> None:
     """Write a pick of a study, or a preset that you have, for a tool. What a file held before becomes FILE.bak."""
     from freeu import presets

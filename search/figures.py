@@ -18,6 +18,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main, visible
+from search import flags
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,15 +39,11 @@ USUAL = (1.3, 1.4, 0.9, 0.2)
 
 @app.command()
 def figures(
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Name, or one of your own [shapes].")] = None,
-    loras: Annotated[
-        list[str] | None, typer.Option("--lora", metavar="FILE[:0.8]", help="A LoRA, and its weight; several times.")
-    ] = None,
-    unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
-    input_: Annotated[
-        str | None, typer.Option("--input", metavar="PLACE", help="Picture or video that every image begins from.")
-    ] = None,
-    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames of a video [the model's].")] = None,
+    model: flags.Model = None,
+    loras: flags.Loras = None,
+    unet: flags.UNet = None,
+    input_: flags.Input = None,
+    frames: flags.Frames = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="What to call it [the model's name].")] = None,
     prompts: Annotated[
         str | None,
@@ -58,20 +55,14 @@ def figures(
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at [the published].")
     ] = None,
-    version: Annotated[str | None, typer.Option(metavar="v1|v2", help="FreeU's version [v2].")] = None,
-    stages: Annotated[
-        str | None, typer.Option(metavar="width|block", help="How stages are recognised [width].")
-    ] = None,
+    version: flags.Version = None,
+    stages: flags.Stages = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of noise and intervals [0].")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps [the model's].")] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale [the model's].")] = None,
+    steps: flags.Steps = None,
+    guidance: flags.Guidance = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images at a time [the model's].")] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps [cuda where there is one].")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="NAME", help="float32, float16 or bfloat16 [float16 on cuda].")
-    ] = None,
+    device: flags.Device = None,
+    dtype: flags.Dtype = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A study's YAML: what else of search.run says how images are made."),
@@ -79,21 +70,17 @@ def figures(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to [figures/NAME in the results folder].")
     ] = None,
-    mlruns: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder [mlruns].")] = None,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(metavar="URI", help="MLflow's server or database [MLFLOW_TRACKING_URI, else in --mlruns]."),
-    ] = None,
+    mlruns: flags.Mlruns = None,
+    tracking_uri: flags.TrackingUri = None,
 ) -> None:
     """Show the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
-    given = dict(locals())
-    flags = {key.rstrip("_"): given[key] for key in given if key not in ("config", "out", "from_file")}
+    given = {key.rstrip("_"): value for key, value in locals().items() if key not in ("config", "out", "from_file")}
     from rich.console import Console
 
     from search.config import load
 
     terminal = typer.get_text_stream("stdout").isatty()
-    analyse(load(config, flags), Console(highlight=False, width=None if terminal else 110), out, from_file)
+    analyse(load(config, given), Console(highlight=False, width=None if terminal else 110), out, from_file)
 
 
 def analyse(config: StudyConfig, console: Console, out: Path | None = None, from_file: Path | None = None) -> Path:

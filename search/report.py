@@ -15,6 +15,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
+from search import flags
 from search.named import complete, find_study
 from search.records import StudyFolder, replacing
 
@@ -24,7 +25,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def report(
     study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
-    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    mlruns: flags.Results = Path("mlruns"),
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to; without it report.html in the study's folder.")
     ] = None,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.cli import INTERRUPTED, main
+from search import flags
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,16 +32,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def run(
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Name, or one of your own [shapes].")] = None,
-    loras: Annotated[
-        list[str] | None, typer.Option("--lora", metavar="FILE[:0.8]", help="A LoRA, and its weight; several times.")
-    ] = None,
+    model: flags.Model = None,
+    loras: flags.Loras = None,
     embeddings: Annotated[
         list[str] | None,
         typer.Option("--embedding", metavar="FILE[:TOKEN]", help="A textual inversion; several times."),
     ] = None,
     vae: Annotated[str | None, typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.")] = None,
-    unet: Annotated[str | None, typer.Option(metavar="FOLDER", help="A fine-tuned U-Net.")] = None,
+    unet: flags.UNet = None,
     controlnet: Annotated[
         str | None, typer.Option(metavar="PLACE", help="A ControlNet for edges: redraws the --input video.")
     ] = None,
@@ -48,13 +47,11 @@ def run(
         str | None, typer.Option(metavar="PLACE", help="AnimateDiff's: Stable Diffusion makes videos.")
     ] = None,
     refiner: Annotated[str | None, typer.Option(metavar="PLACE", help="SDXL's, for the end of each run.")] = None,
-    input_: Annotated[
-        str | None, typer.Option("--input", metavar="PLACE", help="Picture or video that every image begins from.")
-    ] = None,
+    input_: flags.Input = None,
     strength: Annotated[
         float | None, typer.Option(metavar="X", help="How far from its input an image goes, to 1 [the model's].")
     ] = None,
-    frames: Annotated[int | None, typer.Option(metavar="N", help="Frames of a video [the model's].")] = None,
+    frames: flags.Frames = None,
     every: Annotated[int | None, typer.Option(metavar="N", help="Redraw each N-th frame [the model's].")] = None,
     pipeline_config: Annotated[
         str | None,
@@ -91,10 +88,8 @@ def run(
     guardrails: Annotated[
         bool | None, typer.Option("--guardrails/--no-guardrails", help="Keep colour, contrast, detail in bounds [on].")
     ] = None,
-    version: Annotated[str | None, typer.Option(metavar="v1|v2", help="FreeU's version [v2].")] = None,
-    stages: Annotated[
-        str | None, typer.Option(metavar="width|block", help="How stages are recognised [width].")
-    ] = None,
+    version: flags.Version = None,
+    stages: flags.Stages = None,
     sampler: Annotated[
         str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, qmc, random, grid [gp].")
     ] = None,
@@ -122,27 +117,20 @@ def run(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="postgresql://…, for several machines; needs psycopg.")
     ] = None,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(metavar="URI", help="MLflow's server or database [MLFLOW_TRACKING_URI, else in --mlruns]."),
-    ] = None,
+    tracking_uri: flags.TrackingUri = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of candidates, noise and statistics [0].")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Denoising steps [the model's].")] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="X", help="Guidance scale [the model's].")] = None,
+    steps: flags.Steps = None,
+    guidance: flags.Guidance = None,
     batch_size: Annotated[
         int | None,
         typer.Option(metavar="N", help="Images at a time; changes no score's meaning [the model's]."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps [cuda where there is one].")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="NAME", help="float32, float16 or bfloat16 [float16 on cuda].")
-    ] = None,
+    device: flags.Device = None,
+    dtype: flags.Dtype = None,
     slicing: Annotated[bool | None, typer.Option("--slicing", help="Attention in slices: less memory.")] = None,
     offload: Annotated[bool | None, typer.Option("--offload", help="Networks on the device in turns.")] = None,
     compile_: Annotated[bool | None, typer.Option("--compile", help="Compile the U-Net: slow start.")] = None,
-    mlruns: Annotated[Path | None, typer.Option(metavar="DIR", help="Results folder [mlruns].")] = None,
+    mlruns: flags.Mlruns = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML with any of these flags as keys; flags win.")
     ] = None,
@@ -152,14 +140,14 @@ def run(
 
     The same command again goes on with the study where it was.
     """
-    flags = {key.rstrip("_"): value for key, value in locals().items() if key not in ("config", "dry_run")}
+    given = {key.rstrip("_"): value for key, value in locals().items() if key not in ("config", "dry_run")}
     from rich.console import Console
 
     from search.config import load
     from search.plan import prepare
 
     # The tables want some 100 columns; a file or a pipe has as many as one likes.
-    settings, console = load(config, flags), Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    settings, console = load(config, given), Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     if dry_run:
         for line in prepare(settings).plan.lines():
             console.print(line, markup=False, soft_wrap=True)

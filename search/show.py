@@ -11,6 +11,7 @@ import typer
 
 from configs import UserError, read_yaml
 from configs.cli import main, visible
+from search import flags
 from search.named import complete, find_study
 from search.standing import standing
 
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.", autocompletion=complete)],
-    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="For machines: settings, trials and result.")] = False,
 ) -> None:
     """Show how a study stands: its front, its picks beside no FreeU, its verdict."""

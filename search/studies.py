@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from configs.cli import main, visible
+from search import flags
 from search.records import StudyFolder
 from search.records import studies as names
 from search.standing import standing
@@ -19,7 +20,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def studies(
-    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON list.")] = False,
 ) -> None:
     """List the studies: how far each is, and its verdict."""

@@ -26,6 +26,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
+from search import flags
 from search.named import complete, find_study
 from search.store import Settings, check_folder, page_path, settle
 
@@ -45,7 +46,7 @@ def ui(
             metavar="NAME", help="Whose page to open [the only one's; of several, their list].", autocompletion=complete
         ),
     ] = None,
-    mlruns: Annotated[Path, typer.Option(metavar="DIR", help="The results folder.")] = Path("mlruns"),
+    mlruns: flags.Results = Path("mlruns"),
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help=f"The port; without it {PORT}, or the next free one.")
     ] = None,
