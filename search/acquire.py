@@ -21,6 +21,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from scipy.spatial.distance import cdist
 from scipy.stats import norm, qmc
 
 from search.front import nondominated, telling, unbeaten
@@ -38,6 +39,9 @@ CROWD = 24
 """Of a front of five objectives or more, how many stand for it: the boxes grow with a power of them."""
 HELD = 2**19
 """Numbers held at once: more no longer fit a core's cache, which takes twice the time."""
+APART = 0.15
+"""Of a range, how far from all that was tried a candidate is worth its whole growth. Prompts and noise are the same for
+all, so a neighbour's scores say again what is known: to the models they would be another draw."""
 REFINED = (0.05, 0.02)
 """How far around the best points, in two further rounds."""
 
@@ -99,7 +103,11 @@ class FrontSampler(BaseSampler):
         span = np.maximum(np.ptp(means[may], axis=0), 0.1 * means.std(axis=0))
         span = np.where(span > 0, span, 1.0)
         reference = means[may].min(axis=0) - MARGIN * span
-        growth = _Growth(models, limits, means[nondominated(means)], reference, span, self._rng)
+        found = _Growth(models, limits, means[nondominated(means)], reference, span, self._rng)
+
+        def growth(points: np.ndarray) -> np.ndarray:
+            return np.asarray(found(points) * (cdist(points, x).min(axis=1) / APART).clip(max=1))
+
         places = x[within][may]
         d = x.shape[1]
         near = places[self._rng.integers(len(places), size=NEARBY)]

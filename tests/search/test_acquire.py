@@ -13,7 +13,9 @@ from optuna.testing.pytest_samplers import (
     MultiObjectiveSamplerTestCase,
     RelativeSamplerTestCase,
 )
+from scipy.spatial.distance import cdist
 
+from search import acquire
 from search.acquire import FrontSampler
 from search.front import hypervolume
 from search.gp import GaussianProcess
@@ -46,6 +48,27 @@ def test_it_finds_a_front_sooner_than_chance(bounded: bool) -> None:
     ours = [reached(FrontSampler(seed), 24, bounded) for seed in range(2)]
     chance = [reached(optuna.samplers.RandomSampler(seed), 96, bounded) for seed in range(2)]
     assert min(ours) > max(chance)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_was_tried_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both objectives are best in one corner, and noisy: to the models more draws there are always worth something."""
+
+    def apart() -> float:
+        study = optuna.create_study(directions=["maximize", "maximize"], sampler=FrontSampler(0))
+        rng, tried = np.random.default_rng(0), []
+        for _ in range(30):
+            trial = study.ask()
+            x = np.array([trial.suggest_float(name, 0, 1) for name in "ab"])
+            trial.set_user_attr("spreads", [0.3, 0.3])
+            study.tell(trial, list(-x.sum() + 0.1 * rng.normal(size=2)))
+            tried.append(x)
+        near = cdist(tried, tried) + np.eye(30)
+        return float(np.median(near.min(axis=1)))
+
+    found = apart()
+    monkeypatch.setattr(acquire, "APART", 1e-9)
+    assert found > 3 * apart()
 
 
 def test_the_models_gradient_is_that_of_its_loss() -> None:
