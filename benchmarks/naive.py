@@ -145,6 +145,7 @@ def sparse(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarray]:
     """(objectives,) of each, to be maximised, on the held-out prompts and seeds."""
+    from rich.console import Console
     from rich.progress import track
 
     from search.evaluate import Evaluator, Task
@@ -156,7 +157,7 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
     generator.prepare(job.held_out)
     evaluator = Evaluator(generator, metrics, job.held_out, seeds(job.held_out, 0, "confirm"))
     found = {}
-    for factors in track(candidates, "judging"):
+    for factors in track(candidates, "judging", console=Console(stderr=True)):
         values = evaluator(Task(factors, len(job.held_out))).values
         found[factors] = SIGNS * [values[name].value for name in DIRECTIONS]
     return found

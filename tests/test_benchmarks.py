@@ -29,7 +29,6 @@ def test_filter() -> None:
     assert all(float(row[-2]) < 50 for row in rows)
 
 
-@pytest.mark.slow
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
@@ -47,7 +46,6 @@ def test_trial(capsys: pytest.CaptureFixture[str]) -> None:
     assert parts["U-Net"] > parts["FreeU"] > 0
 
 
-@pytest.mark.slow
 def test_overhead(capsys: pytest.CaptureFixture[str]) -> None:
     overhead.main(trials=4, limit=16, steps=1)
     said = capsys.readouterr().out.splitlines()
@@ -96,7 +94,6 @@ def test_coordinator() -> None:
     assert [line.split(":")[0].split() for line in costs] == [["100", "trials,", name] for name in ("random", "gp")]
 
 
-@pytest.mark.slow
 def test_naive() -> None:
     """The whole comparison, on few images: both runs have checkpoints, and their images are counted."""
     said = printed("naive.py", "--trials", "4", "--limit", "16").splitlines()
@@ -106,7 +103,6 @@ def test_naive() -> None:
     assert int(last[1]) == 64
 
 
-@pytest.mark.slow
 def test_figures() -> None:
     said = printed("figures.py", "--images", "2")
     assert [line.split()[0] for line in said.splitlines()] == ["plain", "recorded", "recording"]
