@@ -28,6 +28,7 @@ Direction = Literal["minimize", "maximize"]
 BEAT = 10  # seconds
 LEASE = 60
 SECONDS_TO_ANSWER = 10
+SECONDS_BUSY = 60  # that SQLite waits for another process to let go of the file
 OPENING = "opening"  # a purpose of the lock
 DRIVER = "postgresql+psycopg"
 
@@ -194,7 +195,7 @@ def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study
         storage.remove_session()
         storage.engine.dispose()
         part.rename(folder.database)
-    storage = optuna.storages.RDBStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = optuna.storages.RDBStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": SECONDS_BUSY}})
     event.listen(storage.engine, "connect", _ahead)
     storage.engine.dispose()  # what is open already was opened otherwise
     return optuna.load_study(study_name=folder.name, storage=storage)

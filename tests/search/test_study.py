@@ -13,6 +13,7 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, Factors
+from search import storage
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation
 from search.ledger import Ledger
@@ -252,7 +253,8 @@ def test_killed_between_queueing_again_and_failing_queues_once(tmp_path: Path, m
     assert len(study.ledger.optuna.trials) == 10
 
 
-def test_a_broken_database_or_record_is_said(tmp_path: Path) -> None:
+def test_a_broken_database_or_record_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "SECONDS_BUSY", 1)
     opened(tmp_path).run(2)
     folder = StudyFolder(tmp_path, "s")
     folder.record_file(1).write_text('{"number": 1}')
