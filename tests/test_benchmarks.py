@@ -85,6 +85,14 @@ def test_search(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_record(tmp_path: Path) -> None:
+    """No FreeU and the published factors alone."""
+    printed("record.py", "--candidates", "0", "--limit", "16", "--out", str(tmp_path / "table.npz"))
+    with np.load(tmp_path / "table.npz") as table:
+        assert table["factors"].shape == (2, 4)
+        assert table["clip"].shape == table["aesthetic"].shape == table["features"].shape[:3] == (2, 2, 16)
+
+
 def test_coordinator() -> None:
     said = printed("coordinator.py", "--workers", "3", "--seconds", "0.002", "--trials", "8", "--finished", "100")
     busy, *costs = said.splitlines()
