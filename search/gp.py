@@ -23,7 +23,7 @@ NOISE = {True: math.log(0.05), False: math.log(0.3)}
 BOUNDS = {"length": (math.log(0.05), math.log(8.0)), "signal": (-2.0, 2.0), "noise": (math.log(1e-3), math.log(1.0))}
 one_thread = OneThread()
 PRECISION = {"maxiter": 60, "ftol": 1e-6, "gtol": 1e-3}
-"""Of the likelihood's maximum: beyond that proposals don't change for the better."""
+"""How near to the likelihood's maximum a fit ends."""
 
 
 class GaussianProcess:
