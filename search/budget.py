@@ -5,8 +5,8 @@ What the confirmation takes is set aside from each budget, by what trials took s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +51,7 @@ class Budget:
         a_trial = images / len(done)
         per_image = seconds / max(1, images)
         next_and_reserve = per_image * (a_trial + reserve) / max(1, config.workers)
-        if config.minutes is not None and (time.monotonic() - self._began + next_and_reserve) > 60 * config.minutes:
+        if config.minutes is not None and (monotonic() - self._began + next_and_reserve) > 60 * config.minutes:
             return f"{config.minutes:g} minutes, the confirmation included, allow no more"
         first = plan.images if config.guardrails else 0
         if config.images is not None and images + first + a_trial + reserve > config.images:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import math
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,24 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.page import study_page
-from search.store import EXPERIMENT, Settings, check_folder, settle
+from search.store import check_folder
 from search.track.errors import told
 from search.track.inputs import Input, datasets
+from search.track.runs import LONGEST, NOTE, PARENT, STUDY, TRIAL, Runs, points
 from search.track.tables import flat, front_table, held_out_metrics, trial_metrics
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
     from PIL.Image import Image
 
     from search.records import TrialRecord
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI shows pages for chat agents
-STUDY, TRIAL, RESULT, FIGURES = "freeu.study", "freeu.trial", "freeu.result", "freeu.figures"
+RESULT, FIGURES = "freeu.result", "freeu.figures"
 FRONT, PICKS = "freeu.front", "freeu.picks"
 UNMARKED = {FRONT: "no", PICKS: ""}
-PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # MLflow's own: the tree, and the description of a run
 DONE = ("FINISHED", "FAILED")
-LONGEST = 5000  # characters of a parameter or tag; MLflow takes 6000 and 8000
 SHOWN = re.compile(r"images/(?P<key>\w+)\+step\+(?P<step>\d+)\+.*\+compressed")
 AT_ONCE = 900  # metrics in one call; MLflow takes 1000
 
@@ -54,11 +48,11 @@ class Tracker:
         mlflow isn't imported."""
         self.settings = check_folder(mlruns, uri)
         self.study = study
+        self._runs = Runs(self.settings)
         self.forget()
 
     def forget(self) -> None:
         """As before `start`."""
-        self._experiment = ""
         self._parent: str | None = None
         self._began = 0  # of the study's run, in ms
         self._trials: dict[int, Logged] = {}
@@ -71,18 +65,8 @@ class Tracker:
 
     def open(self) -> None:
         """Reach MLflow, and make the experiment where there is none."""
-        os.environ.update(self.settings.environment)
-        settle(self.settings)
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # else: forty lines on making the tables
         with told("log the study", self.settings):
-            self.settings.folder.mkdir(parents=True, exist_ok=True)
-            if self.settings.own and not self.settings.database.exists():
-                _create(self.settings)
-            self._client = MlflowClient(tracking_uri=self.settings.uri)
-            self._experiment = self._the_experiment()
+            self._runs.open()
 
     def start(
         self,
@@ -100,19 +84,17 @@ class Tracker:
         """
         self.open()
         with told("log the study", self.settings):
-            run = self._the_parent() or self._client.create_run(
-                self._experiment, tags={STUDY: self.study}, run_name=self.study
-            )
+            run = self._runs.of_study(self.study) or self._runs.begin(self.study, {STUDY: self.study})
             self._parent, self._began, self._inputs = run.info.run_id, run.info.start_time, tuple(inputs)
-            self._client.update_run(self._parent, status="RUNNING")
+            self._runs.client.update_run(self._parent, status="RUNNING")
             self._reconcile()
             self._log_config(config, run.data.params)
             stamp = {"freeu.fingerprint": fingerprint, **tags}
-            self._batch(self._parent, tags={key: str(value) for key, value in stamp.items()})
+            self._runs.write(self._parent, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
-                self._client.log_inputs(self._parent, datasets=datasets(inputs))
+                self._runs.client.log_inputs(self._parent, datasets=datasets(inputs))
             for file in files:
-                self._client.log_artifact(self._parent, str(file))
+                self._runs.client.log_artifact(self._parent, str(file))
 
     def look(self) -> None:
         """See what others logged meanwhile, and throw away what is half there."""
@@ -157,13 +139,13 @@ class Tracker:
         ]
         with told("log what the machine does", self.settings):
             for first in range(0, len(found), AT_ONCE):
-                self._client.log_batch(self._parent, metrics=found[first : first + AT_ONCE])
+                self._runs.client.log_batch(self._parent, metrics=found[first : first + AT_ONCE])
 
     def front(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
         """Log the front (JSON, CSV, table, interactive page) in place of what was there. result: as result.json, its
         front and objectives at least."""
         assert self._parent is not None, "start() comes first"
-        client, run = self._client, self._parent
+        client, run = self._runs.client, self._parent
         with told("log the front", self.settings):
             rows = front_table(result)
             client.log_text(run, json.dumps(result.get("front", []), indent=2), "front.json")
@@ -190,7 +172,7 @@ class Tracker:
         result: as result.json holds it. files: more to keep there, as presets. stamp: of the result, for `has`.
         """
         assert self._parent is not None, "start() comes first"
-        client, run = self._client, self._parent
+        client, run = self._runs.client, self._parent
         self.front(result, records)
         with told("log the result", self.settings):
             client.log_dict(run, dict(result), "result.json")
@@ -199,7 +181,7 @@ class Tracker:
                 client.log_artifact(run, str(file))
             verdict = str(result.get("verdict", ""))
             tags = {"freeu.verdict": verdict, NOTE: verdict, RESULT: stamp}
-            self._batch(run, tags=tags)
+            self._runs.write(run, tags=tags)
             client.set_terminated(run, status)
 
     def figures(
@@ -209,73 +191,48 @@ class Tracker:
         self.open()
         with told("log the figures", self.settings):
             tags = {FIGURES: self.study, NOTE: diagnosis}
-            run = self._client.create_run(self._experiment, tags=tags, run_name=f"figures of {self.study}").info.run_id
-            self._batch(run, params={key: value[:LONGEST] for key, value in params.items()}, metrics=metrics)
+            run = self._runs.begin(f"figures of {self.study}", tags).info.run_id
+            self._runs.write(run, params=params, metrics=metrics)
             for file in files:
-                self._client.log_artifact(run, str(file))
-            self._client.set_terminated(run)
+                self._runs.client.log_artifact(run, str(file))
+            self._runs.client.set_terminated(run)
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
         """Whether the result with this stamp and these trials are all there. Changes nothing but the experiment."""
         self.open()
         with told("read the study", self.settings):
-            run = self._the_parent()
+            run = self._runs.of_study(self.study)
             if run is None or run.data.tags.get(RESULT) != stamp or run.info.status != "FINISHED":
                 return False
-            return set(numbers) <= {int(child.data.tags[TRIAL]) for child in self._children(run.info.run_id)}
+            return set(numbers) <= {int(child.data.tags[TRIAL]) for child in self._runs.of_trials(run.info.run_id)}
 
     def interrupt(self) -> None:
         """Mark the study's run KILLED; harmless before `start` and after `finish`."""
         if self._parent is None:
             return
         with told("end the study", self.settings):
-            if self._client.get_run(self._parent).info.status == "RUNNING":
-                self._client.set_terminated(self._parent, "KILLED")
+            if self._runs.client.get_run(self._parent).info.status == "RUNNING":
+                self._runs.client.set_terminated(self._parent, "KILLED")
 
     @property
     def page(self) -> str | None:
         """The address of the study's page on its server; None without a server, or before `start`."""
         if not self.settings.remote or self._parent is None:
             return None
-        return f"{self.settings.place}/#/experiments/{self._experiment}/runs/{self._parent}"
-
-    def _the_experiment(self) -> str:
-        experiment = self._client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            artifacts = None if self.settings.remote else self.settings.artifacts.as_uri()
-            return self._client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
-        if experiment.lifecycle_stage == "deleted":
-            self._client.restore_experiment(experiment.experiment_id)
-        return experiment.experiment_id
-
-    def _the_parent(self) -> Run | None:
-        where, first = f"tags.`{STUDY}` = '{self.study}'", ["attributes.start_time ASC"]
-        found = self._client.search_runs([self._experiment], where, max_results=1, order_by=first)
-        return found[0] if found else None
-
-    def _children(self, parent: str) -> list[Run]:
-        found: list[Run] = []
-        token: str | None = None
-        while True:
-            where = f"tags.`{PARENT}` = '{parent}'"
-            page = self._client.search_runs([self._experiment], where, max_results=500, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return found
+        return f"{self.settings.place}/#/experiments/{self._runs.experiment}/runs/{self._parent}"
 
     def _reconcile(self) -> None:
         """Which trials are there. What is half there is deleted, and so is one that is there twice."""
         assert self._parent is not None, "start() comes first"
         self._trials, self._shown = {}, None
-        for run in sorted(self._children(self._parent), key=lambda run: run.info.run_id):
+        for run in sorted(self._runs.of_trials(self._parent), key=lambda run: run.info.run_id):
             number = int(run.data.tags.get(TRIAL, -1))
             if run.info.status in DONE and number not in self._trials:
                 marks = {key: value for key, value in run.data.tags.items() if key in (FRONT, PICKS)}
                 self._trials[number] = Logged(run.info.run_id, marks)
             else:  # its process or its server died while it was logged
-                self._client.set_terminated(run.info.run_id, "KILLED")
-                self._client.delete_run(run.info.run_id)
+                self._runs.client.set_terminated(run.info.run_id, "KILLED")
+                self._runs.client.delete_run(run.info.run_id)
 
     def _log_config(self, config: Mapping[str, Any], known: Mapping[str, str]) -> None:
         """Parameters can't change in MLflow: what a resume changed (say, more trials) is told in a tag."""
@@ -287,8 +244,10 @@ class Tracker:
         plain = {key: str(value)[:LONGEST] for key, value in given}
         fresh = {key: value for key, value in plain.items() if key not in known}
         changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
-        self._batch(self._parent, params=fresh, tags=changed)
-        self._client.log_text(self._parent, yaml.safe_dump(json.loads(json.dumps(config, default=str))), "config.yaml")
+        self._runs.write(self._parent, params=fresh, tags=changed)
+        self._runs.client.log_text(
+            self._parent, yaml.safe_dump(json.loads(json.dumps(config, default=str))), "config.yaml"
+        )
 
     def _log_trial(
         self,
@@ -299,17 +258,17 @@ class Tracker:
         ended: float,
     ) -> None:
         assert self._parent is not None, "start() comes first"
-        f, client, now = record.factors, self._client, int(1000 * ended)
+        f, client, now = record.factors, self._runs.client, int(1000 * ended)
         name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
         tags = {PARENT: self._parent, TRIAL: str(record.number), "freeu.origin": record.origin, **UNMARKED}
         if record.guardrails:
             tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
         if record.reason is not None:
-            tags |= {"freeu.reason": record.reason[:LONGEST], NOTE: record.reason[:LONGEST]}
+            tags |= {"freeu.reason": record.reason, NOTE: record.reason}
         began = now - int(1000 * record.seconds.get("total", 0.0))
-        run = client.create_run(self._experiment, start_time=began, tags=tags, run_name=name).info.run_id
+        run = self._runs.begin(name, tags, began).info.run_id
         params = {"number": record.number, "origin": record.origin, **f.as_dict()}
-        self._batch(
+        self._runs.write(
             run, params={key: str(value) for key, value in params.items()}, metrics=trial_metrics(record), now=now
         )
         if self._inputs:
@@ -320,9 +279,9 @@ class Tracker:
             client.log_image(run, pictures["difference"], f"{record.number:04d}-difference.png")
         # On the study's run too, by trial number: its charts and its image sliders grow while the study runs. Said
         # again with the same time, a number is not written twice.
-        history = _metrics({name: value.value for name, value in record.values.items()}, record.number, now)
+        history = points({name: value.value for name, value in record.values.items()}, record.number, now)
         for number, value in grown.items():
-            history += _metrics({"hypervolume": value}, number, now)
+            history += points({"hypervolume": value}, number, now)
         client.log_batch(self._parent, metrics=history, synchronous=True)
         for key, picture in pictures.items():
             if (key, record.number) not in self._pictures():
@@ -335,7 +294,7 @@ class Tracker:
         """(key, trial) of those on the study's run, by the names that MLflow's charts read: as they were at `look`."""
         if self._shown is None:
             assert self._parent is not None, "start() comes first"
-            artifacts = self._client.list_artifacts(self._parent, "images")
+            artifacts = self._runs.client.list_artifacts(self._parent, "images")
             found = (SHOWN.match(artifact.path) for artifact in artifacts)
             self._shown = {(match["key"], int(match["step"])) for match in found if match}
         return self._shown
@@ -348,52 +307,7 @@ class Tracker:
             names = ", ".join(pick["pick"] for pick in picks)
             tags = {FRONT: "yes" if number in front else "no", PICKS: names}
             if picks or tags != marks:
-                self._batch(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
-
-    def _batch(
-        self,
-        run: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-        step: int = 0,
-        now: int | None = None,
-    ) -> None:
-        """One write for all: MLflow on SQLite takes some 20 ms for each."""
-        from mlflow.entities import Param, RunTag
-
-        self._client.log_batch(
-            run,
-            metrics=_metrics(metrics or {}, step, now),
-            params=[Param(key, value) for key, value in (params or {}).items()],
-            tags=[RunTag(key, value[:LONGEST]) for key, value in (tags or {}).items()],
-            synchronous=True,
-        )
-
-
-def _create(settings: Settings) -> None:
-    """Make MLflow's database under another name, then rename: killed among its migrations, none is there.
-
-    One process at a time does it, so studies that start at once in one folder don't meet half-made tables.
-    """
-    import fcntl
-
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
-
-    part = settings.folder / "mlflow.db.part"
-    with (settings.folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if settings.database.exists():
-            return
-        for left in settings.folder.glob("mlflow.db.part*"):
-            left.unlink()
-        engine = create_sqlalchemy_engine(f"sqlite:///{part}")
-        try:
-            _initialize_tables(engine)
-        finally:
-            engine.dispose()
-        part.rename(settings.database)
+                self._runs.write(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
 
 
 def _opened(file: Path | None) -> Image | None:
@@ -403,11 +317,3 @@ def _opened(file: Path | None) -> Image | None:
         return None
     with Image.open(file) as picture:
         return picture.convert("RGB")
-
-
-def _metrics(values: Mapping[str, float], step: int, now: int | None) -> list[Metric]:
-    """MLflow metrics; a value that isn't a number (a set metric's spread) is left out, not made 0."""
-    from mlflow.entities import Metric
-
-    when = int(1000 * time.time()) if now is None else now
-    return [Metric(key, float(value), when, step) for key, value in values.items() if math.isfinite(value)]

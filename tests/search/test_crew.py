@@ -121,7 +121,7 @@ if __name__ == "__main__":
 
 
 def sleeps(parts: Parts, on_images: Any) -> None:
-    time.sleep(60)
+    time.sleep(600)
 
 
 def test_workers_end_with_a_coordinator_that_is_killed(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_workers_end_with_a_coordinator_that_is_killed(tmp_path: Path) -> None:
         assert coordinator.stdout.readline() == "begun\n"
         coordinator.kill()
     worker = int((tmp_path / "loaded").read_text().split()[0])
-    for _ in range(100):
+    for _ in range(600):
         try:
             os.kill(worker, 0)
         except ProcessLookupError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from configs import UserError
@@ -34,9 +35,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     found.end()
 
 
-def study(config: StudyConfig, seconds: float = 0.0) -> tuple[dict[str, Any], str]:
+class Meddler(FakeGenerator):
+    """Kills the server at the third images, among the requests of an earlier trial, and starts it at the sixth,
+    when that was noticed."""
+
+    def __init__(self, server: Server, out: io.StringIO) -> None:
+        super().__init__()
+        self.server, self.out = server, out
+
+    def generate(self, *given: Any, **named: Any) -> torch.Tensor:
+        images = super().generate(*given, **named)
+        if len(self.calls) == 3:
+            self.server.kill()
+        elif len(self.calls) == 6:
+            limit = time.monotonic() + 120
+            while "does not answer" not in self.out.getvalue() and time.monotonic() < limit:
+                time.sleep(0.05)
+            self.server.start()
+        return images
+
+
+def study(config: StudyConfig, killed: Server | None = None) -> tuple[dict[str, Any], str]:
     out = io.StringIO()
-    generator = FakeGenerator(seconds)
+    generator = FakeGenerator() if killed is None else Meddler(killed, out)
     result = execute(config, Console(file=out, width=200), lambda config, spec: (generator, metrics(config)))
     return result, out.getvalue()
 
@@ -80,19 +101,7 @@ def whole(uri: str, folder: StudyFolder) -> None:
 def test_a_server_is_killed_in_mid_study_and_comes_back(server: Server, tmp_path: Path) -> None:
     config = settings(tmp_path, tracking_uri=server.uri, study="killed", trials=8)
     folder = StudyFolder(config.mlruns, "killed")
-
-    def meddle() -> None:
-        while len(list(folder.root.glob("trials/*.json"))) < 3:
-            time.sleep(0.02)
-        time.sleep(0.1)  # among the requests of a trial
-        server.kill()
-        time.sleep(1)
-        server.start()
-
-    other = threading.Thread(target=meddle)
-    other.start()
-    _, said = study(config, seconds=0.3)
-    other.join()
+    _, said = study(config, killed=server)
     study(config)  # the same command, as where the server was not back in time
     assert said.count("does not answer") == 1
     whole(server.uri, folder)
@@ -248,16 +257,7 @@ def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not list(folder.root.glob("trials/*"))
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "quite another word")
 
-        def meddle() -> None:
-            while len(list(folder.root.glob("trials/*.json"))) < 3:
-                time.sleep(0.02)
-            server.kill()
-            server.start()
-
-        other = threading.Thread(target=meddle)
-        other.start()
-        study(config, seconds=0.8)
-        other.join()
+        study(config, killed=server)
         study(config)
         whole(server.uri, folder)
     finally:
@@ -269,7 +269,7 @@ def test_the_thread_ends_with_the_study(tmp_path: Path) -> None:
     config = settings(tmp_path, trials=2)
     before = {thread for thread in threading.enumerate() if thread.name == "MLflow"}
     study(config)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (left := {each for each in threading.enumerate() if each.name == "MLflow"} - before) and (
         time.monotonic() < deadline
     ):

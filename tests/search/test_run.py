@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert result["trials"] == 10
 
 
-def test_minutes_hold_the_confirmation_too(tmp_path: Path) -> None:
-    study(settings(tmp_path / "warm", trials=2))  # imports
-    result, _ = study(settings(tmp_path / "b", minutes=8 / 60, trials=500), FakeGenerator(0.4))
-    assert 2 <= result["trials"] < 20  # 0.4 s each, and what the picks take is set aside
+def test_minutes_end_the_search_and_leave_the_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much is set aside for it: test_budget.py."""
+    generator = FakeGenerator()
+    monkeypatch.setattr("search.budget.monotonic", lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0))
+    result, said = study(settings(tmp_path, minutes=50, trials=500), generator)
+    assert "the search ends: 50 minutes, the confirmation included, allow no more" in said
+    assert 2 <= result["trials"] < 12
     assert any(pick["scores"] for pick in result["picks"])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,12 @@ def test_an_ignored_signal_stays_ignored() -> None:
         stopping.check()
 
 
-def interrupted(command: list[str], after: str, sent: signal.Signals) -> tuple[int, str, str]:
+def running(folder: StudyFolder) -> bool:
+    with closing(sqlite3.connect(f"file:{folder.database}?mode=ro", uri=True)) as database:
+        return bool(database.execute("SELECT 1 FROM trials WHERE state = 'RUNNING'").fetchall())
+
+
+def interrupted(command: list[str], folder: StudyFolder, after: str, sent: signal.Signals) -> tuple[int, str, str]:
     """(exit code, output, errors) of a command that gets a signal within the trial after the one that is named."""
     listen = "import signal, os, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     run = [sys.executable, "-c", listen + "os.execv(sys.argv[1], sys.argv[1:])", *command]
@@ -63,7 +70,9 @@ def interrupted(command: list[str], after: str, sent: signal.Signals) -> tuple[i
     for line in process.stdout:
         if after in line:
             break
-    time.sleep(1)  # well within the next trial
+    while not running(folder):
+        time.sleep(0.02)
+    time.sleep(0.1)  # well within the next trial
     process.send_signal(sent)
     return process.wait(120), *process.communicate()
 
@@ -72,11 +81,11 @@ def test_ctrl_c_and_sigterm_in_a_study_of_the_real_model(tmp_path: Path) -> None
     flags = "--trials 3 --limit 8 --objectives clip --no-guardrails --study s --batch-size 2 --steps 40"
     command = [sys.executable, "-m", "search.run", *flags.split(), "--mlruns", str(tmp_path / "m")]
     folder = StudyFolder(tmp_path / "m", "s")
-    code, out, err = interrupted(command, "trial 0", signal.SIGINT)
+    code, out, err = interrupted(command, folder, "trial 0", signal.SIGINT)
     assert code == 130, err
     assert SAID in err and "the same command goes on" in out and "Traceback" not in err
     assert [record.reason for record in folder.read_trials()] == [None, "interrupted"]
-    code, out, err = interrupted(command, "trial 2", signal.SIGTERM)
+    code, out, err = interrupted(command, folder, "trial 2", signal.SIGTERM)
     assert code == 130, err
     assert "the same command goes on" in out and "Traceback" not in err
     assert [record.reason for record in folder.read_trials()] == [None, "interrupted", None, "interrupted"]

@@ -185,7 +185,7 @@ def test_resume_after_a_kill(mlruns: Path, grid: Path, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tracker._client, "log_artifact", killed)  # dies with trial 1 half logged
+        patch.setattr(tracker._runs.client, "log_artifact", killed)  # dies with trial 1 half logged
         tracker.trial(record(1), grid, None)
     assert running(mlruns) == 2
 
