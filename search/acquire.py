@@ -1,10 +1,9 @@
 """The next candidate: where the front is expected to grow most, by a Gaussian process of each objective.
 
 Made for scores with known noise, many of them on few prompts: what counts as the front so far is the models' mean at
-the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195). The expected growth of the
-hypervolume is a mean over the models' draws of what each adds in every box that the front leaves open (Daulton et al.,
-arXiv 2006.05078, equation 1), times the probability that the constraints hold. Written as a sampler of Optuna's, for
-any study: standard errors are read from a trial's user attribute `spreads`, one for each objective; without it the
+the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195). The hypervolume's expected
+growth (search/growth.py) is taken times the probability that the constraints hold. Written as a sampler of Optuna's,
+for any study: standard errors are read from a trial's user attribute `spreads`, one for each objective; without it the
 noise is fitted.
 """
 
@@ -14,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna._hypervolume.box_decomposition import get_non_dominated_box_bounds
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -22,23 +20,23 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.spatial.distance import cdist
-from scipy.stats import norm, qmc
+from scipy.special import ndtr
+from scipy.stats import qmc
 
 from search.front import nondominated, telling, unbeaten
 from search.gp import GaussianProcess
+from search.growth import Growth
 from search.records import SPREADS
 
 FEWEST = 6
 MOST = 300
 """Trials that the models are fitted to: the cost grows with the cube."""
-EVERYWHERE, NEARBY, DRAWS = 512, 512, 32
-"""Points that are looked at, over all and near the front; draws of the models at each."""
+EVERYWHERE, NEARBY = 512, 512
+"""Points that are looked at, over all and near the front."""
 MARGIN = 0.5
 """Of the front's span, how far beyond its ends the hypervolume counts; by a tenth, ends once missed stay missed."""
 CROWD = 24
 """Of a front of five objectives or more, how many stand for it: the boxes grow with a power of them."""
-HELD = 2**19
-"""Numbers held at once: more no longer fit a core's cache, which takes twice the time."""
 APART = 0.15
 """Of a range, how far from all that was tried a candidate is worth its whole growth. Prompts and noise are the same for
 all, so a neighbour's scores say again what is known: to the models they would be another draw."""
@@ -103,10 +101,18 @@ class FrontSampler(BaseSampler):
         span = np.maximum(np.ptp(means[may], axis=0), 0.1 * means.std(axis=0))
         span = np.where(span > 0, span, 1.0)
         reference = means[may].min(axis=0) - MARGIN * span
-        found = _Growth(models, limits, means[nondominated(means)], reference, span, self._rng)
+        front = (means[nondominated(means)] - reference) / span
+        if front.shape[1] > 4 and len(front) > CROWD:
+            front = self._rng.choice(front, CROWD, replace=False)
+        grown = Growth(front, np.zeros_like(span))
 
         def growth(points: np.ndarray) -> np.ndarray:
-            return np.asarray(found(points) * (cdist(points, x).min(axis=1) / APART).clip(max=1))
+            mean, deviation = _predicted(models, points)
+            gains = grown((mean - reference) / span, deviation / span)
+            for limit in limits:
+                mean, deviation = _predict(limit, points)
+                gains *= ndtr(-mean / np.maximum(deviation, 1e-9))
+            return np.asarray(gains * (cdist(points, x).min(axis=1) / APART).clip(max=1))
 
         places = x[within][may]
         d = x.shape[1]
@@ -119,56 +125,6 @@ class FrontSampler(BaseSampler):
             more = (best + step * self._rng.normal(size=best.shape)).clip(0, 1)
             points, gains = np.concatenate([points, more]), np.concatenate([gains, growth(more)])
         return np.asarray(points[gains.argmax()])
-
-
-class _Growth:
-    """Expected growth of the hypervolume beyond the reference point, in spans of the front."""
-
-    def __init__(
-        self,
-        models: Sequence[Any],
-        limits: Sequence[Any],
-        front: np.ndarray,
-        reference: np.ndarray,
-        span: np.ndarray,
-        rng: np.random.Generator,
-    ) -> None:
-        k = len(models)
-        self._models, self._limits, self._reference, self._span = models, limits, reference, span
-        self._draws = norm.ppf(qmc.Sobol(k, rng=rng).random(DRAWS).clip(1e-4, 1 - 1e-4))
-        self._low, self._size = _boxes((front - reference) / span, rng)
-
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(n,) of points (n, d)."""
-        mean, deviation = _predicted(self._models, points)
-        drawn = (mean[:, None] + deviation[:, None] * self._draws - self._reference) / self._span
-        drawn = drawn.astype(np.float32)  # the growth of most is far below, and only the largest counts
-        chunks = np.array_split(drawn, -(-drawn.size * len(self._low) // HELD))
-        gains = np.concatenate([self._grown(chunk) for chunk in chunks])
-        for limit in self._limits:
-            mean, deviation = _predict(limit, points)
-            gains *= norm.cdf(-mean / np.maximum(deviation, 1e-9))
-        return gains
-
-    def _grown(self, drawn: np.ndarray) -> np.ndarray:
-        """What each point adds, the mean over its draws: (n,) of (n, draws, objectives)."""
-        grown: np.ndarray | None = None
-        for j in range(drawn.shape[-1]):
-            side = drawn[..., j, None] - self._low[:, j]  # within each box, along one objective
-            np.maximum(np.minimum(side, self._size[:, j], out=side), 0, out=side)
-            grown = side if grown is None else np.multiply(grown, side, out=grown)
-        assert grown is not None
-        return np.asarray(grown.sum(-1).mean(1), dtype=float)
-
-
-def _boxes(front: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """What no row of the front (n, k) dominates beyond 0, in boxes: (lower corners, sizes), each (boxes, k)."""
-    if front.shape[1] == 1:
-        return front.max(axis=0, keepdims=True), np.full((1, 1), np.inf)
-    if front.shape[1] > 4 and len(front) > CROWD:
-        front = rng.choice(front, CROWD, replace=False)
-    lower, upper = get_non_dominated_box_bounds(-front, np.zeros(front.shape[1]))
-    return (-upper).astype(np.float32), (upper - lower).astype(np.float32)
 
 
 def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from PIL import Image
 
@@ -121,13 +123,18 @@ def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side
 
 def save_images(images: torch.Tensor, folder: Path) -> None:
     """Write each as 000.webp, 001.webp, … without loss; videos (n, frames, 3, H, W) as such that run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:03d}.webp" for number in range(len(images))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow leaves Python to others while it encodes
+        list(pool.map(_save_image, images.movedim(-3, -1).cpu().numpy(), files))
+
+
+def _save_image(pixels: np.ndarray, file: Path) -> None:
+    """pixels: uint8 (H, W, 3), or (frames, H, W, 3)."""
     from PIL import Image
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, pixels in enumerate(images.movedim(-3, -1).cpu().numpy()):
-        file = folder / f"{number:03d}.webp"
-        first, *others = [Image.fromarray(frame) for frame in (pixels if pixels.ndim == 4 else [pixels])]
-        more = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0} if others else {}
-        temporary = file.with_name(file.name + ".part")
-        first.save(temporary, format="WEBP", lossless=True, method=EFFORT, **more)
-        os.replace(temporary, file)
+    first, *others = [Image.fromarray(frame) for frame in (pixels if pixels.ndim == 4 else [pixels])]
+    more = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0} if others else {}
+    temporary = file.with_name(file.name + ".part")
+    first.save(temporary, format="WEBP", lossless=True, method=EFFORT, **more)
+    os.replace(temporary, file)

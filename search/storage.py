@@ -185,6 +185,8 @@ def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study
     import optuna
     from sqlalchemy import event
 
+    from search.own import OwnStorage
+
     if not folder.database.exists():
         folder.root.mkdir(parents=True, exist_ok=True)
         part = folder.database.with_name("optuna.db.part")
@@ -195,7 +197,7 @@ def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study
         storage.remove_session()
         storage.engine.dispose()
         part.rename(folder.database)
-    storage = optuna.storages.RDBStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": SECONDS_BUSY}})
+    storage = OwnStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": SECONDS_BUSY}})
     event.listen(storage.engine, "connect", _ahead)
     storage.engine.dispose()  # what is open already was opened otherwise
     return optuna.load_study(study_name=folder.name, storage=storage)
