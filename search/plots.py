@@ -11,6 +11,8 @@ from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from search import labels
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -58,9 +60,9 @@ def _hover(record: TrialRecord) -> str:
     return f"#{record.number} {escape(record.origin)}<br>{factors}<br>{values}"
 
 
-def _labels(members: Sequence[TrialRecord], result: Mapping[str, Any]) -> list[str]:
-    picks = result.get("picks", [])
-    return [", ".join(escape(pick["pick"]) for pick in picks if pick["number"] == record.number) for record in members]
+def _label(number: int, result: Mapping[str, Any]) -> str:
+    """What a trial was picked for."""
+    return ", ".join(escape(pick["pick"]) for pick in result.get("picks", []) if pick["number"] == number)
 
 
 def _axis(name: str, objectives: Mapping[str, str]) -> str:
@@ -76,8 +78,11 @@ def _pair(
 ) -> go.Figure:
     import plotly.graph_objects as go
 
-    shown = [record.values[x].value for members in groups.values() for record in members]
-    middle = (min(shown) + max(shown)) / 2
+    kinds = {record.number: (kind, record) for kind, members in groups.items() for record in members}
+    texts = {k: _label(k, result) for k in kinds}
+    # What the report's plots begin with.
+    seen = {k: record for k, (kind, record) in kinds.items() if kind in ("front", "no FreeU") or texts[k]}
+    beside = labels.sides({k: (record.values[x].value, record.values[y].value) for k, record in seen.items()}, texts)
     figure = go.Figure()
     for kind, members in groups.items():
         figure.add_scatter(
@@ -89,8 +94,8 @@ def _pair(
             mode="markers+text",
             marker=KINDS[kind],
             customdata=[record.number for record in members],
-            text=_labels(members, result),
-            textposition=[_beside(record, x, middle) for record in members],
+            text=[_label(record.number, result) for record in members],
+            textposition=[beside.get(record.number, "top right") for record in members],
             cliponaxis=False,
             hovertext=[_hover(record) for record in members],
             hoverinfo="text",
@@ -102,12 +107,6 @@ def _pair(
         height=520,
     )
     return figure
-
-
-def _beside(record: TrialRecord, name: str, middle: float) -> str:
-    """Where a point's label has room: towards the middle of the plot, no FreeU's below."""
-    height = "bottom" if record.factors.identity else "top"
-    return f"{height} {'left' if record.values[name].value > middle else 'right'}"
 
 
 def _errors(name: str, members: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -133,7 +132,7 @@ def _history(
             mode="markers+text",
             marker=KINDS[kind],
             customdata=[record.number for record in members],
-            text=_labels(members, result),
+            text=[_label(record.number, result) for record in members],
             textposition="top center",
             hovertext=[_hover(record) for record in members],
             hoverinfo="text",
@@ -167,7 +166,7 @@ def _space(
             mode="markers+text",
             marker=marker,
             customdata=[record.number for record in members],
-            text=_labels(members, result),
+            text=[_label(record.number, result) for record in members],
             hovertext=[_hover(record) for record in members],
             hoverinfo="text",
         )

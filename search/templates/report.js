@@ -37,11 +37,6 @@
     const before = solid ? figure.layout.scene : figure.layout;
     const after = Object.fromEntries(Object.entries(axes).map(([name, found]) => [name, { ...before[name], ...found }]));
     if (solid) return { scene: { ...before, ...after } };
-    const [low, high] = axes.xaxis.range ?? [];
-    for (const trace of figure.data) {  // a label's room is towards the middle of what is seen
-      trace.textposition = trace.textposition.map((place, i) =>
-        low === undefined ? place : `${place.split(" ")[0]} ${trace.x[i] > (low + high) / 2 ? "left" : "right"}`);
-    }
     return after;
   }
 
