@@ -80,16 +80,16 @@ class Fid:
             return np.array([self.distance(pool[rows]) for rows in sets])
         away, centred = pool - self.reference.mu, pool - pool.mean(axis=0)
         plain, seen = away @ away.T, centred @ self.reference.sigma @ centred.T
+        own = plain.diagonal()
         found = []
         for chosen in np.array_split(np.stack(sets), max(1, len(sets) * n * n // AT_ONCE)):
-            square = chosen[:, :, None], chosen[:, None, :]
-            near = plain[square]
-            shift = near.mean(axis=(1, 2))
-            spread = (np.trace(near, axis1=1, axis2=2) - n * shift) / (n - 1)
-            gram = seen[square]
-            rows = gram.mean(axis=2, keepdims=True)
-            gram = (gram - rows - rows.transpose(0, 2, 1) + rows.mean(axis=1, keepdims=True)) / (n - 1)
-            root = np.sqrt(np.linalg.eigvalsh(gram).clip(min=0)).sum(axis=1)
+            share = np.stack([np.bincount(rows, minlength=len(pool)) for rows in chosen]) / n  # of each row, in a set
+            shift = ((share @ plain) * share).sum(axis=1)
+            spread = (own[chosen].sum(axis=1) - n * shift) / (n - 1)
+            rows = np.take_along_axis(share @ seen, chosen, axis=1)  # means of each set's products
+            gram = seen[chosen[:, :, None], chosen[:, None, :]]
+            gram += rows.mean(axis=1)[:, None, None] - rows[:, :, None] - rows[:, None, :]
+            root = np.sqrt(np.linalg.eigvalsh(gram / (n - 1)).clip(min=0)).sum(axis=1)
             found.append(shift + self._trace + spread - 2 * root)
         return np.concatenate(found)
 

@@ -10,14 +10,15 @@ from contextlib import ContextDecorator
 from threading import RLock
 from typing import Any
 
+import numpy  # noqa: F401  pools that come later would not be known
+import scipy.linalg  # noqa: F401
 from threadpoolctl import ThreadpoolController
 
 
-class OneThread(ContextDecorator):
+class _OneThread(ContextDecorator):
     """Both pools work with one thread for whoever is inside, one caller at a time: they are the whole process's."""
 
     def __init__(self) -> None:
-        """Import NumPy and SciPy's linalg before: pools that come later are not known."""
         self._pools = ThreadpoolController().select(user_api="blas")
         self._lock, self._limits = RLock(), list[Any]()
 
@@ -30,3 +31,6 @@ class OneThread(ContextDecorator):
             self._limits.pop().__exit__(*error)
         finally:
             self._lock.release()
+
+
+one_thread = _OneThread()

@@ -17,6 +17,7 @@ import numpy as np
 
 from configs import UserError
 from freeu import IDENTITY, Factors
+from search.blas import one_thread
 from search.crew import Crew, Evaluate, Parts, WorkerDied, done
 from search.evaluate import Evaluation, Evaluator, OnImages, Task, by_frame
 from search.front import Pick
@@ -111,6 +112,7 @@ class Compare:
     base: Sample
     seed: int
 
+    @one_thread  # each of those below
     def __call__(self, parts: Parts, on_images: OnImages) -> dict[int, dict[str, dict[str, Any]]]:
         import torch
 

@@ -15,13 +15,12 @@ from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
-from search.blas import OneThread
+from search.blas import one_thread
 
 LENGTH, LENGTH_SPREAD = math.log(0.7), 0.8
 NOISE = {True: math.log(0.05), False: math.log(0.3)}
 """What the unknown noise is about, in the observations' deviations: beside known noise, and alone."""
 BOUNDS = {"length": (math.log(0.05), math.log(8.0)), "signal": (-2.0, 2.0), "noise": (math.log(1e-3), math.log(1.0))}
-one_thread = OneThread()
 PRECISION = {"maxiter": 60, "ftol": 1e-6, "gtol": 1e-3}
 """How near to the likelihood's maximum a fit ends."""
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg  # noqa: F401 - its pool has to be there
 from threadpoolctl import ThreadpoolController
 
-from search.blas import OneThread
+from search.blas import _OneThread
 
 
 def threads() -> set[int]:
@@ -22,7 +22,7 @@ def two():
 
 
 def test_one_inside_and_as_before_after(two: None) -> None:
-    one = OneThread()
+    one = _OneThread()
     assert threads() == {2}
     with one:
         assert threads() == {1}
@@ -37,7 +37,7 @@ def test_one_inside_and_as_before_after(two: None) -> None:
 
 def test_one_caller_at_a_time(two: None) -> None:
     """Else who leaves last would set what it found, which is what another one had set."""
-    one, inside = OneThread(), Event()
+    one, inside = _OneThread(), Event()
     other = Thread(target=one(inside.set))
     with one:
         other.start()
