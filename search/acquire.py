@@ -1,10 +1,11 @@
 """The next candidate: where the front is expected to grow most, by a Gaussian process of each objective.
 
 Made for scores with known noise, many of them on few prompts: what counts as the front so far is the models' mean at
-the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195). The hypervolume's expected
-growth (search/growth.py) is taken times the probability that the constraints hold. Written as a sampler of Optuna's,
-for any study: standard errors are read from a trial's user attribute `spreads`, one for each objective; without it the
-noise is fitted.
+the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195), and what a candidate may add
+is where the mean may move once the candidate has been tried, a knowledge gradient (Frazier et al., INFORMS Journal
+on Computing 21, 2009). The hypervolume's expected growth (search/growth.py) is taken times the probability that the
+constraints hold. Written as a sampler of Optuna's, for any study: standard errors are read from a trial's user
+attribute `spreads`, one for each objective; without it the noise is fitted.
 """
 
 from __future__ import annotations
@@ -106,9 +107,13 @@ class FrontSampler(BaseSampler):
             front = self._rng.choice(front, CROWD, replace=False)
         grown = Growth(front, np.zeros_like(span))
 
+        noise = np.array([0.0 if isinstance(model, float) else model.noise for model in models])
+
         def growth(points: np.ndarray) -> np.ndarray:
             mean, deviation = _predicted(models, points)
-            gains = grown((mean - reference) / span, deviation / span)
+            # A noisy trial does not show the objective: it moves the model's mean, by less.
+            moved = deviation**2 / np.hypot(deviation, noise).clip(min=1e-12)
+            gains = grown((mean - reference) / span, moved / span)
             for limit in limits:
                 mean, deviation = _predict(limit, points)
                 gains *= ndtr(-mean / np.maximum(deviation, 1e-9))
