@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from configs import UserError
@@ -34,6 +38,15 @@ def main(app: typer.Typer) -> NoReturn:
         where = f" for {error.filename}" if error.filename else ""
         fail(f"{MENDABLE[error.errno]}{where}: make room, or give another folder with --mlruns; then run again")
     sys.exit(0)
+
+
+def python() -> str:
+    """How the person calls this Python, for the commands that are printed to be typed."""
+    if "UV" in os.environ:  # as `uv run` has it
+        return "uv run python"
+    found = shutil.which("python")
+    ours = found is not None and Path(found).absolute() == Path(sys.executable).absolute()
+    return "python" if ours else shlex.quote(sys.executable)
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

@@ -52,7 +52,7 @@ def score(
         str | None, typer.Option(metavar="MODEL", help="Encoders of a model's YAML, as shapes, in place of the usual.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda or mps [cuda where there is one].")
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda or mps (default: cuda where there is one).")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of intervals and p-values.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Each image's scores, as csv or parquet.")] = None,

@@ -39,13 +39,14 @@ def _show(found: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from search.confirm import COUNTS
     from search.progress import ARROWS
 
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
     for name in "ab":
         said = f"{name.upper()} = {found[name]['study']}, of {found[name]['model']}"
         console.print(visible(said), markup=False)
-    table = Table("candidate", "objective", "A", "B", "B - A, 95 % (* counts)", "p (Holm)", "B wins", box=None)
+    table = Table("candidate", "objective", "A", "B", "B - A, 95 %", "p (Holm)", "B wins", box=None)
     for row in found["rows"]:
         difference = f"{row['difference']:+.3g}"
         if row["low"] is not None:
@@ -56,6 +57,7 @@ def _show(found: Mapping[str, Any]) -> None:
         cells = (row["candidate"], objective, f"{row['a']:.4g}", f"{row['b']:.4g}", difference, p, wins)
         table.add_row(*(Text(visible(cell)) for cell in cells))
     console.print(table)
+    console.print(COUNTS, style="dim")
     console.print(f"compared {found['note']}", markup=False)
 
 

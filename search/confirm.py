@@ -216,7 +216,7 @@ def verdict(
     if not scores and picked:
         return "Nothing can be said of FreeU here: no pick could be scored on the held-out prompts."
     if not scores:
-        return "FreeU does not help here: no candidate was better than no FreeU, so there is nothing to confirm."
+        return "FreeU is not shown to help here: no candidate was better than no FreeU, so none was confirmed."
     sides = {number: _sides(rows, directions) for number, rows in scores.items()}
     helped = {number: better for number, (better, worse) in sides.items() if better and not worse}
     traded = {number: side for number, side in sides.items() if side[0] and side[1]}
@@ -236,7 +236,7 @@ def verdict(
         number = worse[0]
         also = f" {_named(number, picks).capitalize()} is worse in {_listed(sides[number][1], scores[number])}."
     tried = f"none of {len(scores)} picks is" if len(scores) > 1 else "the pick is not"
-    return f"FreeU does not help here: {tried} measurably better than no FreeU {on}.{also}{_resolution(scores)}"
+    return f"FreeU is not shown to help here: {tried} measurably better than no FreeU {on}.{also}{_resolution(scores)}"
 
 
 def _resolution(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> str:
@@ -248,8 +248,11 @@ def _resolution(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> str:
                 least[name] = max(least.get(name, 0.0), row["detectable"])
     if not least:
         return ""
-    listed = ", ".join(f"{size:.2g} in {name}" for name, size in least.items())
-    return f" A difference of {listed} would have been seen, 4 times of 5."
+    listed = " or ".join(f"{size:.2g} in {name}" for name, size in least.items())
+    return f" These prompts show a difference of {listed} in 4 of 5 studies, smaller ones seldom."
+
+
+COUNTS = "* counts: 0 lies outside of the interval, and p, corrected for all comparisons (Holm), is below 0.05"
 
 
 def measurable(row: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from configs import UserError
 from freeu import Factors
 from search.memory import Peak
+from search.prompts import check_enough
 from search.records import Value
 from search.stopping import Stopping
 
@@ -85,11 +86,7 @@ class Evaluator:
         self.generator, self.metrics = generator, dict(metrics)
         self.prompts, self.seeds, self.cache = tuple(prompts), tuple(seeds), cache
         for name, metric in self.metrics.items():
-            if len(self.prompts) < metric.min_n:
-                raise UserError(
-                    f"{name} needs at least {metric.min_n} images, and there are {len(self.prompts)} prompts: "
-                    "raise --limit, give more prompts, or leave it out of --objectives"
-                )
+            check_enough(name, metric.min_n, len(self.prompts))
 
     @property
     def frames(self) -> int:

@@ -46,7 +46,7 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME|N",
-            help="knee, most-improved, best-clip, …, or a trial's number [knee]; of a file, a preset's name.",
+            help="knee, most-improved, best-clip, …, or a trial's number (default: knee); of a file, a preset's name.",
         ),
     ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="One of: " + ", ".join(NAMES) + ".")] = "yaml",
@@ -55,7 +55,7 @@ def export(
     ] = None,
     node: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Of the workflow, the loader to come behind; several times [all]."),
+        typer.Option(metavar="ID", help="Of the workflow, the loader to come behind; several times (default: all)."),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every format that fits, into the folder --out.")] = False,
     card: Annotated[bool, typer.Option("--card", help="A Markdown card for a model hub, and its picture.")] = False,
@@ -81,7 +81,10 @@ def export(
     if folder is not None:
         preset = preset_of(folder, pick or "knee")
         if not preset.scores:
-            typer.echo(f"note: {pick or 'knee'} has no scores on held-out prompts, so neither has the preset", err=True)
+            whose = f"trial {pick}" if pick and pick.isdecimal() else pick or "knee"
+            typer.echo(f"note: {whose} has no scores on held-out prompts, so neither has the preset", err=True)
+        if preset.factors.identity:
+            typer.echo(f"note: {pick or 'knee'} is no FreeU: nothing the search tried was better there", err=True)
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
     if all_ and out is not None:
@@ -93,7 +96,8 @@ def export(
         from search import card as cards
 
         backups = cards.write(folder, preset, _number(folder, pick or "knee"), out)
-        typer.echo(f"wrote {out}", err=True)
+        drawn = out.with_suffix(".png")
+        typer.echo(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
     else:
         text = presets.render(preset, format) if workflow is None else _patched(preset, workflow, node or [])
         if out is None:
@@ -111,8 +115,10 @@ def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
 
     try:
         text, done = workflow.patch(preset, file.read_text("utf-8-sig"), loaders)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"can't read {file}: {error}") from error
+    except OSError as error:
+        raise UserError(f"can't read --workflow {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"can't read --workflow {file}: it is no UTF-8 ({error.reason})") from error
     for line in done:
         typer.echo(visible(line), err=True)
     return text
@@ -138,7 +144,7 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
     elif result is None:
         raise UserError(f"study '{folder.name}' has no picks yet: let it finish, or give --pick the number of a trial")
     else:
-        raise configs.unknown("pick", pick, [*picks, *(str(record.number) for record in folder.read_trials())])
+        raise UserError(f"{configs.unknown('pick', pick, picks)}; or give the number of a trial")
     model, identity = _model(folder, result)
     return Preset(
         factors=factors,
@@ -154,8 +160,8 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
 def _trial(folder: StudyFolder, number: int) -> Factors:
     record = folder.read_trial(number)
     if record is None:
-        complete = [str(one.number) for one in folder.read_trials() if one.complete]
-        raise configs.unknown("trial", str(number), complete)
+        last = max((one.number for one in folder.read_trials()), default=0)
+        raise UserError(f"there is no trial {number} in study '{folder.name}', whose last is {last}")
     if not record.complete:
         raise UserError(f"trial {number} failed ({record.reason}): choose another with --pick")
     return record.factors

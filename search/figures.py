@@ -44,23 +44,28 @@ def figures(
     unet: flags.UNet = None,
     input_: flags.Input = None,
     frames: flags.Frames = None,
-    study: Annotated[str | None, typer.Option(metavar="NAME", help="What to call it [the model's name].")] = None,
+    study: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What to call it (default: the model's name).")
+    ] = None,
     prompts: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken [the model's]."),
+        typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken (default: the model's)."),
     ] = None,
     limit: Annotated[
-        int, typer.Option(metavar="N", help="Prompts; each is drawn some 20 times [16].", show_default=False)
+        int, typer.Option(metavar="N", help="Prompts; each is drawn some 20 times (default: 16).", show_default=False)
     ] = 16,
     from_file: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at [the published].")
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at (default: the published)."),
     ] = None,
     version: flags.Version = None,
     stages: flags.Stages = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of noise and intervals [0].")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of noise and intervals (default: 0).")] = None,
     steps: flags.Steps = None,
     guidance: flags.Guidance = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images at a time [the model's].")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Images at a time (default: the model's).")
+    ] = None,
     device: flags.Device = None,
     dtype: flags.Dtype = None,
     config: Annotated[
@@ -68,7 +73,7 @@ def figures(
         typer.Option(metavar="FILE", help="A study's YAML: what else of search.run says how images are made."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to [figures/NAME in the results folder].")
+        Path | None, typer.Option(metavar="FOLDER", help="Where to (default: figures/NAME in the results folder).")
     ] = None,
     mlruns: flags.Mlruns = None,
     tracking_uri: flags.TrackingUri = None,

@@ -32,7 +32,7 @@ p {{ max-width: 60rem }}
 </head><body>
 <h1>{title}</h1>
 <p>{verdict}</p>
-<p>Each point is a trial, with one standard error.
+<p>Each point is a trial, with one standard error of its difference to no FreeU.
 Pick names stand beside their points; hover for the factors.</p>
 {front}
 <h1>How the search went</h1>

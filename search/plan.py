@@ -33,6 +33,7 @@ SPEED = {
     "mps": 3_000.0,
     "cuda": 80_000.0,
 }  # GFLOP/s: of a CPU core in float32, of a device as a whole
+DAY = 24 * 3600
 OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
 
 
@@ -90,7 +91,7 @@ class Plan:
 
     def seconds(self) -> tuple[float, bool]:
         """(about how long it takes, whether that was measured here)."""
-        rate = measured(self.config.mlruns, self.spec.name, self.device)
+        rate = measured(self.config.mlruns, self.spec.name, self.device, self.config.dtype)
         if rate is not None:
             return OVERHEAD + rate * self.evaluations, True
         work, side = WORK.get(self.spec.name, WORK["sd15"])
@@ -135,13 +136,15 @@ class Plan:
         first += f", {started} of other studies and presets" if started else ""
         seconds, sure = self.seconds()
         limit = f", at most {c.minutes:g} minutes" if c.minutes is not None else ""
-        how = "as measured here" if sure else "a rough guess: this model was not run here before"
+        how = "as measured here" if sure else "a rough guess: this model was not run here so before"
+        how += "; a GPU is meant" if self.device == "cpu" and seconds > DAY else ""
         described = [_objective(name) for name in c.objectives or ()]
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in described)
+        few = f" (it has no {c.limit})" if self.images < c.limit else ""
         size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
         guidance = f"{self.steps} steps, guidance {self.guidance:g}"
         return [
-            f"study       {c.name}: {c.trials} trials, {begun}{self._prompts()} of '{prompt_set}' each",
+            f"study       {c.name}: {c.trials} trials, {begun}{self._prompts()} of '{prompt_set}' each{few}",
             f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {self.device}{self._workers()}",
             f"objectives  {goals}",
             f"candidates  {first}, {sobol} Sobol points, {rest} by {c.sampler}; {self._searched()}",
@@ -152,14 +155,15 @@ class Plan:
         ]
 
 
-def measured(mlruns: Path, model: str, device: str) -> float | None:
+def measured(mlruns: Path, model: str, device: str, dtype: str | None = None) -> float | None:
     """Seconds for each U-Net evaluation, scoring included, over this model's trials; None where there are none."""
     seconds = evaluations = 0.0
     for name in studies(mlruns):
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
-            records = folder.read_trials() if (settings.get("model"), settings.get("device")) == (model, device) else []
+            same = [settings.get(key) for key in ("model", "device", "dtype")] == [model, device, dtype]
+            records = folder.read_trials() if same else []
         except UserError:
             continue  # a damaged study elsewhere is no reason not to plan this one
         seconds += sum(record.seconds.get("total", 0.0) for record in records if record.complete)
@@ -224,6 +228,14 @@ def prepare(config: StudyConfig) -> Job:
     )
     categories = {prompt.text: prompt.category for prompt in prompt_set}
     return Job(config, spec, space, texts, held_out, categories, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def check_enough(job: Job) -> None:
+    """Raises UserError where an objective takes more images than there are prompts."""
+    from search import prompts
+
+    for name in job.config.objectives or ():
+        prompts.check_enough(name, _objective(name).min_n, min(len(job.prompts), len(job.held_out)))
 
 
 def begun_from(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:

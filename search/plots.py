@@ -6,6 +6,7 @@ lucky point need not be on it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import combinations
@@ -16,7 +17,7 @@ from search import labels
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.records import TrialRecord
+    from search.records import TrialRecord, Value
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the symbol says the same again.
 KINDS = {
@@ -55,7 +56,7 @@ def _groups(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[s
 
 def _hover(record: TrialRecord) -> str:
     f = record.factors
-    values = "<br>".join(f"{escape(name)} {v.value:.4g} ± {v.spread:.2g}" for name, v in record.values.items())
+    values = "<br>".join(f"{escape(name)} {v.value:.4g}{_error(v)}" for name, v in record.values.items())
     factors = f"b1 {f.b1:.3f} b2 {f.b2:.3f} s1 {f.s1:.3f} s2 {f.s2:.3f}"
     return f"#{record.number} {escape(record.origin)}<br>{factors}<br>{values}"
 
@@ -110,8 +111,12 @@ def _pair(
 
 
 def _errors(name: str, members: Sequence[TrialRecord]) -> dict[str, Any]:
-    # A set metric has no spread for a trial (nan), which plotly draws as no bar.
-    return {"array": [record.values[name].spread for record in members], "thickness": 0.7, "width": 0}
+    # Plotly draws nan, as of no FreeU, as no bar.
+    return {"array": [record.values[name].paired for record in members], "thickness": 0.7, "width": 0}
+
+
+def _error(value: Value) -> str:
+    return f" ± {value.paired:.2g}" if math.isfinite(value.paired) else ""
 
 
 def _history(

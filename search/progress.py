@@ -39,13 +39,15 @@ def out_of_bounds(record: TrialRecord) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As a person says it: 45 s, 3 min 5 s, 2 h 10 min."""
+    """As a person says it: 45 s, 3 min 5 s, 2 h 10 min, 3 days."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days"
 
 
 class Progress:
@@ -131,7 +133,7 @@ class Progress:
         done = sum(one.complete for one in self.records)
         head = f"{done:>3}/{self.trials}  trial {record.number:<3} {record.origin:<10} {record.factors}"
         if not record.complete:
-            return f"{head}  failed: {record.reason}"
+            return f"{head}  {record.ending}"
         values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())
         if not record.feasible:
             values += f"  out of bounds: {out_of_bounds(record)}"

@@ -74,6 +74,15 @@ def limited(prompts: Sequence[Prompt], limit: int) -> tuple[Prompt, ...]:
     return tuple(prompt for _, _, prompt in sorted(places, key=lambda place: place[:2])[:limit])
 
 
+def check_enough(metric: str, least: int, n: int) -> None:
+    """Raises UserError where a metric takes more images than there are prompts."""
+    if n < least:
+        raise UserError(
+            f"{metric} needs at least {least} images, and there are {n} prompts: "
+            "raise --limit, give more prompts, or leave it out of --objectives"
+        )
+
+
 def seeds(prompts: Sequence[str], seed: int, purpose: str) -> list[int]:
     """One seed for each prompt, from 0 to 2**31 - 1. Another purpose gives other seeds."""
     return [_hash(f"{seed}:{purpose}", prompt) % 2**31 for prompt in prompts]

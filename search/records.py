@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from configs import UserError
 from freeu import Factors
@@ -40,6 +40,8 @@ SPREADS = "spreads"
 """Attribute of Optuna's trial: the standard error of each objective, to compare trials by."""
 VIOLATION = "violation"
 """Of a rung, beside its objectives."""
+INTERRUPTED = "interrupted"
+"""The reason of a trial that a signal ended: its candidate comes again."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ class TrialRecord:
     @property
     def complete(self) -> bool:
         return self.state == "COMPLETE"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it, so that nothing is wrong with its candidate."""
+        return self.reason == INTERRUPTED
+
+    @property
+    def ending(self) -> str:
+        """Of a trial that is not complete, in words."""
+        return INTERRUPTED if self.interrupted else f"failed: {self.reason}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types; a spread that isn't a number becomes None, since JSON has no nan."""
@@ -283,11 +295,26 @@ class StudyFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the study for this process. The kernel lets go when the process ends, however it ends.
+        """Hold the study for this process. The kernel lets go when the process ends, however it ends. A folder in
+        which nothing was begun is taken away again.
 
         Raises:
             UserError: another process holds it.
         """
+        with self._held() as stream:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()}")
+            stream.flush()
+            try:
+                yield
+            finally:
+                stream.truncate(0)
+                if list(self.root.iterdir()) == [self.lock]:
+                    self.lock.unlink()
+                    self.root.rmdir()
+
+    @contextmanager
+    def _held(self) -> Iterator[TextIO]:
         import fcntl
 
         self.root.mkdir(parents=True, exist_ok=True)
@@ -301,11 +328,11 @@ class StudyFolder:
                     f"study '{self.name}' is being run by {holder}: wait for it, or give this one another name "
                     "with --study"
                 ) from None
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()}")
-            stream.flush()
-            yield
-            stream.truncate(0)
+            if self.lock.exists() and os.path.samestat(os.fstat(stream.fileno()), self.lock.stat()):
+                yield stream
+                return
+        with self._held() as stream:  # whoever held it has just taken it away
+            yield stream
 
 
 def studies(mlruns: Path) -> list[str]:

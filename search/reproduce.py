@@ -49,7 +49,8 @@ def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
     A study that was ended by the clock is begun by its number of trials, which doesn't depend on the machine.
     """
     usual = read_yaml(path("studies", "default.yaml"))
-    words = ["python", "-m", "search.run", "--study", study, "--trials", str(trials)]
+    words = ["python", "-m", "search.run", "--study", f"{study}-again", "--trials", str(trials)]
+    words += ["--model", str(settings["model"])] if settings.get("model") == usual.get("model") else []
     for key, value in settings.items():
         if key in ELSEWHERE or key == "fingerprint" or value is None or value == usual.get(key):
             continue

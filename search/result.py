@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
-from configs.cli import visible
-from search.confirm import BASE, candidates, measurable, verdict
+from configs.cli import python, visible
+from freeu import Factors
+from search.confirm import BASE, COUNTS, candidates, measurable, verdict
 from search.progress import ARROWS
 from search.reproduce import versions
+from search.space import value_of
 from search.store import EXPERIMENT, LOCAL
 
 if TYPE_CHECKING:
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
     from search.front import Front
     from search.plan import Job
     from search.records import StudyFolder, TrialRecord
+    from search.space import Space
+
+NEAR = 0.01
+"""Of a range: as near as this to its end is at it."""
+DIGITS = 4
+"""Of a column's largest number."""
 
 
 def assembled(
@@ -52,6 +61,7 @@ def assembled(
         "picks": picks,
         "versions": versions(),
         "verdict": _verdict(done, front, found, job.directions),
+        "ends": at_the_ends(job.space, picks),
     }
 
 
@@ -68,6 +78,24 @@ def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[st
         }
         for number in front.numbers
     ]
+
+
+def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence on picks whose factors are as far as the search could go; empty where there is none."""
+    found = []
+    for each in space.dimensions:
+        for share, end in ((0.0, each.low), (1.0, each.high)):
+            if each.choices or end == 0:  # nothing is below 0
+                continue
+            names = [
+                pick["pick"]
+                for pick in picks
+                if abs(each.unit(value_of(Factors.from_dict(pick["factors"]), each.name)) - share) < NEAR
+            ]
+            if names:
+                found.append(f"{each.name} {end:g} ({', '.join(names)})")
+    beyond = "better ones may lie beyond, and --space FILE widens the ranges"
+    return f"At the end of what was searched: {'; '.join(found)}: {beyond}." if found else ""
 
 
 def _verdict(
@@ -92,15 +120,18 @@ def ways_on(console: Console, folder: StudyFolder, mlruns: Path, result: Mapping
     """Print where a study lies, and the commands that come next."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
     uri = str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
-    look = f"python -m search.ui --study {folder.name}{where}"
+    look = f"{python()} -m search.ui --study {folder.name}{where}"
     if uri != LOCAL:
         look = f"{uri} (experiment {EXPERIMENT}, run {folder.name})"
-    for line in (
+    lines = [
         f"results     {folder.root}",
         f"look        {look}",
-        f"report      python -m search.report --study {folder.name}{where}",
-        f"take away   python -m search.export --study {folder.name} --pick {result['picks'][-1]['pick']}{where}",
-    ):
+        f"report      {python()} -m search.report --study {folder.name}{where}",
+    ]
+    picks = [pick["pick"] for pick in result["picks"] if not Factors.from_dict(pick["factors"]).identity]
+    if picks:
+        lines.append(f"take away   {python()} -m search.export --study {folder.name} --pick {picks[-1]}{where}")
+    for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -126,21 +157,31 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         title="The front, by what the model expects",
         box=None,
     )
-    for row in result["front"]:
+    expected = [_column([row["expected"][name] for row in result["front"]]) for name in directions]
+    for row, *values in zip(result["front"], *expected, strict=True):
         factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
-        expected = [f"{row['expected'][name]:.4g}" for name in directions]
-        front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *expected)
-    picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 % (* counts)", box=None)
+        front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *values)
+    picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 %", box=None)
     for pick in result["picks"]:
-        bare = "not confirmed" if any(pick["factors"][name] != 1 for name in ("b1", "b2", "s1", "s2")) else BASE
+        bare = BASE if Factors.from_dict(pick["factors"]).identity else "not confirmed"
         cells = [_difference(pick["scores"].get(name), bare) for name in directions]
         picks.add_row(pick["pick"], str(pick["number"]), *cells)
     console.print()
     console.print(front)
     console.print()
     console.print(picks)
+    console.print(COUNTS, style="dim")
     console.print()
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
+    if result.get("ends"):
+        console.print(Text(visible(str(result["ends"]))), soft_wrap=True)
+
+
+def _column(values: Sequence[float]) -> list[str]:
+    """With as many decimals each as give the largest DIGITS digits."""
+    largest = max((abs(value) for value in values), default=0.0)
+    decimals = max(0, DIGITS - 1 - (math.floor(math.log10(largest)) if largest else 0))
+    return [f"{value:.{decimals}f}" for value in values]
 
 
 def _difference(score: Mapping[str, float] | None, bare: str) -> str:

@@ -11,13 +11,12 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from configs.cli import INTERRUPTED, main
-from search import flags
+from search import flags, stopping
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from search.parts import Load
     from search.plan import Job
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -36,105 +35,229 @@ def run(
     loras: flags.Loras = None,
     embeddings: Annotated[
         list[str] | None,
-        typer.Option("--embedding", metavar="FILE[:TOKEN]", help="A textual inversion; several times."),
+        typer.Option(
+            "--embedding",
+            metavar="FILE[:TOKEN]",
+            help="A textual inversion; several times.",
+            rich_help_panel=flags.MODEL,
+        ),
     ] = None,
-    vae: Annotated[str | None, typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.")] = None,
+    vae: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Another VAE: a folder or safetensors.", rich_help_panel=flags.MODEL),
+    ] = None,
     unet: flags.UNet = None,
     controlnet: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="A ControlNet for edges: redraws the --input video.")
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="A ControlNet for edges: redraws the --input video.", rich_help_panel=flags.MODEL
+        ),
     ] = None,
     motion_adapter: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="AnimateDiff's: Stable Diffusion makes videos.")
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="AnimateDiff's: Stable Diffusion makes videos.", rich_help_panel=flags.MODEL
+        ),
     ] = None,
-    refiner: Annotated[str | None, typer.Option(metavar="PLACE", help="SDXL's, for the end of each run.")] = None,
+    refiner: Annotated[
+        str | None, typer.Option(metavar="PLACE", help="SDXL's, for the end of each run.", rich_help_panel=flags.MODEL)
+    ] = None,
     input_: flags.Input = None,
     strength: Annotated[
-        float | None, typer.Option(metavar="X", help="How far from its input an image goes, to 1 [the model's].")
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="How far from its input an image goes, to 1 (default: the model's).",
+            rich_help_panel=flags.MODEL,
+        ),
     ] = None,
     frames: flags.Frames = None,
-    every: Annotated[int | None, typer.Option(metavar="N", help="Redraw each N-th frame [the model's].")] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Redraw each N-th frame (default: the model's).", rich_help_panel=flags.MODEL),
+    ] = None,
     pipeline_config: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="How a single-file checkpoint is laid out: a diffusers folder like it."),
+        typer.Option(
+            metavar="FOLDER",
+            help="How a single-file checkpoint is laid out: a diffusers folder like it.",
+            rich_help_panel=flags.MODEL,
+        ),
     ] = None,
     subject: Annotated[
-        str | None, typer.Option(metavar="WORDS", help='What stands for {subject} in prompts, as "a sks dog".')
+        str | None,
+        typer.Option(
+            metavar="WORDS", help='What stands for {subject} in prompts, as "a sks dog".', rich_help_panel=flags.SCORES
+        ),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Study to begin or go on with [the model's name].")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Study to begin or go on with (default: the model's name).",
+            rich_help_panel=flags.PLACE,
+        ),
     ] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Complete trials [64].")] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Complete trials (default: 64).", rich_help_panel=flags.BUDGET)
+    ] = None,
     minutes: Annotated[
-        float | None, typer.Option(metavar="M", help="Time for all of it, confirmation included.")
+        float | None,
+        typer.Option(metavar="M", help="Time for all of it, confirmation included.", rich_help_panel=flags.BUDGET),
     ] = None,
     prompts: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Prompt set: a name, or txt, csv, tsv, json, jsonl [the model's]."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Prompt set: a name, or txt, csv, tsv, json, jsonl (default: the model's).",
+            rich_help_panel=flags.SCORES,
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Prompts a trial [48].")] = None,
-    objectives: Annotated[str | None, typer.Option(metavar="A,B", help="As clip,aesthetic,fid [the model's].")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Prompts a trial (default: 48).", rich_help_panel=flags.SCORES)
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="As clip,aesthetic,fid (default: the model's).", rich_help_panel=flags.SCORES),
+    ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Real images: folder, table, .npz or hub id [the model's].")
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Real images: folder, table, .npz or hub id (default: the model's).",
+            rich_help_panel=flags.SCORES,
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(metavar="N", help="Images for all of it, confirmation included.")
+        int | None,
+        typer.Option(metavar="N", help="Images for all of it, confirmation included.", rich_help_panel=flags.BUDGET),
     ] = None,
     gpu_hours: Annotated[
-        float | None, typer.Option(metavar="H", help="Hours of work of all devices, confirmation included.")
+        float | None,
+        typer.Option(
+            metavar="H", help="Hours of work of all devices, confirmation included.", rich_help_panel=flags.BUDGET
+        ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(metavar="N", help="End when N trials brought the front nothing [never].")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="End when N trials brought the front nothing (default: never).",
+            rich_help_panel=flags.BUDGET,
+        ),
     ] = None,
     guardrails: Annotated[
-        bool | None, typer.Option("--guardrails/--no-guardrails", help="Keep colour, contrast, detail in bounds [on].")
+        bool | None,
+        typer.Option(
+            "--guardrails/--no-guardrails",
+            help="Keep colour, contrast, detail in bounds (default: on).",
+            rich_help_panel=flags.SCORES,
+        ),
     ] = None,
     version: flags.Version = None,
     stages: flags.Stages = None,
     sampler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, qmc, random, grid [gp].")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="gp, tpe, nsga2, nsga3, qmc, random, grid (default: gp).", rich_help_panel=flags.SEARCH
+        ),
     ] = None,
     space: Annotated[
-        str | None, typer.Option(metavar="FILE", help="YAML of ranges and more dimensions [four wide ranges].")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML of ranges and more dimensions (default: four wide ranges).",
+            rich_help_panel=flags.SEARCH,
+        ),
     ] = None,
     start_from: Annotated[
-        list[str] | None, typer.Option("--from", metavar="STUDY|FILE", help="Try its best first; several times.")
+        list[str] | None,
+        typer.Option(
+            "--from", metavar="STUDY|FILE", help="Try its best first; several times.", rich_help_panel=flags.SEARCH
+        ),
     ] = None,
     racing: Annotated[
-        bool | None, typer.Option("--racing/--no-racing", help="All prompts for promising candidates alone [on].")
+        bool | None,
+        typer.Option(
+            "--racing/--no-racing",
+            help="All prompts for promising candidates alone (default: on).",
+            rich_help_panel=flags.SEARCH,
+        ),
     ] = None,
     low_steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Fewer steps on a first rung, if they rank alike [off].")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Fewer steps on a first rung, if they rank alike (default: off).",
+            rich_help_panel=flags.SEARCH,
+        ),
     ] = None,
     cache: Annotated[
-        bool | None, typer.Option("--cache/--no-cache", help="No image that was scored before is made again [on].")
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache",
+            help="No image that was scored before is made again (default: on).",
+            rich_help_panel=flags.SEARCH,
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes that evaluate, a GPU each where there are [1].")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes that evaluate, a GPU each where there are (default: 1).",
+            rich_help_panel=flags.MACHINE,
+        ),
     ] = None,
     ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS|local", help="Workers on a Ray cluster; needs ray.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local", help="Workers on a Ray cluster; needs ray.", rich_help_panel=flags.MACHINE
+        ),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="postgresql://…, for several machines; needs psycopg.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="postgresql://…, for several machines; needs psycopg.", rich_help_panel=flags.PLACE
+        ),
     ] = None,
     tracking_uri: flags.TrackingUri = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of candidates, noise and statistics [0].")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Of candidates, noise and statistics (default: 0).", rich_help_panel=flags.SEARCH
+        ),
+    ] = None,
     steps: flags.Steps = None,
     guidance: flags.Guidance = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Images at a time; changes no score's meaning [the model's]."),
+        typer.Option(
+            metavar="N",
+            help="Images at a time; changes no score's meaning (default: the model's).",
+            rich_help_panel=flags.MACHINE,
+        ),
     ] = None,
     device: flags.Device = None,
     dtype: flags.Dtype = None,
-    slicing: Annotated[bool | None, typer.Option("--slicing", help="Attention in slices: less memory.")] = None,
-    offload: Annotated[bool | None, typer.Option("--offload", help="Networks on the device in turns.")] = None,
-    compile_: Annotated[bool | None, typer.Option("--compile", help="Compile the U-Net: slow start.")] = None,
+    slicing: Annotated[
+        bool | None, typer.Option("--slicing", help="Attention in slices: less memory.", rich_help_panel=flags.MACHINE)
+    ] = None,
+    offload: Annotated[
+        bool | None, typer.Option("--offload", help="Networks on the device in turns.", rich_help_panel=flags.MACHINE)
+    ] = None,
+    compile_: Annotated[
+        bool | None, typer.Option("--compile", help="Compile the U-Net: slow start.", rich_help_panel=flags.MACHINE)
+    ] = None,
     mlruns: flags.Mlruns = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML with any of these flags as keys; flags win.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML with any of these flags as keys; flags win.", rich_help_panel=flags.PLACE
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and end.", rich_help_panel=flags.PLACE)
+    ] = False,
 ) -> None:
     """Find the FreeU factors that suit a model, and see whether they help at all.
 
@@ -144,20 +267,20 @@ def run(
     from rich.console import Console
 
     from search.config import load
-    from search.plan import prepare
+    from search.plan import check_enough, prepare
 
     # The tables want some 100 columns; a file or a pipe has as many as one likes.
     settings, console = load(config, given), Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     if dry_run:
-        for line in prepare(settings).plan.lines():
+        job = prepare(settings)
+        check_enough(job)
+        for line in job.plan.lines():
             console.print(line, markup=False, soft_wrap=True)
         return
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, stopping.interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is ignored, as in the background
+        signal.signal(signal.SIGINT, stopping.interrupt)
     execute(settings, console)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def execute(config: StudyConfig, console: Console, load: Load | None = None) -> dict[str, Any]:
@@ -165,18 +288,20 @@ def execute(config: StudyConfig, console: Console, load: Load | None = None) -> 
     from search import result as results
     from search.outbox import Outbox
     from search.parts import load_parts
-    from search.plan import prepare
+    from search.plan import check_enough, prepare
     from search.progress import Progress
     from search.session import Session
     from search.track import Tracker
 
     began = time.monotonic()
     job = prepare(config)
+    if load is None:
+        check_enough(job)
     config = job.config
     tracker = Tracker(config.mlruns, config.name, config.tracking_uri)
     if (result := _finished(job)) is not None:
         console.print(
-            f"study '{config.name}' is finished, with {result['trials']} trials; more go on with --trials",
+            f"study '{config.name}' is finished, with {result['trials']} trials; a larger --trials goes on with it",
             markup=False,
         )
         _caught_up(job, Outbox(tracker, job.folder, functools.partial(console.print, markup=False)), result)

@@ -42,7 +42,7 @@ def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
         "course": list(how),
         "explained": course.EXPLAINED,
         "fewest": pairs.FEWEST,
-        "failed": [record for record in records if not record.complete],
+        "failed": [record for record in records if not record.complete and not record.interrupted],
         "pairs": kept,
         "categories": pairs.by_category(kept) if kept is not None else [],
         "guardrails": _guardrails(result, records),
@@ -60,13 +60,14 @@ def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Mapping[str, Any]) -> dict[str, str]:
     seconds = sum(record.seconds.get("total", 0.0) for record in records)
+    failed = sum(not record.complete and not record.interrupted for record in records)
     images = sum(record.images for record in records)
     held_out = max((score["n"] for pick in result["picks"] for score in pick["scores"].values()), default=0)
     prompts = config.get("fingerprint", {}).get("prompts", "")
     return {
         "Base model": str(result["model"]),
         "FreeU": f"version {config.get('version')}, stages by {config.get('stages')}",
-        "Trials": f"{result['trials']} complete, {len(records) - result['trials']} failed",
+        "Trials": f"{result['trials']} complete, {failed} failed",
         "Prompts": f"{prompts} for the search, {held_out or 'none'} held out",
         "Images of the search": f"{images:,}",
         "Time of the search": duration(seconds),
@@ -112,8 +113,11 @@ def _guardrails(result: Mapping[str, Any], records: Sequence[TrialRecord]) -> di
     guarded = [record for record in records if record.complete and record.guardrails]
     if not guarded:
         return None
-    picked = {pick["number"]: pick["pick"] for pick in reversed(result["picks"])}
-    shifts = {record.number: record.guardrails for record in guarded if record.number in picked}
+    rails = {record.number: record.guardrails for record in guarded}
+    picked: dict[int, str] = {}
+    for pick in result["picks"]:
+        picked.setdefault(pick["number"], pick["pick"])
+    shifts = {number: rails[number] for number in picked if number in rails}
     return {
         "trials": len(guarded),
         "outside": sum(not record.feasible for record in guarded),
@@ -166,7 +170,7 @@ def _prompts(folder: StudyFolder, kept: Pairs) -> dict[str, Any]:
     files = {f"{names[name]}/{row}": folder.held_out_image(name, row) for row in rows for name in names}
     tables = {"base": kept.base, **{str(number): table for number, table in kept.picks.items()}}
     return {
-        "picks": {str(number): visible(f"{name} (trial {number})") for number, name in kept.names.items()},
+        "picks": [[str(number), visible(f"{name} (trial {number})")] for number, name in kept.names.items()],
         "directions": kept.directions,
         "rows": [
             {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError
 from freeu import IDENTITY, Factors
 from search import config as settings
-from search import confirm, guardrails, reproduce
+from search import confirm, guardrails, reproduce, stopping
 from search import outbox as outboxes
 from search.budget import Budget
 from search.crew import Alone, Crew, Evaluate, done, processes
@@ -96,6 +96,7 @@ class Session:
         self.progress.resume(records)
         lock = functools.partial(self.storage.lock, "track") if self.storage.shared else nullcontext
         follow(self.outbox, job, settings.stamp(fingerprint), identity, records, lock)
+        stopping.check()
         budget = Budget(job.plan, job.space, job.directions, self.began, self.progress.say)
         study.run(crew, config.trials, budget, shifts, self._low(crew) if config.low_steps is not None else None)
         records = study.records()

@@ -45,7 +45,7 @@ def show(
     console.print(visible(head), markup=False)
     for record in records:
         if not record.complete:
-            console.print(visible(f"trial {record.number} failed: {record.reason}"), markup=False)
+            console.print(visible(f"trial {record.number} {record.ending}"), markup=False)
     if result is not None:
         results.tables(console, result)
         results.ways_on(console, folder, mlruns, result)

@@ -96,6 +96,8 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
                 unknown = dict.fromkeys(("low", "high", "p", "win_rate"))
                 rows.append(row | {"a": u, "b": v, "difference": v - u} | unknown)
     missing = [name for name in a.directions if name not in {row["objective"] for row in rows}]
+    # Of one model, no FreeU is the same on both sides: nothing to test.
+    told = [row for row in rows if not row["candidate"].startswith(BASE) or row["difference"] or row["low"]] or rows
     if missing:
         note += f"; {', '.join(missing)} left out: a distance of sets compares on one set of prompts alone"
     return {
@@ -104,7 +106,7 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
         "paired": paired,
         "n": len(one[None]),
         "note": note,
-        "rows": _corrected(rows),
+        "rows": _corrected(told),
     }
 
 

@@ -40,7 +40,7 @@ def standing(folder: StudyFolder) -> Standing:
             "running" if running(folder) else "finished" if finished else "unfinished",
             str(config.get("model", "")),
             complete,
-            len(records) - complete,
+            sum(not record.complete and not record.interrupted for record in records),
             int(config.get("trials", 0)),
             tuple(map(str, config.get("objectives") or ())),
             str(result["verdict"]) if result is not None and finished else "",

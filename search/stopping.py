@@ -9,6 +9,20 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SAID = "stopping after this step; Ctrl-C again stops at once"
+_pressed = threading.Event()
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal's handler, for the time before images are made: raises KeyboardInterrupt, and `check` does it again."""
+    _pressed.set()
+    raise KeyboardInterrupt
+
+
+def check() -> None:
+    """Raises KeyboardInterrupt where `interrupt` did and Python dropped it, as it does in a destructor."""
+    if _pressed.is_set():
+        _pressed.clear()
+        raise KeyboardInterrupt
 
 
 class Stopping:
@@ -19,6 +33,7 @@ class Stopping:
         self._before: Any = None
 
     def __enter__(self) -> Stopping:
+        check()
         # Elsewhere signals don't arrive; where Ctrl-C is ignored (a job in the background) it stays so.
         mine = threading.current_thread() is threading.main_thread()
         if mine and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):

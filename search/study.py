@@ -21,7 +21,7 @@ from search.crew import Crew, Evaluate, WorkerDied
 from search.evaluate import Evaluation, Task
 from search.fidelity import LOW, Fidelity, cost
 from search.ledger import Asked, Ledger
-from search.records import VIOLATION, TrialRecord, violation
+from search.records import INTERRUPTED, VIOLATION, TrialRecord, violation
 from search.space import Space
 from search.storage import Storage, quiet
 
@@ -125,7 +125,7 @@ class Study:
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
                 for number in tuple(self._running):
-                    self._given_back(number, "interrupted")
+                    self._given_back(number, INTERRUPTED)
                 raise
 
     def _wait(self, crew: Crew, idle: bool) -> None:
@@ -260,7 +260,7 @@ class Study:
     def _given_back(self, number: int, reason: str) -> None:
         """Tell a trial as failed, and queue its candidate again."""
         running = self._running[number]
-        deaths = running.asked.deaths + (reason != "interrupted")
+        deaths = running.asked.deaths + (reason != INTERRUPTED)
         if deaths == PATIENCE:
             self._failed(number, f"{reason}, {deaths} times")
             return

@@ -43,7 +43,9 @@ def ui(
     study: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Whose page to open [the only one's; of several, their list].", autocompletion=complete
+            metavar="NAME",
+            help="Whose page to open (default: the only one's; of several, their list).",
+            autocompletion=complete,
         ),
     ] = None,
     mlruns: flags.Results = Path("mlruns"),
@@ -54,7 +56,7 @@ def ui(
     browser: Annotated[
         bool,
         typer.Option(
-            "--browser/--no-browser", help="Open the page, where there is a desktop [on].", show_default=False
+            "--browser/--no-browser", help="Open the page, where there is a desktop (default: on).", show_default=False
         ),
     ] = True,
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer.main
 import yaml
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md"])
@@ -52,6 +53,16 @@ def test_the_readme_holds_the_two_commands_and_ci_runs_the_second() -> None:
     assert RUN_COMMAND in lines
     assert TEST_COMMAND in lines
     assert TEST_COMMAND in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_each_flag_s_words_whole(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich takes [words] for a style, and shows them not."""
+    monkeypatch.setenv("COLUMNS", "300")
+    app = importlib.import_module(command).app
+    shown = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
+    for option in typer.main.get_command(app).params:
+        assert " ".join((getattr(option, "help", "") or "").split()) in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -94,9 +94,14 @@ def load(spec: ModelSpec, **options: Any) -> Own:
             f"--model {spec.source}: {error}; the module is looked for in this folder and among what is installed"
         ) from error
     options |= {"steps": spec.steps, "guidance": spec.guidance}
-    known = inspect.signature(make).parameters
-    takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
-    inner = make(**{key: value for key, value in options.items() if takes_all or key in known})
+    try:
+        signature = inspect.signature(make)
+        takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
+        given = {key: value for key, value in options.items() if takes_all or key in signature.parameters}
+        signature.bind(**given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--model {spec.source}: called with what it names of {', '.join(options)}: {error}") from error
+    inner = make(**given)
     if not callable(getattr(inner, "generate", None)):
         raise UserError(f"--model {spec.source} returned {type(inner).__name__}, which has no method generate")
     source = inspect.getsourcefile(make)

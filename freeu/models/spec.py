@@ -51,6 +51,12 @@ OWN = ("name", "base", "inputs")
 
 PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "refiner": "--refiner"}
 """Fields that name networks beside the pipeline's own, and the flag of each."""
+ONLY: dict[str, tuple[str, ...]] = {
+    "frames": ("text-to-video", "image-to-video", "video-to-video"),
+    "every": ("video-to-video",),
+    "strength": ("image-to-image", "video-to-video"),
+}
+"""Settings that mean something to these kinds alone."""
 
 
 class _Strict(BaseModel):
@@ -202,6 +208,9 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
             f"--model {spec.name} makes pictures of pictures: give one with --input FILE, or several with "
             "--prompts FOLDER"
         )
+    for field, kinds in ONLY.items():
+        if field in given and kind not in kinds:
+            raise UserError(f"--{field} {given[field]}: {spec.name} is {kind}, for which it means nothing")
     if found.refiner and kind != "text-to-image":
         raise UserError(f"--refiner goes with text to image, and this is {kind}")
     if kind != spec.kind and kind.endswith("video"):

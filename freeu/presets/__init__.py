@@ -92,13 +92,15 @@ def save(path: Path, content: bytes) -> Path | None:
     Raises:
         UserError: it can't be written.
     """
+    if path.is_dir():
+        raise UserError(f"can't write {path}: it is a folder; name a file in it")
     try:
         if path.is_file() and path.read_bytes() == content:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
     except (OSError, ValueError) as error:
-        raise UserError(f"can't write {path}: {error}") from error
+        raise UserError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)

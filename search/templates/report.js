@@ -143,10 +143,11 @@
   // Prompt by prompt: without FreeU, the pick, the difference.
 
   if (!data.pairs) return;
-  const { picks, directions, rows, images } = data.pairs;
+  const { directions, rows, images } = data.pairs;
+  const picks = new Map(data.pairs.picks);
   const pick = byId("pick");
   const order = byId("order");
-  pick.append(...Object.entries(picks).map(([number, name]) => new Option(name, number)));
+  pick.append(...[...picks].map(([number, name]) => new Option(name, number)));
   for (const name of Object.keys(directions)) {
     order.append(new Option(`${name}: greatest loss first`, `loss ${name}`), new Option(`${name}: greatest gain first`, `gain ${name}`));
   }
@@ -170,7 +171,7 @@
   }
 
   function triple(row) {
-    const sides = [["base", "no FreeU"], [pick.value, picks[pick.value]]];
+    const sides = [["base", "no FreeU"], [pick.value, picks.get(pick.value)]];
     const sources = sides.map(([key]) => images[`${key}/${row.row}`]);
     if (!sources.every(Boolean)) return element("p", { className: "note", textContent: "Its images were not kept." });
     const told = row.prompt.slice(0, 200);
@@ -185,9 +186,9 @@
 
   function scores(row) {
     return Object.keys(directions).map((name) => {
-      const by = gain(row, name);
-      const [kind, said] = by > 0 ? ["better", "better"] : by < 0 ? ["worse", "worse"] : ["", "the same"];
       const [from, to] = ["base", pick.value].map((key) => Number(row.scores[key][name].toPrecision(4)));
+      const by = from === to ? 0 : gain(row, name);
+      const [kind, said] = by > 0 ? ["better", "better"] : by < 0 ? ["worse", "worse"] : ["", "the same"];
       const line = element("p", { textContent: `${name} ${from} → ${to}: ` });
       line.append(element("span", { className: kind, textContent: `${signed(difference(row, name))}, ${said}` }));
       return line;

@@ -30,7 +30,7 @@ def front_table(result: Mapping[str, Any]) -> pd.DataFrame:
 def trial_metrics(record: TrialRecord) -> dict[str, float]:
     """The numbers of a trial, objectives under their own names."""
     found = {name: value.value for name, value in record.values.items()}
-    found |= {f"{name}.se": value.spread for name, value in record.values.items()}
+    found |= {f"{name}.se": value.paired for name, value in record.values.items()}
     found |= {f"seconds.{part}": seconds for part, seconds in record.seconds.items()}
     found |= {f"guardrail.{name}": shift for name, shift in record.guardrails.items()}
     found |= {"images": record.images, "unet_evaluations": record.unet_evaluations}

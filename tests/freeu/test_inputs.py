@@ -129,6 +129,9 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     ("sd15", {"input": "none.png"}, "none.png: no such file"),
     ("modelscope", {"input": "a.png"}, "is text-to-video and begins from no picture"),
     ("modelscope", {"refiner": "x"}, "--refiner goes with text to image"),
+    ("sd15", {"frames": 8}, "--frames 8: sd15 is text-to-image, for which it means nothing"),
+    ("sdxl", {"strength": 0.5}, "--strength 0.5: sdxl is text-to-image"),
+    ("modelscope", {"every": 2}, "--every 2: modelscope is text-to-video"),
 ])  # fmt: skip
 def test_what_is_missing_or_too_much_is_told_before_loading(model: str, given: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):

@@ -47,6 +47,7 @@ def test_a_study_by_its_name(tmp_path: Path) -> None:
     [
         ("no_such_package:make", "No module named 'no_such_package'"),
         ("tests.own_generator:mak", "mak"),
+        ("json:loads", "json:loads: called with what it names of .*missing a required argument: 's'"),
         ("tests.own_generator:SmallUNet", "returned SmallUNet, which has no method generate"),
     ],
 )

@@ -6,6 +6,7 @@ first three prompts lose; in `aesthetic` it is worse by 0.25 everywhere. Its ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,10 @@ def _trial(
         )
         return
     n = len(texts)
+    paired = 0.1 if number else math.nan
     values = {
-        name: Value(10 + number * (0.5 if way == "up" else -0.5), 0.1, n, way) for name, way in DIRECTIONS.items()
+        name: Value(10 + number * (0.5 if way == "up" else -0.5), 3.0, n, way, paired)
+        for name, way in DIRECTIONS.items()
     }
     shift = 0.0 if number == 0 else 2.5 if number == 4 else 0.3
     rails = {"saturation": shift, "sharpness": -shift / 2}

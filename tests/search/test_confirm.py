@@ -86,7 +86,7 @@ def test_what_was_kept_on_other_prompts_is_made_again(tmp_path: Path) -> None:
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
     assert run(tmp_path, FakeGenerator(), {}) == ({}, [])
-    assert verdict(PICKS[1:2], {}, DIRECTIONS).startswith("FreeU does not help here: no candidate")
+    assert verdict(PICKS[1:2], {}, DIRECTIONS).startswith("FreeU is not shown to help here: no candidate")
 
 
 def row(difference: float, p: float) -> dict[str, float]:
@@ -99,7 +99,7 @@ def row(difference: float, p: float) -> dict[str, float]:
         (row(2, 0.01), row(-5, 0.2), "FreeU helps here: best-clip = best-fid (trial 3) is better on 48 held-out"),
         (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing"),
         (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better"),
-        (row(2, 0.2), row(-5, 0.2), "FreeU does not help here: the pick is not measurably better"),
+        (row(2, 0.2), row(-5, 0.2), "FreeU is not shown to help here: the pick is not measurably better"),
         (row(0.5, 0.01), row(0.5, 0.01), "the pick is not measurably better than no FreeU on 48 held-out prompts."),
         (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1]."),
     ],

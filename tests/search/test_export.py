@@ -105,7 +105,7 @@ def test_an_unfinished_study_gives_trials_but_no_picks(mlruns: Path) -> None:
     ("pick", "said"),
     [
         ("best-clipp", "unknown pick 'best-clipp': did you mean 'best-clip'"),
-        ("7", "unknown trial '7'.*known: 2, 3"),
+        ("7", "there is no trial 7 in study 'sunday', whose last is 4"),
         ("4", "trial 4 failed .out of memory."),
         ("-1", "unknown pick '-1'"),
         ("", "unknown pick ''"),
@@ -123,14 +123,14 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "../sunday"], "unknown study '../sunday'"),
         (["--study", "sunday", "--format", "comfy"], "did you mean 'comfyui'"),
         (["--study", "sunday", "--pick", "knee", "--format", "diffusers", "--out", "no.py"], "version 1|v1"),
-        (["--study", "sunday", "--out", "."], "can't write"),
+        (["--study", "sunday", "--out", "."], "it is a folder; name a file in it"),
         ([], "--study NAME and --from-file"),
         (["--study", "sunday", "--from-file", "x"], "--study NAME and --from-file"),
         (["--from-file", "none.json"], "can't read none.json"),
         (["--study", "sunday", "--all"], "--all needs --out"),
         (["--study", "sunday", "--all", "--card", "--out", "x"], "give one"),
         (["--study", "sunday", "--node", "4"], "--node 4 needs --workflow"),
-        (["--study", "sunday", "--workflow", "none.json"], "can't read none.json"),
+        (["--study", "sunday", "--workflow", "none.json"], "can't read --workflow none.json: No such file"),
         (["--study", "sunday", "--card", "--out", "a.png"], "name a .md file"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path
     head, body = text.split("---\n")[1], text.split("---\n", 2)[2]
     assert yaml.safe_load(head) == {"base_model": "a/b", "tags": ["freeu", "diffusers"]}
     assert "| clip | up | 0.3 | 0.31 | +0.01 | -0.01 to +0.03 | 0.8 |  |  |" in body
-    assert "python -m search.run --study sunday --trials 2 --model sdxl" in body
+    assert "python -m search.run --study sunday-again --trials 2 --model sdxl" in body
     assert "<b>" not in body.replace("\\<b\\>", "") and "\n# cat" not in body
     with Image.open(tmp_path / "c" / "CARD.png") as picture:
         assert picture.convert("L").getpixel((10, 10)) == 0  # no FreeU above

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from search.page import study_page
+from search.plots import front_figures
 from search.records import StudyFolder
 from search.report import app, page
 from tests.browser import axe_faults, chromium, requested, until
@@ -130,11 +131,21 @@ def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
     # Trial 1 is 0.25 worse in aesthetic under each prompt, so there is no doubt about it.
     assert "−0.25 [−0.25, −0.25] ★ worse won 0 %" in plain
     assert "1 of 11 trials were" in plain  # trial 4 breaks the guardrails
-    assert "saturation +0 +0.3 +0.3 1" in plain
+    assert "saturation +0.3 +0 +0.3 1" in plain
     assert "Trial 3: out of memory" in plain
     assert "python -m search.run --study sunday --trials 11" in plain
     assert "ab" * 32 in plain
     assert "torch 2.13" in plain
+
+
+def test_bars_are_of_the_difference_to_no_freeu(folder: StudyFolder) -> None:
+    """A score of few prompts has no other error, so one of all prompts must not be shown with its own."""
+    result = folder.read_result()
+    assert result is not None
+    shown = {}
+    for trace in front_figures(folder.read_trials(), result)[0].data:
+        shown |= dict(zip(trace.customdata, trace.error_x.array, strict=True))
+    assert np.isnan(shown.pop(0)) and set(shown.values()) == {0.1} and len(shown) == 10
 
 
 def test_a_category_has_its_own_difference(folder: StudyFolder) -> None:

@@ -16,11 +16,14 @@ import typer
 from rich.console import Console
 
 from configs import UserError
+from freeu import Factors
 from search.config import StudyConfig
 from search.guardrails import NAMES
 from search.plan import prepare
 from search.records import StudyFolder
+from search.result import at_the_ends
 from search.run import execute
+from search.space import default
 from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings
 
 
@@ -126,7 +129,7 @@ def test_mlflow_and_optuna_agree(tmp_path: Path) -> None:
 def test_no_freeu_as_the_best_is_said(tmp_path: Path) -> None:
     result, said = study(settings(tmp_path, objectives="aesthetic", trials=8))
     assert [(pick["number"], pick["scores"]) for pick in result["picks"]] == [(0, {})]
-    assert "FreeU does not help here: no candidate was better" in said
+    assert "FreeU is not shown to help here: no candidate was better" in said
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,6 +215,7 @@ def test_help_and_a_dry_run_load_nothing_heavy(tmp_path: Path, doing: str) -> No
         (("--prompts", "none.txt"), "none.txt does not exist"),
         (("--minutes", "-2"), "--minutes is -2.0"),
         (("--config", "none.yaml"), "can't read none.yaml"),
+        (("--limit", "12"), "fid needs at least 16 images, and there are 12 prompts"),
         (("--mlruns", "file"), "is a file"),
     ],
 )
@@ -265,3 +269,42 @@ def test_another_space_and_what_was_found_before(tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text("b1: [0.9, 1.6]\n")
     with pytest.raises(UserError, match="space"):
         study(again)
+
+
+def test_a_start_that_failed_leaves_no_study(tmp_path: Path) -> None:
+    def load(config: StudyConfig, spec: Any) -> Any:
+        raise UserError("no such device")
+
+    config = settings(tmp_path)
+    with pytest.raises(UserError, match="no such device"):
+        execute(config, Console(file=io.StringIO()), load)
+    assert not StudyFolder(config.mlruns, "small").root.exists()
+    study(config)
+    with pytest.raises(UserError, match="no such device"):
+        execute(settings(tmp_path, trials=12), Console(file=io.StringIO()), load)
+    assert len(StudyFolder(config.mlruns, "small").read_trials()) == 10
+
+
+def test_picks_at_the_ends_of_the_ranges_are_named() -> None:
+    space = default()
+    picks = [
+        {"pick": "best-clip", "factors": Factors(0.8, 0.802, 0.5, 0.0).as_dict()},
+        {"pick": "knee", "factors": Factors(0.8, 1.2, 1.2, 0.0).as_dict()},
+    ]
+    assert at_the_ends(space, picks) == (
+        "At the end of what was searched: b1 0.8 (best-clip, knee); b2 0.8 (best-clip); s1 1.2 (knee): better ones "
+        "may lie beyond, and --space FILE widens the ranges."
+    )
+    assert at_the_ends(space, [{"pick": "knee", "factors": Factors(1.2, 1.2, 0.5, 0.5).as_dict()}]) == ""
+
+
+def test_commands_to_type_are_those_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    from configs import cli
+
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setattr(cli.shutil, "which", lambda name: sys.executable)
+    assert cli.python() == "python"
+    monkeypatch.setattr(cli.shutil, "which", lambda name: "/elsewhere/python")
+    assert cli.python() == sys.executable
+    monkeypatch.setenv("UV", "/bin/uv")
+    assert cli.python() == "uv run python"

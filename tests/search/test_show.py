@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from configs import UserError
-from configs.cli import fail, visible
+from configs.cli import fail, python, visible
+from freeu import IDENTITY
 from search import show, studies
-from search.records import StudyFolder
+from search.records import INTERRUPTED, StudyFolder, TrialRecord
 from search.standing import standing
 from tests.search import made
 
@@ -59,6 +60,15 @@ def test_a_study_that_runs_is_said_to(mlruns: Path) -> None:
     assert standing(folder).state == "unfinished"
 
 
+def test_an_interrupted_trial_is_no_failure(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    folder.write_trial(TrialRecord(12, IDENTITY, "gp", "FAIL", reason=INTERRUPTED))
+    assert standing(folder).failed == 1
+    said = told(show, tmp_path, folder.name)
+    assert "trial 12 interrupted" in said and "failed: interrupted" not in said
+    assert "failed: out of memory" in said
+
+
 def test_a_finished_study_that_went_on_is_unfinished(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
     folder.write_trial(made.TrialRecord(12, made.factors(12), "gp", "COMPLETE"))
@@ -78,7 +88,7 @@ def test_show_a_study(mlruns: Path) -> None:
     assert "trial 3 failed: out of memory" in said
     assert "best-clip       1      +0.1" in said
     assert "FreeU trades here: knee (trial 1)" in said
-    assert f"report      python -m search.report --study sunday --mlruns {mlruns}" in said
+    assert f"report      {python()} -m search.report --study sunday --mlruns {mlruns}" in said
     said = told(show, mlruns, "half")
     assert "best so far in fid: 4.5, trial 11" in said
     said = told(show, mlruns, "evil")

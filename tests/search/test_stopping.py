@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from search import stopping
 from search.records import StudyFolder
 from search.stopping import SAID, Stopping
 
@@ -47,6 +49,23 @@ def test_the_second_stops_at_once() -> None:
 def test_a_run_that_tells_no_steps_ends_when_it_is_done() -> None:
     with pytest.raises(KeyboardInterrupt), Stopping():
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_that_python_dropped_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python drops what a destructor raises, and start-up is full of them."""
+
+    class Dropping:
+        def __del__(self) -> None:
+            stopping.interrupt(signal.SIGINT, None)
+
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: dropped.append(found.exc_type))
+    Dropping()
+    gc.collect()
+    assert dropped == [KeyboardInterrupt]
+    with pytest.raises(KeyboardInterrupt), Stopping():
+        pytest.fail("went on")
+    stopping.check()  # it is told once
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

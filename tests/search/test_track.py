@@ -33,7 +33,7 @@ CONFIG = {
 
 def record(number: int, state: str = "COMPLETE", reason: str | None = None) -> TrialRecord:
     spreads = {"clip": 0.01, "aesthetic": 0.1, "fid": float("nan")}
-    values = {name: Value(number + 0.5, spread, 48, DIRECTIONS[name]) for name, spread in spreads.items()}
+    values = {name: Value(number + 0.5, 1.0, 48, DIRECTIONS[name], spread) for name, spread in spreads.items()}
     origin = ("no FreeU", "published")[number] if number < 2 else "sobol"
     return TrialRecord(
         number=number,
