@@ -133,7 +133,7 @@ def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
     assert "1 of 11 trials were" in plain  # trial 4 breaks the guardrails
     assert "saturation +0.3 +0 +0.3 1" in plain
     assert "Trial 3: out of memory" in plain
-    assert "python -m search.run --study sunday --trials 11" in plain
+    assert "python -m search.run --study sunday-again --trials 11 --model shapes" in plain
     assert "ab" * 32 in plain
     assert "torch 2.13" in plain
 
