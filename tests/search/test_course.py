@@ -142,7 +142,7 @@ def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
     flags = {key.rstrip("_"): value for key, value in given_flags.items() if key not in ("config", "dry_run")}
     flags = {key: value for key, value in flags.items() if value not in (None, [])}
     again = load(None, {key.removesuffix("_"): value for key, value in flags.items()}).model_dump(mode="json")
-    assert again == whole | {"study": "sunday", "trials": 7}
+    assert again == whole | {"study": "sunday-again", "trials": 7}
 
 
 def test_versions_and_hashes() -> None:
