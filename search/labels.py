@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-WIDTH, HEIGHT = 700, 360
+WIDTH, HEIGHT = 340, 270
 """Pixels that a plot is taken to have."""
 ROOM = 0.3
 """Beyond the points on each side, in their spans: as the report's script has it."""
-LETTER, LINE = 7, 16
+LETTER, LINE = 6, 16
 """Pixels of a letter's width, and of a line's height."""
 AWAY = 8
 """Pixels between a point's middle and its label."""

@@ -24,7 +24,7 @@ def test_close_points_have_labels_apart() -> None:
 
 def test_a_label_stays_in_the_plot_and_off_other_points() -> None:
     points = {0: (0.0, 0.0), 1: (1.0, 1.0), 2: (0.9, 1.03)}
-    (box,) = boxes(points, {1: "a label that is too long to stand on the right of its point"})
+    (box,) = boxes(points, {1: "a label too long for the right side"})
     assert box[0] >= 0 and box[2] <= labels.WIDTH
     x, y = labels._pixels(points)[2]
     assert not (box[0] <= x <= box[2] and box[1] <= y <= box[3])
