@@ -92,9 +92,9 @@ def save(path: Path, content: bytes) -> Path | None:
     Raises:
         UserError: it can't be written.
     """
-    if path.is_dir():
-        raise UserError(f"can't write {path}: it is a folder; name a file in it")
     try:
+        if path.is_dir():
+            raise UserError(f"can't write {path}: it is a folder; name a file in it")
         if path.is_file() and path.read_bytes() == content:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
