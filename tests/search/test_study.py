@@ -267,6 +267,18 @@ def test_a_broken_database_or_record_is_said(tmp_path: Path, monkeypatch: pytest
             opened(tmp_path)
 
 
+def test_a_lock_that_its_holder_took_away_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opened the file just before holds one that others don't see."""
+    folder = StudyFolder(tmp_path, "s")
+    seen = [False, True]
+    monkeypatch.setattr("search.records.os.path.samestat", lambda *files: seen.pop(0))
+    with folder.locked():
+        assert not seen
+        with pytest.raises(UserError, match="is being run"), StudyFolder(tmp_path, "s").locked():
+            pass
+    assert not folder.root.exists()
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     with folder.locked():
