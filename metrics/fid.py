@@ -71,7 +71,8 @@ class Fid:
         return shift + self._trace + float(np.square(centred).sum()) - 2 * root
 
     def distances(self, pool: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
-        """(k,) `distance` of pool[rows] for the rows of each of k sets: all need the same products of the pool's rows.
+        """(k,) `distance` of pool[rows] for the rows of each of k sets: all need the same products of the pool's rows,
+        and a row that a set repeats stands there once, with more weight, so matrices are smaller than the sets.
 
         pool: features (m, d). sets: indices of rows, 2 or more each. Raises as `distance` does.
         """
@@ -80,18 +81,21 @@ class Fid:
             return np.array([self.distance(pool[rows]) for rows in sets])
         away, centred = pool - self.reference.mu, pool - pool.mean(axis=0)
         plain, seen = away @ away.T, centred @ self.reference.sigma @ centred.T
-        own = plain.diagonal()
-        found = []
-        for chosen in np.array_split(np.stack(sets), max(1, len(sets) * n * n // AT_ONCE)):
-            share = np.stack([np.bincount(rows, minlength=len(pool)) for rows in chosen]) / n  # of each row, in a set
-            shift = ((share @ plain) * share).sum(axis=1)
-            spread = (own[chosen].sum(axis=1) - n * shift) / (n - 1)
-            rows = np.take_along_axis(share @ seen, chosen, axis=1)  # means of each set's products
-            gram = seen[chosen[:, :, None], chosen[:, None, :]]
-            gram += rows.mean(axis=1)[:, None, None] - rows[:, :, None] - rows[:, None, :]
-            root = np.sqrt(np.linalg.eigvalsh(gram / (n - 1)).clip(min=0)).sum(axis=1)
-            found.append(shift + self._trace + spread - 2 * root)
-        return np.concatenate(found)
+        shares = np.stack([np.bincount(rows, minlength=len(pool)) for rows in sets]) / n  # of each row, in a set
+        shift = ((shares @ plain) * shares).sum(axis=1)
+        spread = (shares @ plain.diagonal() - shift) * n / (n - 1)
+        kinds = (shares > 0).sum(axis=1)
+        roots = np.empty(len(sets))
+        for part in np.array_split(np.argsort(kinds), max(1, len(sets) * n * n // AT_ONCE)):
+            share, products = shares[part], shares[part] @ seen  # of each row with a set, on average
+            rows = np.argsort(-share, axis=1)[:, : kinds[part].max()]
+            weight = np.sqrt(np.take_along_axis(share, rows, axis=1) * n / (n - 1))  # 0 where a set has fewer
+            means = np.take_along_axis(products, rows, axis=1)
+            gram = seen[rows[:, :, None], rows[:, None, :]]
+            gram += (products * share).sum(axis=1)[:, None, None] - means[:, :, None] - means[:, None, :]
+            gram *= weight[:, :, None] * weight[:, None, :]
+            roots[part] = np.sqrt(np.linalg.eigvalsh(gram).clip(min=0)).sum(axis=1)
+        return np.asarray(shift + self._trace + spread - 2 * roots)
 
     def floor_at(self, n: int) -> float | None:
         """What n real images would get: `null_floor` of the reference; None where it holds too few features."""

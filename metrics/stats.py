@@ -127,14 +127,14 @@ def paired_set(
         raise ValueError(f"{len(a)} and {len(b)} rows and {len(clusters)} clusters: give n of each")
     members, n = _members(clusters), len(a)
     pool, of_a = np.concatenate([a, b]), np.arange(n)  # a's rows are followed by b's
-    swapped, resampled = [], []
-    for _ in range(SET_RESAMPLES):
-        swap = np.zeros(n, bool)
-        for rows, heads in zip(members, rng.random(len(members)) < 0.5, strict=True):
-            swap[rows] = heads
-        swapped += [of_a + n * swap, of_a + n * ~swap]
-        rows = np.concatenate([members[j] for j in rng.integers(len(members), size=len(members))])
-        resampled += [rows, rows + n]
+    of = np.empty(n, int)
+    for j, rows in enumerate(members):
+        of[rows] = j
+    heads = rng.random((SET_RESAMPLES, len(members)))[:, of] < 0.5
+    swapped = [rows for swap in heads for rows in (of_a + n * swap, of_a + n * ~swap)]
+    draws = rng.integers(len(members), size=(SET_RESAMPLES, len(members)))
+    drawn = (np.concatenate([members[j] for j in draw]) for draw in draws)
+    resampled = [each for rows in drawn for each in (rows, rows + n)]
 
     def differences(sets: Sequence[np.ndarray]) -> np.ndarray:
         found = [distance(pool[rows]) for rows in sets] if distances is None else distances(pool, sets)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from optuna._transform import _SearchSpaceTransform
@@ -44,6 +45,9 @@ all, so a neighbour's scores say again what is known: to the models they would b
 REFINED = (0.05, 0.02)
 """How far around the best points, in two further rounds."""
 
+SPACES: WeakKeyDictionary[Study, IntersectionSearchSpace] = WeakKeyDictionary()
+"""What all trials of a study have, for its next sampler: to learn it anew would take time as the trials."""
+
 
 class FrontSampler(BaseSampler):
     """Proposes what the front is expected to grow by most; random as long as there are few trials."""
@@ -53,7 +57,6 @@ class FrontSampler(BaseSampler):
         self._fewest = fewest
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed)
-        self._space = IntersectionSearchSpace()
 
     def reseed_rng(self) -> None:
         """As Optuna has it, for parallel use."""
@@ -62,7 +65,7 @@ class FrontSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The dimensions that all trials have."""
-        space = self._space.calculate(study, use_cache=True)
+        space = SPACES.setdefault(study, IntersectionSearchSpace()).calculate(study, use_cache=True)
         return {name: distribution for name, distribution in space.items() if not distribution.single()}
 
     def sample_independent(
@@ -75,15 +78,18 @@ class FrontSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One value for each dimension; none where there are too few trials."""
-        trials = [t for t in study._get_trials(deepcopy=False, use_cache=True) if set(search_space) <= set(t.params)]
-        done = [t for t in trials if t.state == TrialState.COMPLETE and np.isfinite(t.values).all()]
-        if not search_space or len(done) < self._fewest:
-            return {}
+        names = search_space.keys()
+        trials = [t for t in study._get_trials(deepcopy=False, use_cache=True) if names <= t.params.keys()]
+        done = [t for t in trials if t.state == TrialState.COMPLETE]
         signs = np.array([-1.0 if each == StudyDirection.MINIMIZE else 1.0 for each in study.directions])
-        done = [done[row] for row in telling(signs * np.array([t.values for t in done]), MOST)]
+        y = np.array([t.values for t in done]).reshape(-1, len(signs)) * signs
+        sound = np.flatnonzero(np.isfinite(y).all(axis=1))
+        if not search_space or len(sound) < self._fewest:
+            return {}
+        rows = sound[telling(y[sound], MOST)]
+        done, y = [done[row] for row in rows], y[rows]
         code = _SearchSpaceTransform(search_space, transform_0_1=True)
         x = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in done])
-        y = signs * np.array([t.values for t in done])
         models = [_model(x, y[:, j], _spreads(done, j)) for j in range(len(signs))]
         limits = _limits(x, done)
         running = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]

@@ -9,9 +9,13 @@ differences nor the bias of distances between small sets counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+
+from search.records import VIOLATION
 
 SHARES = (0.25, 0.5)
 """Of the prompts, at the rungs before the last."""
@@ -19,6 +23,8 @@ KEPT = 0.25
 """Of the candidates that reach a rung, how many go on."""
 FEWEST = 8
 """Prompts on a rung: fewer tell nothing apart."""
+AFRESH = 0.1
+"""Of the candidates at a rung, how many may come at once before all are sorted anew."""
 
 
 def rungs(n: int) -> tuple[int, ...]:
@@ -32,35 +38,100 @@ def usual(n: int) -> float:
     return sum((end - begin) * KEPT**i for i, (begin, end) in enumerate(zip((0, *steps), steps, strict=False)))
 
 
-def goes_on(table: np.ndarray, feasible: Sequence[bool]) -> bool:
-    """Whether the last of the candidates at a rung goes on to the next.
+@dataclass(frozen=True)
+class Tier:
+    """Candidates of whom none dominates another: their trials (n,); their scores (n, objectives), all maximised."""
 
-    table: (candidates, objectives), all to be maximised, on the same prompts. feasible: within the guardrails; others
-    rank last.
+    numbers: np.ndarray
+    table: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: np.ndarray) -> Tier:
+        return Tier(self.numbers[rows], self.table[rows])
+
+    def __add__(self, other: Tier) -> Tier:
+        return Tier(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.table, other.table]))
+
+    def beaten(self, others: Tier) -> np.ndarray:
+        """(n,) whom any of the others dominates."""
+        own, best = self.table[:, None], others.table[None]
+        return np.any((best >= own).all(-1) & (best > own).any(-1), axis=1)
+
+    def place(self, number: int) -> int:
+        """How many go before a trial: those less crowded, and of those as crowded the earlier ones."""
+        order = np.argsort(self.numbers)
+        lonely, row = crowding(self.table[order]), np.searchsorted(self.numbers[order], number)
+        return int((lonely > lonely[row]).sum() + (lonely[:row] == lonely[row]).sum())
+
+
+class Rung:
+    """Who has reached a rung, front by front; those out of bounds stand behind all others.
+
+    The fronts are kept: one candidate more moves a few to the next front, and a few of that to the one after it, where
+    sorting all anew takes time as the candidates times a front's size.
     """
-    places, within, row = max(1, round(KEPT * len(table))), np.asarray(feasible, bool), table[-1]
-    better = (table >= row).all(1) & (table > row).any(1) & (within == within[-1])
-    if better.sum() + (0 if within[-1] else within.sum()) >= places:  # they all rank before it
-        return False
-    return len(table) - 1 in ranked(table, feasible, places)[:places]
+
+    def __init__(self, directions: Mapping[str, str]) -> None:
+        """directions: objective → "up" or "down"."""
+        self._signs = {name: 1 if direction == "up" else -1 for name, direction in directions.items()}
+        self._held: set[int] = set()
+        self._tiers: dict[bool, list[Tier]] = {True: [], False: []}  # within bounds, and not
+
+    def hold(self, reached: Mapping[int, Mapping[str, float]]) -> None:
+        """Everyone who has reached it by now: trial → what is expected then, by objective, and its violation."""
+        new = reached.keys() - self._held
+        anew = not self._held <= reached.keys() or len(new) > 1 + AFRESH * len(self._held)
+        groups: dict[bool, list[int]] = {True: [], False: []}
+        for number in reached if anew else new:
+            groups[reached[number].get(VIOLATION, -1.0) <= 0].append(number)
+        for within, numbers in groups.items():
+            if anew:
+                self._tiers[within] = _sorted(self._tier(numbers, reached))
+            else:
+                for number in numbers:
+                    _insert(self._tiers[within], self._tier([number], reached))
+        self._held = set(reached)
+
+    def goes_on(self, number: int) -> bool:
+        """Whether a trial is among the best quarter."""
+        places = max(1, round(KEPT * len(self._held)))
+        before = 0
+        for tier in (*self._tiers[True], *self._tiers[False]):
+            if number in tier.numbers:
+                return before + tier.place(number) < places
+            before += len(tier)
+        raise KeyError(number)
+
+    def _tier(self, numbers: Iterable[int], reached: Mapping[int, Mapping[str, float]]) -> Tier:
+        rows = [[sign * reached[number][name] for name, sign in self._signs.items()] for number in numbers]
+        return Tier(np.array(list(numbers), int), np.array(rows, float).reshape(-1, len(self._signs)))
 
 
-def ranked(table: np.ndarray, feasible: Sequence[bool], most: int | None = None) -> np.ndarray:
-    """The rows from best to worst: feasible ones first, by front, and within a front by crowding distance.
-
-    most: how many places are asked for; the rows of further fronts are left out.
-    """
+def _sorted(group: Tier) -> list[Tier]:
+    """Its fronts, best first."""
     from search.front import nondominated
 
-    left = np.arange(len(table))
-    within = np.asarray(feasible, bool)
-    order: list[int] = []
-    for group in (left[within], left[~within]):
-        while len(group) and (most is None or len(order) < most):
-            on = nondominated(table[group])
-            front, group = group[on], group[~on]
-            order += list(front[np.argsort(-crowding(table[front]), kind="stable")])
-    return np.array(order)
+    found = []
+    while len(group):
+        on = nondominated(group.table)
+        found.append(group[on])
+        group = group[~on]
+    return found
+
+
+def _insert(tiers: list[Tier], coming: Tier) -> None:
+    """Put a candidate into its front, and all that this moves into theirs."""
+    # Whoever stands in a front is dominated by someone in each before it.
+    at = bisect_left(tiers, True, key=lambda tier: not coming.beaten(tier).any())
+    while len(coming):
+        if at == len(tiers):
+            tiers.append(coming)
+            return
+        moved = tiers[at].beaten(coming)
+        tiers[at], coming = tiers[at][~moved] + coming, tiers[at][moved]
+        at += 1
 
 
 def crowding(table: np.ndarray) -> np.ndarray:
@@ -73,8 +144,3 @@ def crowding(table: np.ndarray) -> np.ndarray:
         if span > 0:
             found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
     return found
-
-
-def maximised(scores: Mapping[str, float], directions: Mapping[str, str]) -> list[float]:
-    """A row of `goes_on`'s table."""
-    return [scores[name] * (1 if direction == "up" else -1) for name, direction in directions.items()]

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from configs import UserError
 from freeu import Factors
 from search import racing
@@ -87,6 +85,7 @@ class Study:
         self._fidelity: Fidelity | None = None
         self._whole = {origin.partition(":")[0] for origin, _ in fixed}
         self._running: dict[int, Running] = {}
+        self._reached: dict[int, racing.Rung] = {}  # by prompts
         self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
         self.ledger = Ledger(
             storage, directions, space=space, sampler=sampler, seed=seed, fixed=fixed, elsewhere=watcher.elsewhere
@@ -219,13 +218,11 @@ class Study:
 
     def _goes_on(self, number: int, n: int) -> bool:
         """Whether a trial ranks high enough among all that reached this rung."""
-        reached = [each.rungs[n] for key, each in self._running.items() if n in each.rungs and key != number]
-        reached += [record.rungs[n] for record in self.records() if n in record.rungs]
-        rows = [*reached, self._running[number].rungs[n]]
-        return racing.goes_on(
-            np.array([racing.maximised(row, self.directions) for row in rows]),
-            [row.get(VIOLATION, -1.0) <= 0 for row in rows],
-        )
+        reached = {record.number: record.rungs[n] for record in self.records() if n in record.rungs}
+        reached |= {key: each.rungs[n] for key, each in self._running.items() if n in each.rungs}
+        rung = self._reached.setdefault(n, racing.Rung(self.directions))
+        rung.hold(reached)
+        return rung.goes_on(number)
 
     # To end a trial
 

@@ -53,6 +53,9 @@ def test_what_it_holds_is_what_another_process_reads(storage: OwnStorage) -> Non
         same(number)
         study.tell(trial, [1.0, 2.0])
         same(number)
+        assert study.get_trials() == other.get_all_trials(study._study_id)
     assert [t.values for t in study.trials] == [[1.0, 2.0]] * 2
+    again = optuna.load_study(study_name=study.study_name, storage=OwnStorage(str(storage.url)))
+    assert again.trials == study.trials
     other.remove_session()
     other.engine.dispose()

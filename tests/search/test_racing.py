@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from search.config import load
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation, Task
 from search.plan import prepare
-from search.racing import KEPT, crowding, goes_on, ranked, rungs, usual
+from search.racing import KEPT, Rung, crowding, rungs, usual
 from search.records import Value
 from tests.search.test_study import opened
 
@@ -24,27 +25,66 @@ def test_rungs_are_a_quarter_a_half_and_all_and_never_tiny() -> None:
     assert rungs(8) == (8,)
 
 
+Scores = dict[str, float]
+WAYS = {"clip": "up", "fid": "down"}
+
+
+def ranked(reached: dict[int, Scores]) -> list[int]:
+    """The trials from best to worst, as the rule says it: feasible ones, fronts, crowding distance, the earlier."""
+
+    def beats(one: int, other: int) -> bool:
+        a, b = ((reached[k]["clip"], -reached[k]["fid"]) for k in (one, other))
+        return a[0] >= b[0] and a[1] >= b[1] and a != b
+
+    order: list[int] = []
+    for within in (True, False):
+        left = [k for k in sorted(reached) if (reached[k]["violation"] <= 0) is within]
+        while left:
+            front = [k for k in left if not any(beats(other, k) for other in left)]
+            crowds = crowding(np.array([[reached[k]["clip"], -reached[k]["fid"]] for k in front]))
+            order += [k for _, k in sorted(zip(-crowds, front, strict=True))]
+            left = [k for k in left if k not in front]
+    return order
+
+
+def scores(clip: float, fid: float, within: bool = True) -> Scores:
+    return {"clip": clip, "fid": fid, "violation": -1.0 if within else 0.5}
+
+
 def test_ranks_by_hand() -> None:
     # Fronts: {0, 1, 4}, {2}, {3}; of the first, 4 lies between the two ends. 5 is best but out of bounds.
-    table = np.array([[0, 9], [9, 0], [4, 4], [1, 1], [5, 5], [20, 20]], float)
-    within = [True] * 5 + [False]
-    assert ranked(table, within).tolist() == [0, 1, 4, 2, 3, 5]
-    assert crowding(table[[0, 1, 4]]).tolist() == [np.inf, np.inf, 2.0]
-    assert not goes_on(table, within)
-    assert goes_on(table, [True] * 6)
-    assert goes_on(table[:1], [True])
+    reached = {k: scores(*each) for k, each in enumerate([(0, -9), (9, 0), (4, -4), (1, -1), (5, -5)])}
+    reached[5] = scores(20, -20, within=False)
+    assert ranked(reached) == [0, 1, 4, 2, 3, 5]
+    assert crowding(np.array([[0, 9], [9, 0], [5, 5]], float)).tolist() == [np.inf, np.inf, 2.0]
+    rung = Rung(WAYS)
+    rung.hold({7: scores(1, 1)})
+    assert rung.goes_on(7)  # the first of all
+    rung = Rung(WAYS)
+    rung.hold(reached)
+    assert [k for k in reached if rung.goes_on(k)] == [0, 1]  # a quarter of six, rounded: two
+    within = Rung(WAYS)
+    within.hold(reached | {5: scores(20, -20)})
+    assert [k for k in reached if within.goes_on(k)] == [0, 5]
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.booleans()), min_size=1, max_size=30))
-def test_ranks_hold_everyone_once_and_nobody_behind_whom_they_dominate(rows: list[tuple[int, int, bool]]) -> None:
-    table, within = np.array([row[:2] for row in rows], float), [row[2] for row in rows]
-    order = ranked(table, within).tolist()
-    assert sorted(order) == list(range(len(rows)))
-    for place, one in enumerate(order):
-        for other in order[:place]:
-            better = (table[one] >= table[other]).all() and (table[one] > table[other]).any()
-            assert not (better and within[one] >= within[other])
-    assert goes_on(table, within) == (len(rows) - 1 in order[: max(1, round(KEPT * len(rows)))])
+whole = st.integers(0, 9)
+
+
+@given(st.lists(st.tuples(whole, whole, st.booleans()), min_size=1, max_size=40), st.randoms(), st.integers(1, 3))
+def test_fronts_kept_are_fronts_made_anew(rows: list[tuple[int, int, bool]], luck: Random, at_once: int) -> None:
+    """In whatever order they come, a few at once, and where some are given back meanwhile."""
+    coming = list(enumerate(scores(*row) for row in rows))
+    luck.shuffle(coming)
+    rung, reached = Rung(WAYS), dict[int, Scores]()
+    while coming:
+        reached |= dict(coming[:at_once])
+        del coming[:at_once]
+        if luck.random() < 0.1:
+            del reached[luck.choice(list(reached))]
+        rung.hold(reached)
+        best = ranked(reached)[: max(1, round(KEPT * len(reached)))]
+        assert [k for k in sorted(reached) if rung.goes_on(k)] == sorted(best)
 
 
 def race(folder: Path, trials: int) -> tuple[list[Task], list]:
