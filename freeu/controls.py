@@ -28,7 +28,8 @@ class Controls:
     """Immutable and checked when made. `PerStage` values are one number for all stages, or one for each of the three.
 
     Attributes:
-        start, stop: FreeU acts from `start` to before `stop`, in fractions of the denoising run, 0 to 1.
+        start, stop: FreeU acts from `start` to before `stop`, in fractions of the denoising run, 0 to 1, rounded down
+            to whole steps.
         smooth: 0 switches it at once. 1 ramps it: up from the run's beginning to `start`, and from there down to
             `stop`. Between, the two are mixed.
         offset, width: which of the backbone's channels are amplified, as fractions of them: from `offset`, `width` of

@@ -19,7 +19,7 @@ from configs import UserError
 from .concat import modulate, modulate_
 from .factors import FactorsError
 from .filter import at_least_float32, check_threshold
-from .schedule import progress, weight
+from .schedule import Steps, weight
 from .setting import Choice, Setting
 from .sites import Site, find_sites
 
@@ -101,6 +101,7 @@ class _BeforeUNet:
     def __init__(self, patch: _Patch, touched: Sequence[tuple[Site, int]]) -> None:
         self.patch = patch
         self.touched = touched
+        self.steps = Steps(patch.setting.scheduler)
 
     def __call__(self, unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         sample = args[0] if args else kwargs["sample"]
@@ -119,7 +120,7 @@ class _BeforeUNet:
             values = values.repeat(1, 1, batch // count)
         if controls.scheduled:
             times = torch.as_tensor(timestep, device=sample.device).reshape(-1)
-            values = 1 + (values - 1) * weight(progress(times, setting.scheduler), controls).to(values.dtype)
+            values = 1 + (values - 1) * weight(*self.steps(times), controls).to(values.dtype)
         self.patch.now = values
 
 

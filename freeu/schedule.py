@@ -1,4 +1,4 @@
-"""How strongly FreeU acts at a moment of the denoising run, by the controls start, stop and smooth."""
+"""How strongly FreeU acts at a step of the denoising run, by the controls start, stop and smooth."""
 
 from __future__ import annotations
 
@@ -10,24 +10,43 @@ from .controls import Controls
 
 TRAINED = 1000
 """Timesteps that Stable Diffusion and its kin are trained on."""
+ROUNDING = 1e-4
+"""Of a step: 0.7 of 100 steps is step 70, whatever the product is in floating point."""
 
 
-def progress(timestep: torch.Tensor, scheduler: Any = None) -> torch.Tensor:
-    """Where in its run a denoising step stands, from 0 (the first) to below 1, in float32 and timestep's shape.
+class Steps:
+    """Numbers the steps of denoising runs, for a U-Net that is told their timesteps alone."""
 
-    With a scheduler: the step's number by the count of steps. Without: by the timestep, 1 - (t + 1) / 1000, which is
-    the same where timesteps are evenly spaced from the last.
+    def __init__(self, scheduler: Any = None) -> None:
+        """scheduler: has the timesteps. Without one a run is 1000 steps, one for each timestep."""
+        self._scheduler = scheduler
+        self._first = self._last = torch.tensor(-1)
+
+    def __call__(self, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | int]:
+        """(the step's number from 0, in timestep's shape; the run's steps).
+
+        A run may be the last part of the scheduler's timesteps alone, as image to image is. Where the scheduler doesn't
+        tell (begin_index), a run begins wherever timesteps go back.
+        """
+        if self._scheduler is None:
+            return TRAINED - 1 - timestep, TRAINED
+        times = self._scheduler.timesteps.to(timestep.device)
+        index = (times - timestep[..., None]).abs().argmin(dim=-1)
+        begin = getattr(self._scheduler, "begin_index", None)
+        if begin is None:
+            now, last = index.min(), self._last.to(index.device)
+            begin = torch.where((last < 0) | (now < last), now, self._first.to(index.device))
+            self._first, self._last = begin, now
+        return index - begin, len(times) - begin
+
+
+def weight(step: torch.Tensor, steps: torch.Tensor | int, controls: Controls) -> torch.Tensor:
+    """0 (no FreeU) to 1 (the factors as given) at a step, as the web UI's extension has it; float32 in step's shape.
+
+    start and stop are rounded down to whole steps.
     """
-    if scheduler is None:
-        return (1 - (timestep + 1) / TRAINED).float()
-    times = scheduler.timesteps.to(timestep.device)
-    return (times - timestep[..., None]).abs().argmin(dim=-1).float() / len(times)
-
-
-def weight(place: torch.Tensor, controls: Controls) -> torch.Tensor:
-    """0 (no FreeU) to 1 (the factors as given) at `place`, as the web UI's extension has it."""
-    start, stop = controls.start, controls.stop
-    flat = ((place >= start) & (place < stop)).float()
-    rising = place / start if start > 0 else torch.ones_like(place)
-    ramp = torch.where(place < start, rising, (stop - place) / (stop - start)).clamp(0, 1)
-    return flat + controls.smooth * (ramp - flat)
+    step, steps = step.float(), torch.as_tensor(steps, device=step.device)
+    start, stop = (torch.floor(share * steps + ROUNDING) for share in (controls.start, controls.stop))
+    flat = ((step >= start) & (step < stop)).float()
+    ramp = torch.where(step < start, step / start.clamp(min=1), (stop - step) / (stop - start).clamp(min=1)).clamp(0, 1)
+    return torch.where(start < stop, flat + controls.smooth * (ramp - flat), 0.0)

@@ -24,10 +24,15 @@ def files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder of images")
-    found = [file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES]
+    found = [file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
     if not found:
         raise UserError(f"{folder} holds no images: expected {', '.join(SUFFIXES)}")
-    return sorted(found, key=lambda file: _natural(file.relative_to(folder).as_posix()))
+    return sorted(found, key=lambda file: _natural(*names_in(folder, [file])))
+
+
+def names_in(folder: Path, found: Sequence[Path]) -> list[str]:
+    """What the images are called below their folder, as a/0.png."""
+    return [file.relative_to(folder).as_posix() for file in found]
 
 
 def decoded(name: str, data: bytes) -> torch.Tensor:

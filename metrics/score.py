@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -66,8 +67,10 @@ def score(
     Images are taken in the order of their names (2 before 10). A video's frames are scored as images.
     """
     names = [name.strip() for name in metrics.split(",") if name.strip()]
+    if out is not None:
+        _check(out)
     texts, files = _inputs(images, prompts)
-    found, other = _scored(names, files, texts, base, reference, scorers, device)
+    found, other = _scored(names, images, files, texts, base, reference, scorers, device)
     compared = _compared(found, other, texts, seed) if other is not None else {}
     if out is not None:
         _write(out, images, files, texts, {name: part for name, (_, part, _) in found.items()})
@@ -78,22 +81,30 @@ def score(
         _show(rows, compared=bool(compared))
 
 
+def _check(out: Path) -> None:
+    """Before minutes are spent."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise UserError(f"--out {out}: .csv and .parquet are written")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file in it")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}")
+
+
 def _inputs(folder: Path, prompts: Path | None) -> tuple[tuple[str, ...], list[Path]]:
     """(a prompt for each image, "" where none were given; the images)."""
     from configs.prompt_files import rows
 
-    from .images import files
+    from .images import files, names_in
+    from .matching import prompts_by_name
 
     found = files(folder)
     if prompts is None:
         return ("",) * len(found), found
     given = [row for row in rows(prompts) if row.text]
-    by_image = {Path(row.image).name: row.text for row in given if row.image is not None}
+    by_image = {row.image: row.text for row in given if row.image}
     if by_image:
-        if missing := [file.name for file in found if file.name not in by_image]:
-            some = ", ".join(missing[:3])
-            raise UserError(f"{prompts} has no prompt for {some} ({len(missing)} of {len(found)} images)")
-        return tuple(by_image[file.name] for file in found), found
+        return prompts_by_name(names_in(folder, found), by_image, prompts), found
     if len(given) != len(found):
         raise UserError(
             f"{prompts} holds {len(given)} prompts and {folder} {len(found)} images: give one for each image in the "
@@ -107,6 +118,7 @@ Found = dict[str, tuple["Metric", "Score", "Batch"]]
 
 def _scored(
     names: list[str],
+    folder: Path,
     files: list[Path],
     texts: tuple[str, ...],
     base: Path | None,
@@ -130,7 +142,8 @@ def _scored(
 
     from .base import Batch
     from .images import files as images_of
-    from .images import read
+    from .images import names_in, read
+    from .matching import check_pairs
     from .places import parse
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -140,8 +153,7 @@ def _scored(
         batches = [Batch(read(files), texts)]
     else:
         others = images_of(base)
-        if len(others) != len(files):
-            raise UserError(f"--base {base} holds {len(others)} images, not {len(files)}: pairs are expected")
+        check_pairs(names_in(folder, files), names_in(base, others), base)
         # The base's own base is itself, from which it drifts by 0.
         plain = Batch(read(others), texts)
         batches = [Batch(read(files), texts, base=plain), replace(plain, base=plain)]
@@ -191,7 +203,7 @@ def _compared(found: Found, other: Found, texts: tuple[str, ...], seed: int) -> 
             "difference": pair.mean,
             "low": pair.low,
             "high": pair.high,
-            "win_rate": pair.win_rate,
+            "win_rate": {"up": pair.win_rate, "down": 1 - pair.win_rate, "none": math.nan}[found[name][1].direction],
             "p_holm": float(p),
         }
         for (name, pair), p in zip(pairs.items(), corrected, strict=True)
@@ -232,13 +244,10 @@ def _show(rows: list[dict[str, Any]], compared: bool) -> None:
 def _write(out: Path, folder: Path, files: list[Path], texts: tuple[str, ...], scores: dict[str, Score]) -> None:
     import pandas as pd
 
-    if out.suffix not in (".csv", ".parquet"):
-        raise UserError(f"--out {out}: .csv and .parquet are written")
+    from .images import names_in
+
     columns = {name: each.per_image for name, each in scores.items() if each.per_image is not None}
-    names = [file.relative_to(folder).as_posix() for file in files]
-    table = pd.DataFrame({"image": names, "prompt": texts, **columns})
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}")
+    table = pd.DataFrame({"image": names_in(folder, files), "prompt": texts, **columns})
     if out.suffix == ".csv":
         table.to_csv(out, index=False)
     else:

@@ -18,3 +18,9 @@ class Redness:
     def score(self, batch: Batch) -> Score:
         """The mean of the red channel, 0 to 255."""
         return mean_score(self, batch.images[:, 0].double().mean((1, 2)).numpy())
+
+
+class Calm(Redness):
+    """How little red there is: the same number, of which less is better."""
+
+    direction = "down"

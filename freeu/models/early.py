@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from freeu.controls import Controls
-from freeu.schedule import progress, weight
+from freeu.schedule import Steps, weight
 
 MOST = 64
 """States that are kept, each of one batch: of SDXL some 0.4 MB an image in half precision."""
@@ -57,5 +57,5 @@ class Early:
 
 def untouched(controls: Controls, run: Any) -> int:
     """How many of a run's first steps FreeU leaves alone. run: has its timesteps."""
-    weights = weight(progress(run.timesteps, run), controls)
+    weights = weight(*Steps(run)(run.timesteps), controls)
     return int((weights == 0).cumprod(0).sum())

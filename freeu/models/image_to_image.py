@@ -16,6 +16,13 @@ AESTHETIC, UNAESTHETIC = 6.0, 2.5
 """What SDXL's refiner is told of the picture to make, and of the one to stay away from."""
 
 
+def begun(scheduler: Any, skipped: int) -> torch.Tensor:
+    """Its timesteps without the first ones; tells those schedulers that count steps that they are left out."""
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(skipped)
+    return scheduler.timesteps[skipped:]
+
+
 class ImageToImage(TextToImage):
     """A `freeu.generate.Generator` whose images begin from `freeu.models.inputs`."""
 
@@ -31,8 +38,7 @@ class ImageToImage(TextToImage):
         """The last `strength` of them; at least one."""
         order = scheduler.order
         skipped = self.steps - max(1, min(int(self.steps * self._spec.strength), self.steps))
-        scheduler.set_begin_index(skipped * order)
-        return scheduler.timesteps[skipped * order :]
+        return begun(scheduler, skipped * order)
 
     def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
         noise = self._noise(randoms)

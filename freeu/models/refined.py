@@ -6,6 +6,7 @@ FreeU acts on the base model, as in the tools that have both.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, Self
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from configs import UserError
 from freeu.generate import generator
 
-from .image_to_image import ImageToImage
+from .image_to_image import ImageToImage, begun
 from .place import Place
 from .spec import ModelSpec
 from .text_to_image import TextToImage
@@ -55,11 +56,17 @@ class Refined(TextToImage):
         latents = self._begin(prompts, randoms, scheduler := self._scheduler())
         first, last = self._timesteps(scheduler), self._refiner._timesteps(rest := self._refiner._scheduler())
         share = len(first) / (len(first) + len(last))
-        latents = self._denoise(latents, prompts, randoms, scheduler, first, lambda done: told(share * done))
+        condition, later = self._condition(prompts, randoms), self._refiner._condition(prompts, randoms)
+        latents = self._denoise(latents, condition, randoms, scheduler, first, lambda done: told(share * done))
         latents = self._refiner._denoise(
-            latents, prompts, randoms, rest, last, lambda done: told(share + (1 - share) * done)
+            latents, later, randoms, rest, last, lambda done: told(share + (1 - share) * done)
         )
         return self._decode(latents, prompts)
+
+    def _new_run(self) -> SimpleNamespace:
+        run = super()._new_run()
+        run.timesteps = self._scheduler().timesteps  # a schedule counts the refiner's steps too
+        return run
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         return scheduler.timesteps[scheduler.timesteps >= _cut(scheduler)]
@@ -73,9 +80,7 @@ class _Refiner(ImageToImage):
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         late = scheduler.timesteps < _cut(scheduler)
-        skipped = int((~late).sum())
-        scheduler.set_begin_index(skipped)
-        return scheduler.timesteps[skipped:]
+        return begun(scheduler, int((~late).sum()))
 
 
 def _cut(scheduler: Any) -> float:

@@ -53,7 +53,7 @@ class TextToImage:
         self._guided = spec.guidance > 1 and not distilled
         if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
-        self._run = SimpleNamespace(timesteps=self._timesteps(self._scheduler()), untouched=0)
+        self._run = self._new_run()
         self._early = Early()
         self._tokenizers, self.max_tokens = self._text_limits()
 
@@ -65,12 +65,19 @@ class TextToImage:
     @property
     def timesteps(self) -> torch.Tensor:
         """Those that it runs through for a batch, in order."""
-        return self._run.timesteps
+        return self._run.own
 
     @property
     def copies(self) -> int:
         """How often each prompt stands in its batch: 2 under guidance, the one without words first."""
         return 2 if self._guided else 1
+
+    def _new_run(self) -> SimpleNamespace:
+        """What FreeU's schedule counts: the timesteps of an image's run, from which on they are those. own: the U-Net's
+        part of them; untouched: how many of its first ones FreeU leaves alone.
+        """
+        own = self._timesteps(self._scheduler())
+        return SimpleNamespace(timesteps=own, begin_index=0, own=own, untouched=0)
 
     def _size(self) -> tuple[int, int]:
         """(height, width) of the images."""
@@ -97,13 +104,13 @@ class TextToImage:
 
     def unet_evaluations(self, n: int) -> int:
         """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
-        return n * len(self._run.timesteps) * (2 if self._guided else 1)
+        return n * len(self._run.own) * (2 if self._guided else 1)
 
     def with_steps(self, steps: int) -> Self:
         """See `freeu.generate.Generator`."""
         other = copy(self)
         other.steps = steps
-        other._run = SimpleNamespace(timesteps=other._timesteps(other._scheduler()), untouched=0)
+        other._run = other._new_run()
         other._early = Early()
         return other
 
@@ -154,22 +161,27 @@ class TextToImage:
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         scheduler = self._scheduler()
         latents = self._begin(prompts, randoms, scheduler)
+        condition = self._condition(prompts, randoms)
         if self._run.untouched:
-            latents, scheduler, told = self._shared(latents, prompts, seeds, randoms, scheduler, told)
+            batch = (tuple(prompts), tuple(seeds))
+            latents, scheduler, told = self._shared(latents, condition, batch, randoms, scheduler, told)
         times = self._timesteps(scheduler)[self._run.untouched :]
-        return self._decode(self._denoise(latents, prompts, randoms, scheduler, times, told), prompts)
+        return self._decode(self._denoise(latents, condition, randoms, scheduler, times, told), prompts)
 
     def _shared(
         self,
         latents: torch.Tensor,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
+        condition: dict[str, Any],
+        batch: Any,
         randoms: Sequence[torch.Generator],
         scheduler: Any,
         told: Callable[[float], None],
     ) -> tuple[torch.Tensor, Any, Callable[[float], None]]:
-        """(latents, scheduler, told) when the steps that FreeU leaves alone are done, by this candidate or another."""
-        wanted, whole, batch = self._run.untouched, len(self._run.timesteps), (tuple(prompts), tuple(seeds))
+        """(latents, scheduler, told) when the steps that FreeU leaves alone are done, by this candidate or another.
+
+        batch: names the images.
+        """
+        wanted, whole = self._run.untouched, len(self._run.own)
         done, kept = self._early.latest(batch, wanted)
         if kept is not None:
             latents, scheduler = kept.latents, kept.scheduler
@@ -179,7 +191,7 @@ class TextToImage:
             times = self._timesteps(scheduler)[done:wanted]
             part = len(times) / whole
             latents = self._denoise(
-                latents, prompts, randoms, scheduler, times, lambda share: told(done / whole + share * part)
+                latents, condition, randoms, scheduler, times, lambda share: told(done / whole + share * part)
             )
             self._early.keep(batch, wanted, State.of(latents, scheduler, randoms))
         return latents, scheduler, lambda share: told((wanted + share * (whole - wanted)) / whole)
@@ -195,14 +207,13 @@ class TextToImage:
     def _denoise(
         self,
         latents: torch.Tensor,
-        prompts: Sequence[str],
+        condition: dict[str, Any],
         randoms: Sequence[torch.Generator],
         scheduler: Any,
         timesteps: torch.Tensor,
         told: Callable[[float], None],
     ) -> torch.Tensor:
         """Through these timesteps; told(share of them that is done) after each."""
-        condition = self._condition(prompts, randoms)
         # Schedulers that draw noise in their steps draw it for each image from that image's own generator.
         takes_random = "generator" in inspect.signature(scheduler.step).parameters
         extra = {"generator": list(randoms)} if takes_random else {}

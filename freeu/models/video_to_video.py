@@ -49,7 +49,8 @@ class VideoToVideo(ImageToImage):
         randoms = [generator(*pair) for pair in pairs]  # each frame's own, all alike
         names, scheduler = [prompt for prompt, _ in pairs], self._scheduler()
         latents = self._begin(prompts, randoms, scheduler)
-        latents = self._denoise(latents, names, randoms, scheduler, self._timesteps(scheduler), told)
+        condition, times = self._condition(names, randoms), self._timesteps(scheduler)
+        latents = self._denoise(latents, condition, randoms, scheduler, times, told)
         return self._decode(latents, names).unflatten(0, (len(prompts), self.frames))
 
     def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:

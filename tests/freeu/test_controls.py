@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import freeu
 from freeu import Controls, Factors
 from freeu.factors import FactorsError
-from freeu.schedule import progress, weight
+from freeu.schedule import Steps, weight
 
 
 @pytest.mark.parametrize(
@@ -23,18 +25,50 @@ from freeu.schedule import progress, weight
     ],
 )
 def test_the_schedule_by_hand(controls: Controls, wanted: list[float]) -> None:
-    found = weight(torch.arange(10) / 10, controls)
+    found = weight(torch.arange(10), 10, controls)
     torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float32), atol=1e-6, rtol=0)
 
 
-def test_progress_counts_steps_or_timesteps() -> None:
-    from diffusers import DDIMScheduler
+def theirs(step: int, steps: int, c: Controls) -> float:
+    """What sd-webui-freeu does (its lib_free_u/unet.py), in other words."""
+    start, stop = int(c.start * steps + 1e-9), int(c.stop * steps + 1e-9)
+    flat = 1.0 if start <= step < stop else 0.0
+    if start == stop:
+        ramp = 0.0
+    elif step < start:
+        ramp = min(1.0, max(0.0, step / start))
+    else:
+        ramp = min(1.0, max(0.0, 1 + (step - start) / (start - stop)))
+    return (1 - c.smooth) * flat + c.smooth * ramp
+
+
+share = st.integers(0, 20).map(lambda n: n / 20)
+
+
+@given(share, share, share, st.integers(1, 60))
+def test_the_schedule_is_the_web_uis(start: float, stop: float, smooth: float, steps: int) -> None:
+    assume(start < stop)
+    controls = Controls(start=start, stop=stop, smooth=smooth)
+    wanted = [theirs(step, steps, controls) for step in range(steps)]
+    torch.testing.assert_close(weight(torch.arange(steps), steps, controls).tolist(), wanted, atol=1e-6, rtol=0)
+
+
+def test_steps_are_told_by_timesteps() -> None:
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
     scheduler = DDIMScheduler(timestep_spacing="trailing")
     scheduler.set_timesteps(20)
-    wanted = torch.arange(20) / 20
-    torch.testing.assert_close(progress(scheduler.timesteps, scheduler), wanted)
-    torch.testing.assert_close(progress(scheduler.timesteps), wanted)
+    number, steps = Steps(scheduler)(scheduler.timesteps)
+    assert number.tolist() == list(range(20)) and steps == 20
+    number, steps = Steps()(scheduler.timesteps)
+    assert (number / steps).tolist() == pytest.approx([i / 20 for i in range(20)])
+    # Image to image runs the last timesteps alone: told by the scheduler, or seen by where timesteps go back.
+    euler = EulerDiscreteScheduler(timestep_spacing="trailing")
+    euler.set_timesteps(20)
+    euler.set_begin_index(12)
+    for begun, steps_of in ((12, Steps(euler)), (14, ddim := Steps(scheduler)), (9, ddim)):
+        seen = [tuple(map(int, steps_of(t))) for t in scheduler.timesteps[begun:]]
+        assert seen == [(i, 20 - begun) for i in range(20 - begun)]
 
 
 def test_the_symmetric_filter_commutes_with_mirroring_and_the_papers_does_not() -> None:

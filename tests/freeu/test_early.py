@@ -10,6 +10,7 @@ import torch
 import freeu
 from freeu.models import load_generator, load_spec
 from freeu.models.early import MOST, Early, State, untouched
+from tests.kinds import KINDS, generator
 
 PROMPTS, SEEDS = ["a cup", "a hat", "sea"], [0, 1, 2]
 
@@ -50,6 +51,16 @@ def test_the_images_are_the_same_and_the_steps_fewer(sd_folder: Path, change) ->
     one.generate(PROMPTS, SEEDS, late(0.8))
     assert len(calls) == batches * (steps - untouched(late(0.5).controls, one._run))
     assert not torch.equal(images, one.generate(PROMPTS, SEEDS, freeu.IDENTITY))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_kind_the_images_are_those_of_one_go(kind: str, tmp_path: Path) -> None:
+    one = generator(KINDS[kind](tmp_path), steps=6)
+    images = one.generate(PROMPTS[:2], SEEDS[:2], late(0.5))
+    handle = one._unet.register_forward_hook(lambda *_: None)  # for one who looks on, all steps are made
+    assert torch.equal(images, one.generate(PROMPTS[:2], SEEDS[:2], late(0.5)))
+    handle.remove()
+    assert torch.equal(images, one.generate(PROMPTS[:2], SEEDS[:2], late(0.5)))  # from what was kept
 
 
 def test_what_is_untouched() -> None:

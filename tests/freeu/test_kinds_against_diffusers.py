@@ -1,4 +1,4 @@
-"""Without FreeU each kind draws what diffusers' own pipeline draws for the same noise."""
+"""Each kind draws what diffusers' own pipeline draws for the same noise, without FreeU and with `freeu.enable`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ def spec_of(tmp_path: Path):
     return lambda name: KINDS[name](tmp_path)
 
 
-def ours(one: Any) -> torch.Tensor:
-    return one.generate([PROMPT], [SEED], freeu.IDENTITY)[0] / 255
+HALF = freeu.Factors(1.5, 1.6, 0.5, 0.2, controls=freeu.Controls(stop=0.5))
+LATE = freeu.Factors(1.5, 1.6, 0.5, 0.2, controls=freeu.Controls(start=0.3, smooth=0.5))
+
+
+def ours(one: Any, factors: freeu.Factors = freeu.IDENTITY) -> torch.Tensor:
+    return one.generate([PROMPT], [SEED], factors)[0] / 255
 
 
 def dpm(pipeline: Any) -> None:
@@ -45,14 +49,21 @@ def picture(spec: ModelSpec) -> Image.Image:
     return Image.open(str(spec.input)).convert("RGB").resize((tiny.SIDE, tiny.SIDE), Image.Resampling.LANCZOS)
 
 
-def test_image_to_image(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers import StableDiffusionImg2ImgPipeline
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF, LATE], ids=["without", "half", "late"])
+@pytest.mark.parametrize("scheduler", ["dpmsolver++", "ddim", "default"])  # DDIM's and PNDM's count no steps
+def test_image_to_image(scheduler: str, factors: freeu.Factors, spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_img2img as module
 
-    spec = spec_of("image to image")
-    one = generator(spec)
+    spec = spec_of("image to image").model_copy(update={"scheduler": scheduler})
+    one = generator(spec, steps=10)
+    found = ours(one, factors)
     pipeline = StableDiffusionImg2ImgPipeline(**one._pipeline.components, requires_safety_checker=False)
-    dpm(pipeline)
+    if scheduler == "dpmsolver++":
+        dpm(pipeline)
+    elif scheduler == "ddim":
+        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    freeu.enable(pipeline, factors)
     monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
     # Diffusers draws from the VAE's distribution, ours takes its mean.
     monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
@@ -60,18 +71,21 @@ def test_image_to_image(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         PROMPT,
         image=picture(spec),
         strength=spec.strength,
-        num_inference_steps=STEPS,
+        num_inference_steps=10,
         guidance_scale=GUIDANCE,
         output_type="pt",
     ).images[0]
-    agree(ours(one), wanted)
+    agree(found, wanted)
 
 
-def test_sdxl_with_its_refiner(spec_of: Any) -> None:
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+def test_sdxl_with_its_refiner(factors: freeu.Factors, spec_of: Any) -> None:
     one = generator(spec_of("sdxl with refiner"), steps=10)
+    found = ours(one, factors)
     base, refiner = one._pipeline, one._refiner._pipeline
     for pipeline in (base, refiner):
         dpm(pipeline)
+    freeu.enable(base, factors)
     latents = base(
         PROMPT,
         latents=noise(PROMPT, SEED, (4, 8, 8))[None],
@@ -90,7 +104,7 @@ def test_sdxl_with_its_refiner(spec_of: Any) -> None:
     ).images
     assert not torch.equal(latents, refined)
     decoded = base.vae.decode(refined / base.vae.config.scaling_factor).sample[0]
-    agree(ours(one), (decoded / 2 + 0.5).clamp(0, 1))
+    agree(found, (decoded / 2 + 0.5).clamp(0, 1))
 
 
 def test_stable_video_diffusion(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from configs import UserError
 from freeu.shapes.caption import caption
 from freeu.shapes.draw import draw
 from freeu.shapes.scene import sample
+from metrics.matching import check_pairs, prompts_by_name
 from metrics.score import app
 
 N = 20
@@ -74,7 +75,7 @@ def test_two_folders_in_pairs(folders: Path, tmp_path: Path) -> None:
     options = ["--scorers", "shapes", "--metrics", "clip,fid,sharpness", "--out", tmp_path / "each.parquet"]
     rows = scored(folders / "blurred", "--base", folders / "sharp", "--prompts", folders / "prompts.txt", *options)
     found = {row["metric"]: row for row in rows}
-    assert found["sharpness"]["high"] < 0 and found["sharpness"]["win_rate"] == 0
+    assert found["sharpness"]["high"] < 0 and found["sharpness"]["win_rate"] is None  # neither is the better
     assert found["fid"]["difference"] > 0 and found["fid"]["win_rate"] is None
     for row in rows:
         assert row["low"] <= row["difference"] <= row["high"]
@@ -102,11 +103,47 @@ def test_a_metric_of_ones_own(folders: Path) -> None:
     assert rows[0]["metric"] == "Redness" and rows[0]["n"] == N and 0 < rows[0]["value"] < 255
 
 
+def test_wins_are_those_of_the_better_side(folders: Path, tmp_path: Path) -> None:
+    """Of a metric of which less is better, the darker image wins."""
+    for name, level in (("dark", 10), ("bright", 200)):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.new("RGB", (8, 8), (level + i, 0, 0)).save(tmp_path / name / f"{i}.png")
+    options = ["--base", tmp_path / "bright", "--metrics"]
+    dark = {
+        metric: scored(tmp_path / "dark", *options, f"tests.own_metric:{metric}")[0] for metric in ("Redness", "Calm")
+    }
+    assert (dark["Redness"]["better"], dark["Redness"]["win_rate"]) == ("higher", 0)
+    assert (dark["Calm"]["better"], dark["Calm"]["win_rate"]) == ("lower", 1)
+
+
+def test_prompts_and_pairs_go_by_names(tmp_path: Path) -> None:
+    """Also where sub-folders have the same names in them, and what is in one folder alone is told."""
+    names = ["a/0.png", "a/1.png", "b/0.png"]
+    given = {name: f"prompt {name}" for name in names}
+    table = Path("x.csv")
+    assert prompts_by_name(names, given, table) == tuple(given.values())
+    assert (
+        prompts_by_name(names, {f"/runs/x/{name}": text for name, text in given.items()}, table)[2] == "prompt b/0.png"
+    )
+    assert prompts_by_name(["a/0.png", "b/0.png"], {"0.png": "one for both"}, table) == ("one for both",) * 2
+    assert prompts_by_name(["b/0.png"], {"0.png": "any", "b\\0.png": "its own"}, table) == ("its own",)
+    with pytest.raises(UserError, match=r"x.csv has no prompt for a/1.png \(1 of 3 images\)"):
+        prompts_by_name(names, {"0.png": "zero"}, table)
+    with pytest.raises(UserError, match=r"several prompts for 0\.png: name images by their folders"):
+        prompts_by_name(["0.png"], given, table)
+    check_pairs(["0.png", "1.png"], ["0.png", "1.png"], table)
+    check_pairs(["0.png", "1.png"], ["x.png", "y.png"], table)
+    with pytest.raises(UserError, match=r"holds 1.png but not 5.png: images are paired by their names"):
+        check_pairs(["0.png", "5.png"], ["0.png", "1.png"], table)
+
+
 def damaged(root: Path) -> Path:
     folder = root / "damaged"
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "1.png")
     (folder / "2.png").write_bytes(b"no picture")
+    (folder / "3.png").mkdir()  # no file, so no image
     return folder
 
 
@@ -136,12 +173,18 @@ def empty(root: Path) -> Path:
     ("sharp", ["--metrics", "luma", "--base", "{empty}"], "holds no images"),
     ("sharp", ["--metrics", "luma", "--scorers", "shaeps"], "did you mean 'shapes'"),
     ("sharp", ["--metrics", "luma", "--out", "x.xlsx"], ".csv and .parquet are written"),
+    ("sharp", ["--metrics", "luma", "--out", "{folder}"], "x.csv is a folder: name a file in it"),
+    ("sharp", ["--metrics", "luma", "--out", "/no/such/x.csv"], "there is no folder /no/such"),
     ("sharp", ["--metrics", "kid", "--scorers", "shapes", "--reference", "/no/such"], "no such folder of images"),
     (mixed, ["--metrics", "kid", "--scorers", "shapes"], "kid needs at least 16 images, found 2"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named(folders: Path, tmp_path: Path, images, options: list[str], said: str) -> None:
     place = folders / images if isinstance(images, str) else images(tmp_path)
-    options = [str(empty(tmp_path)) if each == "{empty}" else each for each in options]
+    made = {
+        "{empty}": lambda: empty(tmp_path),
+        "{folder}": lambda: (tmp_path / "x.csv", (tmp_path / "x.csv").mkdir())[0],
+    }
+    options = [str(made[each]()) if each in made else each for each in options]
     with pytest.raises(UserError) as error:
         CliRunner().invoke(app, [str(place), *options], catch_exceptions=False)
     assert said in str(error.value)
