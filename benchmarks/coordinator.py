@@ -110,7 +110,7 @@ def busy(folder: Path, workers: int, trials: int, seconds: float) -> tuple[float
     crew = Crowd([lambda each=each: each for each in sleepers], ())  # type: ignore[misc]
     shared: dict[str, float] = {}
 
-    def until(records: Sequence[TrialRecord]) -> bool:
+    def until(records: Sequence[TrialRecord], running: int) -> bool:
         if len(records) < trials:
             shared["slept"] = sum(each.slept for each in sleepers)
             shared["ended"] = time.perf_counter()

@@ -98,7 +98,7 @@ def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
             watcher=watcher,
             race=OURS[name],
         )
-        study.run(Alone(parts), 10_000, lambda records: watcher.images < trials * len(replay.prompts))
+        study.run(Alone(parts), 10_000, lambda records, running: watcher.images < trials * len(replay.prompts))
     return watcher.curve
 
 

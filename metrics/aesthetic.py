@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from configs import UserError
+from configs import UserError, identity
 
 from .base import Batch, Direction, Score, check_count, mean_score
-from .encoders import Encoder
+from .encoders import Encoder, made_with, short
 from .hub import why_not
 
 LAION_ENCODER = "open_clip:ViT-L-14-quickgelu/openai"
@@ -37,8 +37,9 @@ class AestheticScore:
     per_image = True
     min_n = 1
 
-    def __init__(self, encoder: Encoder, head: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.encoder, self.head = encoder, head
+    def __init__(self, encoder: Encoder, head: Callable[[np.ndarray], np.ndarray], identity: str | None = None) -> None:
+        """identity: of the head's file; None where it is made from none."""
+        self.encoder, self.head, self.identity = encoder, head, identity
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""
@@ -59,9 +60,9 @@ def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np
     """
     file = Path(file)
     weights, made_for = _read(file)
-    if encoder is not None and made_for is not None and made_for != encoder:
+    if encoder is not None and made_for is not None and not made_with(made_for, encoder):
         raise UserError(
-            f"{file} is a head for the encoder {made_for[:48]}, and the one in use is {encoder[:48]}: its scores "
+            f"{file} is a head for the encoder {short(made_for)}, and the one in use is {short(encoder)}: its scores "
             "would mean nothing; give the head's own encoder"
         )
     layers = _layers(file, weights)
@@ -77,16 +78,18 @@ def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np
     return head
 
 
-def head_of(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """The head that a scorer's YAML names. Raises UserError where it can't be had or reads another encoder."""
+def score_of(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> AestheticScore:
+    """The metric with the head that its YAML names. Raises UserError where it can't be had or reads another encoder."""
     laion = str(spec.get("kind")).startswith("laion")
     if laion and encoder.identity != LAION_ENCODER:
         raise UserError(f"LAION's aesthetic head reads {LAION_ENCODER}, and the YAML names {encoder.identity}")
     if spec.get("file"):
-        return aesthetic_head(models / Path(spec["file"]).expanduser(), encoder.identity)
-    if spec.get("kind") != "laion_v2":
+        file = models / Path(spec["file"]).expanduser()
+    elif spec.get("kind") == "laion_v2":
+        file = laion_head()
+    else:
         raise UserError(f"an aesthetic head of kind '{spec.get('kind')}' needs its file: aesthetic: {{file: FILE}}")
-    return aesthetic_head(laion_head(), encoder.identity)
+    return AestheticScore(encoder, aesthetic_head(file, encoder.identity), identity(file))
 
 
 def laion_head() -> Path:

@@ -78,7 +78,11 @@ class Score:
 
 
 class Metric(Protocol):
-    """One metric. A metric of the set also has `features(batch)` and `distance(features)`, for comparisons in pairs."""
+    """One metric. A metric of the set also has `features(batch)` and `distance(features)`, for comparisons in pairs.
+
+    One that reads weights names them: `encoder` has an identity, and `identity` is of those beside it. What was scored
+    with others is not taken over.
+    """
 
     name: str
     version: str

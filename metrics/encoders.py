@@ -1,7 +1,8 @@
 """Networks that turn images (and texts) into vectors; several metrics share the embeddings of one.
 
 Images are resized as uint8, bicubic and antialiased, as Pillow does and clean-fid asks for, and only where their size
-isn't the encoder's own. An encoder's identity names its weights: heads and references made with another are refused.
+isn't the encoder's own. An encoder's identity names its weights, and the settings that decide what they see: heads and
+references made with another are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Encoder:
     """A loaded encoder.
 
     Attributes:
-        identity: names the weights, by content for a folder, by name for the hub's.
+        identity: names the weights, by content for a folder, by name for the hub's; behind a space what else decides an
+            embedding and is set in the YAML.
         images: from uint8 (n, 3, H, W), n small, to (n, d) on the encoder's device, not normalised.
         texts: from n strings to (n, d), or None for an encoder of images alone.
         fit: resizes uint8 images as this encoder does itself; None where it takes any size.
@@ -53,6 +55,20 @@ class Encoder:
         with torch.inference_mode():
             parts = [self.texts(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
             return torch.cat([part.float().cpu() for part in parts])
+
+
+def made_with(named: str, encoder: str) -> bool:
+    """Whether a file that names its encoder was made with the one of this identity.
+
+    A file that names weights alone, as `configs.identity` does, fits them under all settings.
+    """
+    return named in (encoder, encoder.partition(" ")[0])
+
+
+def short(identity: str) -> str:
+    """An encoder's identity for a message: its settings whole, as they may be all that differs."""
+    weights, space, settings = identity.partition(" ")
+    return weights[:48] + space + settings
 
 
 _LOADED: dict[tuple[str, str, str], Encoder] = {}
@@ -198,13 +214,13 @@ def _place(given: str, models: Path) -> tuple[Path | str, str]:
     return given, f"hub:{given}"
 
 
-def tokens_of(given: str, models: Path) -> Any:
-    """A tokenizer in transformers' format, of a folder or the hub. Raises UserError."""
+def tokens_of(given: str, models: Path) -> tuple[Any, str]:
+    """(tokenizer in transformers' format, what names it), of a folder or the hub. Raises UserError."""
     from transformers import AutoTokenizer
 
-    place, _ = _place(given, models)
+    place, label = _place(given, models)
     try:
-        return AutoTokenizer.from_pretrained(place)
+        return AutoTokenizer.from_pretrained(place), label
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the tokenizer {place}: {error}") from error
 
@@ -213,7 +229,9 @@ def _clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     from transformers import CLIPModel
 
     source, label = _place(spec["source"], models)
-    tokenizer = tokens_of(spec.get("tokenizer", spec["source"]), models)
+    tokenizer, read_by = tokens_of(spec.get("tokenizer", spec["source"]), models)
+    if read_by != label:
+        label += f" tokenizer={read_by}"
     try:
         model = CLIPModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
     except (OSError, ValueError) as error:
@@ -236,6 +254,8 @@ def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder
     from transformers import AutoModel
 
     source, label = _place(spec["source"], models)
+    mean, std = (",".join(str(float(each)) for each in spec[name]) for name in ("mean", "std"))
+    label += f" size={spec['size']} mean={mean} std={std}"
     try:
         model = AutoModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from configs import UserError
+from configs import UserError, identity
 
 from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import BATCH, CLIP_MEAN, CLIP_STD, fitted, scaled, tokens_of, weights_file
@@ -50,8 +50,9 @@ class ImageReward:
     per_image = True
     min_n = 1
 
-    def __init__(self, reads: Reads) -> None:
-        self._reads = reads
+    def __init__(self, reads: Reads, identity: str | None = None) -> None:
+        """identity: of what `reads` was loaded from."""
+        self._reads, self.identity = reads, identity
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""
@@ -62,8 +63,8 @@ class ImageReward:
         return mean_score(self, np.asarray((found - MEAN) / STD))
 
 
-def load(spec: Mapping[str, Any], device: str, models: Path) -> Reads:
-    """The network of {weights, tokenizer}: a checkpoint and a BERT's tokenizer, each a path or from the hub. A tiny one
+def load(spec: Mapping[str, Any], device: str, models: Path) -> ImageReward:
+    """The metric of {weights, tokenizer}: a checkpoint and a BERT's tokenizer, each a path or from the hub. A tiny one
     says its sizes in `vision` and `text`.
 
     Raises:
@@ -74,7 +75,7 @@ def load(spec: Mapping[str, Any], device: str, models: Path) -> Reads:
     from transformers.models.blip.modeling_blip_text import BlipTextModel
 
     file = weights_file(spec["weights"], models)
-    tokenizer = tokens_of(spec["tokenizer"], models)
+    tokenizer, label = tokens_of(spec["tokenizer"], models)
     large = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
     seeing = BlipVisionConfig(**{**large, "image_size": 224, "patch_size": 16, **spec.get("vision", {})})
     words = {"vocab_size": 30524, "encoder_hidden_size": seeing.hidden_size, "is_decoder": True}
@@ -105,7 +106,7 @@ def load(spec: Mapping[str, Any], device: str, models: Path) -> Reads:
         )
         return network["head"](found.last_hidden_state[:, 0])[:, 0]
 
-    return reads
+    return ImageReward(reads, f"{identity(file)} tokenizer={label}")
 
 
 def _head(width: int) -> list[torch.nn.Module]:

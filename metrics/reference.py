@@ -3,7 +3,7 @@
 A model's YAML names it, or `--reference` (see `metrics.places`): {kind: statistics, file} for an .npz, or a list of
 them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet file with
 images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of the hub.
-Features are kept in the user's cache by encoder and content.
+Features are kept in the user's cache by the encoder's identity and by content.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from configs import UserError, unknown
 
 from . import images
 from .base import MetricError
-from .encoders import Encoder
+from .encoders import Encoder, made_with, short
 from .hub import SECONDS_TO_ANSWER, why_not
 
 
@@ -114,7 +114,8 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
     perhaps n and encoder.
 
     Args:
-        encoder: identity of the encoder in use; one that the file names and that differs is refused.
+        encoder: identity of the encoder in use; one that the file names and that differs is refused. A file that names
+            weights alone is not asked for their settings.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
@@ -128,8 +129,8 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
     if features is None and not {"mu", "sigma"} <= kept.keys():
         raise UserError(f"the reference {file} lacks mu and sigma, or feats; it holds {', '.join(kept) or 'neither'}")
     made_for = str(kept["encoder"]) if "encoder" in kept else None
-    if encoder is not None and made_for is not None and made_for != encoder:
-        raise UserError(f"the reference {file} was made with the encoder {made_for[:48]}, not {encoder[:48]}")
+    if encoder is not None and made_for is not None and not made_with(made_for, encoder):
+        raise UserError(f"the reference {file} was made with the encoder {short(made_for)}, not {short(encoder)}")
     if "mu" not in kept or "sigma" not in kept:
         try:
             return Reference.of(np.asarray(features))

@@ -132,7 +132,7 @@ def build(
     if name == "image_reward":
         from . import image_reward
 
-        return image_reward.ImageReward(image_reward.load(spec, device, models))
+        return image_reward.load(spec, device, models)
     from .encoders import encoder
 
     reads = encoder(spec.get("encoder", spec), device, models)
@@ -149,9 +149,9 @@ def _of_images(name: str, spec: Mapping[str, Any], reads: Encoder, models: Path)
     from . import clip
 
     if name == "aesthetic":
-        from .aesthetic import AestheticScore, head_of
+        from .aesthetic import score_of
 
-        return AestheticScore(reads, head_of(spec, reads, models))
+        return score_of(spec, reads, models)
     if name == "drift":
         from .guardrails import Drift
 

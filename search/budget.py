@@ -5,6 +5,7 @@ What the confirmation takes is set aside from each budget, by what trials took s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ FIRST = 2
 
 
 class Budget:
-    """Asked before each trial whether it may begin. One that said no goes on saying so."""
+    """Asked before each trial whether it may begin. One that said no while none ran goes on saying so."""
 
     def __init__(
         self, plan: Plan, space: Space, directions: Mapping[str, str], began: float, say: Callable[[str], None]
@@ -36,27 +37,33 @@ class Budget:
         self._seen = 0  # complete trials when the hypervolume was last computed
         self._volumes: list[float] = []
 
-    def __call__(self, records: Sequence[TrialRecord]) -> bool:
+    def __call__(self, records: Sequence[TrialRecord], running: int) -> bool:
+        """records: of the trials that ended. running: how many others have begun."""
         done = [record for record in records if record.complete]
-        if not self._ended and len(done) >= FIRST and (reason := self._spent(done)):
+        if self._ended or not done or len(done) + running < FIRST:
+            return not self._ended
+        reason = self._spent(done, running)
+        if reason and not running:  # else those that run may take less than is expected of them
             self._ended = True
             self._say(f"the search ends: {reason}")
-        return not self._ended
+        return reason is None
 
-    def _spent(self, done: Sequence[TrialRecord]) -> str | None:
+    def _spent(self, done: Sequence[TrialRecord], running: int) -> str | None:
         config, plan = self._plan.config, self._plan
         seconds = sum(record.seconds["total"] for record in done)
         images = sum(made(record) for record in done)
         reserve = plan.passes * plan.held_out
         a_trial = images / len(done)
         per_image = seconds / max(1, images)
-        next_and_reserve = per_image * (a_trial + reserve) / max(1, config.workers)
-        if config.minutes is not None and (monotonic() - self._began + next_and_reserve) > 60 * config.minutes:
+        # A trial is one worker's work, and so is each pass of the confirmation.
+        left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * plan.held_out)
+        if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
             return f"{config.minutes:g} minutes, the confirmation included, allow no more"
-        first = plan.images if config.guardrails else 0
-        if config.images is not None and images + first + a_trial + reserve > config.images:
+        first = plan.images * (bool(config.guardrails) + (config.low_steps is not None))  # no FreeU's, two more times
+        whole = images + first + (running + 1) * a_trial + reserve
+        if config.images is not None and whole > config.images:
             return f"{config.images:,} images, the {reserve:,} of the confirmation included, allow no more"
-        hours = per_image * (images + first + a_trial + reserve) / 3600
+        hours = per_image * whole / 3600
         if config.gpu_hours is not None and hours > config.gpu_hours:
             return f"{config.gpu_hours:g} device hours, the confirmation included, allow no more"
         if config.patience is not None and self._stands_still(done, config.patience):

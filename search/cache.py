@@ -3,7 +3,7 @@
     mlruns/cache/MADE/FACTORS.npz   prompts and seeds by hash, and for each its scores and features
 
 MADE names what an image and its scores depend on beside factors, prompt and seed: the weights, the steps, the device's
-kind, the metrics and their encoders. Images are not kept. A file that can't be read counts as none.
+kind, the metrics and the weights that they read. Images are not kept. A file that can't be read counts as none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,13 @@ class Cache:
     def write(
         self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], found: Mapping[str, np.ndarray]
     ) -> None:
-        """Add what was found: metric → (n,) or (n, d), in the order of the prompts."""
+        """Add what was found: metric → (n,) or (n, d), in the order of the prompts. Where the disk refuses, nothing."""
         kept = self._kept(factors)
         new = {KEYS: np.array([_key(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]), **found}
         if kept.keys() == new.keys():
             fresh = ~np.isin(new[KEYS], kept[KEYS])
             new = {name: np.concatenate([kept[name], values[fresh]]) for name, values in new.items()}
-        with replacing(self._file(factors)) as temporary, temporary.open("wb") as stream:
+        with suppress(OSError), replacing(self._file(factors)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **new)  # type: ignore[arg-type]
 
     def _file(self, factors: Factors) -> Path:

@@ -6,6 +6,7 @@ It says what was found on held-out prompts, also where that is nothing.
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,8 @@ def write(folder: StudyFolder, preset: Preset, number: int, out: Path) -> list[P
     result = folder.read_result()
     if result is None:
         raise UserError(f"study '{folder.name}' is not finished: a card needs scores on held-out prompts")
+    if os.path.isdir(out):  # as Path.is_dir, which raises where a name is too long
+        raise UserError(f"--out {out} is a folder: name a .md file in it, as {out / 'CARD.md'}")
     prompts, picture = _picture(folder, number)
     file = out.with_suffix(".png")
     if file == out:

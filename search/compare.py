@@ -26,8 +26,11 @@ def compare(
     """Compare what no FreeU and the picks of two studies got on held-out prompts."""
     folders = [find_study(mlruns, name) for name in (a, b)]
     from search.sides import compared, side
+    from search.standing import finished, of_result
 
     found = compared(side(folders[0]), side(folders[1]))
+    for name, folder in zip("ab", folders, strict=True):
+        found[name]["result"] = of_result(folder.read_trials(), finished(folder))[1]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -45,6 +48,7 @@ def _show(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
     for name in "ab":
         said = f"{name.upper()} = {found[name]['study']}, of {found[name]['model']}"
+        said += f"; its result is {found[name]['result']}" if found[name]["result"] else ""
         console.print(visible(said), markup=False)
     table = Table("candidate", "objective", "A", "B", "B - A, 95 %", "p (Holm)", "B wins", box=None)
     for row in found["rows"]:

@@ -6,6 +6,8 @@ pick times objective that was compared. What was generated is kept, so a killed 
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ import numpy as np
 from configs import UserError
 from freeu import IDENTITY, Factors
 from search.blas import one_thread
-from search.crew import Crew, Evaluate, Parts, WorkerDied, done
+from search.crew import TRIES, Crew, Evaluate, Parts, WorkerDied, done
 from search.evaluate import Evaluation, Evaluator, OnImages, Task, by_frame
 from search.front import Pick
 from search.records import StudyFolder, replacing
@@ -47,12 +49,6 @@ def candidates(picks: Sequence[Pick], factors: Mapping[int, Factors]) -> dict[in
     return {pick.number: factors[pick.number] for pick in picks if not factors[pick.number].identity}
 
 
-def missing(folder: StudyFolder, numbers: Sequence[int]) -> int:
-    """How many passes a confirmation of these trials still takes, that of no FreeU included."""
-    names = [BASE, *(f"{number:04d}" for number in numbers)] if numbers else []
-    return sum(not folder.confirm_file(name).exists() for name in names)
-
-
 def confirm(
     folder: StudyFolder,
     crew: Crew,
@@ -76,9 +72,11 @@ def confirm(
     if not picked:
         return {}
     wanted: dict[int, Factors] = {BASE_KEY: IDENTITY, **picked}
-    samples = {key: sample for key in wanted if (sample := _read(_file(folder, key), n)) is not None}
+    samples = {
+        key: sample for key, factors in wanted.items() if (sample := _read(_file(folder, key), factors, n)) is not None
+    }
     waiting = [key for key in wanted if key not in samples]
-    busy = 0
+    busy, deaths = 0, Counter[int]()
     while waiting or busy:
         while waiting and crew.free:
             key = waiting.pop(0)
@@ -87,7 +85,8 @@ def confirm(
             busy += 1
         for key, found in crew.wait():
             busy -= 1
-            if isinstance(found, WorkerDied):
+            deaths[key] += isinstance(found, WorkerDied)
+            if isinstance(found, WorkerDied) and deaths[key] < TRIES:
                 waiting.append(key)
             elif isinstance(found, Exception):  # as in a trial: it costs this candidate, not the study
                 if key == BASE_KEY:
@@ -99,7 +98,7 @@ def confirm(
                     kinds = [(categories or {}).get(prompt, "") for prompt in found.per_image["prompt"]]
                     drawn = found.images if found.images is not None and len(found.images) == found.n else None
                     folder.write_held_out(_name(key), found.per_image.assign(category=kinds), drawn)
-                _write(_file(folder, key), samples[key])
+                _write(_file(folder, key), wanted[key], samples[key])
     base = samples.pop(BASE_KEY)
     return _corrected(done(crew, Compare({key: samples[key] for key in picked if key in samples}, base, seed)))
 
@@ -182,15 +181,21 @@ def _file(folder: StudyFolder, key: int) -> Path:
     return folder.confirm_file(_name(key))
 
 
-def _write(file: Path, sample: Sample) -> None:
+def _write(file: Path, factors: Factors, sample: Sample) -> None:
     arrays: dict[str, Any] = {f"value:{name}": np.float64(value) for name, value in sample.values.items()}
     arrays |= {f"data:{name}": array for name, array in sample.data.items()}
     with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, n=sample.n, **arrays)
+        np.savez(stream, n=sample.n, factors=_text(factors), **arrays)
 
 
-def _read(file: Path, n: int) -> Sample | None:
-    """What was kept; None where there is nothing, or it was on another number of prompts."""
+def _text(factors: Factors) -> str:
+    return json.dumps(factors.as_dict(), sort_keys=True)
+
+
+def _read(file: Path, factors: Factors, n: int) -> Sample | None:
+    """What was kept; None where there is nothing, or it is of other factors or another number of prompts: a number goes
+    to another candidate where a study lost its database.
+    """
     if not file.exists():
         return None
     try:
@@ -198,9 +203,10 @@ def _read(file: Path, n: int) -> Sample | None:
             names = [name.partition(":")[2] for name in kept if name.startswith("value:")]
             values = {name: float(kept[f"value:{name}"]) for name in names}
             sample = Sample(values, {name: kept[f"data:{name}"] for name in names}, int(kept["n"]))
+            same = sample.n == n and str(kept.get("factors")) == _text(factors)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
-    return sample if sample.n == n else None
+    return sample if same else None
 
 
 def verdict(

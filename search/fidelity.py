@@ -10,8 +10,9 @@ steps on all prompts, so within either number of steps everything is compared as
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -68,11 +69,21 @@ class Fidelity:
         """Whether a candidate begins with few steps: still to be measured, or usable."""
         return self.usable or not self.measured
 
-    def learn(self, records: Sequence[TrialRecord]) -> bool:
-        """Measure, where there are pairs enough by now. True where that has just happened."""
-        pairs = [each.rungs for each in records if each.complete and {self.n, self.rung} <= each.rungs.keys()][:PAIRS]
-        if self.measured or len(pairs) < PAIRS:
+    def learn(self, records: Sequence[TrialRecord], once: Callable[[str, Callable[[], Any]], Any]) -> bool:
+        """Measure, where there are pairs enough by now. True where that has just happened.
+
+        once: keeps what is made under a name with the study, so that after a restart, and on other machines, it is the
+        same candidates that tell.
+        """
+        known = {
+            each.number: each.rungs for each in records if each.complete and {self.n, self.rung} <= each.rungs.keys()
+        }
+        if self.measured or len(known) < PAIRS:
             return False
+        numbers = once("few steps", lambda: sorted(known)[:PAIRS])
+        if not set(numbers) <= known.keys():  # of another machine, and not here yet
+            return False
+        pairs = [known[number] for number in numbers]
         self.lines = {
             name: line(*np.array([[rungs[self.rung][name], rungs[self.n][name]] for rungs in pairs]).T)
             for name in self._objectives

@@ -44,17 +44,19 @@ def spread(folder: StudyFolder, n: int, measure: Callable[[Task], Evaluation]) -
     return pd.read_parquet(folder.guardrails)
 
 
-def shifts(found: pd.DataFrame, base: pd.DataFrame, again: pd.DataFrame) -> dict[str, float]:
-    """By guardrail: mean of found - base, in spreads between `base` and `again`. All three are in one order of prompts;
-    `found` may hold the first ones alone.
+def shifts(
+    found: pd.DataFrame, base: pd.DataFrame, again: pd.DataFrame, whole: pd.DataFrame | None = None
+) -> dict[str, float]:
+    """By guardrail: mean of found - base, in spreads between `base` and `again`. All are in one order of prompts;
+    `found` may hold the first ones alone. whole: what differs from `again` by the seeds alone, where `base` was made
+    with fewer steps.
 
     A measure that doesn't differ from seed to seed at all, and is moved, counts as a shift of 1000.
     """
     moved = {}
     for name in NAMES:
-        one, two = base[name].to_numpy(), again[name].to_numpy()
-        spread = spread_of(one, two)
-        shift = float(np.mean(found[name].to_numpy() - one[: len(found)]))
+        spread = spread_of((base if whole is None else whole)[name].to_numpy(), again[name].to_numpy())
+        shift = float(np.mean(found[name].to_numpy() - base[name].to_numpy()[: len(found)]))
         least = 1e-3 * abs(shift)
         moved[name] = shift / max(spread, least) if shift else 0.0
     return moved

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,10 @@ class Ledger:
 
     def agreed(self, key: str, make: Callable[[], Any]) -> Any:
         """What all machines of the study have under a key, of JSON's types; made by the first that asks."""
-        if not self.storage.shared:
-            return make()
+        return self.once(key, make) if self.storage.shared else make()
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process."""
         with quiet(self.storage), self.storage.lock(key):
             kept = self.optuna.user_attrs.get(key)
             if kept is None:
@@ -133,7 +136,7 @@ class Ledger:
         with self.storage.lock():
             if self._half_chosen:
                 return Trial(self.optuna, self._half_chosen.pop())
-            if self._taken(running) >= trials:
+            if self._taken(running) >= trials or self.exhausted():
                 return None
             number = len(self._records) + running
             self.optuna.sampler = samplers.build(self.sampler, self.seed, number, self.space)
@@ -142,6 +145,14 @@ class Ledger:
                 return None
             self.storage.hold(asked._trial_id)
             return asked
+
+    def exhausted(self) -> bool:
+        """Whether there is nothing more to try, however many trials are asked for."""
+        from optuna.trial import TrialState
+
+        return samplers.exhausted(self.sampler, self.optuna, self.space) and not self.optuna.get_trials(
+            deepcopy=False, states=(TrialState.WAITING,)
+        )
 
     def _taken(self, running: int) -> int:
         """How many trials are complete, or running anywhere."""
@@ -179,12 +190,7 @@ class Ledger:
         """
         trial = asked.trial
         if self.storage.shared:
-            with self.storage.lock():
-                mine = not self.optuna._storage.get_trial(trial._trial_id).state.is_finished()
-                if mine:
-                    for key, value in shared.packed(record, per_image, features or {}).items():
-                        trial.set_user_attr(key, value)
-                    self._tell(record, trial)
+            mine = self._told(trial, record, shared.packed(record, per_image, features or {}))
             self.storage.release(trial._trial_id)
             if not mine:
                 return False
@@ -192,6 +198,20 @@ class Ledger:
         if not self.storage.shared:
             self._tell(record, trial)
         return True
+
+    def _told(self, trial: Trial, record: TrialRecord, attrs: Mapping[str, str]) -> bool:
+        """Tell it where others see it. False where they ended it: before, or just now, since a server that restarts has
+        let go of the lock.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with suppress(UpdateFinishedTrialError), self.storage.lock():
+            if not self.optuna._storage.get_trial(trial._trial_id).state.is_finished():
+                for key, value in attrs.items():
+                    trial.set_user_attr(key, value)
+                self._tell(record, trial)
+                return True
+        return False
 
     def given_back(self, asked: Asked, record: TrialRecord, deaths: int) -> bool:
         """End a trial as failed, as its record says, and queue its candidate again."""
@@ -262,16 +282,18 @@ class Ledger:
             del self._records[number]
 
     def _reap(self) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import Trial
 
         for number in self.storage.lost(self.optuna):
             trial = self.optuna.get_trials(deepcopy=False)[number]
-            if self.storage.shared and shared.RECORD in trial.user_attrs:
-                self._write(*shared.unpacked(trial.user_attrs))
-            elif self.storage.shared or number not in self._records:
-                self._bury(trial)
-            if number in self._records:
-                self._tell(self._records[number], Trial(self.optuna, trial._trial_id))
+            with suppress(UpdateFinishedTrialError):  # its process was not dead: the server had been away
+                if self.storage.shared and shared.RECORD in trial.user_attrs:
+                    self._write(*shared.unpacked(trial.user_attrs))
+                elif self.storage.shared or number not in self._records:
+                    self._bury(trial)
+                if number in self._records:
+                    self._tell(self._records[number], Trial(self.optuna, trial._trial_id))
 
     def _bury(self, trial: FrozenTrial) -> None:
         """Queue a dead trial's candidate again, and write the trial down as failed."""

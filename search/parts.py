@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search import prompts
 from search.cache import Cache
+from search.config import digest
 from search.crew import Parts
 from search.evaluate import Evaluator, OnImages
 from search.fidelity import LOW
@@ -86,23 +87,33 @@ MADE = (
 
 
 def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None) -> dict[str, Any]:
-    encoders = (getattr(metric, "encoder", None) for metric in metrics.values())
     return {
         **{name: job.fingerprint[name] for name in MADE},
         **({} if steps is None else {"steps": steps}),
         "weights": generator.identity,
         "device": job.plan.device.partition(":")[0],
         "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],
-        "encoders": [encoder.identity for encoder in encoders if encoder is not None],
+        "scorer_weights": _weights(metrics),
     }
+
+
+def _weights(metrics: Mapping[str, Metric]) -> list[str]:
+    """Of each metric that reads weights its name and theirs: of its encoder, and of what it reads beside it."""
+    found = []
+    for name, metric in metrics.items():
+        named = (getattr(each, "identity", None) for each in (getattr(metric, "encoder", None), metric))
+        if read := [each for each in named if isinstance(each, str)]:
+            found.append(f"{name} {digest(' '.join(read))}")
+    return found
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the loaded model says of itself. too_long: prompts that its text encoder cuts. floors: by metric of the set,
-    what so many real images would get."""
+    """What is known once all is loaded. identity: of the model's weights. scorer_weights: as `_weights` has them.
+    too_long: prompts that its text encoder cuts. floors: by metric of the set, what so many real images would get."""
 
     identity: str
+    scorer_weights: list[str]
     too_long: tuple[str, ...]
     floors: dict[str, float]
 
@@ -113,4 +124,4 @@ def known(parts: Parts, on_images: OnImages) -> Known:
     n = len(evaluator.prompts)
     floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
     found = {name: floor for name, floor in floors.items() if floor is not None}
-    return Known(evaluator.generator.identity, parts.too_long, found)
+    return Known(evaluator.generator.identity, _weights(evaluator.metrics), parts.too_long, found)

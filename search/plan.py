@@ -196,7 +196,7 @@ class Job:
 def prepare(config: StudyConfig) -> Job:
     """Check everything that can be checked without weights. Writes nothing. Raises UserError."""
     from search import config as settings
-    from search import prompts
+    from search import prompts, racing
 
     spec, chosen, prompt_set = begun_from(config)
     if config.low_steps is not None and config.low_steps >= (config.steps or spec.steps):
@@ -208,6 +208,11 @@ def prepare(config: StudyConfig) -> Job:
     described = [_objective(name) for name in objectives]
     directions = {info.name: info.direction for info in described}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
+    if config.low_steps is not None and len(racing.rungs(len(halves[0]))) == 1:
+        raise UserError(
+            f"--low-steps {config.low_steps} is for the first rung of a race, and {len(halves[0])} prompts are one "
+            f"rung: give {2 * racing.FEWEST} or more"
+        )
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     space = (
         spaces.load(Path(config.space), config.version, config.stages)
@@ -222,12 +227,26 @@ def prepare(config: StudyConfig) -> Job:
     folder = StudyFolder(config.mlruns, config.name)
     if folder.config.exists():
         settings.same(config.name, kept_fingerprint(folder), fingerprint)
+        _same_storage(config, folder)
     done = sum(record.complete for record in folder.read_trials())
     plan = Plan(
         config, spec, space, chosen, len(texts), len(held_out), tuple(fixed), likely_device(config.device), done
     )
     categories = {prompt.text: prompt.category for prompt in prompt_set}
     return Job(config, spec, space, texts, held_out, categories, directions, tuple(fixed), fingerprint, folder, plan)
+
+
+def _same_storage(config: StudyConfig, folder: StudyFolder) -> None:
+    """Raises UserError where a study that is on a server would be begun anew in its folder, or the other way round."""
+    kept = read_yaml(folder.config).get("storage")
+    if kept is not None and config.storage is None:
+        raise UserError(
+            f"study '{config.name}' is on the server {kept}: give it with --storage, or another name with --study"
+        )
+    if kept is None and config.storage is not None:
+        raise UserError(
+            f"study '{config.name}' is kept in its folder: leave out --storage, or give another name with --study"
+        )
 
 
 def check_enough(job: Job) -> None:

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from uuid import uuid4
 
 from configs import UserError
 from freeu import Factors
@@ -153,9 +154,9 @@ def violation(guardrails: Mapping[str, float]) -> float:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A temporary path that takes `file`'s place when the block ends well."""
+    """A temporary path that takes `file`'s place when the block ends well. No other process has the same."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
+    temporary = file.with_name(f".{uuid4().hex}.part")
     try:
         yield temporary
         os.replace(temporary, file)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs import UserError, unknown
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
 
     from search.space import Space
 
@@ -97,8 +98,17 @@ def build(name: str, seed: int, trials: int, space: Space) -> BaseSampler:
     if check(name) == "grid":
         from optuna.samplers import GridSampler
 
-        return GridSampler(space.grid(), seed=derived(seed, "sampler"))
+        class Grid(GridSampler):
+            def after_trial(self, *given: Any) -> None:
+                """Nothing: Optuna's would stop its own loop, which there is none of. See `exhausted`."""
+
+        return Grid(space.grid(), seed=derived(seed, "sampler"))
     return SAMPLERS[name](derived(seed, "sampler", 0 if name == "qmc" else trials))
+
+
+def exhausted(name: str, study: Study, space: Space) -> bool:
+    """Whether the sampler has nothing more to propose, as a grid of which each cell has been tried."""
+    return name == "grid" and build(name, 0, 0, space).is_exhausted(study)  # type: ignore[attr-defined]
 
 
 def derived(seed: int, *purpose: str | int) -> int:

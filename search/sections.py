@@ -13,6 +13,7 @@ from search import course, pairs, pictures, plots, reproduce
 from search.confirm import BASE, measurable
 from search.progress import duration, out_of_bounds
 from search.records import StudyFolder, TrialRecord
+from search.standing import of_result
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,13 +28,14 @@ FACTORS = ("b1", "b2", "s1", "s2")
 
 def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
     """The template's variables; `data` is for the scripts. result: as result.json holds it."""
-    records, kept, config = folder.read_trials(), pairs.read(folder, result), read_yaml(folder.config)
+    records, part = of_result(folder.read_trials(), result)
+    kept, config = pairs.read(folder, result), read_yaml(folder.config)
     base = next((record.number for record in records if record.complete and record.factors.identity), None)
     fronts, how = plots.front_figures(records, result), course.figures(records, result["objectives"])
     return {
         "study": folder.name,
         "result": result,
-        "facts": _facts(result, records, config),
+        "facts": ({"Result": part} if part else {}) | _facts(result, records, config),
         "base": {name: score["base"] for pick in result["picks"] for name, score in pick["scores"].items()},
         "unpicked": [pick["pick"] for pick in result["picks"] if pick["number"] == base],
         "picks": _picks(result, base),

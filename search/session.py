@@ -19,7 +19,7 @@ from search.budget import Budget
 from search.crew import Alone, Crew, Evaluate, done, processes
 from search.evaluate import Evaluation, Task
 from search.fidelity import LOW
-from search.parts import Load, assemble, known
+from search.parts import Known, Load, assemble, known
 from search.records import TrialRecord, write_json
 from search.storage import Storage, hidden
 from search.study import Shifts, Study
@@ -57,7 +57,7 @@ class Session:
                 self.progress.say(
                     f"{name} of {len(self.job.prompts)} real images is {floor:.4g}: the least to hope for"
                 )
-            return self._searched(crew, told.identity)
+            return self._searched(crew, told)
 
     @contextmanager
     def _crew(self) -> Iterator[Crew]:
@@ -75,9 +75,9 @@ class Session:
         finally:
             crew.close()
 
-    def _searched(self, crew: Crew, identity: str) -> dict[str, Any]:
-        job, config = self.job, self.config
-        fingerprint = {**job.fingerprint, "weights": identity}
+    def _searched(self, crew: Crew, told: Known) -> dict[str, Any]:
+        job, config, identity = self.job, self.config, told.identity
+        fingerprint = {**job.fingerprint, "weights": identity, "scorer_weights": told.scorer_weights}
         seal(job, fingerprint)
         study = Study(
             self.storage,
@@ -149,8 +149,8 @@ class Session:
         kept = study.agreed("spread", lambda: guardrails.spread(self.folder, n, measure).to_json(double_precision=15))
         again = pd.read_json(io.StringIO(kept), precise_float=True)
 
-        def shifts(found: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
-            return guardrails.shifts(found, base, again)
+        def shifts(found: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame) -> dict[str, float]:
+            return guardrails.shifts(found, base, again, whole)
 
         return shifts
 

@@ -38,7 +38,10 @@ def unpacked(attrs: Mapping[str, Any]) -> tuple[TrialRecord, pd.DataFrame | None
 
     record = TrialRecord.from_dict(json.loads(attrs[RECORD]))
     scores = attrs.get(SCORES)
-    table = None if scores is None else pd.read_json(io.StringIO(scores), orient="split", precise_float=True)
+    # Without `dtype` a prompt that looks like a number or a date would become one.
+    table = (
+        None if scores is None else pd.read_json(io.StringIO(scores), orient="split", dtype=False, precise_float=True)
+    )
     if FEATURES not in attrs:
         return record, table, {}
     with np.load(io.BytesIO(base64.b64decode(attrs[FEATURES]))) as kept:

@@ -13,7 +13,7 @@ from configs import UserError, read_yaml
 from configs.cli import main, visible
 from search import flags
 from search.named import complete, find_study
-from search.standing import standing
+from search.standing import of_result, standing
 
 app = typer.Typer(add_completion=False)
 
@@ -47,6 +47,8 @@ def show(
         if not record.complete:
             console.print(visible(f"trial {record.number} {record.ending}"), markup=False)
     if result is not None:
+        if part := of_result(records, result)[1]:
+            console.print(f"its result is {part}", markup=False)
         results.tables(console, result)
         results.ways_on(console, folder, mlruns, result)
         return

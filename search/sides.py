@@ -117,7 +117,7 @@ def _check(a: Side, b: Side) -> None:
     if dict(a.directions) != dict(b.directions):
         objectives = " and ".join(",".join(each.directions) for each in (a, b))
         raise UserError(f"{both} don't compare: they have other objectives ({objectives})")
-    if a.fingerprint.get("scorers") != b.fingerprint.get("scorers"):
+    if any(a.fingerprint.get(key) != b.fingerprint.get(key) for key in ("scorers", "scorer_weights")):
         raise UserError(
             f"{both} don't compare: their objectives are measured by other encoders, or with another reference"
         )

@@ -224,8 +224,9 @@ def _made(found: Mapping[str, Any], where: str) -> Space:
 def _dimension(name: str, given: Any, where: str) -> Dimension:
     if name in CHOICES:
         choices = given if isinstance(given, list) else given.get("choices")
-        if not isinstance(choices, list) or len(set(choices)) < 2 or not set(choices) <= set(CHOICES[name]):
-            raise UserError(f"{where}: {name} is {given!r}: expected two or more of {', '.join(CHOICES[name])}")
+        known = CHOICES[name]
+        if not isinstance(choices, list) or any(each not in known for each in choices) or len(set(choices)) < 2:
+            raise UserError(f"{where}: {name} is {given!r}: expected two or more of {', '.join(known)}")
         return Dimension(name, choices=tuple(choices), when=_when(given, name, where))
     more = dict(given) if isinstance(given, dict) else {}
     low, high = (more.pop("low", None), more.pop("high", None)) if more else given if len(given) == 2 else (None, None)
@@ -242,6 +243,8 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
         raise UserError(
             f"{where}: {name} is {given!r}: a log range begins above 0 and has no step, a step fits into it"
         )
+    if name in WHOLE and any(each != int(each) for each in numbers):
+        raise UserError(f"{where}: {name} is {given!r}: its ends and its step are whole numbers")
     return Dimension(name, float(low), float(high), log, None if step is None else float(step), when=when)
 
 
@@ -256,7 +259,14 @@ def _check(space: Space, where: str) -> None:
     """Raises UserError where nothing is left to search, or the ends of the ranges make no factors."""
     if not space.dimensions:
         raise UserError(f"{where} fixes everything: leave a range to search")
-    latest, earliest = (_end(space, name, high) for name, high in (("start", True), ("stop", False)))
+    for each in space.dimensions:
+        for name, value in each.when.items():
+            if not _can_be(space, name, value):
+                raise UserError(
+                    f"{where}: {each.name} is searched when {name} is {value!r}, which it never is: give a value that "
+                    f"{name} can have"
+                )
+    latest, earliest = (_end(space, name, high, where) for name, high in (("start", True), ("stop", False)))
     if latest >= earliest:
         raise UserError(
             f"{where}: start goes up to {latest:g} and stop begins at {earliest:g}: every start has to come "
@@ -271,12 +281,23 @@ def _check(space: Space, where: str) -> None:
                 raise UserError(f"{where}: {each.name} at {end}: {error}") from error
 
 
-def _end(space: Space, name: str, high: bool) -> float:
+def _end(space: Space, name: str, high: bool, where: str) -> float:
     """The upper or lower end of a control of the schedule."""
     for each in space.dimensions:
         if each.name == name:
             return each.high if high else each.low
-    return float(space.fixed.get(name, getattr(Controls(), name)))
+    value = space.fixed.get(name, getattr(Controls(), name))
+    if isinstance(value, bool | str) or value is None:
+        raise UserError(f"{where}: {name} is {value!r}: expected a number")
+    return float(value)
+
+
+def _can_be(space: Space, name: str, value: Any) -> bool:
+    """Whether a dimension, or what is fixed, can have a value."""
+    for each in space.dimensions:
+        if each.name == name:
+            return value in each.choices if each.choices else isinstance(value, int | float) and each.holds(value)
+    return bool(space.fixed.get(name) == value)
 
 
 def without_freeu(space: Space) -> Factors:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from configs import UserError, read_yaml
-from search.records import StudyFolder
+from search.records import StudyFolder, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,25 @@ def finished(folder: StudyFolder) -> Mapping[str, Any]:
             f"`python -m search.show {folder.name}` says how far it is"
         )
     return result
+
+
+def of_result(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tuple[list[TrialRecord], str]:
+    """The trials that a result is of, and a note where that is not all, as after a larger --trials was interrupted;
+    else the note is "".
+
+    result: as result.json holds it. It says how many complete trials it is of: these are no FreeU, which goes before
+    all, those that it names, and then the first by number. A failed one counts where it comes before the first complete
+    one that is left out.
+    """
+    done = [record for record in records if record.complete]
+    if len(done) == result["trials"]:
+        return list(records), ""
+    named = {each["number"] for each in (*result["front"], *result["picks"])}
+    done.sort(key=lambda record: (not record.factors.identity and record.number not in named, record.number))
+    since = {record.number for record in done[result["trials"] :]}
+    end = min(since, default=math.inf)
+    kept = [record for record in records if (record.number not in since if record.complete else record.number < end)]
+    return kept, f"of the first {result['trials']} trials; {len(done)} are complete by now"
 
 
 def _changed(folder: StudyFolder) -> str:

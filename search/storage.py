@@ -174,10 +174,13 @@ def server(url: str) -> str:
 
 
 def hidden(url: str) -> str:
-    """An address without its password."""
-    head, at, host = url.rpartition("@")
-    scheme, mark, user = head.partition("://")
-    return f"{scheme}{mark}{user.partition(':')[0]}{at}{host}" if at else url
+    """An address without its password, and without what stands behind a question mark, which may be one."""
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    place, query, _ = rest.partition("?")
+    if query and "/" not in place:  # the mark is in the password
+        place = rest
+    user, at, host = place.rpartition("@")
+    return f"{scheme}{mark}{user.partition(':')[0]}{at}{host.partition('?')[0]}"
 
 
 def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study:
@@ -245,4 +248,4 @@ def _from_storage(error: BaseException) -> bool:
     trace, last = error.__traceback__, ""
     while trace is not None:
         last, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
-    return last.startswith("optuna.storages") or last.startswith("optuna.study")
+    return last.startswith("optuna.storages") or (isinstance(error, KeyError) and last.startswith("optuna.study"))

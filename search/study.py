@@ -40,8 +40,8 @@ class Watcher(Protocol):
     def said(self, text: str) -> None: ...
 
 
-Shifts = Callable[["pd.DataFrame", "pd.DataFrame"], dict[str, float]]
-"""The guardrails of a candidate: from its per-image scores and no FreeU's."""
+Shifts = Callable[["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"], dict[str, float]]
+"""The guardrails of a candidate: from its per-image scores, no FreeU's with as many steps, and no FreeU's with all."""
 
 
 @dataclass
@@ -96,12 +96,13 @@ class Study:
         self,
         crew: Crew,
         trials: int,
-        go_on: Callable[[Sequence[TrialRecord]], bool] = lambda records: True,
+        go_on: Callable[[Sequence[TrialRecord], int], bool] = lambda records, running: True,
         shifts: Shifts | None = None,
         low: Evaluation | None = None,
     ) -> None:
-        """Run until `trials` are complete, or until go_on(records so far) says no. shifts: the guardrails. low: what no
-        FreeU gets with few steps on all prompts, where candidates are to begin with few; see search/fidelity.py.
+        """Run until `trials` are complete, or until go_on(records so far, trials running) says no; it is asked before
+        each. shifts: the guardrails. low: what no FreeU gets with few steps on all prompts, where candidates are to
+        begin with few; see search/fidelity.py.
 
         Raises:
             UserError: three trials in a row failed, or no FreeU did; says why.
@@ -114,12 +115,15 @@ class Study:
         with quiet(self.storage):
             try:
                 while True:
-                    wanted = go_on(self.records())
+                    wanted = go_on(self.records(), len(self._running))
                     while crew.free and (self._ready or (wanted and self._begin(trials))):
                         number, before = self._ready.pop(0)
                         crew.submit(number, self._job(number, before))
+                        wanted = wanted and go_on(self.records(), len(self._running))
                     idle = not self._running and bool(crew.free)  # else workers are at work, or still coming
                     if idle and not (wanted and self._others(trials)):
+                        if wanted and self.complete() < trials and self.ledger.exhausted():
+                            self.watcher.said(f"the search ends: all that {self.ledger.sampler} has was tried")
                         return
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
@@ -188,7 +192,8 @@ class Study:
             return
         if found.images is not None:
             running.images.append(found.images)
-        shifts = self._shifted(found, found if running.asked.factors.identity else self.ledger.no_freeu())
+        base = found if running.asked.factors.identity else self.ledger.no_freeu()
+        shifts = self._shifted(found, base, base)
         running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
         if found.n < self.rungs[-1] and self._goes_on(number, found.n):
             self._ready.append((number, found))
@@ -197,7 +202,7 @@ class Study:
 
     def _judge_low(self, number: int, found: Evaluation, scores: dict[str, float], fidelity: Fidelity) -> None:
         """On with all steps, or to the end, where few steps are known to tell."""
-        running, shifts = self._running[number], self._shifted(found, fidelity.base)
+        running, shifts = self._running[number], self._shifted(found, fidelity.base, self.ledger.no_freeu())
         running.low = found
         running.rungs[fidelity.rung] = scores | {VIOLATION: violation(shifts)}
         if fidelity.usable and not self._goes_on(number, fidelity.rung):
@@ -205,15 +210,17 @@ class Study:
         else:
             self._ready.append((number, None))
 
-    def _shifted(self, found: Evaluation, base: Evaluation | None) -> dict[str, float]:
+    def _shifted(self, found: Evaluation, base: Evaluation | None, whole: Evaluation | None) -> dict[str, float]:
         """The guardrails; none where they are off."""
-        if self._shifts is None or base is None or base.per_image is None or found.per_image is None:
+        if self._shifts is None or base is None or whole is None:
             return {}
-        return dict(self._shifts(found.per_image, base.per_image))
+        if found.per_image is None or base.per_image is None or whole.per_image is None:
+            return {}
+        return dict(self._shifts(found.per_image, base.per_image, whole.per_image))
 
     def _measured(self) -> None:
         """Learn what few steps tell, once there are candidates enough."""
-        if self._fidelity is not None and self._fidelity.learn(self.records()):
+        if self._fidelity is not None and self._fidelity.learn(self.records(), self.ledger.once):
             self.watcher.said(self._fidelity.said())
 
     def _goes_on(self, number: int, n: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -87,7 +88,8 @@ def write(preset: Preset, path: Path | str, format: str) -> Path | None:
 
 def save(path: Path, content: bytes) -> Path | None:
     """Writes a file: it is there whole or not at all. One that was there and held something else becomes FILE.bak (or
-    .bak1, …), whose path is returned.
+    .bak1, …), whose path is returned; both have its mode. A link stays: what it leads to is written, and kept beside
+    that.
 
     Raises:
         UserError: it can't be written.
@@ -97,16 +99,18 @@ def save(path: Path, content: bytes) -> Path | None:
             raise UserError(f"can't write {path}: it is a folder; name a file in it")
         if path.is_file() and path.read_bytes() == content:
             return None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
-    except (OSError, ValueError) as error:
+        file = path.resolve() if path.is_symlink() else path
+        mode = stat.S_IMODE(file.stat().st_mode) if file.is_file() else 0o644
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:64]}.")
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         raise UserError(f"can't write {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
-        os.chmod(name, 0o644)  # a temporary file is its owner's alone
-        backup = _backup(path) if path.is_file() else None
-        os.replace(name, path)
+        os.chmod(name, mode)  # a temporary file is its owner's alone
+        backup = _backup(file) if file.is_file() else None
+        os.replace(name, file)
     except OSError as error:
         raise UserError(f"can't write {path}: {error}") from error
     finally:
@@ -170,5 +174,6 @@ def _backup(path: Path) -> Path:
     number = 0
     while (kept := path.with_name(f"{path.name}.bak{number or ''}")).exists() or kept.is_symlink():
         number += 1
+    kept.touch(mode=0o600)  # its owner's alone until it has the mode of what it keeps
     shutil.copy2(path, kept)
     return kept

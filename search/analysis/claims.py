@@ -1,7 +1,8 @@
 """What the paper says of U-Nets and of FreeU, each as a number that can come out either way.
 
-A number is one for each prompt; its mean has a 95 % interval by a bootstrap over prompts (`metrics.stats.paired`). A
-claim holds where the whole interval is on its side of 0, fails where it is on the other, and is open where 0 is in it.
+A number is one for each prompt; its mean has a 95 % interval by a bootstrap over prompts and a p by flips of signs
+(`metrics.stats.paired`). A claim holds where the whole interval is on its side of 0 and p, corrected for all claims
+(Holm), is below 0.05; it fails where that is so on the other side; else it is open.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from freeu.spectra import HIGH
-from metrics.stats import Paired, holm, paired
+from metrics.stats import LEVEL, Paired, holm, paired
 from search.analysis import passes
 from search.guardrails import spread_of
 
@@ -48,6 +49,8 @@ class Claim:
     @property
     def verdict(self) -> str:
         """ "holds", "fails" or "open"."""
+        if not self.p_holm < LEVEL:
+            return "open"
         return "holds" if self.result.low > 0 else "fails" if self.result.high < 0 else "open"
 
 

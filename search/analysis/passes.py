@@ -88,14 +88,14 @@ def variants(factors: Factors) -> dict[str, Factors]:
     """The sweeps, with all else at 1, and what differs from `factors` in one thing, by name."""
     none = replace(IDENTITY, version=factors.version, stages=factors.stages)
     other, name = ("v1", "version 1") if factors.version == "v2" else ("v2", "version 2")
-    whole = replace(factors.controls, offset=0.0, width=1.0)
+    controls = factors.controls
     return {
         **{f"b {b:g}": replace(none, b1=b, b2=b) for b in B},
         **{f"s {s:g}": replace(none, s1=s, s2=s) for s in S},
         name: replace(factors, version=other),  # type: ignore[arg-type]
-        ALL_CHANNELS: replace(factors, controls=whole),
-        BACKBONE: replace(factors, s1=1.0, s2=1.0),
-        SKIP: replace(factors, b1=1.0, b2=1.0),
+        ALL_CHANNELS: replace(factors, controls=replace(controls, offset=0.0, width=1.0)),
+        BACKBONE: replace(factors, s1=1.0, s2=1.0, controls=replace(controls, s3=1.0, high=1.0)),
+        SKIP: replace(factors, b1=1.0, b2=1.0, controls=replace(controls, b3=1.0)),
     }
 
 

@@ -3,7 +3,7 @@
 b1 and b2 move together in the sweep, and so do s1 and s2: an end of a range is where the first guardrail is reached, a
 shift of one spread between seeds (`search.guardrails`), between two values of the sweep on a straight line. What the
 two ranges do together is tried: the corner that is expected to be worst is drawn, and where it breaks a guardrail the
-box is drawn in towards no FreeU, and tried again.
+box is drawn in towards no FreeU, and tried again. A box that would be too narrow to search is widened, and says so.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 RESAMPLES = 400
 NARROWEST = 0.05
-"""A range reaches at least so far from 1, else there would be nothing to search."""
+"""The box reaches at least so far from 1, else there would be nothing to search."""
 TRIES = 3
 Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Range:
-    """Of b or s. below, above: 95 % intervals of its ends by a bootstrap over prompts; stopped: what the lower and
-    the upper end break, "" where the sweep itself ends there."""
+    """Of b or s. ends: as measured; below, above: their 95 % intervals by a bootstrap over prompts; stopped: what the
+    lower and the upper end break, "" where the sweep itself ends there."""
 
     name: str
     ends: Ends
@@ -47,8 +47,9 @@ class Range:
 
 @dataclass(frozen=True)
 class Suggested:
-    """ranges: of b and of s, by their sweeps. box: what is suggested, with b and s moved together. corner: the factors
-    (b, s) of it that were tried; worst: the guardrail that they move most, and how far, "" where there were no images.
+    """ranges: of b and of s, by their sweeps. box: what is suggested, with b and s moved together, its ends hundredths.
+    corner: the factors (b, s) of it that were tried; worst: the guardrail that they move most, and how far, "" where
+    there were no images.
     """
 
     ranges: tuple[Range, Range]
@@ -61,13 +62,28 @@ class Suggested:
         """Whether the corner keeps the guardrails."""
         return self.worst[0] != "" and abs(self.worst[1]) <= 1
 
+    @property
+    def drawn_in(self) -> bool:
+        """Whether the box is narrower than the sweeps alone would have it."""
+        return self.box != _box(*self.ranges)
+
+    @property
+    def widened(self) -> list[str]:
+        """The ends of the box that lie beyond the measured ones, as "s 0.95"."""
+        return [
+            f"{each.name} {end:g}"
+            for each, ends in zip(self.ranges, self.box, strict=True)
+            for end, measured in zip(ends, each.ends, strict=True)
+            if abs(end - 1) > abs(measured - 1) + 1e-9  # which is the rounding's own
+        ]
+
 
 def suggest(found: Passes, draw: Callable[[str, Factors], None], seed: int) -> Suggested:
     """The ranges. draw: adds a pass of that name to `found`."""
     rng = np.random.default_rng(seed)
     b, s = (_range(found, name, rng) for name in "bs")
     none = replace(IDENTITY, version=found.factors.version, stages=found.factors.stages)
-    box = (b.ends, s.ends)
+    box = _box(b, s)
     for left in reversed(range(TRIES)):
         corner = _expected_worst(found, box)
         name = f"b {corner[0]:g} with s {corner[1]:g}"
@@ -82,10 +98,22 @@ def suggest(found: Passes, draw: Callable[[str, Factors], None], seed: int) -> S
 
 
 def save(suggested: Suggested, factors: Factors, model: str, file: Path) -> None:
-    """As a YAML for `python -m search.run --space`."""
+    """As a YAML for `python -m search.run --space`, headed by what the box keeps and what not."""
     b, s = suggested.box
+    corner = "b {:g} with s {:g}".format(*suggested.corner)
+    guardrail, shift = suggested.worst
+    broken = []
+    if suggested.widened:
+        ends = " and ".join(suggested.widened)
+        broken.append(f"# Not at {ends}: widened to {NARROWEST:g} from 1, so that there is something to search.")
+    if not guardrail:
+        broken.append(f"# Not at {corner}: that corner gave no images.")
+    elif not suggested.within:
+        broken.append(f"# Not at {corner}: that corner moves {guardrail} by {shift:+.2f} spreads between seeds.")
     lines = [
-        f"# Where FreeU {factors.version} by {factors.stages} keeps the guardrails of {model}, by search.figures.",
+        f"# Where FreeU {factors.version} by {factors.stages} keeps the guardrails of {model}, by search.figures"
+        + (", but:" if broken else "."),
+        *broken,
         *(f"{name}: [{low:g}, {high:g}]" for name, (low, high) in (("b1", b), ("b2", b), ("s1", s), ("s2", s))),
         f"version: {factors.version}",
         f"stages: {factors.stages}",
@@ -126,7 +154,7 @@ def _range(found: Passes, name: str, rng: np.random.Generator) -> Range:
         lost = [each for each in tried if side * (each - 1) > 0 and each not in values]
         own = [i for i in own if not lost or side * values[i] < min(side * each for each in lost)]
         end, which = _reach(values[own], measures[own], base, again)
-        ends.append(_inward(end, side))
+        ends.append(end)
         stopped.append("" if which is None else NAMES[which])
         many = [_reach(values[own], measures[own][:, rows], base[rows], again[rows])[0] for rows in resampled]
         low, high = np.quantile(many, [0.025, 0.975])
@@ -150,6 +178,12 @@ def _reach(values: np.ndarray, measures: np.ndarray, base: np.ndarray, again: np
             first = int(share.argmin())
             return float(before + share[first] * (after - before)), first
     return float(values[-1]), None
+
+
+def _box(b: Range, s: Range) -> tuple[Ends, Ends]:
+    """By the sweeps alone."""
+    (b_low, b_high), (s_low, s_high) = b.ends, s.ends
+    return (_inward(b_low, -1), _inward(b_high, 1)), (_inward(s_low, -1), _inward(s_high, 1))
 
 
 def _inward(end: float, side: int) -> float:

@@ -170,7 +170,7 @@ def _moved(found: Passes) -> pd.DataFrame:
 
 
 def _ranges(suggested: Suggested) -> pd.DataFrame:
-    """For b and s: the ends by the sweep with their intervals and what stops them, and those that are suggested."""
+    """For b and s: the ends as the sweep measured them, their intervals, what stops them, and the ends suggested."""
     rows = []
     for each, box in zip(suggested.ranges, suggested.box, strict=True):
         for i, side in enumerate(("low", "high")):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from configs.cli import visible
+from search.analysis.ranges import NARROWEST
 
 if TYPE_CHECKING:
     from search.analysis.claims import Claim
@@ -55,7 +56,7 @@ def _points(claim: Claim) -> str:
 
 
 def where(suggested: Suggested) -> str:
-    """What the ranges are, what ends them, and what the corner showed."""
+    """What the ranges are, what ends them, what became of them in the box, and what the corner showed."""
     said = [_range(each) for each in suggested.ranges]
     b, s = suggested.corner
     guardrail, shift = suggested.worst
@@ -67,18 +68,22 @@ def where(suggested: Suggested) -> str:
         tried += (
             "which is within the guardrails."
             if suggested.within
-            else "which is out of bounds: the two together go too far."
+            else "which is out of bounds: there the box below does not keep the guardrails."
         )
-    swept = tuple(each.ends for each in suggested.ranges)
-    if swept != suggested.box:
+    if suggested.drawn_in:
         said.append("Together they went too far, so the box below is drawn in.")
+    if suggested.widened:
+        said.append(
+            f"The box below reaches beyond what was measured at {' and '.join(suggested.widened)}: it is widened to "
+            f"{NARROWEST:g} from 1, so that there is something to search."
+        )
     return " ".join([*said, tried])
 
 
 def _range(each: Range) -> str:
     other = "s" if each.name == "b" else "b"
     ends = [
-        f"{end:g} [{interval[0]:.2f}, {interval[1]:.2f}] ({why or 'the end of the sweep'})"
+        f"{end:.2f} [{interval[0]:.2f}, {interval[1]:.2f}] ({why or 'the end of the sweep'})"
         for end, interval, why in zip(each.ends, (each.below, each.above), each.stopped, strict=True)
     ]
     return f"With {other} at 1, {each.name} keeps the guardrails from {ends[0]} to {ends[1]}."

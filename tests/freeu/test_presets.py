@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import stat
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -158,3 +159,36 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, place: str) -> N
     with pytest.raises(UserError, match="can't write"):
         presets.write(PRESET, tmp_path / place, "yaml")
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_file_and_its_backup_have_the_mode_that_it_had(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "config.json"  # of SD.Next, which may hold tokens
+    file.write_text('{"token": "x"}')
+    file.chmod(mode)
+    backup = presets.write(replace(PRESET, factors=BLOCK), file, "sdnext")
+    assert backup is not None and json.loads(file.read_text())["token"] == "x"
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (file, backup)] == [mode, mode]
+
+
+def test_what_a_link_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    real, link = tmp_path / "data" / "real.json", tmp_path / "config.json"
+    real.write_text('{"theme": "dark"}')
+    link.symlink_to("data/real.json")
+    backup = presets.write(replace(PRESET, factors=BLOCK), link, "sdnext")
+    assert link.is_symlink() and set(json.loads(real.read_text())) >= {"theme", "freeu_b1"}
+    assert backup is not None and backup.samefile(tmp_path / "data" / "real.json.bak")
+    assert backup.read_text() == '{"theme": "dark"}'
+    assert {one.name for one in tmp_path.iterdir()} == {"config.json", "data"}
+
+
+def test_a_link_to_nothing_gets_its_file_and_one_to_itself_is_told(tmp_path: Path) -> None:
+    link, loop = tmp_path / "link.yaml", tmp_path / "loop.yaml"
+    link.symlink_to("new.yaml")
+    loop.symlink_to("loop.yaml")
+    presets.write(PRESET, link, "yaml")
+    assert link.is_symlink() and presets.read(tmp_path / "new.yaml") == PRESET
+    with pytest.raises(UserError, match=r"can't write .*loop\.yaml"):
+        presets.write(PRESET, loop, "yaml")
+    assert loop.is_symlink()

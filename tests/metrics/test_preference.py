@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 import metrics
-from configs import UserError
+from configs import UserError, identity
 from metrics.base import Batch, MetricError
 from metrics.encoders import CLIP_MEAN, CLIP_STD, encoder
 from metrics.image_reward import MEAN, STD, ImageReward, load
@@ -68,6 +68,15 @@ def test_pickscore_is_transformers_clip(pick: Path, images: torch.Tensor) -> Non
         whole = model(**words, pixel_values=processor(pictures, return_tensors="pt").pixel_values)
     cosine = (F.normalize(whole.image_embeds, dim=-1) * F.normalize(whole.text_embeds, dim=-1)).sum(-1)
     np.testing.assert_allclose(found.per_image, 100 * cosine.numpy(), rtol=1e-4)
+
+
+def test_another_tokenizer_is_another_encoder(pick: Path, bert: Path) -> None:
+    spec = {"kind": "clip", "source": str(pick)}
+    plain, same, other = (encoder({**spec, **more}, "cpu", pick).identity for more in (
+        {}, {"tokenizer": str(pick)}, {"tokenizer": str(bert)}
+    ))  # fmt: skip
+    assert plain == same == identity(pick)
+    assert other == f"{plain} tokenizer={identity(bert)}"
 
 
 def test_hps_is_the_cosine_of_weights_in_a_file(models: Path, images: torch.Tensor, tmp_path: Path) -> None:
@@ -171,6 +180,7 @@ def test_imagereward_is_blip_and_a_head(reward, bert: Path, images: torch.Tensor
     )
     info = metrics.describe("image_reward")
     assert (info.direction, info.min_n, info.version) == (ImageReward.direction, ImageReward.min_n, ImageReward.version)
+    assert metric.identity == f"{identity(file)} tokenizer={identity(bert)}"
 
 
 def test_what_is_no_imagereward_is_told(reward, bert: Path, tmp_path: Path) -> None:

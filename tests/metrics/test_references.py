@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from configs import UserError
+from configs import UserError, identity
+from metrics.base import Batch
 from metrics.encoders import encoder
+from metrics.fid import Fid
 from metrics.places import parse
 from metrics.reference import load_reference, read_statistics
 from tests.metrics.conftest import RESNET
@@ -72,6 +74,37 @@ def test_features_are_kept_by_content_not_by_place(real: Path, reader, tmp_path:
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "moved" / "0.png")
     load_reference(parse(str(tmp_path / "moved")), counting, Path("/"))
     assert sum(seen) == 2 * N
+
+
+SETTINGS = [{"size": 48}, {"mean": [0.4, 0.5, 0.5]}, {"std": [0.5, 0.5, 0.6]}]
+
+
+@pytest.mark.parametrize("other", SETTINGS, ids=lambda other: next(iter(other)))
+def test_features_are_kept_by_what_the_encoder_is_told(
+    other: dict, tmp_path: Path, models: Path, reader, images: torch.Tensor
+) -> None:
+    """A folder against itself: 0, up to rounding, whatever the encoder was told when the folder was embedded before."""
+    for i, image in enumerate(images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{i:02}.png")
+    batch, changed = Batch(images, ("",) * len(images)), encoder({**RESNET, **other}, "cpu", models)
+    for reads in (reader, changed):
+        reference = load_reference(parse(str(tmp_path)), reads, Path("/"))
+        # At most 12 roots of eigenvalues that are 0 but for float64's rounding: sqrt(1e-16) of the trace each.
+        limit, fid = 1e-6 * float(np.trace(reference.sigma)), Fid(reads, reference)
+        assert fid.distance(fid.features(batch)) == pytest.approx(0, abs=limit)
+        np.testing.assert_array_equal(batch.embed(reads), reads.embed_images(images))
+    assert not np.allclose(batch.embed(reader), batch.embed(changed), rtol=1e-3)
+
+
+def test_statistics_of_other_settings_are_refused(tmp_path: Path, models: Path, reader) -> None:
+    """A file that names weights alone says nothing of settings, and is taken."""
+    larger = encoder({**RESNET, "size": 48}, "cpu", models)
+    for name, made_for in (("whole", reader.identity), ("weights", identity(models / "resnet"))):
+        np.savez(tmp_path / f"{name}.npz", feats=np.random.default_rng(0).normal(size=(9, 4)), encoder=made_for)
+        assert read_statistics(tmp_path / f"{name}.npz", reader.identity).n == 9
+    assert read_statistics(tmp_path / "weights.npz", larger.identity).n == 9
+    with pytest.raises(UserError, match=r"made with the encoder \w+ size=32 .*, not \w+ size=48 "):
+        read_statistics(tmp_path / "whole.npz", larger.identity)
 
 
 @pytest.mark.parametrize("key", ["feats", "reps"])

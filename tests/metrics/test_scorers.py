@@ -92,6 +92,22 @@ def test_a_head_of_another_encoder_is_refused(tmp_path: Path) -> None:
     metrics.aesthetic_head(tmp_path / "head.safetensors", "one")
     with pytest.raises(UserError, match="a head for the encoder one, and the one in use is two"):
         metrics.aesthetic_head(tmp_path / "head.safetensors", "two")
+    metrics.aesthetic_head(tmp_path / "head.safetensors", "one size=48")
+    save_file(tensors, tmp_path / "head.safetensors", metadata={"encoder": "one size=32"})
+    with pytest.raises(UserError, match="a head for the encoder one size=32, and the one in use is one size=48"):
+        metrics.aesthetic_head(tmp_path / "head.safetensors", "one size=48")
+
+
+def test_a_heads_identity_is_its_files_content(models: Path, tmp_path: Path) -> None:
+    def built(name: str, scale: float):
+        tensors = {"layers.0.weight": torch.full((1, 16), scale), "layers.0.bias": torch.zeros(1)}
+        save_file(tensors, tmp_path / name)
+        scorers = {"aesthetic": {"kind": "aesthetic_head", "file": str(tmp_path / name), "encoder": CLIP}}
+        return metrics.build("aesthetic", scorers, "cpu", models)
+
+    one, renamed, trained = built("head.safetensors", 1), built("other.safetensors", 1), built("head.safetensors", 3)
+    assert one.identity == renamed.identity != trained.identity
+    assert one.encoder.identity == trained.encoder.identity
 
 
 class Payload:

@@ -133,8 +133,8 @@ def test_the_same_name_in_another_folder_is_another_encoder(models: Path, tmp_pa
     shutil.copytree(models / "resnet", tmp_path / "resnet")
     (tmp_path / "resnet" / "note").write_text("changed")
     assert encoder(RESNET, "cpu", models) is encoder(dict(RESNET), "cpu", models)
-    assert encoder(RESNET, "cpu", models).identity == identity(models / "resnet")
-    assert encoder(RESNET, "cpu", tmp_path).identity == identity(tmp_path / "resnet")
+    for folder in (models, tmp_path):
+        assert encoder(RESNET, "cpu", folder).identity.partition(" ")[0] == identity(folder / "resnet")
 
 
 @pytest.mark.parametrize(

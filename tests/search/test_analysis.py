@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Controls, Factors
 from freeu.figures import KINDS, Recording
+from metrics.stats import Paired
 from search.analysis import passes, ranges, words
-from search.analysis.claims import amplitude_changes, claims, percent_per_tenth, shifts, structure
+from search.analysis.claims import Claim, amplitude_changes, claims, percent_per_tenth, shifts, structure
 from search.analysis.passes import NONE, OTHER_SEEDS, B, Pass, Passes, S
 from search.guardrails import NAMES
 from search.space import load
@@ -84,6 +85,21 @@ def test_a_claim_holds_fails_or_is_open_by_its_interval() -> None:
     assert all(claim.p_holm >= claim.result.p for claim in tested.values())
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "p_holm", "verdict"),
+    [
+        (0.1, 0.3, 0.049, "holds"),
+        (-0.3, -0.1, 0.049, "fails"),
+        (0.1, 0.3, 0.05, "open"),  # an interval that leaves 0 out is not enough
+        (-0.3, -0.1, 0.25, "open"),
+        (-0.1, 0.3, 0.01, "open"),
+    ],
+)
+def test_a_verdict_takes_interval_and_p(low: float, high: float, p_holm: float, verdict: str) -> None:
+    result = Paired(12, (low + high) / 2, low, high, p_holm / 12, 1.0)
+    assert Claim(7, "skip", "", "", "", result, 1.0, p_holm).verdict == verdict
+
+
 def test_the_slope_over_b_is_found() -> None:
     """A share of e^(-2 b): down by 1 - e^(-0.2) for each 0.1."""
     made = {f"b {b:g}": one(high_share=np.exp(-2 * (b - 1))) for b in B}
@@ -150,12 +166,17 @@ def test_ranges_end_where_the_first_guardrail_is_reached(tmp_path: Path) -> None
     draw = linear(all_of, luma=(4, 0), contrast=(-2, 0), sharpness=(0, 2.5))
     suggested = ranges.suggest(all_of, draw, 0)
     b, s = suggested.ranges
-    assert b.ends == (0.8, 1.25) and b.stopped == ("", "luma")  # 1/4 above 1; below, the sweep ends first
-    assert s.ends == (0.6, 1.2) and s.stopped == ("sharpness", "")
-    assert suggested.box == (b.ends, s.ends) and suggested.within
-    assert b.above[0] <= 1.25 <= b.above[1]
+    assert b.ends == pytest.approx((0.8, 1.25))  # 1/4 above 1; below, the sweep ends first
+    assert s.ends == pytest.approx((0.6, 1.2))
+    assert b.stopped == ("", "luma") and s.stopped == ("sharpness", "")
+    assert suggested.box == ((0.8, 1.25), (0.6, 1.2)) and suggested.within
+    assert not suggested.widened and not suggested.drawn_in
+    assert b.above[0] <= b.ends[1] <= b.above[1]
     file = tmp_path / "space.yaml"
     ranges.save(suggested, FACTORS, "m", file)
+    first, second, *_ = file.read_text().splitlines()
+    assert first == "# Where FreeU v2 by width keeps the guardrails of m, by search.figures."
+    assert not second.startswith("#")
     space = load(file, "v1", "block")
     assert space.fixed == {"version": "v2", "stages": "width"}  # what was swept, whatever the flags
     assert {each.name: (each.low, each.high) for each in space.dimensions} == {
@@ -167,7 +188,8 @@ def test_what_two_ranges_do_together_draws_them_in() -> None:
     """Each alone may go to 0.4 from 1, both together to half of that."""
     all_of = found(**line("b", B, luma=2.5), **line("s", S, luma=-2.5))
     suggested = ranges.suggest(all_of, linear(all_of, luma=(2.5, -2.5)), 0)
-    assert suggested.ranges[0].ends == (0.8, 1.4) and suggested.ranges[1].ends == (0.6, 1.2)
+    assert suggested.ranges[0].ends == pytest.approx((0.8, 1.4))
+    assert suggested.ranges[1].ends == pytest.approx((0.6, 1.2))
     assert suggested.within
     b, s = suggested.box
     assert 0.8 <= 2.5 * (b[1] - 1 + 1 - s[0]) <= 1  # as far as both may go, but for the margin
@@ -181,19 +203,47 @@ def test_factors_without_images_end_a_range() -> None:
     assert suggested.ranges[0].ends == (0.8, 1.1)
 
 
-def test_a_corner_without_images_is_told() -> None:
+def test_a_corner_without_images_is_told(tmp_path: Path) -> None:
     all_of = found(**line("b", B, luma=0.1), **line("s", S, luma=0.1))
     suggested = ranges.suggest(all_of, lambda name, factors: None, 0)
     assert not suggested.within
     assert "no images" in words.where(suggested)
+    assert "that corner gave no images" in saved(suggested, tmp_path)
 
 
-def test_ranges_are_never_too_narrow_to_search() -> None:
+def saved(suggested: ranges.Suggested, folder: Path) -> str:
+    ranges.save(suggested, FACTORS, "m", folder / "space.yaml")
+    return (folder / "space.yaml").read_text()
+
+
+def test_a_box_is_never_too_narrow_to_search_and_tells_where_it_breaks(tmp_path: Path) -> None:
     all_of = found(**line("b", B, luma=500), **line("s", S, luma=500))
     suggested = ranges.suggest(all_of, linear(all_of, luma=(500, 500)), 0)
     assert suggested.box == ((0.95, 1.05), (0.95, 1.05))
-    assert not suggested.within
+    assert not suggested.within and not suggested.drawn_in
     assert "out of bounds" in words.where(suggested)
+    b, s = suggested.corner
+    assert f"# Not at b {b:g} with s {s:g}: that corner moves luma by " in saved(suggested, tmp_path)
+
+
+def test_a_widened_box_is_not_told_as_measured(tmp_path: Path) -> None:
+    """Luma is reached by s at 0.991 and 1.012; b, and both at the corner, move nothing."""
+    steep = {f"s {s:g}": one(luma=(s - 1) / (0.012 if s > 1 else 0.009)) for s in S}
+    all_of = found(**line("b", B), **steep)
+    suggested = ranges.suggest(all_of, linear(all_of), 0)
+    s = suggested.ranges[1]
+    assert s.ends == pytest.approx((0.991, 1.012))
+    for end, (low, high) in zip(s.ends, (s.below, s.above), strict=True):
+        assert low <= end <= high
+    assert suggested.box == ((0.8, 1.6), (0.95, 1.05)) and suggested.within
+    assert suggested.widened == ["s 0.95", "s 1.05"]
+    said = words.where(suggested)
+    assert "s keeps the guardrails from 0.99 [" in said and "to 1.01 [" in said
+    assert "reaches beyond what was measured at s 0.95 and s 1.05" in said
+    heading = saved(suggested, tmp_path).splitlines()[:3]
+    assert heading[0].endswith("by search.figures, but:")
+    assert heading[1].startswith("# Not at s 0.95 and s 1.05: widened")
+    assert not heading[2].startswith("#")  # the corner kept them
 
 
 def test_passes_differ_from_freeu_in_one_thing() -> None:
@@ -207,3 +257,12 @@ def test_passes_differ_from_freeu_in_one_thing() -> None:
     assert made[passes.SKIP] == Factors(1, 1, 0.9, 0.2, version="v1")
     assert made["b 1.4"] == Factors(1.4, 1.4, 1, 1, version="v1")
     assert made["s 0"] == Factors(1, 1, 0, 0, version="v1")
+
+
+def test_backbone_and_skip_filter_are_alone_among_controls_too() -> None:
+    from search.analysis.passes import variants
+
+    own = Controls(start=0.1, b3=1.2, s3=0.5, high=(0.8, 0.9, 1.0), threshold=2)
+    made = variants(replace(FACTORS, controls=own))
+    assert made[passes.BACKBONE] == Factors(1.3, 1.4, 1, 1, controls=replace(own, s3=1.0, high=1.0))
+    assert made[passes.SKIP] == Factors(1, 1, 0.9, 0.2, controls=replace(own, b3=1.0))

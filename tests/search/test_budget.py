@@ -9,6 +9,7 @@ from typing import Any
 
 from freeu import IDENTITY, Factors
 from search.budget import Budget
+from search.config import load
 from search.plan import prepare
 from search.records import TrialRecord, Value
 from tests.search.fakes import settings
@@ -32,7 +33,7 @@ def budget(folder: Path, began: float | None = None, **more: Any) -> tuple[Budge
 def began(found: Budget, most: int = 40) -> int:
     """How many trials a search with this budget begins."""
     records: list[TrialRecord] = []
-    while len(records) < most and found(records):
+    while len(records) < most and found(records, 0):
         records.append(trial(len(records)))
     return len(records)
 
@@ -50,10 +51,31 @@ def test_device_hours_hold_the_confirmation(tmp_path: Path) -> None:
 
 
 def test_minutes_hold_the_confirmation_and_workers_share_it(tmp_path: Path) -> None:
-    # A trial of 6 s and the confirmation's 30 s: 36 s for one worker, 18 s for two.
-    for workers, left, goes_on in ((1, 35, False), (1, 37, True), (2, 19, True), (2, 17, False)):
-        found, _ = budget(tmp_path / f"{workers}-{left}", time.monotonic() - 60 + left, minutes=1, workers=workers)
-        assert found([trial(0), trial(1)]) is goes_on
+    # A trial of 6 s, and the confirmation's five passes of 6 s each: two workers take three turns, eight one.
+    for workers, takes in ((1, 6 + 30), (2, 6 + 18), (8, 6 + 6)):
+        for left, goes_on in ((takes - 1, False), (takes + 1, True)):
+            found, _ = budget(tmp_path / f"{workers}-{left}", time.monotonic() - 60 + left, minutes=1, workers=workers)
+            assert found([trial(0), trial(1)], 0) is goes_on
+
+
+def test_what_runs_counts_and_may_turn_out_cheaper(tmp_path: Path) -> None:
+    found, said = budget(tmp_path, images=12 * 6 + 60)
+    done = [trial(number) for number in range(2)]
+    assert [found(done, running) for running in range(6)] == [True] * 4 + [False] * 2
+    assert not said and found([*done, *(trial(number, images=3) for number in range(2, 6))], 0)
+    assert not found([trial(number) for number in range(6)], 0) and len(said) == 1
+    assert not found([], 0)  # for good
+
+
+def test_no_freeu_with_few_steps_counts(tmp_path: Path) -> None:
+    more = {"model": "shapes", "limit": 16, "objectives": "clip", "guardrails": False, "images": 200}
+    for low_steps, trials in ((None, 10), (2, 8)):  # 16 images fewer are left of the 120 beside the confirmation
+        job = prepare(load(None, {**more, "mlruns": tmp_path, "low_steps": low_steps}))
+        reserve = job.plan.passes * job.plan.held_out
+        plan = replace(
+            job.plan, config=job.config.model_copy(update={"images": 120 + reserve})
+        )  # a trial takes 12 here
+        assert began(Budget(plan, job.space, {"clip": "up"}, time.monotonic(), lambda text: None)) == trials
 
 
 def test_two_trials_are_the_least(tmp_path: Path) -> None:
@@ -70,7 +92,7 @@ def test_patience_ends_where_the_front_stands_still(tmp_path: Path) -> None:
     for grows in (True, False):
         found, said = budget(tmp_path / str(grows), patience=6, trials=30)
         records: list[TrialRecord] = []
-        while len(records) < 24 and found(records):
+        while len(records) < 24 and found(records, 0):
             records.append(replace(trial(len(records)), values=values(len(records), grows)))
         ended[grows] = len(records)
         assert bool(said) is not grows

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import save_file
 
+from configs import UserError, path
 from freeu import IDENTITY, Factors
+from metrics import registry
 from search.cache import Cache
 from search.evaluate import Evaluator, Task
-from search.records import StudyFolder
+from search.records import StudyFolder, write_json
 from search.run import execute
 from tests.search.fakes import FakeGenerator, FakeMetric, metrics, settings
 
@@ -64,6 +69,52 @@ def test_a_torn_file_counts_as_none_and_is_replaced(tmp_path: Path, torn: bytes)
     assert cache.read(SOME, ["p"], [1]) == [None]
     cache.write(SOME, ["p"], [1], {"clip": np.array([0.7])})
     assert cache.read(SOME, ["p"], [1]) == [{"clip": 0.7}]
+
+
+def trained(file: Path, scale: float) -> None:
+    """A head of the embedded CLIP's width; its scores are `scale` times the first's."""
+    draw = torch.Generator().manual_seed(0)
+    save_file({"weight": scale * torch.randn(1, 128, generator=draw), "bias": torch.zeros(1)}, file)
+
+
+def test_a_head_that_was_trained_again_under_its_name(tmp_path: Path) -> None:
+    """Its predecessor's scores are not taken over, and a study that was begun with that doesn't go on."""
+    head, clip = tmp_path / "head.safetensors", f"local-dir:{path('models', 'shapes', 'scorers', 'clip')}"
+    spec = {"kind": "aesthetic_head", "file": str(head), "encoder": {"kind": "open_clip", "source": clip}}
+
+    def run(name: str, **more: Any) -> list[float]:
+        built = registry.build("aesthetic", {"aesthetic": spec}, "cpu", Path("/"))
+        small = {"objectives": "aesthetic", "trials": 3, "limit": 4, "guardrails": False, "study": name}
+        config, console = settings(tmp_path, **small | more), Console(file=io.StringIO(), width=200)
+        execute(config, console, lambda config, spec: (FakeGenerator(), {built.name: built}))
+        return [record.values["aesthetic"].value for record in StudyFolder(config.mlruns, name).read_trials()]
+
+    trained(head, 1)
+    before = run("one")
+    trained(head, 3)
+    assert run("two") == pytest.approx([3 * value for value in before])
+    assert run("two") == run("three", cache=False)
+    trained(head, 1)
+    assert run("four") == before
+    with pytest.raises(UserError, match=r"other settings \(scorer_weights: aesthetic \w{16} → aesthetic \w{16}\)"):
+        run("two", trials=4)
+
+
+def test_studies_at_once_write_one_file(tmp_path: Path) -> None:
+    """Each under a temporary name of its own, or one would take the other's away."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: Cache(tmp_path, {}).write(SOME, ["p"], [1], {"clip": np.array([0.5])}), range(200)))
+    assert Cache(tmp_path, {}).read(SOME, ["p"], [1]) == [{"clip": 0.5}]
+    (left,) = (file for file in tmp_path.rglob("*") if file.is_file())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: write_json(left, {"n": n}), range(200)))
+    assert list(left.parent.iterdir()) == [left]
+
+
+def test_a_disk_that_refuses_costs_the_cache_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    Cache(tmp_path / "file", {}).write(SOME, ["p"], [1], {"clip": np.array([0.5])})
+    assert Cache(tmp_path / "file", {}).read(SOME, ["p"], [1]) == [None]
 
 
 def test_another_study_of_the_same_model_makes_nothing_again(tmp_path: Path) -> None:

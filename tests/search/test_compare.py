@@ -19,6 +19,7 @@ from search.confirm import BASE
 from search.records import StudyFolder, write_json
 from search.sides import compared, side
 from tests.search import made
+from tests.search.test_standing import gone_on
 
 
 def copied(folder: StudyFolder, name: str) -> StudyFolder:
@@ -120,10 +121,11 @@ def test_what_does_not_compare_says_why(a: StudyFolder, tmp_path: Path) -> None:
     assert result is not None
     write_json(other.result, result | {"objectives": {"clip": "up"}})
     refused(other, r"they have other objectives \(clip,aesthetic,fid and clip\)")
-    other = copied(a, "scorers")
-    config = yaml.safe_load(other.config.read_text())
-    other.config.write_text(yaml.safe_dump(config | {"fingerprint": {**config["fingerprint"], "scorers": "two"}}))
-    refused(other, "measured by other encoders, or with another reference")
+    for key in ("scorers", "scorer_weights"):
+        other = copied(a, key)
+        config = yaml.safe_load(other.config.read_text())
+        other.config.write_text(yaml.safe_dump(config | {"fingerprint": {**config["fingerprint"], key: "two"}}))
+        refused(other, "measured by other encoders, or with another reference")
     refused(made.study(tmp_path, "prompts", prompts=["x", "y", "z"], side=8, trials=3), "other prompts .0 in common")
     other = copied(a, "bare")
     (other.root / "confirm" / f"{BASE}.parquet").unlink()
@@ -140,5 +142,14 @@ def test_the_command(a: StudyFolder) -> None:
     assert "A = sunday, of shapes" in said
     assert re.search(r"best-clip = knee +clip ↑ +[\d.]+ +[\d.]+ +\+0.5 \[\+0.5, \+0.5\]\* +[\d.]+ +100 %", said)
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
-    assert found["b"] == {"study": "monday", "model": "shapes"}
+    assert found["b"] == {"study": "monday", "model": "shapes", "result": ""}
     assert isinstance(CliRunner().invoke(app, ["sunday", "mondy", *command[2:]]).exception, UserError)
+
+
+def test_a_result_that_is_not_of_all_trials_is_said_to(a: StudyFolder) -> None:
+    gone_on(copied(a, "monday"))
+    command = ["sunday", "monday", "--mlruns", str(a.root.parents[1])]
+    said = CliRunner().invoke(app, command).stdout
+    note = "of the first 3 trials; 5 are complete by now"
+    assert f"A = sunday, of shapes\nB = monday, of shapes; its result is {note}\n" in said
+    assert json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["b"]["result"] == note

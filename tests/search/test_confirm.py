@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from PIL import Image
 
 from configs import UserError
 from freeu import IDENTITY, Factors
-from search.confirm import candidates, confirm, missing, verdict
-from search.crew import Alone, Parts
+from search.confirm import candidates, confirm, verdict
+from search.crew import TRIES, Alone, Parts, WorkerDied
 from search.evaluate import Evaluator
 from search.front import Pick
 from search.records import StudyFolder
@@ -65,7 +66,6 @@ def test_a_killed_confirmation_goes_on_where_it_was(tmp_path: Path) -> None:
     whole, _ = run(tmp_path / "a", FakeGenerator(), {3: GOOD, 5: BAD})
     run(tmp_path / "b", FakeGenerator(), {3: GOOD})
     folder = StudyFolder(tmp_path / "b", "s")
-    assert missing(folder, [3, 5]) == 1
     generator = FakeGenerator()
     found, told = run(tmp_path / "b", generator, {3: GOOD, 5: BAD})
     assert [what for what, *_ in told] == ["trial 5"]
@@ -82,6 +82,41 @@ def test_what_was_kept_on_other_prompts_is_made_again(tmp_path: Path) -> None:
     found, _ = run(tmp_path, generator, {3: GOOD}, n=12)
     assert len(generator.calls) == 2
     assert found[3]["clip"]["n"] == 12
+
+
+def test_what_was_kept_of_other_factors_is_made_again(tmp_path: Path) -> None:
+    """A number is another candidate's where a study lost its database."""
+    run(tmp_path, FakeGenerator(), {3: GOOD})
+    generator = FakeGenerator()
+    found, _ = run(tmp_path, generator, {3: BAD})
+    assert [factors for factors, *_ in generator.calls] == [BAD]
+    assert found == run(tmp_path / "afresh", FakeGenerator(), {3: BAD})[0]
+
+
+class Deadly(Alone):
+    """Its worker dies under some candidates."""
+
+    def __init__(self, alone: Alone, under: Factors) -> None:
+        super().__init__(alone._parts)
+        self.under, self.deaths = under, 0
+
+    def wait(self, seconds: float | None = None) -> list[tuple[int, Any]]:
+        assert self._job is not None
+        key, job = self._job
+        if getattr(getattr(job, "task", None), "factors", None) != self.under:
+            return super().wait(seconds)
+        self._job, self.deaths = None, self.deaths + 1
+        return [(key, WorkerDied("its worker ended before it did"))]
+
+
+def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> None:
+    lost: list[tuple[int, str]] = []
+    told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
+    deadly = Deadly(crew(FakeGenerator()), BAD)
+    assert set(confirm(StudyFolder(tmp_path, "s"), deadly, {5: BAD, 3: GOOD}, n=16, seed=0, **told)) == {3}
+    assert deadly.deaths == TRIES and lost == [(5, "its worker ended before it did")]
+    with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: its worker"):
+        confirm(StudyFolder(tmp_path, "t"), Deadly(crew(FakeGenerator()), IDENTITY), {3: GOOD}, n=16, seed=0, **told)
 
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from freeu import Factors, presets
 from search.confirm import BASE
 from search.export import NAMES, app, find_study, preset_of
 from search.records import StudyFolder, TrialRecord, Value, write_json
+from tests.search import made
 
 ROOT = Path(__file__).parents[2]
 KNEE, BLOCK = Factors(1.31, 1.44, 0.9, 0.0), Factors(1.2, 1.4, 0.9, 0.2, version="v1", stages="block")
@@ -132,6 +133,8 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "sunday", "--node", "4"], "--node 4 needs --workflow"),
         (["--study", "sunday", "--workflow", "none.json"], "can't read --workflow none.json: No such file"),
         (["--study", "sunday", "--card", "--out", "a.png"], "name a .md file"),
+        (["--study", "sunday", "--card", "--out", "."], "--out . is a folder: name a .md file in it, as CARD.md"),
+        (["--study", "sunday", "--card", "--out", "/"], "--out / is a folder: name a .md file in it, as /CARD.md"),
     ],
 )
 def test_refusals_end_with_exit_code_2_and_leave_no_file(
@@ -215,6 +218,17 @@ def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path
     with Image.open(tmp_path / "c" / "CARD.png") as picture:
         assert picture.convert("L").getpixel((10, 10)) == 0  # no FreeU above
         assert picture.convert("L").getpixel((10, 10 + 64 + 4)) == 200
+
+
+@pytest.mark.parametrize(("name", "said"), [("cards", "cards is a folder"), ("n" * 300, "File name too long")])
+def test_a_card_that_cannot_be_written_leaves_no_picture(tmp_path: Path, name: str, said: str) -> None:
+    made.study(tmp_path / "mlruns", side=8)
+    (tmp_path / "cards").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--mlruns", str(tmp_path / "mlruns"), "--study", "sunday", "--card", "--out", str(tmp_path / name)]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UserError) and said in str(done.exception)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_card_of_an_unfinished_study_is_refused(mlruns: Path, tmp_path: Path) -> None:

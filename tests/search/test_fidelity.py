@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from search.config import load
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation, Task
 from search.expect import mean
-from search.fidelity import LOW, PAIRS, Line, line, made
+from search.fidelity import LOW, PAIRS, Fidelity, Line, line, made
 from search.plan import prepare
 from search.records import TrialRecord, Value
 from tests.search.test_study import Silent, opened
@@ -103,6 +105,26 @@ def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
     assert again == [] and kept == records and said_again == said
 
 
+def test_the_same_candidates_tell_after_a_restart() -> None:
+    """Also where an earlier one ended later, as with several workers."""
+    base = Evaluation({}, PROMPTS)
+    kept: dict[str, Any] = {}
+
+    def once(key: str, make: Callable[[], Any]) -> Any:
+        return kept.setdefault(key, make())
+
+    def record(number: int, low: float) -> TrialRecord:
+        rungs = {-12: {"clip": low}, 12: {"clip": float(number)}}
+        return TrialRecord(number, IDENTITY, "gp", "COMPLETE", images=12, rungs=rungs)
+
+    done = [record(number, float(number)) for number in range(2, 2 + PAIRS)]
+    late = record(1, 99.0)
+    during, after, elsewhere = (Fidelity(base, 12, ["clip"]) for _ in range(3))
+    assert not during.learn(done[1:], once) and during.learn(done, once)
+    assert after.learn([late, *done], once) and after.lines == during.lines and after.usable
+    assert not elsewhere.learn([late, *done[1:]], once)  # another machine's, and one of them is not here yet
+
+
 def test_few_steps_that_rank_otherwise_are_given_up(tmp_path: Path) -> None:
     tasks, records, said = race(tmp_path, 24, sign=-1.0)
     assert "clip -1.00" in said[0] and "all get all steps" in said[0]
@@ -115,6 +137,8 @@ def test_few_steps_are_checked_before_anything_loads(tmp_path: Path) -> None:
         prepare(load(None, {"mlruns": tmp_path, "low_steps": 12}))
     with pytest.raises(UserError, match="leave out --no-racing"):
         load(None, {"mlruns": tmp_path, "low_steps": 6, "racing": False})
+    with pytest.raises(UserError, match="--low-steps 6 is for the first rung of a race, and 8 prompts are one rung"):
+        prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8}))
     lines = prepare(load(None, {"mlruns": tmp_path, "low_steps": 6})).plan.lines()
     assert any("6 steps, if they rank the first candidates as 12 do" in each for each in lines)
 

@@ -22,16 +22,17 @@ from torch import nn
 
 from configs import UserError
 from freeu import IDENTITY, presets
+from metrics.stats import LEVEL, holm, sign_flip
 from search.analysis import passes
 from search.analysis.passes import NONE, Runner
 from search.config import load
-from search.figures import analyse
+from search.figures import FEWEST, analyse
 from search.plan import prepare
 from tests.browser import axe_faults, chromium, requested
 from tests.kinds import KINDS
 from tests.search.test_kinds import saved
 
-LIMIT, STEPS = 3, 3
+LIMIT, STEPS = FEWEST, 3
 FIGURES = [f"figure-{number}" for number in (2, 7, 8, 15, 5, 6, 12, 9)] + ["ranges"]
 
 
@@ -148,8 +149,15 @@ def test_every_kind(kind: str, tmp_path: Path) -> None:
 
 
 def test_too_few_prompts_are_told_before_anything_loads(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="too few for intervals"):
-        done(tmp_path, limit=2)
+    with pytest.raises(UserError, match=rf"^{FEWEST - 1} prompts are too few .* {FEWEST} or more \(--limit"):
+        done(tmp_path, limit=FEWEST - 1)
+
+
+def test_as_few_prompts_as_are_taken_can_tell_what_holds() -> None:
+    """Where all agree, each of twelve claims holds after Holm's correction; with one prompt less none could."""
+    for n, told in ((FEWEST, True), (FEWEST - 1, False)):
+        p = sign_flip(np.arange(1.0, n + 1), np.random.default_rng(0))
+        assert (holm([p] * 12) < LEVEL).all() == told
 
 
 def test_a_generator_of_ones_own_has_no_unet_to_look_into(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_a_shift_is_in_spreads_between_seeds() -> None:
     assert set(found) == set(NAMES)
     assert found["saturation"] == pytest.approx(1.5, rel=0.05)
     assert shifts(table(one), table(one), table(two))["luma"] == 0
+    # Few steps' images are compared with few steps', and measured in spreads of all steps', from seed to seed alone.
+    assert shifts(table(one + 8), table(one + 5), table(two), table(one))["luma"] == pytest.approx(found["luma"])
 
 
 def test_a_measure_that_never_differs_and_is_moved_is_out() -> None:
@@ -63,7 +65,7 @@ def test_optuna_is_told(tmp_path: Path) -> None:
     def scored(factors: Factors) -> Evaluation:
         return replace(good(factors), per_image=pd.DataFrame({"b1": [factors.b1]}))
 
-    def shifts(found: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
+    def shifts(found: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame) -> dict[str, float]:
         return {"luma": 3 * float(found["b1"][0] - base["b1"][0])}
 
     one = opened(tmp_path, scored)

@@ -23,6 +23,7 @@ from search.records import StudyFolder
 from search.report import app, page
 from tests.browser import axe_faults, chromium, requested, until
 from tests.search import made
+from tests.search.test_standing import gone_on
 
 HOSTILE = (
     "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>",
@@ -371,6 +372,15 @@ def test_the_command(folder: StudyFolder, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [*arguments, "--mlruns", mlruns])
         assert isinstance(done.exception, UserError)
         assert re.search(said, str(done.exception))
+
+
+def test_a_study_that_went_on_has_its_result_with_the_trials_that_it_is_of(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8, trials=5)
+    before = page(folder)
+    gone_on(folder)
+    text = page(folder)
+    fact = "<div><dt>Result</dt><dd>of the first 4 trials; 6 are complete by now</dd></div>\n"
+    assert text.count(fact) == 1 and text.replace(fact, "") == before
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import optuna
 import pytest
 
 from configs import UserError
 from search.samplers import NAMES, build, check, derived
-from search.space import default
+from search.space import GRID_LEVELS, SOBOL, default, load
 
 
 def proposals(name: str, seed: int, trials: int, resume_at: int | None = None) -> list[tuple[float, ...]]:
@@ -41,6 +42,27 @@ def test_botorch_says_what_it_needs() -> None:
             build("botorch", 0, 0, default())
     else:
         assert len(set(proposals("botorch", 0, 4))) == 4
+
+
+def test_a_grid_ends(tmp_path: Path) -> None:
+    from tests.search.test_study import Silent, opened
+
+    class Said(Silent):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def said(self, text: str) -> None:
+            self.lines.append(text)
+
+    (tmp_path / "space.yaml").write_text("s1: 0.9\ns2: 0.2\n")
+    space = load(tmp_path / "space.yaml", "v2", "width")
+    for again in (False, True):
+        watcher = Said()
+        study = opened(tmp_path, sampler="grid", space=space, watcher=watcher)
+        study.run(64)
+        cells = {record.factors for record in study.records() if record.origin == "grid"}
+        assert len(cells) == GRID_LEVELS**2 and len(study.records()) == 2 + SOBOL + GRID_LEVELS**2
+        assert watcher.lines == ["the search ends: all that grid has was tried"], again
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest() -> None:

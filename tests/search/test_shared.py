@@ -27,6 +27,7 @@ from freeu import IDENTITY, Factors
 from search.config import StudyConfig
 from search.crew import Alone, Parts
 from search.evaluate import Evaluation, Task
+from search.ledger import Ledger
 from search.patient import PatientStorage
 from search.records import StudyFolder, TrialRecord, Value
 from search.run import execute
@@ -145,6 +146,22 @@ def test_the_server_is_restarted(tmp_path: Path) -> None:
         checked(own.url, "again", 16)
 
 
+def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that restarts lets go of the lock: between the look and the word somebody took the trial for lost."""
+    monkeypatch.setattr(Storage, "shared", True)
+    fixed = [("no FreeU", Factors(1, 1, 1, 1))]
+    more = {"space": default(), "sampler": "random", "seed": 0, "fixed": fixed, "elsewhere": lambda record: None}
+    ledger = Ledger(Storage(StudyFolder(tmp_path, "s")), {"clip": "up"}, **more)
+    asked = ledger.ask(9, 0)
+    assert asked is not None
+    seen = ledger.optuna._storage.get_trial(asked.trial._trial_id)
+    ledger.optuna.tell(asked.trial.number, state=optuna.trial.TrialState.FAIL)
+    monkeypatch.setattr(ledger.optuna._storage, "get_trial", lambda trial_id: seen)
+    record = TrialRecord(0, asked.factors, "no FreeU", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
+    assert not ledger.ended(asked, record)
+    assert not ledger.folder.record_file(0).exists()
+
+
 def test_a_second_machine_finds_all_that_the_first_did(running: Server, tmp_path: Path) -> None:
     """Whole runs, from the settings to the verdict, each with a results folder of its own."""
     first, second = FakeGenerator(), FakeGenerator()
@@ -160,6 +177,13 @@ def test_a_second_machine_finds_all_that_the_first_did(running: Server, tmp_path
     more = FakeGenerator()
     assert run(settings(tmp_path / "two", **shared | {"trials": 11}), more)["trials"] == 11
     assert all(len(prompts) <= 16 and not factors.identity for factors, prompts, _ in more.calls[:1])
+    here = {key: value for key, value in shared.items() if key != "storage"}
+    with pytest.raises(UserError, match=r"'small' is on the server postgresql://tester@.*: give it with --storage"):
+        run(settings(tmp_path / "two", **here), more)
+    assert len(two.read_trials()) == 11  # or it would begin anew over them
+    run(settings(tmp_path / "four", **here), more)
+    with pytest.raises(UserError, match="'small' is kept in its folder: leave out --storage"):
+        run(settings(tmp_path / "four", **shared), more)
     with pytest.raises(UserError, match="was begun with other settings"):
         run(settings(tmp_path / "three", **shared | {"seed": 1}), FakeGenerator())
 
@@ -172,6 +196,8 @@ def run(config: StudyConfig, generator: FakeGenerator) -> dict[str, Any]:
 def test_what_is_shared_comes_back(tmp_path: Path) -> None:
     record = TrialRecord(3, Factors(1.1, 1, 1, 1), "gp", "COMPLETE", {"clip": Value(0.1 + 0.2, 0.1, 4, "up")})
     table = pd.DataFrame({"prompt": ['a "quote"', "é"], "seed": [1, 2**31 - 1], "clip": [0.1 + 0.2, 1e-17]})
+    numbers = table.assign(prompt=["007", "1984"])  # texts all the same
+    pd.testing.assert_frame_equal(unpacked(packed(record, numbers))[1], numbers, check_exact=False, rtol=1e-14)
     attrs = packed(record, table, {"fid": np.eye(2) / 3})
     assert list(attrs)[-1] == "record"
     again, scores, features = unpacked(attrs)
@@ -185,7 +211,15 @@ def test_another_server_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(UserError, match="expected postgresql://") as said:
         server(url)
     assert "secret" not in str(said.value)
-    assert hidden("postgresql://me:secret@host:5/db") == "postgresql://me@host:5/db"
+    for written in (
+        "postgresql://me:secret@host:5/db",
+        "postgresql://me:se@cret@host:5/db",
+        "postgresql://me:secret@host:5/db?sslmode=require&password=secret",
+    ):
+        assert hidden(written) == "postgresql://me@host:5/db"
+    assert hidden("postgresql://me:sec?ret@host/db") == "postgresql://me@host/db"
+    assert hidden("postgresql://host/db?user=me&password=sec@ret") == "postgresql://host/db"
+    assert hidden("http://host:5000") == "http://host:5000" and hidden("sqlite:///a.db") == "sqlite:///a.db"
 
 
 def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:

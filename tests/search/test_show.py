@@ -18,6 +18,7 @@ from search import show, studies
 from search.records import INTERRUPTED, StudyFolder, TrialRecord
 from search.standing import standing
 from tests.search import made
+from tests.search.test_standing import gone_on
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +74,16 @@ def test_a_finished_study_that_went_on_is_unfinished(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
     folder.write_trial(made.TrialRecord(12, made.factors(12), "gp", "COMPLETE"))
     assert standing(folder).state == "unfinished"
+
+
+def test_a_result_that_is_not_of_all_trials_is_said_to(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8, trials=3)
+    assert "its result" not in told(show, tmp_path, folder.name)
+    gone_on(folder)
+    said = told(show, tmp_path, folder.name)
+    assert said.startswith("sunday: unfinished, 5 of 3 trials of shapes\n")
+    assert said.count("its result is of the first 3 trials; 5 are complete by now") == 1
+    assert said.index("its result") < said.index("The front")
 
 
 def test_no_study_is_no_error(tmp_path: Path) -> None:
