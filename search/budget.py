@@ -35,18 +35,17 @@ class Budget:
         self._plan, self._space, self._directions, self._began, self._say = plan, space, directions, began, say
         self._ended = False
         self._seen = 0  # complete trials when the hypervolume was last computed
-        self._volumes: list[float] = []
 
     def __call__(self, records: Sequence[TrialRecord], running: int) -> bool:
         """records: of the trials that ended. running: how many others have begun."""
         done = [record for record in records if record.complete]
         if self._ended or not done or len(done) + running < FIRST:
             return not self._ended
-        reason = self._spent(done, running)
-        if reason and not running:  # else those that run may take less than is expected of them
+        still, spent = self._still(done), self._spent(done, running)
+        if still or (spent and not running):  # those that run may take less than is expected of them
             self._ended = True
-            self._say(f"the search ends: {reason}")
-        return reason is None
+            self._say(f"the search ends: {still or spent}")
+        return not (still or spent)
 
     def _spent(self, done: Sequence[TrialRecord], running: int) -> str | None:
         config, plan = self._plan.config, self._plan
@@ -66,9 +65,13 @@ class Budget:
         hours = per_image * whole / 3600
         if config.gpu_hours is not None and hours > config.gpu_hours:
             return f"{config.gpu_hours:g} device hours, the confirmation included, allow no more"
-        if config.patience is not None and self._stands_still(done, config.patience):
-            return f"the front's hypervolume has not grown by {GROWTH:.0%} over {config.patience} trials"
         return None
+
+    def _still(self, done: Sequence[TrialRecord]) -> str | None:
+        patience = self._plan.config.patience
+        if patience is None or not self._stands_still(done, patience):
+            return None
+        return f"the front's hypervolume has not grown by {GROWTH:.0%} over {patience} trials"
 
     def _stands_still(self, done: Sequence[TrialRecord], patience: int) -> bool:
         """Whether the posterior front is no larger than it was `patience` trials ago, under today's model."""
