@@ -25,15 +25,17 @@ class Steps:
     def __call__(self, timestep: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | int]:
         """(the step's number from 0, in timestep's shape; the run's steps).
 
-        A run may be the last part of the scheduler's timesteps alone, as image to image is. Where the scheduler doesn't
-        tell (begin_index), a run begins wherever timesteps go back.
+        A run may be the last part of the scheduler's timesteps alone, as image to image is: begin_index tells, None
+        for all of them. With a scheduler that has none (DDIM's, PNDM's) a run begins with the first step seen, and
+        wherever timesteps go back.
         """
         if self._scheduler is None:
             return TRAINED - 1 - timestep, TRAINED
         times = self._scheduler.timesteps.to(timestep.device)
         index = (times - timestep[..., None]).abs().argmin(dim=-1)
-        begin = getattr(self._scheduler, "begin_index", None)
-        if begin is None:
+        if hasattr(self._scheduler, "begin_index"):
+            begin = self._scheduler.begin_index or 0
+        else:
             now, last = index.min(), self._last.to(index.device)
             begin = torch.where((last < 0) | (now < last), now, self._first.to(index.device))
             self._first, self._last = begin, now
