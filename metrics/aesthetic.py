@@ -1,7 +1,8 @@
 """Aesthetic predictors: a stack of linear layers on a CLIP's image embeddings (LAION's V1 and V2, and our own).
 
-A head on any other encoder than its own is meaningless, so a head's file or its kind names the encoder, and another is
-refused. Embeddings are L2-normalised first; between the linear layers is nothing but dropout, which rests here.
+A head on any other encoder than its own is meaningless, so a head's file, its kind or the YAML's `made_for` names the
+encoder, and another is refused. Weights of LAION's encoder's architecture from this disk are taken on trust.
+Embeddings are L2-normalised first; between the linear layers is nothing but dropout, which rests here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import Encoder, made_with, short
 from .hub import why_not
 
-LAION_ENCODER = "open_clip:ViT-L-14-quickgelu/openai"
+LAION_SHAPE = "ViT-L-14-quickgelu"
+LAION_ENCODER = f"open_clip:{LAION_SHAPE}/openai"
 LAION_REPOSITORY = "camenduru/improved-aesthetic-predictor"
 LAION_FILE = "sac+logos+ava1-l14-linearMSE.pth"
 LAION_SHA256 = "21dd590f"
@@ -56,15 +58,30 @@ def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np
         encoder: the identity of the encoder in use; None asks no question.
 
     Raises:
-        UserError: a file that can't be read or is no head, or one made for another encoder.
+        UserError: a file that can't be read or is no head, or one made for another encoder or naming none.
     """
     file = Path(file)
     weights, made_for = _read(file)
-    if encoder is not None and made_for is not None and not made_with(made_for, encoder):
+    if encoder is not None:
+        _check_encoder(file, made_for, encoder)
+    return _head(file, weights)
+
+
+def _check_encoder(file: Path, made_for: str | None, *encoders: str) -> None:
+    """Raises UserError unless the head was made for one of these; they are names of the one in use, its own first."""
+    if made_for is None:
         raise UserError(
-            f"{file} is a head for the encoder {short(made_for)}, and the one in use is {short(encoder)}: its scores "
-            "would mean nothing; give the head's own encoder"
+            f"{file} doesn't name the encoder that it is a head for; if that is the one in use, write in the model's "
+            f"YAML: aesthetic: {{made_for: '{encoders[0].partition(' ')[0]}'}}"
         )
+    if not any(made_with(made_for, encoder) for encoder in encoders):
+        raise UserError(
+            f"{file} is a head for the encoder {short(made_for)}, and the one in use is {short(encoders[0])}: its "
+            "scores would mean nothing; give the head's own encoder"
+        )
+
+
+def _head(file: Path, weights: Any) -> Callable[[np.ndarray], np.ndarray]:
     layers = _layers(file, weights)
 
     def head(embeddings: np.ndarray) -> np.ndarray:
@@ -79,17 +96,34 @@ def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np
 
 
 def score_of(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> AestheticScore:
-    """The metric with the head that its YAML names. Raises UserError where it can't be had or reads another encoder."""
+    """The metric with the head that its YAML names; {made_for} is the encoder of a file that names none.
+
+    Raises:
+        UserError: the head can't be had, or reads another encoder.
+    """
     laion = str(spec.get("kind")).startswith("laion")
-    if laion and encoder.identity != LAION_ENCODER:
-        raise UserError(f"LAION's aesthetic head reads {LAION_ENCODER}, and the YAML names {encoder.identity}")
+    names = (encoder.identity, LAION_ENCODER) if _has_laions_shape(encoder) else (encoder.identity,)
+    if laion and LAION_ENCODER not in names:
+        raise UserError(
+            f"LAION's aesthetic head reads {LAION_ENCODER}, or a copy of it on this disk, and the YAML names "
+            f"{encoder.identity}"
+        )
     if spec.get("file"):
         file = models / Path(spec["file"]).expanduser()
     elif spec.get("kind") == "laion_v2":
         file = laion_head()
     else:
         raise UserError(f"an aesthetic head of kind '{spec.get('kind')}' needs its file: aesthetic: {{file: FILE}}")
-    return AestheticScore(encoder, aesthetic_head(file, encoder.identity), identity(file))
+    weights, made_for = _read(file)
+    _check_encoder(file, made_for or spec.get("made_for") or (LAION_ENCODER if laion else None), *names)
+    return AestheticScore(encoder, _head(file, weights), identity(file))
+
+
+def _has_laions_shape(encoder: Encoder) -> bool:
+    """Whether its weights are from this disk and may be a copy of those that LAION's heads read."""
+    import open_clip
+
+    return encoder.shape is not None and encoder.shape == open_clip.get_model_config(LAION_SHAPE)
 
 
 def laion_head() -> Path:

@@ -7,8 +7,9 @@ references made with another are refused.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from .hub import SECONDS_TO_ANSWER, why_not
 BATCH = 64
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of the pixels that OpenAI's CLIP was trained on, and those after it."""
+TOKENIZER_ARGUMENTS = {"clean", "strip_sep_token", "language"}
+"""Of an open_clip folder's `tokenizer_kwargs`: those that open_clip reads itself."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Encoder:
         images: from uint8 (n, 3, H, W), n small, to (n, d) on the encoder's device, not normalised.
         texts: from n strings to (n, d), or None for an encoder of images alone.
         fit: resizes uint8 images as this encoder does itself; None where it takes any size.
+        shape: open_clip's `model_cfg` where the weights are from this disk, so that nothing tells whose they are.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Encoder:
     images: Callable[[torch.Tensor], torch.Tensor]
     texts: Callable[[Sequence[str]], torch.Tensor] | None = None
     fit: Callable[[torch.Tensor], torch.Tensor] | None = None
+    shape: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (n, d) on the CPU, from uint8 (n, 3, H, W)."""
@@ -126,25 +131,32 @@ def scaled(images: torch.Tensor, mean: Sequence[float], std: Sequence[float], de
 
 def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     import open_clip
+    from transformers import AutoConfig
 
+    shape = None
     if "source" in spec:
         folder = models / str(spec["source"]).removeprefix("local-dir:")
         if not (folder / "open_clip_config.json").is_file():
             raise UserError(f"{folder} is no open_clip folder: it lacks open_clip_config.json")
         name, pretrained, label = f"local-dir:{folder}", None, identity(folder)
+        shape = _checked_shape(folder)
     elif "weights" in spec:
         file = weights_file(spec["weights"], models)
         name, pretrained, label = spec["model"], None, f"open_clip:{spec['model']}/{identity(file)}"
+        shape = open_clip.get_model_config(name)
     else:
         name, pretrained = spec["model"], spec["pretrained"]
         _check_open_clip(name, pretrained)
         label = f"open_clip:{name}/{pretrained}"
     try:
+        words = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+        if words.get("hf_model_name"):  # refused here, as open_clip has transformers ask whether its code may run
+            AutoConfig.from_pretrained(words["hf_model_name"], trust_remote_code=False)
         model = open_clip.create_model(name, pretrained=pretrained, precision="fp32", device=device)
-        tokenizer = open_clip.get_tokenizer(name)
+        safe = {"trust_remote_code": False} if words.get("hf_tokenizer_name") else {}
+        tokenizer = open_clip.get_tokenizer(name, **safe)
         if "weights" in spec:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            model.load_state_dict(state.get("state_dict", state))
+            model.load_state_dict(_state(file))
     except Exception as error:  # each loader and download of open_clip's raises its own
         raise UserError(f"can't load the open_clip model {spec.get('source') or label}: {error}") from error
     model.eval().requires_grad_(False)
@@ -157,7 +169,40 @@ def _open_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     def images(part: torch.Tensor) -> torch.Tensor:
         return model.encode_image(scaled(fit(part), wanted["mean"], wanted["std"], device))
 
-    return Encoder(name, label, images, lambda texts: model.encode_text(tokenizer(list(texts)).to(device)), fit)
+    def texts(part: Sequence[str]) -> torch.Tensor:
+        return model.encode_text(tokenizer(list(part)).to(device))
+
+    return Encoder(name, label, images, texts, fit, shape)
+
+
+def _checked_shape(folder: Path) -> dict[str, Any]:
+    """The `model_cfg` of an open_clip folder, whose `tokenizer_kwargs` open_clip hands on to transformers.
+
+    Raises:
+        UserError: a file that describes no model, or arguments that can run code.
+    """
+    file = folder / "open_clip_config.json"
+    try:
+        shape: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        given = dict(shape["text_cfg"].get("tokenizer_kwargs") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} describes no open_clip model: {type(error).__name__}: {error}") from error
+    if strange := sorted(given.keys() - TOKENIZER_ARGUMENTS):
+        raise UserError(
+            f"{file} gives the tokenizer {', '.join(strange)}: {', '.join(sorted(TOKENIZER_ARGUMENTS))} alone are "
+            "taken, as others can run code of the folder; remove them there"
+        )
+    return shape
+
+
+def _state(file: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors of a file of weights, read without running code."""
+    from safetensors.torch import load_file
+
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return state.get("state_dict", state)
 
 
 def _check_open_clip(name: str, tag: str) -> None:
@@ -220,7 +265,7 @@ def tokens_of(given: str, models: Path) -> tuple[Any, str]:
 
     place, label = _place(given, models)
     try:
-        return AutoTokenizer.from_pretrained(place), label
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False), label
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the tokenizer {place}: {error}") from error
 
@@ -257,7 +302,8 @@ def _transformers(spec: Mapping[str, Any], device: str, models: Path) -> Encoder
     mean, std = (",".join(str(float(each)) for each in spec[name]) for name in ("mean", "std"))
     label += f" size={spec['size']} mean={mean} std={std}"
     try:
-        model = AutoModel.from_pretrained(source, dtype=torch.float32).to(device).eval().requires_grad_(False)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
+        model.to(device).eval().requires_grad_(False)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the encoder {source}: {error}") from error
     fit = partial(fitted, size=(spec["size"], spec["size"]))

@@ -22,8 +22,8 @@ AT_ONCE = 2_000_000
 
 
 class Fid:
-    """0 and more, less is better. Its spread is a delete-a-group jackknife's over 8 groups of images: it covers the
-    draw of images, not the bias of small n, which all trials of a study share."""
+    """0 and more, less is better. Its spread is a delete-a-group jackknife's over 8 groups of images, or of videos:
+    it covers their draw, not the bias of small n, which all trials of a study share."""
 
     version = "1"
     direction: Direction = "down"
@@ -109,7 +109,7 @@ class Fid:
         check_count(self, len(batch))
         features = self.features(batch)
         value = self.distance(features)
-        spread = jackknife(features, self.distance)
+        spread = jackknife(features, self.distance, batch.frames)
         return Score(self.name, self.version, self.direction, value, spread, len(features), None)
 
 

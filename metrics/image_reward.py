@@ -20,9 +20,14 @@ from configs import UserError, identity
 from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import BATCH, CLIP_MEAN, CLIP_STD, fitted, scaled, tokens_of, weights_file
 
-MEAN, STD = 0.16717986830622832, 1.0333394966054072
+MEAN, STD = 0.16717362830052426, 1.0333394966054072
 """Of the head's values over its authors' data; the score is in these units."""
 LENGTH = 35
+SEEING = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+          "image_size": 224, "patch_size": 16, "layer_norm_eps": 1e-6}  # fmt: skip
+"""BLIP's large ViT."""
+READING = {"vocab_size": 30524, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+"""BLIP's med_config, a BERT's base. The weights' shapes do not tell the number of heads."""
 VISION = (
     (r"^visual_encoder\.", "vision."),
     (r"blocks\.", "encoder.layers."),
@@ -45,7 +50,7 @@ class ImageReward:
     """About -2 to 2, more is better; compare under the same prompts alone."""
 
     name = "image_reward"
-    version = "1"
+    version = "2"
     direction: Direction = "up"
     per_image = True
     min_n = 1
@@ -70,16 +75,12 @@ def load(spec: Mapping[str, Any], device: str, models: Path) -> ImageReward:
     Raises:
         UserError: one can't be had, or the checkpoint is no ImageReward's.
     """
-    from transformers import BlipTextConfig, BlipVisionConfig
     from transformers.models.blip.modeling_blip import BlipVisionModel
     from transformers.models.blip.modeling_blip_text import BlipTextModel
 
     file = weights_file(spec["weights"], models)
     tokenizer, label = tokens_of(spec["tokenizer"], models)
-    large = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-    seeing = BlipVisionConfig(**{**large, "image_size": 224, "patch_size": 16, **spec.get("vision", {})})
-    words = {"vocab_size": 30524, "encoder_hidden_size": seeing.hidden_size, "is_decoder": True}
-    reading = BlipTextConfig(**{**words, **spec.get("text", {})})
+    seeing, reading = configurations(spec)
     network = torch.nn.ModuleDict({
         "vision": BlipVisionModel(seeing),
         "text": BlipTextModel(reading, add_pooling_layer=False),
@@ -107,6 +108,15 @@ def load(spec: Mapping[str, Any], device: str, models: Path) -> ImageReward:
         return network["head"](found.last_hidden_state[:, 0])[:, 0]
 
     return ImageReward(reads, f"{identity(file)} tokenizer={label}")
+
+
+def configurations(spec: Mapping[str, Any]) -> tuple[Any, Any]:
+    """(BlipVisionConfig, BlipTextConfig): ImageReward's own, but for what `vision` and `text` say."""
+    from transformers import BlipTextConfig, BlipVisionConfig
+
+    seeing = BlipVisionConfig(**{**SEEING, **spec.get("vision", {})})
+    beside = {"encoder_hidden_size": seeing.hidden_size, "is_decoder": True}
+    return seeing, BlipTextConfig(**{**READING, **beside, **spec.get("text", {})})
 
 
 def _head(width: int) -> list[torch.nn.Module]:

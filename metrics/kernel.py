@@ -54,7 +54,7 @@ def cmmd(x: np.ndarray, y: np.ndarray) -> float:
 class KernelDistance:
     """A metric of the set; less is better, and 0 is what a perfect model has on average. Below 0 is luck.
 
-    The spread is a delete-a-group jackknife's over the images; the reference counts as fixed.
+    The spread is a delete-a-group jackknife's over the images, or the videos; the reference counts as fixed.
     """
 
     version = "1"
@@ -85,7 +85,7 @@ class KernelDistance:
         """See `Metric.score`."""
         check_count(self, len(batch))
         features = self.features(batch)
-        value, spread = self.distance(features), jackknife(features, self.distance)
+        value, spread = self.distance(features), jackknife(features, self.distance, batch.frames)
         return Score(self.name, self.version, self.direction, value, spread, len(features), None)
 
 

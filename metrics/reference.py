@@ -125,6 +125,9 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
         raise UserError(f"can't read the reference {file}: {error}") from error
     except TypeError as error:  # numpy gives a bare array for an .npy
         raise UserError(f"the reference {file} is one array: an .npz with mu and sigma is needed") from error
+    for name in kept.keys() - {"encoder"}:
+        if kept[name].dtype.kind not in "buif":
+            raise UserError(f"the reference {file} has {name} of type {kept[name].dtype}: numbers are expected")
     features = kept.get("feats", kept.get("reps"))
     if features is None and not {"mu", "sigma"} <= kept.keys():
         raise UserError(f"the reference {file} lacks mu and sigma, or feats; it holds {', '.join(kept) or 'neither'}")
@@ -141,7 +144,14 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
         raise UserError(f"the reference {file} has mu {mu.shape} and sigma {sigma.shape}: expected (d,) and (d, d)")
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"the reference {file} holds NaN or infinity")
-    return Reference(mu, sigma, int(kept["n"]) if "n" in kept else None, features)
+    n = kept.get("n")
+    if n is not None and not (n.size == 1 and np.isfinite(n).all() and n.item() >= 2):
+        raise UserError(f"the reference {file} has n {n.tolist()}: a number of images, 2 or more, is expected")
+    if features is not None and (features.ndim != 2 or features.shape[1] != len(mu) or len(features) < 2):
+        raise UserError(f"the reference {file} has features {features.shape}: expected (n, {len(mu)}), n at least 2")
+    if features is not None and not np.isfinite(features).all():
+        raise UserError(f"the reference {file} holds features that are NaN or infinity")
+    return Reference(mu, sigma, None if n is None else int(n.item()), features)
 
 
 def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, bytes]]]) -> Reference:
@@ -151,9 +161,11 @@ def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, b
     file = home / f"{key[:32]}.npy"
     if not file.exists():
         parts = [encoder.embed_images(part).numpy() for part in _batches(found(), encoder)]
-        if not parts:
-            raise UserError("the reference holds no images: at least 2 are needed")
+        if sum(map(len, parts)) < 2:
+            raise UserError(f"the reference holds {'1 image' if parts else 'no images'}: at least 2 are needed")
         features = np.concatenate(parts)
+        if not np.isfinite(features).all():
+            raise UserError(f"the encoder {encoder.name} gave NaN or infinity for an image of the reference")
         home.mkdir(parents=True, exist_ok=True)
         part_file = file.with_suffix(f".{os.getpid()}.part")
         with part_file.open("wb") as stream:

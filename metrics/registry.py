@@ -58,6 +58,7 @@ def _infos() -> list[MetricInfo]:
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
         "consistency": "do a video's neighbouring frames look alike?",
     }
+    versions = {"image_reward": "2"}
     sets = {
         "fid": "does the set look like real images? (Inception; biased at small n)",
         "kid": "does the set look like real images? (Inception; unbiased)",
@@ -76,7 +77,7 @@ def _infos() -> list[MetricInfo]:
         "sharpness": "how sharp (variance of the Laplacian)",
     }
     return [
-        *(MetricInfo(name, "up", True, 1, asks) for name, asks in images.items()),
+        *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, encoder=False) for name, asks in pixels.items()),
         MetricInfo("drift", "none", True, 1, "how far from the image without FreeU, as CLIP sees it"),

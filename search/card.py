@@ -17,7 +17,7 @@ from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset
 from search import reproduce
-from search.confirm import BASE
+from search.confirm import BASE, COUNTS, measurable
 from search.records import StudyFolder
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def _card(
         "|---|---|---|---|---|---|",
         f"| {f.b1:.4g} | {f.b2:.4g} | {f.s1:.4g} | {f.s2:.4g} | {f.version} | by {f.stages} |",
         "",
-        f"Pick {_plain(str(preset.pick))} of the study {_plain(folder.name)}. Under another version or convention "
-        "of stages the same numbers are another method. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
+        f"Pick {_plain(str(preset.pick))}, trial {number}, of the study {_plain(folder.name)}. Under another version "
+        "or convention of stages the same numbers are another method. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
         "",
         "## Scores on held-out prompts, beside no FreeU",
         "",
@@ -109,16 +109,17 @@ def _scores(preset: Preset, directions: Mapping[str, str]) -> list[str]:
     ]
     for name, score in preset.scores.items():
         interval = "" if score.get("low") is None else f"{score['low']:+.3g} to {score['high']:+.3g}"
+        star = "\\*" if interval and score.get("p_holm") is not None and measurable(score) else ""
         numbers = (
             f"{score['value']:.4g}" if score.get("base") is None else f"{score['base']:.4g} | {score['value']:.4g}",
-            _shown(score.get("difference"), "+.3g"),
+            _shown(score.get("difference"), "+.3g") + star,
             interval,
             _shown(score.get("p_holm"), ".2g"),
             _shown(score.get("win_rate"), ".0%"),
             _shown(score.get("n"), "d"),
         )
         lines.append(f"| {_plain(name)} | {directions.get(name, '')} | " + " | ".join(numbers) + " |")
-    return [*lines, "", "An interval that holds 0 means: not shown to differ."]
+    return [*lines, "", f"\\{COUNTS}."]
 
 
 def _guardrails(folder: StudyFolder, number: int) -> list[str]:

@@ -88,6 +88,16 @@ class StudyConfig(BaseModel):
             raise ValueError("a list of names, as clip,aesthetic,fid, is expected")
         return tuple(part.strip() if isinstance(part, str) else part for part in found)
 
+    @field_validator("mlruns", mode="after")
+    @classmethod
+    def _at_home(cls, found: Path) -> Path:
+        return found.expanduser()
+
+    @field_validator("loras", "embeddings", "start_from", mode="before")
+    @classmethod
+    def _one(cls, found: Any) -> Any:
+        return (found,) if isinstance(found, str) else found
+
     @property
     def name(self) -> str:
         """The study's name: as given, else the model's."""
@@ -96,6 +106,8 @@ class StudyConfig(BaseModel):
 
 
 FIELDS = tuple(StudyConfig.model_fields)
+FLAGS = {"loras": "lora", "embeddings": "embedding", "start_from": "from"}
+"""What settings that may be given several times are called as flags; in a YAML either name will do."""
 
 
 def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
@@ -107,6 +119,8 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
     values = read_yaml(path("studies", "default.yaml"))
     if file is not None:
         found = read_yaml(file)
+        keys = {flag: key for key, flag in FLAGS.items()}
+        found = {keys.get(key, key): value for key, value in found.items()}
         for key in found:
             if key not in FIELDS:
                 raise UserError(f"{file}: {unknown('key', str(key), FIELDS)}")
@@ -177,7 +191,7 @@ def fingerprint(
         "parts": [name for name in (spec.controlnet, spec.motion_adapter, spec.refiner) if name],
         "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
         "resolution": spec.resolution,
-        "scheduler": spec.scheduler,
+        "scheduler": _scheduler(spec),
         "steps": config.steps or spec.steps,
         "guidance": spec.guidance if config.guidance is None else config.guidance,
         "dtype": config.dtype or "default",
@@ -193,6 +207,12 @@ def fingerprint(
         "low_steps": config.low_steps,
         "seed": config.seed,
     }
+
+
+def _scheduler(spec: Any) -> str:
+    """Its name, and what is set otherwise than the pipeline has it."""
+    changes = json.dumps(spec.scheduler_config, sort_keys=True, default=str) if spec.scheduler_config else ""
+    return f"{spec.scheduler} {changes}".rstrip()
 
 
 def stamp(fingerprint: Mapping[str, Any]) -> str:

@@ -72,4 +72,4 @@ def _error(values: np.ndarray) -> float:
 def _own_error(features: np.ndarray, n: int, metric: Any) -> float:
     from metrics.jackknife import jackknife
 
-    return jackknife(features, metric.distance) if n >= metric.min_n else math.nan
+    return jackknife(features, metric.distance, len(features) // n) if n >= metric.min_n else math.nan

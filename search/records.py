@@ -22,6 +22,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +43,8 @@ SPREADS = "spreads"
 """Attribute of Optuna's trial: the standard error of each objective, to compare trials by."""
 VIOLATION = "violation"
 """Of a rung, beside its objectives."""
+TRIES = 5
+"""To hold a study."""
 INTERRUPTED = "interrupted"
 """The reason of a trial that a signal ended: its candidate comes again."""
 
@@ -225,10 +229,12 @@ class StudyFolder:
         if per_image is not None:
             with replacing(self.scores_file(record.number)) as temporary:
                 per_image.to_parquet(temporary, index=False)
+        left = self.grid_file(record.number)
+        left.unlink(missing_ok=True)  # of another candidate, where a study lost its database
         if images is not None and len(images):
             from search.grid import save_grid
 
-            self.grid_file(record.number).parent.mkdir(parents=True, exist_ok=True)
+            left.parent.mkdir(parents=True, exist_ok=True)
             save_grid(images, self.grid_file(record.number))
         write_json(self.record_file(record.number), record.as_dict())
 
@@ -276,10 +282,12 @@ class StudyFolder:
 
     def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor | None) -> None:
         """Keep what a candidate got on the held-out prompts, in their order. images: None where not all were drawn."""
+        kept = self.held_out_image(name, 0).parent
+        shutil.rmtree(kept, ignore_errors=True)
         if images is not None:
             from search.grid import save_images
 
-            save_images(images, self.held_out_image(name, 0).parent)
+            save_images(images, kept)
         with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
             per_image.to_parquet(temporary, index=False)
 
@@ -316,12 +324,10 @@ class StudyFolder:
 
     @contextmanager
     def _held(self) -> Iterator[TextIO]:
-        import fcntl
-
         self.root.mkdir(parents=True, exist_ok=True)
         with self.lock.open("a+") as stream:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(stream)
             except BlockingIOError:
                 stream.seek(0)
                 holder = stream.read().strip() or "another process"
@@ -334,6 +340,20 @@ class StudyFolder:
                 return
         with self._held() as stream:  # whoever held it has just taken it away
             yield stream
+
+
+def _take(stream: TextIO) -> None:
+    """Lock a file. Whoever looks whether a study runs holds it for a moment too, so more than one try is made."""
+    import fcntl
+
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.05)
 
 
 def studies(mlruns: Path) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from configs import path, read_yaml
+from search.config import FLAGS
 
 PACKAGES = ("freeu-search", "torch", "diffusers", "transformers", "open_clip_torch", "torchmetrics", "optuna", "numpy")
-FLAGS = {"loras": "--lora", "embeddings": "--embedding", "start_from": "--from"}
-ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "trials", "study")
+ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "gpu_hours", "trials", "study", "model")
 """Settings that say where and how long, or that the command has in another form."""
 
 
@@ -50,11 +50,11 @@ def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
     """
     usual = read_yaml(path("studies", "default.yaml"))
     words = ["python", "-m", "search.run", "--study", f"{study}-again", "--trials", str(trials)]
-    words += ["--model", str(settings["model"])] if settings.get("model") == usual.get("model") else []
+    words += ["--model", str(settings.get("model_given") or settings.get("model") or usual["model"])]
     for key, value in settings.items():
-        if key in ELSEWHERE or key == "fingerprint" or value is None or value == usual.get(key):
+        if key in ELSEWHERE or key not in usual or value is None or value == usual[key]:
             continue
-        flag = FLAGS.get(key, "--" + key.replace("_", "-"))
+        flag = "--" + FLAGS.get(key, key).replace("_", "-")
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif key == "objectives":

@@ -15,6 +15,7 @@ from search.confirm import BASE, COUNTS, candidates, measurable, verdict
 from search.progress import ARROWS
 from search.reproduce import versions
 from search.space import value_of
+from search.storage import hidden
 from search.store import EXPERIMENT, LOCAL
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from search.front import Front
     from search.plan import Job
     from search.records import StudyFolder, TrialRecord
-    from search.space import Space
+    from search.space import Dimension, Space
 
 NEAR = 0.01
+WIDEST = dict.fromkeys(("stop", "smooth", "offset", "width", "threshold"), 1)
+"""Ends of ranges that are those of what can be."""
 """Of a range: as near as this to its end is at it."""
 DIGITS = 4
 """Of a column's largest number."""
@@ -80,18 +83,20 @@ def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[st
     ]
 
 
+def _at(space: Space, dimension: Dimension, factors: Factors, share: float) -> bool:
+    """Whether a dimension that is in force for the factors is at that share of its range."""
+    in_force = dimension.name in space.needed(space.params(factors))
+    return in_force and abs(dimension.unit(value_of(factors, dimension.name)) - share) < NEAR
+
+
 def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
     """A sentence on picks whose factors are as far as the search could go; empty where there is none."""
     found = []
     for each in space.dimensions:
         for share, end in ((0.0, each.low), (1.0, each.high)):
-            if each.choices or end == 0:  # nothing is below 0
+            if each.choices or end in (0, WIDEST.get(each.name)):  # nothing lies beyond
                 continue
-            names = [
-                pick["pick"]
-                for pick in picks
-                if abs(each.unit(value_of(Factors.from_dict(pick["factors"]), each.name)) - share) < NEAR
-            ]
+            names = [pick["pick"] for pick in picks if _at(space, each, Factors.from_dict(pick["factors"]), share)]
             if names:
                 found.append(f"{each.name} {end:g} ({', '.join(names)})")
     beyond = "better ones may lie beyond, and --space FILE widens the ranges"
@@ -113,13 +118,15 @@ def _verdict(
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
     """Print the front, the picks, the verdict, where it all lies, and what to do next."""
     tables(console, result)
-    ways_on(console, job.folder, job.config.mlruns, result)
+    ways_on(console, job.folder, job.config.mlruns, result, job.config.tracking_uri)
 
 
-def ways_on(console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any]) -> None:
-    """Print where a study lies, and the commands that come next."""
+def ways_on(
+    console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any], uri: str | None = None
+) -> None:
+    """Print where a study lies, and the commands that come next. uri: of MLflow; None is where the study was begun."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
-    uri = str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
+    uri = hidden(uri) if uri else str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
     look = f"{python()} -m search.ui --study {folder.name}{where}"
     if uri != LOCAL:
         look = f"{uri} (experiment {EXPERIMENT}, run {folder.name})"

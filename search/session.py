@@ -194,7 +194,9 @@ def shown(job: Job) -> dict[str, Any]:
     """The settings as they are kept and logged: without a password."""
     kept = job.config.model_dump(mode="json")
     storage, uri = job.config.storage, job.config.tracking_uri
+    given = {} if job.config.model == job.spec.name else {"model_given": job.config.model}
     return kept | {
+        **given,
         "model": job.spec.name,
         "device": job.plan.device,
         "storage": None if storage is None else hidden(storage),

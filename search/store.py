@@ -7,6 +7,7 @@ the working directory and on what lies there.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 
 from configs import UserError
 from search.storage import hidden
+
+UNFIT = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 EXPERIMENT = "FreeU"
 LOCAL = "local"  # --tracking-uri local: the results folder, whatever the environment says
@@ -65,6 +68,11 @@ def mlflow_settings(mlruns: Path, uri: str | None = None) -> Settings:
     uri: of a server or another database; None is the folder's own.
     """
     folder = Path(mlruns).expanduser().absolute()
+    if UNFIT.search(str(folder)):
+        raise UserError(
+            f"--mlruns {mlruns}: the path of a results folder can't have '?', or '%' with two digits behind it, which "
+            "databases take for something else: rename the folder, or name another"
+        )
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine
         "DO_NOT_TRACK": "true",

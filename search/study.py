@@ -280,6 +280,8 @@ class Study:
     def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[torch.Tensor] = ()) -> None:
         """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
         asked = self._running.pop(record.number).asked
+        if sum(len(part) for part in images) != record.images:
+            images = ()  # the others' scores were known: a grid of some would pass for one of all
         per_image = found.per_image if found is not None else None
         features = found.features if found is not None and record.factors.identity else None
         if self.ledger.ended(asked, record, per_image, features, _joined(images)):

@@ -28,11 +28,13 @@ from configs import UserError
 from configs.cli import main
 from search import flags
 from search.named import complete, find_study
+from search.records import studies
 from search.store import Settings, check_folder, page_path, settle
 
 PORT = 5000  # MLflow's own default
 PORTS_TRIED = 20
 START_LIMIT = 120.0  # seconds; 10 is usual on two cores
+PRIVATE = ("localhost*", "127.*", "10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)))
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(add_completion=False)
@@ -62,6 +64,10 @@ def ui(
 ) -> None:
     """Open MLflow's UI on the results. Ctrl-C ends it."""
     settings = check_folder(mlruns)
+    if not settings.database.exists() and studies(mlruns):
+        raise UserError(
+            f"the studies of {settings.folder} are in another MLflow: each one's config.yaml names it as tracking_uri"
+        )
     if not settings.database.exists():
         raise UserError(
             f"{settings.folder} holds no study yet: run `python -m search.run` first, or name another folder "
@@ -74,7 +80,7 @@ def ui(
     if host not in LOCAL:
         typer.echo(f"warning: {host} may be reached from other machines, and these pages have no password", err=True)
     with serving(settings, host, free_port(host, port)) as (address, server):
-        typer.echo(f"MLflow UI: {address}{path}\nCtrl-C ends it")
+        typer.echo(f"MLflow UI: {address.replace('//0.0.0.0:', f'//{socket.gethostname()}:')}{path}\nCtrl-C ends it")
         if browser and _desktop():
             webbrowser.open(f"{address}{path}")
         try:
@@ -141,6 +147,8 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, sub
         str(port),
     ]
     command += ["--backend-store-uri", settings.uri, "--default-artifact-root", settings.artifacts.as_uri()]
+    if host not in LOCAL:
+        command += ["--allowed-hosts", ",".join(_names(host, port))]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -160,6 +168,12 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, sub
                 _end(server)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _names(host: str, port: int) -> list[str]:
+    """What browsers elsewhere may call this machine; without it MLflow answers to private addresses alone."""
+    own = {host, socket.gethostname(), socket.getfqdn()} - {"0.0.0.0", "::"}
+    return [*PRIVATE, *sorted(name + end for name in own for end in ("", f":{port}"))]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -107,6 +107,27 @@ def stable_diffusion(folder: Path, **of_scheduler: Any) -> Path:
     return folder
 
 
+def latent_consistency(folder: Path) -> Path:
+    """Saves a LatentConsistencyModelPipeline, whose U-Net takes the guidance scale as an input."""
+    from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    pipeline = LatentConsistencyModelPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16, time_cond_proj_dim=8),
+        scheduler=LCMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
 def sdxl(folder: Path, layers_2: int = 2) -> Path:
     """Saves a StableDiffusionXLPipeline in half precision, under SDXL's variant "fp16"."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
@@ -176,7 +197,7 @@ def animatediff(folder: Path) -> Path:
     from diffusers import AnimateDiffPipeline
     from transformers import CLIPTextModel
 
-    adapter = _motion_adapter()
+    adapter = _motion_adapter(3)
     torch.manual_seed(0)
     pipeline = AnimateDiffPipeline(
         vae=vae(),
@@ -234,10 +255,10 @@ def controlnet(folder: Path) -> Path:
     return folder
 
 
-def _motion_adapter() -> Any:
+def _motion_adapter(seed: int) -> Any:
     from diffusers import MotionAdapter
 
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     return MotionAdapter(
         block_out_channels=(8, 16, 32),
         motion_layers_per_block=1,
@@ -247,9 +268,9 @@ def _motion_adapter() -> Any:
     )
 
 
-def motion_adapter(folder: Path) -> Path:
+def motion_adapter(folder: Path, seed: int = 3) -> Path:
     """Saves a motion adapter for `stable_diffusion`."""
-    _motion_adapter().save_pretrained(folder)
+    _motion_adapter(seed).save_pretrained(folder)
     return folder
 
 

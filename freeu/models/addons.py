@@ -11,6 +11,7 @@ from typing import Any
 
 from configs import UserError
 
+from .parts import only_variant
 from .spec import ModelSpec
 
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
@@ -108,7 +109,8 @@ def _replace(pipeline: Any, part: str, addon: Addon) -> None:
     if addon.place.is_file():
         new = type(old).from_single_file(str(addon.place), config=dict(old.config), dtype=old.dtype)
     else:
-        new = type(old).from_pretrained(addon.place, dtype=old.dtype, local_files_only=True)
+        variant = only_variant(addon.place)
+        new = type(old).from_pretrained(addon.place, dtype=old.dtype, variant=variant, local_files_only=True)
     same = ("in_channels", "out_channels", "cross_attention_dim", "latent_channels")
     differ = [key for key in same if new.config.get(key) != old.config.get(key)]
     if differ:
@@ -137,6 +139,8 @@ def _embedding(pipeline: Any, addon: Addon) -> None:
         return
     if "string_to_param" in state:
         state = {name: next(iter(state["string_to_param"].values()))}
+    elif set(state) == {"emb_params"}:  # the web UI's safetensors name no token: it is the file's name
+        state = {name: state["emb_params"]}
     if len(state) != 1:
         raise UserError(f"--embedding {addon.place} holds {len(state)} tensors: one token's is expected")
     ((token, vectors),) = state.items()

@@ -58,19 +58,33 @@ def files(folder: Path, variant: str | None = None) -> list[Path]:
     Raises:
         UserError: a component that the index names, or its weights, are not there.
     """
-    index = read_index(folder)
-    found = [folder / "model_index.json"]
-    more = OF_VIDEO_DIFFUSION if index.get("_class_name") == "StableVideoDiffusionPipeline" else ()
-    for name in (*NETWORKS, *OTHERS, *more):
-        if not isinstance(index.get(name), list) or index[name][0] is None:
-            continue
-        part = folder / name
-        if not part.is_dir():
-            raise UserError(f"{folder} is incomplete: it has no folder {name}")
-        found += [file for file in part.iterdir() if file.suffix in (".json", ".txt") and ".index." not in file.name]
-        if name in (*NETWORKS, "image_encoder"):
+    found = layout(folder)
+    for part in _components(folder):
+        if part.name in (*NETWORKS, "image_encoder"):
             found += weights(part, variant)
     return sorted(found)
+
+
+def layout(folder: Path) -> list[Path]:
+    """Those of them that are no weights, sorted by name: the index, and each component's config or vocabulary.
+
+    Raises:
+        UserError: a component that the index names is not there.
+    """
+    found = [folder / "model_index.json"]
+    for part in _components(folder):
+        if not part.is_dir():
+            raise UserError(f"{folder} is incomplete: it has no folder {part.name}")
+        found += [file for file in part.iterdir() if file.suffix in (".json", ".txt") and ".index." not in file.name]
+    return sorted(found)
+
+
+def _components(folder: Path) -> list[Path]:
+    """The folders of what the index names and is loaded."""
+    index = read_index(folder)
+    more = OF_VIDEO_DIFFUSION if index.get("_class_name") == "StableVideoDiffusionPipeline" else ()
+    named = [name for name in (*NETWORKS, *OTHERS, *more) if isinstance(index.get(name), list)]
+    return [folder / name for name in named if index[name][0] is not None]
 
 
 def weights(part: Path, variant: str | None = None) -> list[Path]:
@@ -109,9 +123,15 @@ def identity(folder: Path, variant: str | None = None, addons: Sequence[Path] = 
     return _over([*named, *((file, f"+{file.name}") for file in addons)])
 
 
-def identity_of_file(file: Path, addons: Sequence[Path] = ()) -> str:
-    """The same of a single-file checkpoint, whatever it is called."""
-    return _over([(file, ""), *((each, f"+{each.name}") for each in addons)])
+def identity_of_file(file: Path, config: Path, addons: Sequence[Path] = ()) -> str:
+    """The same of a single-file checkpoint, whatever it is called, and of the layout in the folder `config`: from there
+    come its scheduler and tokenizer.
+
+    Raises:
+        UserError: a component that the layout's index names is not there.
+    """
+    read = [(each, each.relative_to(config).as_posix()) for each in layout(config)]
+    return _over([(file, ""), *read, *((each, f"+{each.name}") for each in addons)])
 
 
 def _over(named: Sequence[tuple[Path, str]]) -> str:

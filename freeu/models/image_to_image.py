@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+from configs import UserError
 
 from . import inputs
 from .place import Place
@@ -34,8 +37,26 @@ class ImageToImage(TextToImage):
         blocks = len(self._unet.config.block_out_channels)
         return inputs.size(self._spec, self._pipeline.vae_scale_factor * 2 ** (blocks - 1))
 
+    def _scheduler(self) -> Any:
+        scheduler = super()._scheduler()
+        if self._spreads(scheduler):
+            try:
+                scheduler.set_timesteps(self.steps, device=self._device, strength=self._spec.strength)
+            except ValueError as error:
+                raise UserError(f"--steps {self.steps} with --strength {self._spec.strength}: {error}") from error
+        return scheduler
+
+    def _spreads(self, scheduler: Any) -> bool:
+        """Whether all steps are spread over the last `strength` of the timesteps, as diffusers has it for LCM alone."""
+        import diffusers
+
+        latent_consistency = isinstance(self._pipeline, diffusers.LatentConsistencyModelPipeline)
+        return latent_consistency and "strength" in inspect.signature(scheduler.set_timesteps).parameters
+
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         """The last `strength` of them; at least one."""
+        if self._spreads(scheduler):
+            return scheduler.timesteps
         order = scheduler.order
         skipped = self.steps - max(1, min(int(self.steps * self._spec.strength), self.steps))
         return begun(scheduler, skipped * order)

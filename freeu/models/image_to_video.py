@@ -6,12 +6,13 @@ The prompt of an image only names it: for its noise, and for the metrics.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from PIL import Image
 
-from freeu.generate import to_uint8
+from freeu.generate import Batches, to_uint8
 
 from . import inputs
 from .image_to_image import ImageToImage
@@ -21,7 +22,8 @@ from .spec import ModelSpec
 FPS, MOTION, AUGMENTED = 7, 127, 0.02
 """Frames a second, how much moves, and the noise on the picture: diffusers' defaults, as the model was trained."""
 DECODED = 8
-"""Frames that are decoded together: the decoder looks at neighbours."""
+"""Frames that are decoded together to save memory. Where two such parts meet a seam can show: the decoder looks at
+neighbours."""
 NO_LIMIT = 10**9
 
 
@@ -37,6 +39,7 @@ class ImageToVideo(ImageToImage):
         channels, height, width = self._latent
         self._latent = (spec.frames, channels // 2, height, width)
         self._drawn = (spec.frames, *self._drawn)
+        self._decodes = Batches(DECODED if place.slicing or place.offload else spec.frames)
         if self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)
 
@@ -102,6 +105,10 @@ class ImageToVideo(ImageToImage):
         latents = latents.to(self._vae.dtype) / self._vae.config.scaling_factor
         videos = []
         for video, prompt in zip(latents, prompts, strict=True):
-            parts = [self._vae.decode(part, num_frames=len(part)).sample for part in video.split(DECODED)]
-            videos.append(to_uint8(torch.cat(parts), [prompt] * self.frames))
-        return torch.stack(videos)
+            videos += [frames for _, frames in self._decodes.run(self.frames, partial(self._frames, video, prompt))]
+        return torch.cat(videos).unflatten(0, (len(prompts), self.frames))
+
+    def _frames(self, video: torch.Tensor, prompt: str, part: slice) -> torch.Tensor:
+        """Pixels of the part of a video's latents (frames, c, h, w)."""
+        latents = video[part]
+        return to_uint8(self._vae.decode(latents, num_frames=len(latents)).sample, [prompt] * len(latents))

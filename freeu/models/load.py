@@ -45,7 +45,7 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     more += [file for part in further for file in part.files] + inputs.files(spec)
     if spec.folder.is_file():
         folder = locate_config(spec)
-        content = identity_of_file(spec.folder, more)
+        content = identity_of_file(spec.folder, folder, more)
     else:
         folder = locate(spec)
         content = identity(folder, spec.variant, more)

@@ -7,13 +7,13 @@ seconds.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs import UserError
 
-from .identity import files, weights
-from .spec import HUB_ID, PARTS, ModelSpec
+from .identity import files, layout, weights
+from .spec import HUB_ID, PARTS, ModelSpec, load_spec, of_source
 
 ASK_SECONDS, GIVE_UP_SECONDS = 5.0, 10.0
 """For the answer of the hub, and for everything before it (a dead name server has limits of its own)."""
@@ -25,7 +25,7 @@ class Wanted:
 
     Attributes:
         name: what to call it. source: a folder relative to `base`, or a hub id. flag: where the user gives a folder.
-        alone: one network, not a pipeline.
+        alone: one network, not a pipeline. file: the YAML of a model of which a folder alone would not be all.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Wanted:
     revision: str | None = None
     variant: str | None = None
     alone: bool = False
+    file: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -61,7 +62,7 @@ def locate(spec: ModelSpec) -> Path:
     Raises:
         UserError: it can't be had; names each place that was tried, why it failed there, and what to do.
     """
-    return find(_wanted(spec))
+    return find(replace(_wanted(spec), file=_more_than_a_folder(spec)))
 
 
 def find(wanted: Wanted) -> Path:
@@ -78,6 +79,15 @@ def find(wanted: Wanted) -> Path:
 
 def _wanted(spec: ModelSpec) -> Wanted:
     return Wanted(spec.name, spec.source, spec.base, "--model", spec.revision, spec.variant)
+
+
+def _more_than_a_folder(spec: ModelSpec) -> Path | None:
+    """The YAML of the spec, where `load_spec` would make something else of the folder of its pipeline."""
+    file = spec.base / f"{spec.name}.yaml"
+    if not file.is_file() or load_spec(file).source != spec.source:
+        return None
+    known = of_source(spec.source.rpartition("/")[2])
+    return None if known is not None and (known.base, known.name) == (spec.base, spec.name) else file
 
 
 def wanted_parts(spec: ModelSpec) -> dict[str, Wanted]:
@@ -122,9 +132,9 @@ def hub_layout(repo: str) -> Path:
     small = ["*.json", "*.txt"]
     try:
         found = Path(huggingface_hub.snapshot_download(repo, allow_patterns=small, local_files_only=True))
-        if (found / "tokenizer").is_dir():
-            return found
-    except Exception:  # not in the cache
+        layout(found)
+        return found
+    except Exception:  # not in the cache, or not all of it
         pass
     reason = _unreachable(repo, None)
     try:
@@ -181,12 +191,16 @@ def _download(wanted: Wanted, tried: list[str]) -> Path:
             )
         except Exception as error:  # the hub's client raises a dozen unrelated kinds
             reason = _short(error)
+    folder = f"FOLDER/{repo.rpartition('/')[2]}"  # by whose name `load_spec` knows it
+    give = f"{wanted.flag} {folder}"
+    if wanted.file is not None:
+        give = f"--model FILE.yaml: a copy of {wanted.file} that says `source: {folder}`"
     raise UserError(
         f"can't get the weights of {wanted.name} ({repo}). Tried:\n"
         + "".join(f"  - {line}\n" for line in [*tried, f"{hub}: {reason}"])
         + "What to do: connect this machine to the internet (or set HF_ENDPOINT to a mirror, or log in with "
-        f"`hf auth login` if the hub asks for it); or run `hf download {repo} --local-dir FOLDER` elsewhere, "
-        f"copy the folder here, and give {wanted.flag} FOLDER."
+        f"`hf auth login` if the hub asks for it); or run `hf download {repo} --local-dir {folder}` "
+        f"elsewhere, copy the folder here, and give {give}."
     )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 
 from . import identity
-from .identity import read_json
+from .identity import WEIGHTS, read_json
 from .locate import find, wanted_parts
 from .spec import PARTS, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
 
 CLASSES = {
     "controlnet": "ControlNetModel",
@@ -27,17 +28,18 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of them. field: of the spec, which names it."""
+    """One of them. field: of the spec, which names it. variant: of its weights, see `only_variant`."""
 
     field: str
     folder: Path
+    variant: str | None = None
 
     @property
     def files(self) -> list[Path]:
         """What it is loaded from, for the identity of the model."""
         if self.field == "refiner":
             return identity.files(self.folder)
-        return [self.folder / "config.json", *identity.weights(self.folder)]
+        return [self.folder / "config.json", *identity.weights(self.folder, self.variant)]
 
 
 def parts(spec: ModelSpec) -> list[Part]:
@@ -46,7 +48,10 @@ def parts(spec: ModelSpec) -> list[Part]:
     Raises:
         UserError: one can't be had; says what was tried and what to do.
     """
-    found = [Part(field, find(wanted)) for field, wanted in wanted_parts(spec).items()]
+    found = []
+    for field, wanted in wanted_parts(spec).items():
+        variant = only_variant(wanted.folder) if wanted.alone else wanted.variant
+        found.append(Part(field, find(replace(wanted, variant=variant)), variant))
     for part in found:
         file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
         holds = read_json(file).get("_class_name")
@@ -55,18 +60,23 @@ def parts(spec: ModelSpec) -> list[Part]:
     return found
 
 
+def only_variant(folder: Path) -> str | None:
+    """The variant, as "fp16", of all weights in a network's folder; None where there are plain ones, or several."""
+    found = {match["variant"] for file in folder.glob("*") if (match := WEIGHTS.fullmatch(file.name)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
     """The pipeline with its ControlNet or motion adapter, in diffusers' own class for the two."""
     import diffusers
 
     for part in further:
+        how: dict[str, Any] = {"dtype": dtype, "variant": part.variant, "local_files_only": True}
         try:
             if part.field == "motion_adapter":
-                adapter = diffusers.MotionAdapter.from_pretrained(part.folder, dtype=dtype, local_files_only=True)
-                kept = {key: each for key, each in pipeline.components.items() if key != "safety_checker"}
-                pipeline = diffusers.AnimateDiffPipeline(**kept, motion_adapter=adapter)
+                pipeline = _moved(pipeline, diffusers.MotionAdapter.from_pretrained(part.folder, **how))
             elif part.field == "controlnet":
-                network = diffusers.ControlNetModel.from_pretrained(part.folder, dtype=dtype, local_files_only=True)
+                network = diffusers.ControlNetModel.from_pretrained(part.folder, **how)
                 words, wanted = (each.config.cross_attention_dim for each in (network, pipeline.unet))
                 if words != wanted:
                     raise ValueError(f"it is for text embeddings {words} wide, and the model's are {wanted}")
@@ -75,6 +85,18 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
             said = " ".join(str(error).split())[:400]
             raise UserError(f"can't use {PARTS[part.field]} {part.folder}: {type(error).__name__}: {said}") from error
     return pipeline
+
+
+def _moved(pipeline: Any, adapter: Any) -> Any:
+    import diffusers
+
+    if not isinstance(pipeline, diffusers.StableDiffusionPipeline | diffusers.AnimateDiffPipeline):
+        raise ValueError(f"it goes with Stable Diffusion or AnimateDiff, and the model is a {type(pipeline).__name__}")
+    if isinstance(pipeline, diffusers.AnimateDiffPipeline):  # its U-Net has motion layers, of another adapter
+        pipeline.unet.load_motion_modules(adapter)
+    left_out = ("safety_checker", "motion_adapter")
+    kept = {key: each for key, each in pipeline.components.items() if key not in left_out}
+    return diffusers.AnimateDiffPipeline(**kept, motion_adapter=adapter)
 
 
 def _controlled(pipeline: Any) -> Any:

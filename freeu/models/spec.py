@@ -17,6 +17,7 @@ from freeu.factors import Factors, Stages, Version
 
 from .identity import read_index, read_json
 from .single import nearest as nearest_of_file
+from .single import noising
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -45,6 +46,8 @@ NEAREST = {
     "AnimateDiffPipeline": "animatediff",
     "StableVideoDiffusionPipeline": "svd",
 }
+BRINGS_ITS_OWN = ("EDM", "LCM", "TCD", "FlowMatch")
+"""How the names of the schedulers begin that no other can stand in for: they noise, or step, in a way of their own."""
 OWN = ("name", "base", "inputs")
 """Fields that no YAML sets: the file's own name and place, and what a prompt set brings."""
 
@@ -156,10 +159,20 @@ def names() -> list[str]:
     return sorted(file.stem for file in configs.path("models").glob("*.yaml"))
 
 
+def of_source(name: str) -> ModelSpec | None:
+    """The model of configs/models that is the repository of this name (without its owner) and nothing beside it."""
+    for each in names():
+        found = configs.read_yaml(configs.path("models", f"{each}.yaml"))
+        if found["source"].endswith(f"/{name}") and not any(found.get(field) for field in ("needs", *PARTS)):
+            return load_spec(each)
+    return None
+
+
 def load_spec(name_or_folder: str | Path) -> ModelSpec:
     """The spec of a model of configs/models, of a YAML file, of a diffusers folder, or of package.module:function.
 
-    A folder takes its defaults from the model of configs/models that is most like it.
+    A folder or hub id takes its defaults from the model of configs/models that has its name on the hub, else from the
+    one that is most like it.
 
     Raises:
         configs.UserError: no such model (the nearest is named), or something in its files is wrong.
@@ -173,7 +186,7 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     if place.suffix in (".yaml", ".yml"):
         return _from_yaml(place)
     if _is_folder(place):
-        return _from_folder(place.resolve())
+        return _from_folder(place.resolve(), place.resolve().name)
     if place.suffix == ".safetensors":
         return _from_file(place.resolve())
     error = configs.unknown("model", wanted, names())
@@ -215,7 +228,9 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         raise UserError(f"--refiner goes with text to image, and this is {kind}")
     if kind != spec.kind and kind.endswith("video"):
         like = load_spec("rerender" if kind == "video-to-video" else "animatediff")
-        fields = ("frames", "every", "strength", "objectives", "scheduler", "scheduler_config")
+        fields = ["frames", "every", "strength", "objectives"]
+        if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
+            fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
     return found.model_copy(update={"kind": kind})
 
@@ -264,22 +279,26 @@ def _explained(error: ValidationError) -> str:
     return f"{where} is {first['input']!r}: {first['msg']}"
 
 
-def _from_folder(folder: Path) -> ModelSpec:
-    pipeline = read_index(folder).get("_class_name")
+def _from_folder(folder: Path, name: str) -> ModelSpec:
+    index = read_index(folder)
+    pipeline = index.get("_class_name")
     if pipeline not in PIPELINES:
         raise UserError(f"{folder} holds a {pipeline}: {' and '.join(PIPELINES)} can be searched")
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
-    nearest = load_spec({**NEAREST, "StableDiffusionPipeline": like_stable_diffusion}[pipeline])
+    nearest = of_source(name)
+    if nearest is None or nearest.kind != PIPELINES[pipeline]:
+        nearest = load_spec({**NEAREST, "StableDiffusionPipeline": like_stable_diffusion}[pipeline])
     factor = 2 ** max(0, len(vae.get("block_out_channels", ())) - 1)
     side = unet.get("sample_size")
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
     own: dict[str, Any] = {
-        "name": folder.name,
+        "name": name,
         "kind": PIPELINES[pipeline],
         "source": str(folder),
         "motion_adapter": None,
+        "scheduler": "default" if _scheduler(index).startswith(BRINGS_ITS_OWN) else nearest.scheduler,
         "scheduler_config": {},
         "revision": None,
         "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
@@ -291,21 +310,33 @@ def _from_folder(folder: Path) -> ModelSpec:
 
 
 def _from_hub(repo: str, unknown: UserError) -> ModelSpec:
-    """A pipeline on the hub, or in its cache, of which only the layout is fetched here."""
+    """A pipeline on the hub, or in its cache, of which only the layout is fetched here; of one that configs/models
+    knows, not even that."""
     from .locate import hub_layout
 
+    name = repo.partition("/")[2]
+    known = of_source(name)
+    if known is not None and known.source == repo:
+        return known.model_copy(update={"name": name})
     try:
         folder = hub_layout(repo)
     except UserError as error:
         raise UserError(f"{unknown}; there is no such folder, and as a hub id: {error}") from error
-    return _from_folder(folder).model_copy(update={"name": repo.partition("/")[2], "source": repo})
+    return _from_folder(folder, name).model_copy(update={"source": repo})
 
 
 def _from_file(file: Path) -> ModelSpec:
-    """A single-file checkpoint; the layout of its pipeline is that of the model that it is like."""
+    """A single-file checkpoint; the layout of its pipeline is that of the model that it is like, and so is how noise is
+    scheduled, save for what the file says of it."""
     like = load_spec(nearest_of_file(file))
     own = {"name": file.stem, "source": str(file), "config": like.source, "revision": None, "variant": None}
-    return like.model_copy(update=own | {"licence": None})
+    return like.model_copy(update=own | {"licence": None, "scheduler_config": noising(file)})
+
+
+def _scheduler(index: dict[str, Any]) -> str:
+    """The class of the scheduler that a pipeline's model_index.json names; "" if none."""
+    found = index.get("scheduler")
+    return str(found[-1]) if isinstance(found, list) and found else ""
 
 
 def _config(folder: Path, part: str) -> dict[str, Any]:

@@ -18,11 +18,11 @@ REFERENCE_SCENES = 4096
 
 
 def load_clip(folder: Path) -> tuple[nn.Module, Callable[[list[str]], torch.Tensor]]:
-    """(model, tokenizer) of an open_clip folder, float32, eval mode."""
+    """(model, tokenizer) of an open_clip folder with a tokenizer of transformers', float32, eval mode."""
     import open_clip
 
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
-    return model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
+    return model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}", trust_remote_code=False)
 
 
 def embed_images(model: nn.Module) -> Callable[[torch.Tensor], np.ndarray]:
@@ -40,7 +40,7 @@ def pooled_features(folder: Path) -> Callable[[torch.Tensor], np.ndarray]:
     """uint8 (n, 3, 64, 64) to the feature network's pooled features (n, 128)."""
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
 
     def features(images: torch.Tensor) -> np.ndarray:
         with torch.inference_mode():

@@ -43,10 +43,17 @@ class Runs:
         self.experiment = self._the_experiment()
 
     def _the_experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             artifacts = None if self.settings.remote else self.settings.artifacts.as_uri()
-            return self.client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
+            try:
+                return self.client.create_experiment(EXPERIMENT, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
+            except MlflowException:
+                experiment = self.client.get_experiment_by_name(EXPERIMENT)  # by another one, just now
+                if experiment is None:
+                    raise
         if experiment.lifecycle_stage == "deleted":
             self.client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id

@@ -105,6 +105,17 @@ def test_an_embedding_gives_its_token_a_meaning(form: str, sd_folder: Path, tmp_
     assert not torch.equal(renamed[0], drawn(spec_of(sd_folder), ("cat <other> box", "cat on box"))[0])
 
 
+def test_the_web_uis_safetensors_are_named_by_their_file(sd_folder: Path, tmp_path: Path) -> None:
+    save_file({"emb_params": vectors()}, file := tmp_path / "style.safetensors")
+    save_file({"style": vectors()}, tmp_path / "named.safetensors")
+    prompts = ("a style boat", "a boat")
+    found = drawn(spec_of(sd_folder, embeddings=(str(file),)), prompts)
+    assert torch.equal(found, drawn(spec_of(sd_folder, embeddings=(str(tmp_path / "named.safetensors"),)), prompts))
+    assert not torch.equal(found[0], drawn(spec_of(sd_folder), prompts)[0])
+    renamed = drawn(spec_of(sd_folder, embeddings=(f"{file}:other",)), ("a other boat", "a boat"))
+    assert not torch.equal(renamed[0], drawn(spec_of(sd_folder), ("a other boat", "a boat"))[0])
+
+
 def test_an_embedding_for_sdxl_goes_to_both_encoders(sdxl_folder: Path, tmp_path: Path) -> None:
     save_file({"clip_l": vectors(8), "clip_g": vectors(16)}, file := tmp_path / "style.safetensors")
     prompts = ("a style boat", "a boat")
@@ -114,10 +125,11 @@ def test_an_embedding_for_sdxl_goes_to_both_encoders(sdxl_folder: Path, tmp_path
     assert torch.equal(with_it[1], without[1])
 
 
-def test_a_fine_tuned_unet_and_another_vae(sd_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_a_fine_tuned_unet_and_another_vae(variant: str | None, sd_folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
-    tiny.unet(16).save_pretrained(tmp_path / "unet")
-    tiny.vae().save_pretrained(tmp_path / "vae")
+    tiny.unet(16).save_pretrained(tmp_path / "unet", variant=variant)
+    tiny.vae().save_pretrained(tmp_path / "vae", variant=variant)
     plain = drawn(spec_of(sd_folder))
     for part in ("unet", "vae"):
         changed = drawn(spec_of(sd_folder, **{part: str(tmp_path / part)}))

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 import freeu
+from configs import UserError
 from freeu.generate import generator as random_of
 from freeu.generate import noise
-from freeu.models import ModelSpec
+from freeu.models import ModelSpec, load_spec
+from freeu.models.spec import changed
 from tests import tiny
 from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, generator
 
@@ -78,6 +80,45 @@ def test_image_to_image(scheduler: str, factors: freeu.Factors, spec_of: Any, mo
     agree(found, wanted)
 
 
+@pytest.fixture
+def latent_consistency(tmp_path: Path) -> ModelSpec:
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"resolution": tiny.SIDE, "input": str(ball), "strength": 0.6}
+    return changed(load_spec(tiny.latent_consistency(tmp_path / "lcm")), given)
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF, LATE], ids=["without", "half", "late"])
+def test_image_to_image_with_a_latent_consistency_model(
+    factors: freeu.Factors, latent_consistency: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import LatentConsistencyModelImg2ImgPipeline
+    from diffusers.pipelines.latent_consistency_models import pipeline_latent_consistency_img2img as module
+
+    one = generator(latent_consistency)
+    found = ours(one, factors)
+    pipeline = LatentConsistencyModelImg2ImgPipeline(**one._pipeline.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    freeu.enable(pipeline, factors)
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    wanted = pipeline(
+        PROMPT,
+        image=picture(latent_consistency),
+        strength=latent_consistency.strength,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        generator=random_of(PROMPT, SEED),
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    assert one.timesteps.tolist() == pipeline.scheduler.timesteps.tolist() == [599, 459, 299, 159]
+    assert one.unet_evaluations(3) == 3 * STEPS
+
+
+def test_more_steps_than_a_latent_consistency_model_has(latent_consistency: ModelSpec) -> None:
+    with pytest.raises(UserError, match=r"--steps 40 with --strength 0\.6"):
+        generator(latent_consistency, steps=40)
+
+
 @pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
 def test_sdxl_with_its_refiner(factors: freeu.Factors, spec_of: Any) -> None:
     one = generator(spec_of("sdxl with refiner"), steps=10)
@@ -110,23 +151,49 @@ def test_sdxl_with_its_refiner(factors: freeu.Factors, spec_of: Any) -> None:
 def test_stable_video_diffusion(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as module
 
-    spec = spec_of("svd")
+    frames = 11  # more than are decoded together where memory is short
+    spec = spec_of("svd").model_copy(update={"frames": frames})
     one = generator(spec)
     one._pipeline.set_progress_bar_config(disable=True)
     random = random_of(PROMPT, SEED)
-    latents = torch.randn((1, FRAMES, 4, 8, 8), generator=random)
+    latents = torch.randn((1, frames, 4, 8, 8), generator=random)
     monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: torch.randn(shape, generator=random))
     wanted = one._pipeline(
         picture(spec),
         height=tiny.SIDE,
         width=tiny.SIDE,
-        num_frames=FRAMES,
+        num_frames=frames,
         num_inference_steps=STEPS,
         max_guidance_scale=GUIDANCE,
         latents=latents,
         output_type="pt",
     ).frames[0]
     agree(ours(one), wanted)
+
+
+def test_frames_are_decoded_in_parts_where_memory_is_short(spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of("svd").model_copy(update={"frames": 11})
+    sizes: list[int] = []
+
+    def drawn(fit: int, **chosen: Any) -> torch.Tensor:
+        one = generator(spec, **chosen)
+        real = one._vae.decode
+
+        def decode(latents: torch.Tensor, **how: Any) -> Any:
+            sizes.append(len(latents))
+            if len(latents) > fit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(latents, **how)
+
+        monkeypatch.setattr(one._vae, "decode", decode)
+        return one.generate([PROMPT] * 2, [SEED, SEED + 1], freeu.IDENTITY)
+
+    whole = drawn(11)
+    assert sizes == [11, 11] and whole.shape == (2, 11, 3, tiny.SIDE, tiny.SIDE)
+    sizes.clear()
+    assert drawn(6).shape == whole.shape and sizes == [11, 5, 5, 1, 5, 5, 1]
+    sizes.clear()
+    assert drawn(11, slicing=True).shape == whole.shape and sizes == [8, 3, 8, 3]
 
 
 def test_animatediff_with_an_adapter(spec_of: Any) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import configs
 import freeu
 from configs import UserError
 from freeu.models import identity, load_generator, load_spec, locate, names
 from freeu.models.load import choose_device, choose_dtype
+from freeu.models.spec import changed, of_source
 
 
 @pytest.fixture
@@ -100,6 +102,52 @@ def test_a_folder_takes_after_its_family(sd_folder: Path, sdxl_folder: Path, cop
     assert load_spec(copied).published == load_spec("sd21").published
 
 
+def test_a_folder_named_as_a_known_model_is_on_the_hub_takes_its_defaults(
+    sd_folder: Path, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    for of, called, name in (
+        (sdxl_folder, "sdxl-turbo", "sdxl-turbo"),
+        (sd_folder, "stable-diffusion-v1-4", "sd14"),
+        (sd_folder, "stable-diffusion-v1-5", "sd15"),  # not animatediff or dreambooth, which add something to it
+        (sd_folder, "stable-video-diffusion-img2vid", "sd15"),  # another kind than it is called
+    ):
+        spec, like = load_spec(shutil.copytree(of, tmp_path / called)), load_spec(name)
+        assert (spec.name, spec.kind, spec.resolution) == (called, "text-to-image", 32)
+        for field in ("steps", "guidance", "scheduler", "published", "prompts", "needs"):
+            assert getattr(spec, field) == getattr(like, field), (called, field)
+
+
+@pytest.mark.parametrize("scheduler, kept", [
+    ("EDMDPMSolverMultistepScheduler", True),
+    ("EDMEulerScheduler", True),
+    ("LCMScheduler", True),
+    ("TCDScheduler", True),
+    ("FlowMatchEulerDiscreteScheduler", True),
+    ("EulerDiscreteScheduler", False),
+    ("PNDMScheduler", False),
+])  # fmt: skip
+def test_a_scheduler_that_none_can_stand_in_for_is_kept(scheduler: str, kept: bool, copied: Path) -> None:
+    index = json.loads((copied / "model_index.json").read_text())
+    (copied / "model_index.json").write_text(json.dumps(index | {"scheduler": ["diffusers", scheduler]}))
+    assert load_spec(copied).scheduler == ("default" if kept else "dpmsolver++")
+
+
+def test_a_motion_adapter_brings_its_schedule_and_a_controlnet_does_not() -> None:
+    assert changed(load_spec("sdxl-turbo"), {"controlnet": "c"}).scheduler == "default"
+    own = load_spec("sd15").model_copy(
+        update={"scheduler": "ddim", "scheduler_config": {"timestep_spacing": "trailing"}}
+    )
+    held = changed(own, {"controlnet": "c", "motion_adapter": "m"})
+    assert (held.kind, held.scheduler, held.scheduler_config) == ("video-to-video", "ddim", own.scheduler_config)
+    like = load_spec("rerender")
+    assert (held.frames, held.every, held.strength, held.objectives) == (
+        like.frames, like.every, like.strength, like.objectives
+    )  # fmt: skip
+    assert changed(like, {}).scheduler == "dpmsolver++"
+    moved, like = changed(own, {"motion_adapter": "m"}), load_spec("animatediff")
+    assert (moved.scheduler, moved.scheduler_config) == (like.scheduler, like.scheduler_config)
+
+
 @pytest.mark.parametrize("broken, said", [
     (lambda f: (f / "model_index.json").unlink(), "no model_index.json"),
     (lambda f: (f / "model_index.json").write_text("{"), "can't read"),
@@ -156,6 +204,46 @@ def test_an_absent_hub_is_told_in_time(tmp_path: Path) -> None:
     last = done.stderr[done.stderr.rindex("configs.UserError") :]
     for part in ("stabilityai/stable-diffusion-xl-base-1.0", "the hub's cache", "127.0.0.1:9", "--model FOLDER"):
         assert part in last
+
+
+def _remedy(spec) -> str:
+    with pytest.raises(UserError) as error:
+        locate.locate(spec)
+    return str(error.value).partition("What to do: ")[2]
+
+
+@pytest.fixture
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(locate, "_unreachable", lambda *_: "no answer")
+
+
+@pytest.mark.usefixtures("_no_hub")
+@pytest.mark.parametrize("name", ["sdxl-turbo", "sd14", "sd15", "sdxl", "sd21", "lcm", "modelscope", "svd"])
+def test_the_remedy_is_a_folder_that_is_taken_for_the_model(name: str) -> None:
+    spec = load_spec(name)
+    last = spec.source.rpartition("/")[2]
+    for each in (spec, changed(spec, {"refiner": "r"}) if name == "sdxl" else spec):
+        assert f"--local-dir FOLDER/{last}` " in _remedy(each)
+        assert _remedy(each).endswith(f"give --model FOLDER/{last}.")
+    assert of_source(last) == spec
+
+
+@pytest.mark.usefixtures("_no_hub")
+@pytest.mark.parametrize("name", ["animatediff", "dreambooth", "rerender", "reversion", "sdxl-refiner", "own"])
+def test_the_remedy_of_more_than_a_folder_is_a_yaml(name: str, tmp_path: Path) -> None:
+    file = configs.path("models", f"{name}.yaml")
+    if name == "own":
+        file = tmp_path / "own.yaml"
+        file.write_text("source: stabilityai/sdxl-turbo\nresolution: 64\nsteps: 2\nguidance: 1\nprompts: general\n")
+    spec = load_spec(file)
+    last = spec.source.rpartition("/")[2]
+    assert _remedy(spec).endswith(f"give --model FILE.yaml: a copy of {file} that says `source: FOLDER/{last}`.")
+    (tmp_path / "copy.yaml").write_text(file.read_text().replace(spec.source, f"{tmp_path}/{last}"))
+    same = {"name": spec.name, "base": spec.base, "source": spec.source}
+    assert load_spec(tmp_path / "copy.yaml").model_copy(update=same) == spec
 
 
 def test_a_hub_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+import freeu
 from configs import UserError
-from freeu.models import ModelSpec, load_generator
-from freeu.models.spec import PARTS
+from freeu.models import ModelSpec, load_generator, load_spec
+from freeu.models.spec import PARTS, changed
 from tests import tiny
-from tests.kinds import KINDS
+from tests.kinds import FRAMES, KINDS, generator
 
 HOLDERS = {"controlnet": "rerender", "motion_adapter": "animatediff", "refiner": "sdxl with refiner"}
 
@@ -85,6 +87,33 @@ def test_a_controlnet_for_another_model_is_named(tmp_path: Path) -> None:
     assert "for text embeddings 8 wide, and the model's are 16" in said(
         spec.model_copy(update={"controlnet": str(tmp_path / "c")})
     )
+
+
+@pytest.mark.parametrize("part", ["controlnet", "motion_adapter"])
+def test_weights_of_a_variant_alone_are_used(part: str, tmp_path: Path) -> None:
+    spec = KINDS[HOLDERS[part]](tmp_path)
+    wanted = generator(spec).generate(["a boat"], [0], freeu.IDENTITY)
+    weights = Path(getattr(spec, part)) / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    assert torch.equal(generator(spec).generate(["a boat"], [0], freeu.IDENTITY), wanted)
+
+
+def test_a_motion_adapter_takes_the_place_of_animatediffs_own(tmp_path: Path) -> None:
+    from diffusers import MotionAdapter
+
+    spec = changed(load_spec(tiny.animatediff(tmp_path / "a")), {"resolution": tiny.SIDE, "frames": FRAMES})
+    own = generator(spec).generate(["a boat"], [0], freeu.IDENTITY)
+    folder = tiny.motion_adapter(tmp_path / "adapter", seed=4)
+    one = generator(changed(spec, {"motion_adapter": str(folder)}))
+    assert not torch.equal(one.generate(["a boat"], [0], freeu.IDENTITY), own)
+    held, layers = one._unet.state_dict(), MotionAdapter.from_pretrained(folder).state_dict()
+    assert layers and all(torch.equal(held[name], each) for name, each in layers.items())
+
+
+def test_a_motion_adapter_is_not_for_modelscope(tmp_path: Path) -> None:
+    folder = tiny.motion_adapter(tmp_path / "adapter")
+    message = said(changed(load_spec(tiny.modelscope(tmp_path / "m")), {"motion_adapter": str(folder)}))
+    assert f"--motion-adapter {folder}" in message and "the model is a TextToVideoSDPipeline" in message
 
 
 def test_a_refiner_is_sdxls(tmp_path: Path) -> None:

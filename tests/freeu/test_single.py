@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import freeu
 from configs import UserError
 from freeu.models import load_generator, load_spec
-from freeu.models.single import XL, XL_REFINER, nearest
+from freeu.models.single import XL, XL_REFINER, nearest, noising
 from tests import single_file, tiny
 
 KEY = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
@@ -69,6 +71,56 @@ def test_identity_is_the_contents(file: Path, sd_folder: Path, tmp_path: Path) -
     assert first == second
 
 
+@pytest.mark.parametrize("part", ["model_index", "scheduler/scheduler_config", "tokenizer/tokenizer_config"])
+def test_identity_covers_the_layout(part: str, file: Path, sd_folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(sd_folder, tmp_path / "layout"))
+
+    def of(folder: Path) -> str:
+        return load_generator(spec_of(file, folder), device="cpu", steps=1).identity
+
+    assert of(other) == of(sd_folder)
+    next((other / "unet").glob("*.safetensors")).unlink()  # weights there are not read
+    assert of(other) == of(sd_folder)
+    config = other / f"{part}.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"another": 1}))
+    assert of(other) != of(sd_folder)
+
+
+V = {"prediction_type": "v_prediction"}
+ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+
+
+@pytest.mark.parametrize("keys, said, changes", [
+    ((), {}, {}),
+    (("v_pred",), {}, V),
+    (("v_pred", "ztsnr"), {}, V | ZERO),
+    (("ztsnr",), {}, ZERO),
+    ((), {"modelspec.prediction_type": "v"}, V),
+    ((), {"modelspec.prediction_type": "epsilon"}, {"prediction_type": "epsilon"}),
+    ((), {"modelspec.prediction_type": "something"}, {}),
+    ((), {"modelspec.title": "mine"}, {}),
+])  # fmt: skip
+@pytest.mark.parametrize("key", [XL, KEY])
+def test_the_type_of_prediction_is_told_from_the_header(
+    key: str, keys: tuple[str, ...], said: dict[str, str], changes: dict[str, object], tmp_path: Path
+) -> None:
+    tensors = {key: torch.zeros(2, 1024)} | {each: torch.zeros(0) for each in keys}
+    save_file(tensors, made := tmp_path / "made.safetensors", metadata=said or None)
+    assert noising(made) == changes
+    assert load_spec(made).scheduler_config == changes
+
+
+def test_a_file_of_another_type_of_prediction_is_sampled_as_such(file: Path, sd_folder: Path, tmp_path: Path) -> None:
+    made = tmp_path / "v.safetensors"
+    save_file(load_file(file) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, made)
+    for name in ("dpmsolver++", "ddim"):
+        generator = load_generator(spec_of(made, sd_folder, scheduler=name), device="cpu", steps=2)
+        config = generator._scheduler().config
+        assert (config.prediction_type, config.rescale_betas_zero_snr) == ("v_prediction", True)
+        assert generator._scheduler().timesteps[0] == config.num_train_timesteps - 1
+        assert generator.generate(["a boat"], [0], freeu.IDENTITY).shape == (1, 3, 32, 32)
+
+
 def test_the_architecture_is_told_from_the_header(file: Path, tmp_path: Path) -> None:
     assert nearest(file) == "sd15"
     for name, tensors in {
@@ -118,6 +170,45 @@ def test_a_hub_id_takes_its_defaults_from_its_layout(sd_folder: Path, monkeypatc
     assert (spec.name, spec.source, spec.kind) == ("fine-tune", "someone/fine-tune", "text-to-image")
     assert spec.resolution == 32
     assert asked == [("someone/fine-tune", ["*.json", "*.txt"], True)]
+
+
+def test_a_hub_id_of_a_known_model_is_that_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freeu.models.locate.hub_layout", lambda *_: pytest.fail("asked for the layout"))
+    for repo, name in (
+        ("stabilityai/sdxl-turbo", "sdxl-turbo"),
+        ("CompVis/stable-diffusion-v1-4", "sd14"),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd15"),
+        ("stabilityai/stable-diffusion-xl-base-1.0", "sdxl"),
+    ):
+        assert load_spec(repo) == load_spec(name).model_copy(update={"name": repo.partition("/")[2]})
+
+
+def test_a_mirror_of_a_known_model_takes_its_defaults(sdxl_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freeu.models.locate.hub_layout", lambda *_: sdxl_folder)
+    spec = load_spec("mirror/sdxl-turbo")
+    assert (spec.name, spec.source) == ("sdxl-turbo", "mirror/sdxl-turbo")
+    assert (spec.steps, spec.guidance, spec.scheduler, spec.published) == (4, 0, "default", None)
+
+
+@pytest.mark.parametrize("without", ["tokenizer", None])
+def test_the_hubs_cache_is_enough_for_a_layout(
+    without: str | None, sd_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model without a tokenizer too; one of which a part is missing is asked for."""
+    import huggingface_hub
+
+    made = tmp_path / "made"
+    shutil.copytree(sd_folder, made, ignore=shutil.ignore_patterns("tokenizer", "*.safetensors"))
+    if without is not None:  # as SVD and SDXL's refiner say it
+        index = json.loads((made / "model_index.json").read_text()) | {without: [None, None]}
+        (made / "model_index.json").write_text(json.dumps(index))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(made))
+    monkeypatch.setattr("freeu.models.locate._unreachable", lambda *_: "no answer")
+    if without is not None:
+        assert load_spec("some/one").source == "some/one"
+    else:
+        with pytest.raises(UserError, match="neither in the hub's cache"):
+            load_spec("some/one")
 
 
 def test_a_hub_id_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +126,18 @@ def test_the_spread_is_that_of_new_draws() -> None:
     scores = [fid.score(batch_of(whole(200, 4, seed))) for seed in range(2, 42)]
     scatter = np.std([score.value for score in scores], ddof=1)
     assert 0.5 < np.mean([score.spread for score in scores]) / scatter < 2
+
+
+def test_the_spread_of_videos_is_over_videos() -> None:
+    """Sixteen frames of one video that are all the same tell no more than one of them."""
+    fid = Fid(pixels_encoder(4), Reference.of(whole(2000, 4, 1)))
+    few = whole(16, 4, 2)
+    videos = replace(batch_of(np.repeat(few, 16, axis=0)), frames=16)
+    # Means are equal; covariances, by n - 1, differ by 15 / 16 * 256 / 255, 6 %. Over seeds the two spreads differ by
+    # up to 10 %; by frames the spread is 0, as each group holds the same images.
+    assert fid.score(videos).spread == pytest.approx(fid.score(batch_of(few)).spread, rel=0.2)
+    assert math.isnan(fid.score(replace(videos, frames=256)).spread)  # of one video nothing is known
+    assert fid.score(replace(videos, frames=64)).spread > 0  # four of them, fewer than groups
 
 
 def test_a_floor_shrinks_with_n() -> None:

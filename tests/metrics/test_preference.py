@@ -17,7 +17,7 @@ import metrics
 from configs import UserError, identity
 from metrics.base import Batch, MetricError
 from metrics.encoders import CLIP_MEAN, CLIP_STD, encoder
-from metrics.image_reward import MEAN, STD, ImageReward, load
+from metrics.image_reward import MEAN, STD, ImageReward, configurations, load
 
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))
 SIDE = 32
@@ -112,7 +112,7 @@ def test_weights_that_are_not_there_or_run_code(models: Path, tmp_path: Path) ->
 
 
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-          "image_size": SIDE, "patch_size": 8}  # fmt: skip
+          "image_size": SIDE, "patch_size": 8, "layer_norm_eps": 1e-6}  # fmt: skip
 TEXT = {"vocab_size": 90, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
         "max_position_embeddings": 40}  # fmt: skip
 
@@ -151,6 +151,27 @@ def reward(tmp_path_factory: pytest.TempPathFactory):
     file = tmp_path_factory.mktemp("reward") / "ImageReward.pt"
     torch.save(state, file)
     return file, vision, text, head
+
+
+def test_imagereward_has_its_authors_sizes() -> None:
+    """Of BLIP's med_config.json and its ViT-L, and the authors' mean: a strict load sees none of heads and eps."""
+    seeing, reading = configurations({})
+    assert {name: getattr(reading, name) for name in (
+        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "max_position_embeddings", "layer_norm_eps", "hidden_act", "encoder_hidden_size",
+    )} == {
+        "vocab_size": 30524, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "max_position_embeddings": 512, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+        "encoder_hidden_size": 1024,
+    }  # fmt: skip
+    assert {name: getattr(seeing, name) for name in (
+        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size",
+        "layer_norm_eps", "hidden_act",
+    )} == {
+        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+        "image_size": 224, "patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu",
+    }  # fmt: skip
+    assert (MEAN, STD) == (0.16717362830052426, 1.0333394966054072)
 
 
 def spec_of(file: Path, bert: Path) -> dict:

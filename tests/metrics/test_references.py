@@ -148,6 +148,44 @@ def test_a_table_that_is_wrong(content: str, said: str, tmp_path: Path, reader) 
         load_reference(parse(str(tmp_path / "t.csv")), reader, Path("/"))
 
 
+def test_a_reference_of_one_image_is_told_and_not_kept(tmp_path: Path, reader, images: torch.Tensor) -> None:
+    Image.fromarray(images[0].permute(1, 2, 0).numpy()).save(tmp_path / "one.png")
+    (tmp_path / "t.csv").write_text("image\none.png\n")
+    for _ in range(2):
+        with pytest.raises(UserError, match="the reference holds 1 image: at least 2 are needed"):
+            load_reference(parse(str(tmp_path / "t.csv")), reader, Path("/"))
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_features_that_are_no_numbers_are_not_kept(real: Path, tmp_path: Path, reader) -> None:
+    broken = replace(reader, images=lambda part: torch.full((len(part), 4), torch.nan))
+    with pytest.raises(UserError, match="gave NaN or infinity for an image of the reference"):
+        load_reference(parse(str(real)), broken, Path("/"))
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+@pytest.mark.parametrize(("arrays", "said"), [
+    ({"mu": np.array(["a", "b"])}, "has mu of type <U1: numbers are expected"),
+    ({"sigma": np.full((2, 2), "x")}, "has sigma of type <U1: numbers are expected"),
+    ({"n": np.array([3, 4])}, r"has n \[3, 4\]: a number of images, 2 or more"),
+    ({"n": "many"}, "has n of type <U4: numbers are expected"),
+    ({"n": np.nan}, "has n nan: a number of images"),
+    ({"feats": np.zeros(5)}, r"has features \(5,\): expected \(n, 2\)"),
+    ({"feats": np.zeros((5, 3))}, r"has features \(5, 3\): expected \(n, 2\)"),
+    ({"reps": np.zeros((1, 2))}, r"has features \(1, 2\): expected \(n, 2\), n at least 2"),
+    ({"feats": np.full((5, 2), np.inf)}, "holds features that are NaN or infinity"),
+])  # fmt: skip
+def test_an_npz_that_is_wrong_beside_what_is_right(arrays: dict, said: str, tmp_path: Path) -> None:
+    right = {"mu": np.zeros(2), "sigma": np.eye(2), "n": np.array([9]), "feats": np.zeros((9, 2), np.float16)}
+    np.savez(tmp_path / "r.npz", **right)
+    assert read_statistics(tmp_path / "r.npz").n == 9
+    if "reps" in arrays:
+        del right["feats"]
+    np.savez(tmp_path / "r.npz", **right | arrays)
+    with pytest.raises(UserError, match=said):
+        read_statistics(tmp_path / "r.npz")
+
+
 def test_a_pickled_npz_is_refused_and_does_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self):

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 import metrics
-from configs import UserError
-from metrics.aesthetic import LAION_ENCODER
+from configs import UserError, identity
+from metrics.aesthetic import LAION_ENCODER, LAION_SHAPE, score_of
 from metrics.base import Batch
 from metrics.clip import ClipScore
 from metrics.encoders import Encoder, encoder, fitted
@@ -101,13 +101,72 @@ def test_a_head_of_another_encoder_is_refused(tmp_path: Path) -> None:
 def test_a_heads_identity_is_its_files_content(models: Path, tmp_path: Path) -> None:
     def built(name: str, scale: float):
         tensors = {"layers.0.weight": torch.full((1, 16), scale), "layers.0.bias": torch.zeros(1)}
-        save_file(tensors, tmp_path / name)
+        save_file(tensors, tmp_path / name, metadata={"encoder": identity(models / "clip")})
         scorers = {"aesthetic": {"kind": "aesthetic_head", "file": str(tmp_path / name), "encoder": CLIP}}
         return metrics.build("aesthetic", scorers, "cpu", models)
 
     one, renamed, trained = built("head.safetensors", 1), built("other.safetensors", 1), built("head.safetensors", 3)
     assert one.identity == renamed.identity != trained.identity
     assert one.encoder.identity == trained.encoder.identity
+
+
+def test_a_head_that_names_no_encoder_is_refused_unless_the_yaml_does(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "head.safetensors"
+    spec = {"kind": "aesthetic_head", "file": str(file), "encoder": CLIP}
+    save_file({"weight": torch.zeros(1, 16), "bias": torch.zeros(1)}, file)
+
+    def build(**more: str):
+        return metrics.build("aesthetic", {"aesthetic": spec | more}, "cpu", models)
+
+    ours = identity(models / "clip")
+    with pytest.raises(UserError, match=f"doesn't name the encoder .* aesthetic: {{made_for: '{ours}'}}"):
+        build()
+    with pytest.raises(UserError, match="doesn't name the encoder"):
+        metrics.aesthetic_head(file, "one")
+    assert build(made_for=ours).identity == identity(file)
+    with pytest.raises(UserError, match="a head for the encoder another"):
+        build(made_for="another")
+    save_file({"weight": torch.zeros(1, 16), "bias": torch.zeros(1)}, file, metadata={"encoder": "another"})
+    with pytest.raises(UserError, match="a head for the encoder another"):  # the file knows better
+        build(made_for=ours)
+
+
+@pytest.fixture
+def copies(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """Encoders of LAION's architecture, here a tiny one's, from a file and from a folder of this disk."""
+    import json
+
+    shape = json.loads((models / "clip" / "open_clip_config.json").read_text())["model_cfg"]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, LAION_SHAPE, shape)
+    file = str(models / "clip" / "open_clip_model.safetensors")
+    return {"file": {"kind": "open_clip", "model": LAION_SHAPE, "weights": file}, "folder": CLIP}
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+@pytest.mark.parametrize(("kind", "name"), [
+    ("laion_v2", "head.pth"), ("aesthetic_head", "head.pth"), ("laion_v1", "head.safetensors"),
+])  # fmt: skip
+def test_laions_head_reads_a_copy_of_its_encoder(
+    place: str, kind: str, name: str, copies: dict, models: Path, images: torch.Tensor, tmp_path: Path
+) -> None:
+    tensors = {"weight": torch.randn(1, 16, generator=torch.Generator().manual_seed(0)), "bias": torch.zeros(1)}
+    (save_file if name.endswith(".safetensors") else torch.save)(tensors, tmp_path / name)
+    reads = encoder(copies[place], "cpu", models)
+    assert reads.identity != LAION_ENCODER
+    found = score_of({"kind": kind, "file": str(tmp_path / name)}, reads, models).score(Batch(images, ("",) * 24))
+    wanted = F.normalize(reads.embed_images(images), dim=-1).double() @ tensors["weight"][0].double()
+    np.testing.assert_allclose(found.per_image, wanted.numpy(), rtol=1e-6)
+
+
+def test_laions_head_reads_no_other_architecture(models: Path, tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1, 16), "bias": torch.zeros(1)}, tmp_path / "head.pth")
+    reads = encoder(CLIP, "cpu", models)
+    named = replace(reads, identity=f"open_clip:{LAION_SHAPE}/metaclip_400m", shape=None)  # another's, by its name
+    for one in (reads, named):
+        with pytest.raises(UserError, match="or a copy of it on this disk, and the YAML names"):
+            score_of({"kind": "laion_v2", "file": str(tmp_path / "head.pth")}, one, models)
+        with pytest.raises(UserError, match="a head for the encoder open_clip:ViT-L-14-quickgelu/openai"):
+            score_of({"kind": "aesthetic_head", "file": str(tmp_path / "head.pth")}, one, models)
 
 
 class Payload:

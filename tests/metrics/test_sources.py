@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +68,105 @@ def test_the_hubs_layout_is_read_from_its_cache(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert load_reference({**spec, "n": 3}, encoder(RESNET, "cpu", models), models).n == 3
     assert asked == ["data/train-00000-of-00002.parquet"]
+
+
+EVIL = """from pathlib import Path
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+Path({ran!r}).touch()
+class Words(PreTrainedTokenizerFast): pass
+class Config(PreTrainedConfig): model_type = "evil"
+class Model(PreTrainedModel): config_class = Config
+"""
+
+
+@pytest.fixture
+def evil(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """(a folder in open_clip's format and transformers' whose code makes a file, that file); a hasty user says yes."""
+    from tests import tiny
+
+    folder, ran = tmp_path / "evil", tmp_path / "ran"
+    shutil.copytree(models / "clip", folder)
+    tiny.tokenizer().save_pretrained(folder)
+    (folder / "evil.py").write_text(EVIL.format(ran=str(ran)))
+    words = json.loads((folder / "tokenizer_config.json").read_text())
+    words |= {"tokenizer_class": "Words", "auto_map": {"AutoTokenizer": [None, "evil.Words"]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(words))
+    maps = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": maps}))
+    monkeypatch.setattr("builtins.input", lambda *args: "y")
+    return folder, ran
+
+
+def given_tokenizer(folder: Path, **kwargs: object) -> None:
+    """Gives an open_clip folder a tokenizer of transformers' with these arguments."""
+    file = folder / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": "words", "tokenizer_kwargs": kwargs}
+    file.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"trust_remote_code": True, "clean": "whitespace"}, "gives the tokenizer trust_remote_code: clean, "),
+        ({"clean": "whitespace"}, "can't load the open_clip model"),
+    ],
+)
+def test_an_open_clip_folders_code_does_not_run(
+    evil: tuple[Path, Path], kwargs: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    folder, ran = evil
+    given_tokenizer(folder, **kwargs)
+    with pytest.raises(UserError, match=said):
+        encoder({"kind": "open_clip", "source": str(folder)}, "cpu", tmp_path)
+    assert not ran.exists()
+
+
+def test_the_code_of_an_open_clip_text_tower_does_not_run(evil: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, ran = evil
+    given_tokenizer(folder)
+    file = folder / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["model_cfg"]["text_cfg"]["hf_model_name"] = str(folder)
+    file.write_text(json.dumps(config))
+    with pytest.raises(UserError, match="can't load the open_clip model"):
+        encoder({"kind": "open_clip", "source": str(folder)}, "cpu", tmp_path)
+    assert not ran.exists()
+
+
+def test_the_shapes_scorers_run_no_code_either(evil: tuple[Path, Path]) -> None:
+    from freeu.shapes.scorers import load_clip, pooled_features
+
+    folder, ran = evil
+    given_tokenizer(folder, trust_remote_code=True)
+    for load in (load_clip, pooled_features):
+        with pytest.raises(ValueError, match="trust_remote_code=True"):
+            load(folder)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("kind", ["clip", "transformers"])
+def test_a_transformers_folders_code_does_not_run(kind: str, evil: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, ran = evil
+    with pytest.raises(UserError, match="can't load the"):
+        encoder({**RESNET, "kind": kind, "source": str(folder)}, "cpu", tmp_path)
+    assert not ran.exists()
+
+
+def test_an_open_clip_folder_with_a_tokenizer_of_its_own(models: Path, tmp_path: Path) -> None:
+    from tests import tiny
+
+    shutil.copytree(models / "clip", tmp_path / "clip")
+    tiny.tokenizer().save_pretrained(tmp_path / "clip")
+    given_tokenizer(tmp_path / "clip", clean="whitespace", strip_sep_token=False, language=None)
+    assert encoder({"kind": "open_clip", "source": "clip"}, "cpu", tmp_path).embed_texts(["a cat"]).shape == (1, 16)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_cfg": {}}', '{"model_cfg": {"text_cfg": []}}'])
+def test_a_damaged_open_clip_folder_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text(content)
+    with pytest.raises(UserError, match=r"open_clip_config\.json describes no open_clip model"):
+        encoder({"kind": "open_clip", "source": str(tmp_path)}, "cpu", tmp_path)
 
 
 OPENAI = {"kind": "open_clip", "model": "ViT-L-14-quickgelu", "pretrained": "openai"}

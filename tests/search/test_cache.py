@@ -14,12 +14,12 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from configs import UserError, path
+from configs import UserError, identity, path
 from freeu import IDENTITY, Factors
 from metrics import registry
 from search.cache import Cache
 from search.evaluate import Evaluator, Task
-from search.records import StudyFolder, write_json
+from search.records import StudyFolder, TrialRecord, write_json
 from search.run import execute
 from tests.search.fakes import FakeGenerator, FakeMetric, metrics, settings
 
@@ -74,7 +74,8 @@ def test_a_torn_file_counts_as_none_and_is_replaced(tmp_path: Path, torn: bytes)
 def trained(file: Path, scale: float) -> None:
     """A head of the embedded CLIP's width; its scores are `scale` times the first's."""
     draw = torch.Generator().manual_seed(0)
-    save_file({"weight": scale * torch.randn(1, 128, generator=draw), "bias": torch.zeros(1)}, file)
+    tensors = {"weight": scale * torch.randn(1, 128, generator=draw), "bias": torch.zeros(1)}
+    save_file(tensors, file, metadata={"encoder": identity(path("models", "shapes", "scorers", "clip"))})
 
 
 def test_a_head_that_was_trained_again_under_its_name(tmp_path: Path) -> None:
@@ -115,6 +116,31 @@ def test_a_disk_that_refuses_costs_the_cache_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     Cache(tmp_path / "file", {}).write(SOME, ["p"], [1], {"clip": np.array([0.5])})
     assert Cache(tmp_path / "file", {}).read(SOME, ["p"], [1]) == [None]
+
+
+def test_a_grid_is_of_all_images_or_there_is_none(tmp_path: Path) -> None:
+    """Of a candidate that an earlier study drew on a part of the prompts, the rest alone is drawn."""
+
+    def run(name: str, limit: int) -> StudyFolder:
+        config = settings(tmp_path, study=name, limit=limit, racing=False, trials=4)
+        execute(config, Console(file=io.StringIO()), lambda config, spec: (FakeGenerator(), metrics(config)))
+        return StudyFolder(config.mlruns, name)
+
+    few, more = run("few", 9), run("more", 12)
+    assert all(few.grid_file(record.number).exists() for record in few.read_trials())
+    known = {record.factors for record in few.read_trials()}
+    for record in more.read_trials():
+        assert more.grid_file(record.number).exists() is (record.factors not in known)
+
+
+def test_pictures_of_another_candidate_dont_stay(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    table = pd.DataFrame({"prompt": ["p"], "seed": [1]})
+    record = TrialRecord(3, SOME, "gp", "COMPLETE", images=1)
+    for images in (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), None):
+        folder.write_trial(record, table, images)
+        folder.write_held_out("0003", table, images)
+        assert folder.grid_file(3).exists() is folder.held_out_image("0003", 0).exists() is (images is not None)
 
 
 def test_another_study_of_the_same_model_makes_nothing_again(tmp_path: Path) -> None:

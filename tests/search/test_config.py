@@ -22,6 +22,19 @@ def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> 
     assert config.guidance == 0.0  # zero is a number, not "not given"
 
 
+def test_settings_that_may_be_given_several_times_have_both_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("lora: a.safetensors\nfrom: [one, two]\nmlruns: ~/x\n")
+    found = load(tmp_path / "a.yaml", {})
+    assert found.loras == ("a.safetensors",) and found.start_from == ("one", "two")
+    assert found.mlruns == Path.home() / "x"
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b"])
+def test_a_results_folder_that_databases_take_for_another_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the path of a results folder can't have"):
+        prepare(load(None, {"mlruns": tmp_path / name}))
+
+
 def test_every_flag_is_a_key() -> None:
     import inspect
 
@@ -117,3 +130,18 @@ def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
     with pytest.raises(UserError, match=r"'s' was begun with other settings \(steps: \d+ → 3\)"):
         same("s", of(), of(steps=3))
     same("s", of(), of())
+
+
+def test_the_fingerprint_and_what_images_are_kept_by_cover_how_noise_is_scheduled() -> None:
+    from freeu.models import load_spec
+    from search.parts import MADE
+
+    def of(name: str, **changes: object) -> str:
+        config = load(None, {"model": name})
+        spec = load_spec(name).model_copy(update=changes)
+        return str(fingerprint(config, spec, default(config.version), ("a",), ("b",))["scheduler"])
+
+    assert of("sd15") == "dpmsolver++"  # as studies of before have it
+    assert of("animatediff") != of("animatediff", scheduler_config={"beta_schedule": "scaled_linear"})
+    assert of("sd15") != of("sd15", scheduler_config={"prediction_type": "v_prediction"})
+    assert "scheduler" in MADE

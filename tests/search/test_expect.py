@@ -62,3 +62,17 @@ def test_frames_of_videos_go_with_their_prompt() -> None:
     found = (base.reshape(8, frames, D) + shift).reshape(-1, D)
     whole = expect.completed(found[: 2 * frames], base, np.arange(2), 2, 8)
     assert whole == pytest.approx(found)
+
+
+def test_the_error_of_videos_is_that_of_new_draws() -> None:
+    """The own error against the scatter over draws of prompts; frames of a video are nearly the same."""
+    frames, errors, values = 16, [], []
+    fid, _, _ = world(0)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        found = np.repeat(rng.normal(0.5, 1, size=(N, D)), frames, axis=0) + 0.05 * rng.normal(size=(N * frames, D))
+        value, spread, paired = expect.distance(found, None, N, 0, fid)
+        assert math.isnan(paired)
+        values.append(value)
+        errors.append(spread)
+    assert 0.5 < np.mean(errors) / np.std(values, ddof=1) < 2  # by frames it is 0.01

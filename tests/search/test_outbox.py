@@ -23,6 +23,7 @@ from search.records import StudyFolder
 from search.run import execute
 from search.store import EXPERIMENT
 from search.track import Tracker
+from search.track.machine import Machine
 from tests.mlflow_server import Server
 from tests.search.fakes import FakeGenerator, metrics, settings
 
@@ -96,6 +97,17 @@ def whole(uri: str, folder: StudyFolder) -> None:
     logged = json.loads(Path(client.download_artifacts(parent.info.run_id, "result.json")).read_text())
     assert logged == json.loads(folder.result.read_text())
     assert {each.path for each in client.list_artifacts(parent.info.run_id)} >= {"front.html", "front.csv"}
+
+
+@pytest.mark.parametrize("breaks", ["__init__", "read"])
+def test_a_machine_that_cant_be_read_ends_no_study(breaks: str, tmp_path: Path, monkeypatch: Any) -> None:
+    def broken(*given: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Machine, breaks, broken)
+    config = settings(tmp_path, study="alone", trials=3)
+    result, _ = study(config)
+    assert result["trials"] == 3 and StudyFolder(config.mlruns, "alone").read_result() == result
 
 
 def test_a_server_is_killed_in_mid_study_and_comes_back(server: Server, tmp_path: Path) -> None:
