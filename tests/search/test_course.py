@@ -145,6 +145,11 @@ def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
     assert again == whole | {"study": "sunday-again", "trials": 7}
 
 
+def test_the_command_names_the_model_as_it_was_given() -> None:
+    line = command("sunday", {"model": "mine", "model_given": "models/mine.yaml", "gpu_hours": 2.0}, 7)
+    assert shlex.split(line)[3:] == ["--study", "sunday-again", "--trials", "7", "--model", "models/mine.yaml"]
+
+
 def test_versions_and_hashes() -> None:
     import torch
 

@@ -16,7 +16,9 @@ import typer
 from rich.console import Console
 
 from configs import UserError
-from freeu import Factors
+from freeu import Controls, Factors
+from freeu.factors import Version
+from search import space as spaces
 from search.config import StudyConfig
 from search.guardrails import NAMES
 from search.plan import prepare
@@ -296,6 +298,20 @@ def test_picks_at_the_ends_of_the_ranges_are_named() -> None:
         "may lie beyond, and --space FILE widens the ranges."
     )
     assert at_the_ends(space, [{"pick": "knee", "factors": Factors(1.2, 1.2, 0.5, 0.5).as_dict()}]) == ""
+
+
+def test_ends_that_nothing_lies_beyond_are_not_named(tmp_path: Path) -> None:
+    """A control's own limit, and a dimension that is not in force for the pick."""
+    text = "version: [v1, v2]\nb1: [1, 1.6]\nstop: {low: 0.3, high: 1, when: {version: v2}}\nthreshold: [1, 4]\n"
+    (tmp_path / "space.yaml").write_text(text)
+    space = spaces.load(tmp_path / "space.yaml", "v2", "width")
+
+    def said(version: Version, **controls: Any) -> str:
+        factors = Factors(1.3, 1.2, 0.9, 0.9, version, controls=Controls(**controls))
+        return at_the_ends(space, [{"pick": "knee", "factors": factors.as_dict()}])
+
+    assert said("v2", stop=1.0) == said("v1") == said("v2", stop=0.5, threshold=1) == ""
+    assert "stop 0.3 (knee)" in said("v2", stop=0.3) and "threshold 4 (knee)" in said("v2", threshold=4)
 
 
 def test_commands_to_type_are_those_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from freeu import IDENTITY
 from search.records import INTERRUPTED, StudyFolder, TrialRecord
-from search.standing import finished, of_result
+from search.standing import finished, of_result, running
 from tests.search import made
 
 
@@ -59,3 +61,18 @@ def test_records_that_are_gone_are_told(tmp_path: Path) -> None:
     kept, note = of_result(folder.read_trials(), finished(folder))
     assert [record.number for record in kept] == [0, 1]
     assert note == "of the first 3 trials; 2 are complete by now"
+
+
+def test_a_look_does_not_refuse_a_start(tmp_path: Path) -> None:
+    """Whoever asks whether a study runs holds its file for a moment."""
+    folder = StudyFolder(tmp_path, "s")
+    folder.root.mkdir(parents=True)
+    folder.lock.touch()
+    with folder.lock.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        release = threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN))
+        release.start()
+        with folder.locked():
+            assert running(folder)
+        release.join()
+    assert not running(folder)

@@ -31,6 +31,23 @@ CONFIG = {
 }
 
 
+def test_an_experiment_that_another_one_makes_just_now_is_taken(tmp_path: Path, monkeypatch: Any) -> None:
+    """Two commands that begin at once on a fresh database."""
+    from mlflow import MlflowClient
+
+    uri, look = f"sqlite:///{tmp_path}/team.db", MlflowClient.get_experiment_by_name
+    Tracker(tmp_path / "a", "a", uri).open()
+    calls: list[str] = []
+
+    def first_none(self: Any, name: str) -> Any:
+        calls.append(name)
+        return None if len(calls) == 1 else look(self, name)
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", first_none)
+    Tracker(tmp_path / "b", "b", uri).open()
+    assert calls == [EXPERIMENT] * 2
+
+
 def record(number: int, state: str = "COMPLETE", reason: str | None = None) -> TrialRecord:
     spreads = {"clip": 0.01, "aesthetic": 0.1, "fid": float("nan")}
     values = {name: Value(number + 0.5, 1.0, 48, DIRECTIONS[name], spread) for name, spread in spreads.items()}
