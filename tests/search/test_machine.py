@@ -252,8 +252,8 @@ class Coordinator(RuleBasedStateMachine):
         """However it stands, one undisturbed run brings it to what was wanted, unless all that comes fails."""
         self.killed = False
         self.wanted = max(self.wanted, len(self.complete()))
-        crew = Shuffled(self.evaluate, 2, 0.0, 0)
         for _ in range(20):
+            crew = Shuffled(self.evaluate, 2, 0.0, 0)  # anew: one may still have a trial of a run that failed
             try:
                 self.opened().run(crew, self.wanted)
                 break
