@@ -133,9 +133,7 @@ class Space:
                 continue
             value = value_of(factors, dimension.name)
             if not dimension.holds(value):
-                value = (
-                    dimension.choices[0] if dimension.choices else min(max(float(value), dimension.low), dimension.high)
-                )
+                value = dimension.nearest(value)
             params[dimension.name] = round(float(value)) if dimension.name in WHOLE else value
         return params
 

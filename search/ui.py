@@ -34,7 +34,15 @@ from search.store import Settings, check_folder, page_path, settle
 PORT = 5000  # MLflow's own default
 PORTS_TRIED = 20
 START_LIMIT = 120.0  # seconds; 10 is usual on two cores
-PRIVATE = ("localhost*", "127.*", "10.*", "192.168.*", *(f"172.{number}.*" for number in range(16, 32)))
+PRIVATE = (
+    "localhost",
+    "localhost:*",
+    "127.0.0.1",
+    "127.0.0.1:*",
+    "10.*",
+    "192.168.*",
+    *(f"172.{n}.*" for n in range(16, 32)),
+)
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(add_completion=False)

@@ -148,11 +148,6 @@ class ModelSpec(_Strict):
         """Where the pipeline stands if `source` is a path; it need not exist."""
         return self.base / self.source
 
-    @property
-    def hub_id(self) -> str | None:
-        """`source`, where it can be a repository of the hub."""
-        return self.source if HUB_ID.fullmatch(self.source) else None
-
 
 def names() -> list[str]:
     """The base models of configs/models."""

@@ -73,8 +73,8 @@ class TextToImage:
         return 2 if self._guided else 1
 
     def _new_run(self) -> SimpleNamespace:
-        """What FreeU's schedule counts: the timesteps of an image's run, from which on they are those. own: the U-Net's
-        part of them; untouched: how many of its first ones FreeU leaves alone.
+        """What FreeU's schedule counts: `timesteps` of an image's whole run, from the one numbered `begin_index` on.
+        own: those that this U-Net does; untouched: how many of the first ones FreeU leaves alone.
         """
         own = self._timesteps(self._scheduler())
         return SimpleNamespace(timesteps=own, begin_index=0, own=own, untouched=0)

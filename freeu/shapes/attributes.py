@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from .scene import BACKDROPS, COLOURS, FILLS, RELATIONS, SHAPES, SIZES, TONES, Scene
@@ -39,19 +38,3 @@ def _row(scene: Scene) -> dict[str, int]:
             here = slot < len(scene.items)
             row[f"{name}{slot}"] = values.index(getattr(scene.items[slot], name)) if here else ABSENT
     return row
-
-
-def accuracy(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Share of right answers by kind of attribute; `object` is colour and shape both right. int64 (n,) by head.
-
-    The reader names objects in reading order, so an object in the wrong place counts as wrong.
-    """
-    hits: dict[str, list[np.ndarray]] = {}
-    for name in CLASSES:
-        present = wanted[name] != ABSENT
-        hits.setdefault(name.rstrip("012"), []).append((found[name] == wanted[name])[present].numpy())
-    for slot in range(SLOTS):
-        present = wanted[f"shape{slot}"] != ABSENT
-        both = torch.stack([found[f"{name}{slot}"] == wanted[f"{name}{slot}"] for name in ("shape", "colour")])
-        hits.setdefault("object", []).append(both.all(dim=0)[present].numpy())
-    return {name: float(np.concatenate(parts).mean()) for name, parts in hits.items()}

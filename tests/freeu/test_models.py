@@ -17,7 +17,7 @@ import freeu
 from configs import UserError
 from freeu.models import identity, load_generator, load_spec, locate, names
 from freeu.models.load import choose_device, choose_dtype
-from freeu.models.spec import changed, of_source
+from freeu.models.spec import HUB_ID, changed, of_source
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_every_model_has_a_spec_that_holds() -> None:
         assert {"clip", "aesthetic", "fid"} <= set(spec.scorers) and spec.reference
         if name in freeu.PUBLISHED:
             assert spec.published.factors() == freeu.PUBLISHED[name]
-            assert spec.hub_id is not None
+            assert HUB_ID.fullmatch(spec.source)
 
 
 def test_specs_need_neither_torch_nor_diffusers() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,19 @@ def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> No
     port = int(re.findall(r":(\d+)/", page)[0])
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0  # nobody listens any more
+
+
+def test_other_machines_may_call_this_one_by_its_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "gpu-box.lan")
+    allowed = ui._names("0.0.0.0", 5099)
+
+    def answered(host: str) -> bool:
+        return any(fnmatch(host, each) for each in allowed)  # as MLflow matches them
+
+    hosts = ("localhost:5099", "127.0.0.1:5099", "192.168.1.7:5099", "gpu-box:5099", "gpu-box.lan")
+    assert all(map(answered, hosts))
+    assert not any(map(answered, ("evil.com", "localhost.evil.com", "gpu-box.evil.com:5099", "127.evil.com", "*")))
 
 
 def test_without_a_study(tmp_path: Path) -> None:
