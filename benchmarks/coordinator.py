@@ -23,13 +23,15 @@ import pandas as pd
 import typer
 
 from freeu import IDENTITY, Factors
-from search.crew import Crowd, Job, Parts
-from search.evaluate import Evaluation, Task, Value
-from search.expect import mean
-from search.records import StudyFolder, TrialRecord
-from search.space import default
-from search.storage import Storage
-from search.study import Study
+from search.evaluation.evaluator import Evaluation, Evaluators, Task, Value
+from search.evaluation.extrapolation import mean
+from search.optimizer.space_file import default
+from search.storage.optuna_storage import Storage
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
+from search.study.coordinator import Coordinator
+from search.workers.crew import Job
+from search.workers.processes import WorkerPool
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up"}
 FIXED = [("no FreeU", IDENTITY), ("published", Factors(1.3, 1.4, 0.9, 0.2))]
@@ -46,7 +48,7 @@ class Sleeper:
         return self._pool.submit(lambda: None)
 
     def submit(self, job: Job) -> Future[Any]:
-        return self._pool.submit(job, Parts({"search": self}), lambda done: None)  # type: ignore[dict-item]
+        return self._pool.submit(job, Evaluators({"search": self}), lambda done: None)  # type: ignore[dict-item]
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -89,9 +91,9 @@ class Clock:
     def said(self, text: str) -> None: ...
 
 
-def study(folder: Path, sampler: str, clock: Clock) -> Study:
+def study(folder: Path, sampler: str, clock: Clock) -> Coordinator:
     """One of `search`, on SQLite, with races."""
-    return Study(
+    return Coordinator(
         Storage(StudyFolder(folder, "many")),
         DIRECTIONS,
         prompts=PROMPTS,
@@ -107,7 +109,7 @@ def study(folder: Path, sampler: str, clock: Clock) -> Study:
 def busy(folder: Path, workers: int, trials: int, seconds: float) -> tuple[float, float]:
     """(share of their time that the workers slept, jobs a second), from the first trial to the last one's beginning."""
     clock, sleepers = Clock(), [Sleeper(seconds) for _ in range(workers)]
-    crew = Crowd([lambda each=each: each for each in sleepers], ())  # type: ignore[misc]
+    crew = WorkerPool([lambda each=each: each for each in sleepers], ())  # type: ignore[misc]
     shared: dict[str, float] = {}
 
     def until(records: Sequence[TrialRecord], running: int) -> bool:
@@ -126,7 +128,7 @@ def busy(folder: Path, workers: int, trials: int, seconds: float) -> tuple[float
 def cost(folder: Path, sampler: str, trials: int) -> list[float]:
     """Seconds between the ends of trials of one worker that needs no time, until there are so many."""
     clock = Clock()
-    crew = Crowd([lambda: Sleeper(0.0)], ())
+    crew = WorkerPool([lambda: Sleeper(0.0)], ())
     study(folder, sampler, clock).run(crew, trials)
     return list(np.diff(clock.ends))
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import typer
 
-from search.memory import Peak
+from search.evaluation.peak_memory import Peak
 
 WAYS = ("plain", "recorded")
 

@@ -24,11 +24,12 @@ import numpy as np
 import typer
 
 from freeu import IDENTITY, Factors
-from search import config as settings
-from search import plan
-from search.front import find, hypervolume, nondominated
-from search.records import StudyFolder
-from search.space import NUMBERS, default
+from search.optimizer.dimension import NUMBERS
+from search.optimizer.pareto_front import find, hypervolume, nondominated
+from search.optimizer.space_file import default
+from search.settings import config as settings
+from search.settings.job import prepare
+from search.storage.study_folder import StudyFolder
 
 ROOT = Path(__file__).parent.parent
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
@@ -50,7 +51,7 @@ class Checkpoint:
 def prepared(limit: int, **more: Any) -> Any:
     """The model, its prompts and their halves, as a study has them."""
     flags = {"model": "shapes", "limit": limit, "guardrails": False, **KIND, **more}
-    return plan.prepare(settings.load(None, flags))
+    return prepare(settings.load(None, flags))
 
 
 def pipeline() -> Any:
@@ -148,9 +149,9 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
     from rich.console import Console
     from rich.progress import track
 
-    from search.evaluate import Evaluator, Task
-    from search.parts import load_parts
-    from search.prompts import seeds
+    from search.evaluation.evaluator import Evaluator, Task
+    from search.evaluation.loading import load_parts
+    from search.settings.prompts import seeds
 
     job = prepared(limit)
     generator, metrics = load_parts(job.config, job.spec)

@@ -78,12 +78,12 @@ def main(
     import torch
     from rich.console import Console
 
-    from search import config as settings
     from search import session
-    from search.evaluate import Evaluator
-    from search.outbox import Outbox
-    from search.run import execute
-    from search.study import Study
+    from search.evaluation.evaluator import Evaluator
+    from search.session import run_study
+    from search.settings import config as settings
+    from search.study.coordinator import Coordinator
+    from search.tracking.background import BackgroundTracker
 
     evaluated, logged, before = Calls(), Calls(), {}
     clock = Clock(time.thread_time if torch.get_num_threads() == 1 else time.perf_counter)
@@ -94,25 +94,25 @@ def main(
 
     named = [
         (session, "assemble", "the model"),
-        (Outbox, "open", "MLflow's database"),
-        (Study, "__init__", "Optuna's database"),
+        (BackgroundTracker, "open", "MLflow's database"),
+        (Coordinator, "__init__", "Optuna's database"),
         (Evaluator, "__call__", WORK),
-        (Study, "_begin", "sampler"),
-        (Study, "_judge", "racing"),
-        (Study, "_kept", "records"),
+        (Coordinator, "_begin", "sampler"),
+        (Coordinator, "_judge", "racing"),
+        (Coordinator, "_kept", "records"),
         (session.Session, "_concluded", "front, confirmation"),
-        (Outbox, "finish", "MLflow's end"),
+        (BackgroundTracker, "finish", "MLflow's end"),
     ]
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(Evaluator, "__call__", evaluated.of(Evaluator.__call__, told)),
-        mock.patch.object(Outbox, "_attempt", logged.of(Outbox._attempt)),
+        mock.patch.object(BackgroundTracker, "_attempt", logged.of(BackgroundTracker._attempt)),
         clock.reading(named),
     ):
         flags: dict[str, Any] = {"model": "shapes", "trials": trials, "limit": limit, "steps": steps}
         config = settings.load(None, flags | {"mlruns": folder, "tracking_uri": "local"})
         cpu = time.process_time()
-        result = execute(config, Console(file=io.StringIO()))
+        result = run_study(config, Console(file=io.StringIO()))
         cpu = time.process_time() - cpu
     print(f"imports: {seconds:.1f} s; the first images begin {sum(before.values()):.1f} s after: {shares(before)}")
     after = {name: spent - before.get(name, 0.0) for name, spent in clock.seconds.items()}

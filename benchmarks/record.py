@@ -6,8 +6,8 @@ of each image, the features that Fréchet and kernel distances need, and the gua
 is written when it is done, so a run that was stopped goes on.
 
 benchmarks/data/shapes.npz holds factors (c, 4), prompts (p,), clip and aesthetic (c, 2, p) float32, features
-(c, 2, p, 128) float16, guardrails (c, 2, p, 8) float16 in the order of `search.guardrails.NAMES`, and identity, the
-SHA-256 of the model's files.
+(c, 2, p, 128) float16, guardrails (c, 2, p, 8) float16 in the order of `search.evaluation.guardrails.NAMES`, and
+identity, the SHA-256 of the model's files.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from rich.progress import track
 
 from freeu import IDENTITY, Factors
 from metrics import registry
-from search import config as settings
-from search import guardrails, plan, prompts
-from search.evaluate import Evaluator, Task
-from search.parts import load_parts
-from search.records import replacing
-from search.space import NUMBERS
+from search.evaluation import guardrails
+from search.evaluation.evaluator import Evaluator, Task
+from search.evaluation.loading import load_parts
+from search.optimizer.dimension import NUMBERS
+from search.settings import config as settings
+from search.settings import prompts
+from search.settings.job import prepare
+from search.storage.files import replacing
 
 SEEDS = ("search", "true")
 
@@ -41,7 +43,7 @@ def main(
 ) -> None:
     """Generate, score and write the table."""
     config = settings.load(None, {"model": "shapes", "limit": limit, "guardrails": False})
-    job = plan.prepare(config)
+    job = prepare(config)
     generator, metrics = load_parts(job.config, job.spec)
     rails = {name: registry.build(name, {}, "cpu", Path()) for name in guardrails.NAMES}
     texts = [*job.prompts] * len(SEEDS)

@@ -20,8 +20,9 @@ from freeu import Factors
 from metrics.encoders import Encoder
 from metrics.fid import Fid
 from metrics.reference import Reference
-from search.evaluate import Evaluation, Task, value_of
-from search.space import NUMBERS, default
+from search.evaluation.evaluator import Evaluation, Task, value_of
+from search.optimizer.dimension import NUMBERS
+from search.optimizer.space_file import default
 
 TABLE = Path(__file__).parent / "data" / "shapes.npz"
 MEANS = ("clip", "aesthetic")

@@ -1,7 +1,7 @@
 """How many images strategies need for a front: `python benchmarks/search.py`, on the table of benchmarks/record.py.
 
 Each strategy runs as it would for real, but for the images: Optuna's samplers with all prompts in every trial, and
-ours, the `search.study.Study` itself, without and with racing. After each trial the candidates that are recommended
+ours, the study's coordinator itself, without and with racing. After each trial the candidates that are recommended
 then (of Optuna's the observed front, of ours the posterior one) are given their true scores, on the run of the prompts
 that no search sees, and the hypervolume of those is the curve. Printed and drawn: its median over seeds against images.
 
@@ -30,13 +30,14 @@ import configs
 from benchmarks.replay import DIRECTIONS, TABLE, Replay
 from freeu import IDENTITY, Factors
 from metrics.reference import Reference
-from search.crew import Alone, Parts
-from search.evaluate import Task
-from search.front import find, hypervolume, nondominated
-from search.records import StudyFolder, TrialRecord
-from search.space import default
-from search.storage import Direction, Storage
-from search.study import Study
+from search.evaluation.evaluator import Evaluators, Task
+from search.optimizer.pareto_front import find, hypervolume, nondominated
+from search.optimizer.space_file import default
+from search.storage.optuna_storage import Direction, Storage
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
+from search.study.coordinator import Coordinator
+from search.workers.crew import SingleWorker
 
 Curve = list[tuple[int, float]]
 """(images so far, hypervolume of what is recommended)."""
@@ -84,10 +85,10 @@ def naive(name: str, seed: int, table: Path, trials: int) -> Curve:
 def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
     """The study of `search`, until it has made as many images; recommended is its posterior front."""
     replay = world(table)[0]
-    parts = Parts({"search": lambda task, on_images: replay(task)})  # type: ignore[dict-item]
+    parts = Evaluators({"search": lambda task, on_images: replay(task)})  # type: ignore[dict-item]
     watcher = _Curve(table)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        study = Study(
+        study = Coordinator(
             _InMemory(StudyFolder(Path(folder), "replay")),
             DIRECTIONS,
             prompts=len(replay.prompts),
@@ -98,7 +99,7 @@ def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
             watcher=watcher,
             race=OURS[name],
         )
-        study.run(Alone(parts), 10_000, lambda records, running: watcher.images < trials * len(replay.prompts))
+        study.run(SingleWorker(parts), 10_000, lambda records, running: watcher.images < trials * len(replay.prompts))
     return watcher.curve
 
 

@@ -28,8 +28,9 @@ import typer
 import freeu
 from benchmarks import naive
 from benchmarks.clock import Clock, shares
-from search.evaluate import Evaluation, Evaluator, Task
-from search.records import StudyFolder, TrialRecord
+from search.evaluation.evaluator import Evaluation, Evaluator, Task
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
 
 FACTORS = freeu.Factors(1.3, 1.4, 0.9, 0.2, version="v1", stages="block")
 """What `enable_freeu` can do too."""
@@ -53,7 +54,7 @@ class World:
 
 def shapes(images: int, device: str, dtype: str | None, steps: int | None, compiled: bool, folder: Path) -> World:
     """The embedded model, as a study has it."""
-    from search.parts import load_parts
+    from search.evaluation.loading import load_parts
 
     job = naive.prepared(images, device=device, dtype=dtype, steps=steps, compile=compiled)
     spec = job.spec if steps is None else job.spec.model_copy(update={"steps": steps})
@@ -74,7 +75,7 @@ def made(
     from freeu.models.load import DTYPES
     from freeu.models.place import Place
     from freeu.models.text_to_image import TextToImage
-    from search import prompts
+    from search.settings import prompts
 
     pipe = naive.pipeline()
     pipe.tokenizer.model_max_length = 77
@@ -99,7 +100,7 @@ def ours(world: World) -> None:
 def naively(world: World, batch: int) -> None:
     """`pipe(prompts)`, a metric after the other."""
     from metrics.base import Batch
-    from search.records import Value
+    from search.storage.trial_record import Value
 
     world.pipe.enable_freeu(b1=FACTORS.b1, b2=FACTORS.b2, s1=FACTORS.s1, s2=FACTORS.s2)
     images = naive.drawn(world.pipe, world.prompts, world.spec, batch)

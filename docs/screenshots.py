@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import typer
 
-from search.records import StudyFolder
+from search.storage.study_folder import StudyFolder
 from tests.browser import chromium, until
 
 IMAGES = Path(__file__).parent / "images"

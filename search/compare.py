@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from configs.cli import main, visible
-from search import flags
-from search.named import complete, find_study
+from search.settings import flags
+from search.terminal.study_names import complete, find_study
 
 app = typer.Typer(add_completion=False)
 
@@ -25,8 +25,8 @@ def compare(
 ) -> None:
     """Compare what no FreeU and the picks of two studies got on held-out prompts."""
     folders = [find_study(mlruns, name) for name in (a, b)]
-    from search.sides import compared, side
-    from search.standing import finished, of_result
+    from search.reporting.study_comparison import compared, side
+    from search.terminal.study_status import finished, of_result
 
     found = compared(side(folders[0]), side(folders[1]))
     for name, folder in zip("ab", folders, strict=True):
@@ -42,8 +42,8 @@ def _show(found: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from search.confirm import COUNTS
-    from search.progress import ARROWS
+    from search.study.confirmation import COUNTS
+    from search.terminal.progress import ARROWS
 
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
     for name in "ab":

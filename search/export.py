@@ -18,9 +18,9 @@ import configs
 from configs import UserError
 from configs.cli import main, visible
 from freeu.factors import Factors
-from search import flags
-from search.named import complete, find_study
-from search.records import StudyFolder
+from search.settings import flags
+from search.storage.study_folder import StudyFolder
+from search.terminal.study_names import complete, find_study
 
 if TYPE_CHECKING:
     from freeu.presets import Preset
@@ -88,12 +88,12 @@ def export(
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
     if all_ and out is not None:
-        from search import bundle
+        from search.reporting import preset_folder
 
-        written, backups = bundle.write(preset, out)
+        written, backups = preset_folder.write(preset, out)
         typer.echo(f"wrote {', '.join(written)} and README.md to {out}", err=True)
     elif card and out is not None and folder is not None:
-        from search import card as cards
+        from search.reporting import card as cards
 
         backups = cards.write(folder, preset, _number(folder, pick or "knee"), out)
         drawn = out.with_suffix(".png")

@@ -18,7 +18,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main, visible
-from search import flags
+from search.settings import flags
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from search.analysis.claims import Claim
     from search.analysis.passes import Passes
     from search.analysis.ranges import Suggested
-    from search.config import StudyConfig
+    from search.settings.config import StudyConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 FEWEST = 9
@@ -38,52 +38,43 @@ USUAL = (1.3, 1.4, 0.9, 0.2)
 """Where nobody published factors for a model: those of Stable Diffusion 1.4."""
 
 
+SETTINGS = (
+    *(
+        "model",
+        "loras",
+        "unet",
+        "input",
+        "frames",
+        "steps",
+        "guidance",
+        "study",
+        "prompts",
+        "limit",
+        "version",
+        "stages",
+    ),
+    *("seed", "batch_size", "device", "dtype", "mlruns", "tracking_uri"),
+)
+"""Of a study's settings, those that say how images are made and where results go; others by --config."""
+
+
 @app.command()
+@flags.with_settings(*SETTINGS, limit=16)
 def figures(
-    model: flags.Model = None,
-    loras: flags.Loras = None,
-    unet: flags.UNet = None,
-    input_: flags.Input = None,
-    frames: flags.Frames = None,
-    study: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What to call it (default: the model's name).")
-    ] = None,
-    prompts: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="Prompt set; its half for the search is taken (default: the model's)."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(metavar="N", help="Prompts; each is drawn some 20 times (default: 16).", show_default=False)
-    ] = 16,
+    given: dict[str, Any],
     from_file: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at (default: the published)."),
     ] = None,
-    version: flags.Version = None,
-    stages: flags.Stages = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of noise and intervals (default: 0).")] = None,
-    steps: flags.Steps = None,
-    guidance: flags.Guidance = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images at a time (default: the model's).")
-    ] = None,
-    device: flags.Device = None,
-    dtype: flags.Dtype = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A study's YAML: what else of search.run says how images are made."),
-    ] = None,
+    config: flags.ConfigFile = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to (default: figures/NAME in the results folder).")
     ] = None,
-    mlruns: flags.Mlruns = None,
-    tracking_uri: flags.TrackingUri = None,
 ) -> None:
     """Show the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
-    given = {key.rstrip("_"): value for key, value in locals().items() if key not in ("config", "out", "from_file")}
     from rich.console import Console
 
-    from search.config import load
+    from search.settings.config import load
 
     terminal = typer.get_text_stream("stdout").isatty()
     analyse(load(config, given), Console(highlight=False, width=None if terminal else 110), out, from_file)
@@ -92,10 +83,10 @@ def figures(
 def analyse(config: StudyConfig, console: Console, out: Path | None = None, from_file: Path | None = None) -> Path:
     """Do all of it; gives the folder. Raises UserError."""
     began = time.monotonic()
-    from search import prompts
-    from search.plan import begun_from
+    from search.settings import prompts
+    from search.settings.model import resolve
 
-    spec, chosen, prompt_set = begun_from(config)
+    spec, chosen, prompt_set = resolve(config)
     texts = tuple(prompt.text for prompt in prompts.limited(prompts.split(prompt_set)[0], config.limit))
     if len(texts) < FEWEST:
         raise UserError(
@@ -118,7 +109,7 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
         markup=False,
         soft_wrap=True,
     )
-    from search.track import Tracker
+    from search.tracking import Tracker
 
     numbers = {f"{claim.name}.{key}": getattr(claim.result, key) for claim in tested for key in ("mean", "low", "high")}
     numbers |= {
@@ -148,10 +139,10 @@ def _drawn(
     config: StudyConfig, spec: ModelSpec, texts: Sequence[str], factors: Factors, console: Console
 ) -> tuple[Passes, Suggested]:
     """All images, and what is measured on them."""
-    from search import prompts
     from search.analysis.passes import Runner
     from search.analysis.ranges import suggest
-    from search.parts import load_parts
+    from search.evaluation.loading import load_parts
+    from search.settings import prompts
 
     said = console.status("loading the model") if console.is_terminal else nullcontext()
     with said as status:
@@ -190,7 +181,7 @@ def _written(
     """Write all files; gives them, the page first, and the words of the diagnosis."""
     from search.analysis import gallery, ranges, style, tables, words
     from search.analysis.page import page
-    from search.records import replacing
+    from search.storage.files import replacing
 
     folder.mkdir(parents=True, exist_ok=True)
     f, space = found.factors, folder / "space.yaml"
@@ -227,7 +218,7 @@ def _written(
 def _show(console: Console, tested: Sequence[Claim], words: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from search.templating import signed
+    from search.reporting.templating import signed
 
     table = Table("figure", "the paper says", "measured, 95 %", "effect", "p (Holm)", "here", box=None)
     for claim in tested:

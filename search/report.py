@@ -15,9 +15,10 @@ import typer
 
 from configs import UserError
 from configs.cli import main
-from search import flags
-from search.named import complete, find_study
-from search.records import StudyFolder, replacing
+from search.settings import flags
+from search.storage.files import replacing
+from search.storage.study_folder import StudyFolder
+from search.terminal.study_names import complete, find_study
 
 app = typer.Typer(add_completion=False)
 
@@ -48,9 +49,9 @@ def page(folder: StudyFolder) -> str:
     """The report's HTML. Raises UserError where the study is not finished, or a file of it is damaged."""
     from plotly.offline import get_plotlyjs
 
-    from search.sections import sections
-    from search.standing import finished
-    from search.templating import environment, source
+    from search.reporting.sections import sections
+    from search.reporting.templating import environment, source
+    from search.terminal.study_status import finished
 
     result = finished(folder)
     templates = environment()

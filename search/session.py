@@ -1,50 +1,64 @@
-"""One run of a study: from the checked job to the result. Loads the model, searches, confirms, logs."""
+"""One run of a study put together: settings, plan, workers, the study itself, tracking, and what a person sees."""
 
 from __future__ import annotations
 
 import functools
-import getpass
 import io
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from configs import UserError
+from configs.cli import INTERRUPTED
 from freeu import IDENTITY, Factors
-from search import config as settings
-from search import confirm, guardrails, reproduce, stopping
-from search import outbox as outboxes
-from search.budget import Budget
-from search.crew import Alone, Crew, Evaluate, done, processes
-from search.evaluate import Evaluation, Task
-from search.fidelity import LOW
-from search.parts import Known, Load, assemble, known
-from search.records import TrialRecord, write_json
-from search.storage import Storage, hidden
-from search.study import Shifts, Study
-from search.track import Input
+from search.evaluation import guardrails, interrupts
+from search.evaluation.evaluator import LOW, Evaluation, Task
+from search.evaluation.loading import Known, Load, assemble, known, load_parts
+from search.settings import fingerprints
+from search.settings.job import check_enough, kept_fingerprint, prepare
+from search.settings.kept import seal
+from search.storage.files import write_json
+from search.storage.mlflow_location import holds
+from search.storage.optuna_storage import Storage
+from search.storage.trial_record import TrialRecord
+from search.study import confirmation
+from search.study import result as results
+from search.study.budget import Budget
+from search.study.coordinator import Coordinator, Shifts
+from search.study.plan import plan
+from search.terminal.progress import Progress
+from search.tracking import Tracker
+from search.tracking.background import BackgroundTracker, stamp
+from search.tracking.description import describe
+from search.workers.crew import Crew, Evaluate, SingleWorker, done
+from search.workers.processes import processes
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
-    from search.outbox import Outbox
-    from search.plan import Job
-    from search.progress import Progress
+    from search.settings.config import StudyConfig
+    from search.settings.job import Job
+    from search.study.plan import Plan
 
 
 class Session:
     """Everything of a run that stands beside the study itself."""
 
-    def __init__(self, job: Job, load: Load, progress: Progress, outbox: Outbox, began: float) -> None:
+    def __init__(
+        self, planned: Plan, load: Load, progress: Progress, tracking: BackgroundTracker, began: float
+    ) -> None:
         """load: makes model and metrics. began: of the run, by time.monotonic."""
-        self.job, self.config, self.folder = job, job.config, job.folder
-        self.load, self.progress, self.outbox, self.began = load, progress, outbox, began
+        self.plan, self.job, self.config, self.folder = planned, planned.job, planned.job.config, planned.job.folder
+        self.load, self.progress, self.tracking, self.began = load, progress, tracking, began
         self.storage = Storage(self.folder, self.config.storage)
 
     def run(self) -> dict[str, Any]:
         """The result, as result.json holds it. Raises UserError and KeyboardInterrupt."""
-        self.outbox.open()
+        self.tracking.open()
         with self._crew() as crew:
             told = done(crew, known)
             if told.too_long:
@@ -55,7 +69,7 @@ class Session:
                 )
             for name, floor in told.floors.items():
                 self.progress.say(
-                    f"{name} of {len(self.job.prompts)} real images is {floor:.4g}: the least to hope for"
+                    f"{name} of {len(self.job.prompts)} real images is {floor:.4g}: the floor, which images can't beat"
                 )
             return self._searched(crew, told)
 
@@ -63,13 +77,13 @@ class Session:
     def _crew(self) -> Iterator[Crew]:
         load = functools.partial(assemble, self.load, self.job)
         if self.config.ray is not None:
-            from search.workers import actors
+            from search.workers.ray_actors import actors
 
-            crew: Crew = actors(load, self.config.ray, self.config.workers, self.job.plan.device)
+            crew: Crew = actors(load, self.config.ray, self.config.workers, self.job.device)
         elif self.config.workers > 1:
-            crew = processes(load, self.config.workers, self.job.plan.device)
+            crew = processes(load, self.config.workers, self.job.device)
         else:
-            crew = Alone(load(), self.progress.images)
+            crew = SingleWorker(load(), self.progress.images)
         try:
             yield crew
         finally:
@@ -79,7 +93,7 @@ class Session:
         job, config, identity = self.job, self.config, told.identity
         fingerprint = {**job.fingerprint, "weights": identity, "scorer_weights": told.scorer_weights}
         seal(job, fingerprint)
-        study = Study(
+        study = Coordinator(
             self.storage,
             job.directions,
             prompts=len(job.prompts),
@@ -90,34 +104,34 @@ class Session:
             watcher=_Watcher(self),
             race=config.racing,
         )
-        settings.same(config.name, study.agreed("fingerprint", lambda: fingerprint), fingerprint)
+        fingerprints.check_same(config.name, study.agreed("fingerprint", lambda: fingerprint), fingerprint)
         shifts = self._shifts(study, crew) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
         lock = functools.partial(self.storage.lock, "track") if self.storage.shared else nullcontext
-        follow(self.outbox, job, settings.stamp(fingerprint), identity, records, lock)
-        stopping.check()
-        budget = Budget(job.plan, job.space, job.directions, self.began, self.progress.say)
+        self.tracking.start(describe(job, fingerprint, identity), records, lock)
+        interrupts.check()
+        budget = Budget(self.plan, self.began, self.progress.say)
         study.run(crew, config.trials, budget, shifts, self._low(crew) if config.low_steps is not None else None)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
         key = f"result of {sum(record.complete for record in records)}"
         result: dict[str, Any] = study.agreed(key, lambda: self._concluded(crew, identity, records))
-        self.outbox.finish(result, records)
+        self.tracking.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
 
     def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
         """Front, picks, confirmation, verdict."""
-        from search.front import find
-        from search.result import assembled
+        from search.optimizer.pareto_front import find
+        from search.study.result import assembled
 
         job = self.job
         complete = [record for record in records if record.complete]
         front = find(complete, job.directions, job.space)
-        picked = confirm.candidates(front.picks, {record.number: record.factors for record in complete})
-        found = confirm.confirm(
+        picked = confirmation.candidates(front.picks, {record.number: record.factors for record in complete})
+        found = confirmation.confirm(
             self.folder,
             crew,
             picked,
@@ -135,7 +149,7 @@ class Session:
         found: Evaluation = done(crew, Evaluate(Task(IDENTITY, len(self.job.prompts), purpose=LOW)))
         return found
 
-    def _shifts(self, study: Study, crew: Crew) -> Shifts:
+    def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:
         """The guardrails, by no FreeU's spread from seed to seed, which is measured once a study."""
         import pandas as pd
 
@@ -163,11 +177,11 @@ class _Watcher:
 
     def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
         self._session.progress.began(number, origin, factors, images)
-        self._session.outbox.catch_up()
+        self._session.tracking.catch_up()
 
     def ended(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
-        self._session.outbox.trial(record)
+        self._session.tracking.trial(record)
 
     def elsewhere(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
@@ -176,69 +190,55 @@ class _Watcher:
         self._session.progress.say(text)
 
 
-def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:
-    """Write the study's settings and its fingerprint. Raises UserError where it was begun with another."""
-    import yaml
-
-    from search.plan import kept_fingerprint
-    from search.records import replacing
-
-    if job.folder.config.exists():
-        settings.same(job.config.name, kept_fingerprint(job.folder), fingerprint)
-    kept = shown(job) | {"fingerprint": dict(fingerprint)}
-    with replacing(job.folder.config) as temporary:
-        temporary.write_text(yaml.safe_dump(kept, sort_keys=False), "utf-8")
-
-
-def shown(job: Job) -> dict[str, Any]:
-    """The settings as they are kept and logged: without a password."""
-    kept = job.config.model_dump(mode="json")
-    storage, uri = job.config.storage, job.config.tracking_uri
-    given = {} if job.config.model == job.spec.name else {"model_given": job.config.model}
-    return kept | {
-        **given,
-        "model": job.spec.name,
-        "device": job.plan.device,
-        "storage": None if storage is None else hidden(storage),
-        "tracking_uri": None if uri is None else hidden(uri),
-    }
-
-
-def follow(
-    outbox: Outbox,
-    job: Job,
-    fingerprint: str,
-    identity: str,
-    records: Sequence[TrialRecord],
-    lock: Callable[[], AbstractContextManager[None]] = nullcontext,
-    live: bool = True,
-) -> None:
-    """Have MLflow follow the study from now on. identity: of the model's weights; lock: against other machines."""
-    config = {key: value for key, value in shown(job).items() if key != "mlruns"}  # a folder that may be moved
-    tags = {
-        "freeu.model_identity": identity,
-        **{f"version.{name}": version for name, version in reproduce.versions().items()},
-        "mlflow.source.name": "search.run",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.user": getpass.getuser(),
-    }
-    if (commit := reproduce.revision()) is not None:
-        tags["mlflow.source.git.commit"] = commit
-    told = outboxes.Study(config, fingerprint, tags, inputs(job, identity), job.directions, job.space)
-    outbox.start(told, records, lock, live)
+def run_study(config: StudyConfig, console: Console, load: Load | None = None) -> dict[str, Any]:
+    """Run a study, or resume it, to its result (as result.json holds it). load: makes model and metrics."""
+    began = time.monotonic()
+    job = prepare(config)
+    if load is None:
+        check_enough(job)
+    planned, config = plan(job), job.config
+    tracker = Tracker(config.mlruns, config.name, config.tracking_uri)
+    if (result := _finished(planned)) is not None:
+        console.print(
+            f"study '{config.name}' is finished, with {result['trials']} trials; a larger --trials continues it",
+            markup=False,
+        )
+        _catch_up(job, BackgroundTracker(tracker, job.folder, functools.partial(console.print, markup=False)), result)
+        results.show(console, job, result)
+        return result
+    # On a server the study is everyone's, and its storage holds the locks.
+    with nullcontext() if config.storage else job.folder.locked():
+        planned.show(console)
+        progress = Progress(console, job.directions, config.trials, len(job.prompts), planned.passes)
+        tracking = BackgroundTracker(tracker, job.folder, progress.say)
+        try:
+            with progress:
+                result = Session(planned, load or load_parts, progress, tracking, began).run()
+        except KeyboardInterrupt:
+            console.print(f"interrupted: run the same command again to resume study '{config.name}'", markup=False)
+            tracking.interrupt()
+            raise typer.Exit(INTERRUPTED) from None
+        except BaseException:
+            tracking.interrupt()
+            raise
+    results.show(console, job, result)
+    return result
 
 
-def inputs(job: Job, identity: str) -> list[Input]:
-    """What the study reads: the base model, both halves of the prompt set, the reference where there is one."""
-    spec, of, chosen = job.spec, job.fingerprint, job.plan.prompt_set
-    source = f"{spec.source}@{spec.revision}" if spec.revision else str(spec.source)
-    facts = {"kind": spec.kind, "resolution": spec.resolution, "steps": job.plan.steps, "guidance": job.plan.guidance}
-    found = [
-        Input("base model", spec.name, identity, source, facts),
-        Input("prompts", chosen, of["prompt_texts"], chosen, {"prompts": len(job.prompts)}),
-        Input("held-out prompts", chosen, of["held_out_texts"], chosen, {"prompts": len(job.held_out)}),
-    ]
-    if spec.reference:
-        told = json.dumps(spec.reference, sort_keys=True, default=str)
-        found.append(Input("reference", f"reference of {spec.name}", settings.digest(told), told))
-    return found
+def _finished(planned: Plan) -> dict[str, Any] | None:
+    """The result, where it is that of all complete trials and no more are asked for."""
+    result = planned.job.folder.read_result()
+    if result is None or not result["trials"] == planned.done >= planned.job.config.trials:
+        return None
+    return result
+
+
+def _catch_up(job: Job, tracking: BackgroundTracker, result: dict[str, Any]) -> None:
+    """Log what MLflow lacks of a finished study, as where it was away: it is a view of the study's folder."""
+    place, records = tracking.tracker.settings, job.folder.read_trials()
+    if holds(place, "freeu.result", stamp(result)) if place.own else tracking.has(result, records):
+        return
+    with job.folder.locked():
+        described = describe(job, kept_fingerprint(job.folder), str(result["model_identity"]))
+        tracking.start(described, records, live=False)
+        tracking.finish(result, records)

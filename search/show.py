@@ -11,9 +11,9 @@ import typer
 
 from configs import UserError, read_yaml
 from configs.cli import main, visible
-from search import flags
-from search.named import complete, find_study
-from search.standing import of_result, standing
+from search.settings import flags
+from search.terminal.study_names import complete, find_study
+from search.terminal.study_status import of_result, standing
 
 app = typer.Typer(add_completion=False)
 
@@ -37,8 +37,8 @@ def show(
         return
     from rich.console import Console
 
-    from search import progress
-    from search import result as results
+    from search.study import result as results
+    from search.terminal import progress
 
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
     head = f"{now.study}: {now.state}, {now.complete} of {now.trials} trials of {now.model}"

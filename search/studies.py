@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from configs.cli import main, visible
-from search import flags
-from search.records import StudyFolder
-from search.records import studies as names
-from search.standing import standing
+from search.settings import flags
+from search.storage.study_folder import StudyFolder
+from search.storage.study_folder import studies as names
+from search.terminal.study_status import standing
 
 app = typer.Typer(add_completion=False)
 

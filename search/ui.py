@@ -26,10 +26,10 @@ import typer
 
 from configs import UserError
 from configs.cli import main
-from search import flags
-from search.named import complete, find_study
-from search.records import studies
-from search.store import Settings, check_folder, page_path, settle
+from search.settings import flags
+from search.storage.mlflow_location import Settings, check_folder, page_path, settle
+from search.storage.study_folder import studies
+from search.terminal.study_names import complete, find_study
 
 PORT = 5000  # MLflow's own default
 PORTS_TRIED = 20

@@ -10,9 +10,9 @@ from rich.console import Console
 
 def study(**settings: Any) -> str:
     """Runs a study with these settings to its end; what it printed."""
-    from search.config import load
-    from search.run import execute
+    from search.session import run_study
+    from search.settings.config import load
 
     console = Console(file=io.StringIO(), width=200)
-    execute(load(None, settings), console)
+    run_study(load(None, settings), console)
     return console.file.getvalue()

@@ -16,7 +16,7 @@ import numpy as np
 from freeu.spectra import HIGH
 from metrics.stats import LEVEL, Paired, holm, paired
 from search.analysis import passes
-from search.guardrails import spread_of
+from search.evaluation.guardrails import spread_of
 
 if TYPE_CHECKING:
     from freeu.factors import Stages

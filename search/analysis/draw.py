@@ -11,8 +11,8 @@ import numpy as np
 from search.analysis import passes, style
 from search.analysis.claims import shifts
 from search.analysis.passes import Passes
-from search.guardrails import NAMES
-from search.guardrails import shifts as shifts_of
+from search.evaluation.guardrails import NAMES
+from search.evaluation.guardrails import shifts as shifts_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

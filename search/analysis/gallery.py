@@ -1,4 +1,4 @@
-"""The figures with their words (search/templates/figures.yaml), in the order of the page, and the maps they show."""
+"""The figures with their words (search/analysis/figures.yaml), in the order of the page, and the maps they show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from search.analysis.passes import Passes
     from search.analysis.ranges import Suggested
 
-WORDS = Path(__file__).parents[1] / "templates" / "figures.yaml"
+WORDS = Path(__file__).parent / "figures.yaml"
 
 
 def gallery(found: Passes, suggested: Suggested) -> tuple[list[Drawn], dict[str, pd.DataFrame]]:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.templating import environment, source
+from search.reporting.templating import environment, source
 
 if TYPE_CHECKING:
     from search.analysis.claims import Claim

@@ -18,8 +18,8 @@ import pandas as pd
 from configs import UserError
 from freeu import Factors
 from freeu.factors import IDENTITY
-from search.evaluate import by_frame
-from search.guardrails import NAMES
+from search.evaluation.evaluator import by_frame
+from search.evaluation.guardrails import NAMES
 
 if TYPE_CHECKING:
     import torch
@@ -167,7 +167,7 @@ class Runner:
 
     def _measured(self, factors: Factors, seeds: Sequence[int]) -> Pass:
         from metrics.base import Batch
-        from search.stopping import Stopping
+        from search.evaluation.interrupts import Stopping
 
         with Stopping() as stopping:
             images = self.generator.generate(self.prompts, seeds, factors, lambda done: stopping.check())

@@ -148,7 +148,7 @@ def picture(at: Axes, values: np.ndarray, reach: tuple[float, float] | None = No
 
 def show(at: Axes, image: torch.Tensor) -> None:
     """An image, uint8 (3, H, W), at most as large as a grid shows it."""
-    from search.grid import small
+    from search.storage.image_grid import small
 
     _bare(at)
     at.imshow(np.asarray(small(image[None])[0].permute(1, 2, 0)))

@@ -1,10 +1,10 @@
 """Where b and s keep the guardrails, from their sweeps: the ranges that a search may begin with.
 
 b1 and b2 move together in the sweep, and so do s1 and s2: an end of a range is where the first guardrail is reached, a
-shift of one spread between seeds (`search.guardrails`), between two values of the sweep on a straight line. What the
-two ranges do together is tried: the corner that is expected to be worst is drawn, and where it breaks a guardrail the
-box is drawn in towards no FreeU, and tried again. A box that would be too narrow to search is widened, and says so.
-"""
+shift of one spread between seeds (`search.evaluation.guardrails`), between two values of the sweep on a straight line.
+What the two ranges do together is tried: the corner that is expected to be worst is drawn, and where it breaks a
+guardrail the box is drawn in towards no FreeU, and tried again. A box that would be too narrow to search is widened,
+and says so."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import numpy as np
 from freeu import Factors
 from freeu.factors import IDENTITY
 from search.analysis.passes import NONE, OTHER_SEEDS, B, Passes, S
-from search.guardrails import NAMES
-from search.guardrails import shifts as shifts_of
-from search.records import replacing
+from search.evaluation.guardrails import NAMES
+from search.evaluation.guardrails import shifts as shifts_of
+from search.storage.files import replacing
 
 if TYPE_CHECKING:
     from search.analysis.passes import Pass

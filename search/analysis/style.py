@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.records import replacing
+from search.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ import pandas as pd
 from freeu.spectra import frequencies
 from search.analysis import passes
 from search.analysis.draw import TITLES, relative
-from search.records import replacing
+from search.storage.files import replacing
 
 if TYPE_CHECKING:
     from freeu.figures import Recording

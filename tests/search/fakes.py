@@ -18,7 +18,7 @@ import torch
 
 from freeu import Factors
 from metrics.base import Batch, Score
-from search.config import StudyConfig, load
+from search.settings.config import StudyConfig, load
 
 BEST = (1.3, 1.2, 0.7, 0.5)
 
@@ -124,9 +124,9 @@ def settings(folder: Path, **flags: Any) -> StudyConfig:
 if __name__ == "__main__":  # FOLDER SECONDS TRIALS
     from rich.console import Console
 
-    from search.run import execute
+    from search.session import run_study
 
     home, seconds, trials = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     config = settings(home, trials=trials, objectives="clip,aesthetic")
     generator = FakeGenerator(seconds, log=home / "generated.jsonl")
-    execute(config, Console(), lambda config, spec: (generator, metrics(config)))
+    run_study(config, Console(), lambda config, spec: (generator, metrics(config)))

@@ -18,8 +18,10 @@ import yaml
 
 from freeu import IDENTITY, Factors
 from metrics import stats
-from search.confirm import BASE
-from search.records import StudyFolder, TrialRecord, Value, write_json
+from search.storage.files import write_json
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord, Value
+from search.study.confirmation import BASE
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 CATEGORIES = ("animals", "people", "places")

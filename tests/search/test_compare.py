@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from search.compare import app
-from search.confirm import BASE
-from search.records import StudyFolder, write_json
-from search.sides import compared, side
+from search.reporting.study_comparison import compared, side
+from search.storage.files import write_json
+from search.storage.study_folder import StudyFolder
+from search.study.confirmation import BASE
 from tests.search import made
-from tests.search.test_standing import gone_on
+from tests.search.terminal.test_study_status import gone_on
 
 
 def copied(folder: StudyFolder, name: str) -> StudyFolder:

@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from freeu import Factors, presets
-from search.confirm import BASE
 from search.export import NAMES, app, find_study, preset_of
-from search.records import StudyFolder, TrialRecord, Value, write_json
+from search.storage.files import write_json
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord, Value
+from search.study.confirmation import BASE
 from tests.search import made
 
 ROOT = Path(__file__).parents[2]

@@ -25,9 +25,9 @@ from freeu import IDENTITY, presets
 from metrics.stats import LEVEL, holm, sign_flip
 from search.analysis import passes
 from search.analysis.passes import NONE, Runner
-from search.config import load
 from search.figures import FEWEST, analyse
-from search.plan import prepare
+from search.settings.config import load
+from search.settings.job import prepare
 from tests.browser import axe_faults, chromium, requested
 from tests.kinds import KINDS
 from tests.search.test_kinds import saved

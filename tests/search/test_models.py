@@ -10,9 +10,9 @@ import pytest
 
 from configs import UserError
 from freeu.models import names
-from search import prompts
-from search.config import load
-from search.plan import prepare
+from search.settings import prompts
+from search.settings.config import load
+from search.settings.job import prepare
 from tests.studies import study
 
 

@@ -17,13 +17,13 @@ import pytest
 from typer.testing import CliRunner
 
 from configs import UserError
-from search.page import study_page
-from search.plots import front_figures
-from search.records import StudyFolder
 from search.report import app, page
+from search.reporting.front_plots import front_figures
+from search.reporting.mlflow_page import study_page
+from search.storage.study_folder import StudyFolder
 from tests.browser import axe_faults, chromium, requested, until
 from tests.search import made
-from tests.search.test_standing import gone_on
+from tests.search.terminal.test_study_status import gone_on
 
 HOSTILE = (
     "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>",

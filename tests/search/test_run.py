@@ -18,14 +18,14 @@ from rich.console import Console
 from configs import UserError
 from freeu import Controls, Factors
 from freeu.factors import Version
-from search import space as spaces
-from search.config import StudyConfig
-from search.guardrails import NAMES
-from search.plan import prepare
-from search.records import StudyFolder
-from search.result import at_the_ends
-from search.run import execute
-from search.space import default
+from search.evaluation.guardrails import NAMES
+from search.optimizer import space_file
+from search.optimizer.space_file import default
+from search.session import run_study
+from search.settings.config import StudyConfig
+from search.settings.job import prepare
+from search.storage.study_folder import StudyFolder
+from search.study.result import at_the_ends
 from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings
 
 
@@ -33,7 +33,7 @@ def study(config: StudyConfig, generator: FakeGenerator | None = None) -> tuple[
     out = io.StringIO()
     console = Console(file=out, width=200)
     made = generator or FakeGenerator()
-    return execute(config, console, lambda config, spec: (made, metrics(config))), out.getvalue()
+    return run_study(config, console, lambda config, spec: (made, metrics(config))), out.getvalue()
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,7 +51,7 @@ def test_two_workers_find_what_one_does(tmp_path: Path) -> None:
     """Candidates of a sampler that doesn't learn, in another order: the same scores, front and verdict."""
     alone, _ = study(settings(tmp_path / "a", racing=False), FakeGenerator())
     config, console = settings(tmp_path / "b", racing=False, workers=2), Console(file=io.StringIO(), width=200)
-    both = execute(config, console, load_fakes)
+    both = run_study(config, console, load_fakes)
     one, two = (StudyFolder(tmp_path / name / "mlruns", "small").read_trials() for name in "ab")
     scores = [{r.factors: {name: v.value for name, v in r.values.items()} for r in records} for records in (one, two)]
     assert scores[0] == scores[1]
@@ -144,9 +144,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = io.StringIO()
     config = settings(tmp_path)
     with pytest.raises(typer.Exit) as ended:
-        execute(config, Console(file=out), lambda config, spec: (Interrupted(), metrics(config)))
+        run_study(config, Console(file=out), lambda config, spec: (Interrupted(), metrics(config)))
     assert ended.value.exit_code == 130
-    assert "the same command goes on" in out.getvalue()
+    assert "run the same command again to resume" in out.getvalue()
     result, _ = study(config)
     records = StudyFolder(tmp_path / "mlruns", "small").read_trials()
     assert [r.reason for r in records if not r.complete] == ["interrupted"]
@@ -156,7 +156,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_minutes_end_the_search_and_leave_the_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How much is set aside for it: test_budget.py."""
     generator = FakeGenerator()
-    monkeypatch.setattr("search.budget.monotonic", lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0))
+    monkeypatch.setattr(
+        "search.study.budget.monotonic", lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0)
+    )
     result, said = study(settings(tmp_path, minutes=50, trials=500), generator)
     assert "the search ends: 50 minutes, the confirmation included, allow no more" in said
     assert 2 <= result["trials"] < 12
@@ -193,8 +195,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     "doing",
     [
         "from search.run import app; app(['--help'], standalone_mode=False)",
-        "from search.config import load; from search.plan import prepare; "
-        "print(prepare(load(None, {'mlruns': Path(MLRUNS)})).plan.lines())",
+        "from search.run import app; app(['--dry-run', '--mlruns', MLRUNS], standalone_mode=False)",
     ],
     ids=["help", "dry run"],
 )
@@ -279,11 +280,11 @@ def test_a_start_that_failed_leaves_no_study(tmp_path: Path) -> None:
 
     config = settings(tmp_path)
     with pytest.raises(UserError, match="no such device"):
-        execute(config, Console(file=io.StringIO()), load)
+        run_study(config, Console(file=io.StringIO()), load)
     assert not StudyFolder(config.mlruns, "small").root.exists()
     study(config)
     with pytest.raises(UserError, match="no such device"):
-        execute(settings(tmp_path, trials=12), Console(file=io.StringIO()), load)
+        run_study(settings(tmp_path, trials=12), Console(file=io.StringIO()), load)
     assert len(StudyFolder(config.mlruns, "small").read_trials()) == 10
 
 
@@ -304,7 +305,7 @@ def test_ends_that_nothing_lies_beyond_are_not_named(tmp_path: Path) -> None:
     """A control's own limit, and a dimension that is not in force for the pick."""
     text = "version: [v1, v2]\nb1: [1, 1.6]\nstop: {low: 0.3, high: 1, when: {version: v2}}\nthreshold: [1, 4]\n"
     (tmp_path / "space.yaml").write_text(text)
-    space = spaces.load(tmp_path / "space.yaml", "v2", "width")
+    space = space_file.load(tmp_path / "space.yaml", "v2", "width")
 
     def said(version: Version, **controls: Any) -> str:
         factors = Factors(1.3, 1.2, 0.9, 0.9, version, controls=Controls(**controls))

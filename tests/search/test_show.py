@@ -15,10 +15,11 @@ from configs import UserError
 from configs.cli import fail, python, visible
 from freeu import IDENTITY
 from search import show, studies
-from search.records import INTERRUPTED, StudyFolder, TrialRecord
-from search.standing import standing
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import INTERRUPTED, TrialRecord
+from search.terminal.study_status import standing
 from tests.search import made
-from tests.search.test_standing import gone_on
+from tests.search.terminal.test_study_status import gone_on
 
 ROOT = Path(__file__).parents[2]
 

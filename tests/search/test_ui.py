@@ -21,10 +21,10 @@ import torch
 from configs import UserError
 from freeu import Factors
 from search import ui
-from search.grid import save_grid
-from search.records import TrialRecord, Value
-from search.store import mlflow_settings
-from search.track import Tracker
+from search.storage.image_grid import save_grid
+from search.storage.mlflow_location import mlflow_settings
+from search.storage.trial_record import TrialRecord, Value
+from search.tracking import Tracker
 from tests.browser import chromium, requested, until
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,4 @@
+"""A candidate to its scores: the generator draws, the metrics score, and what was scored before is kept.
+
+Knows neither Optuna nor MLflow.
+"""

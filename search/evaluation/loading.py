@@ -1,0 +1,125 @@
+"""What a worker holds: the base model, and an evaluator for each purpose. Loaded once a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
+from search.evaluation.score_cache import Cache
+from search.settings import prompts
+from search.settings.fingerprints import digest
+
+if TYPE_CHECKING:
+    from freeu.generate import Generator
+    from freeu.models import ModelSpec
+    from metrics.base import Metric
+    from search.settings.config import StudyConfig
+    from search.settings.job import Job
+
+Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric]]"]
+
+
+def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
+    """The base model and the objectives' metrics, on the device. Raises UserError where they can't be had."""
+    import torch
+
+    from freeu.models import load_generator
+    from freeu.models.load import choose_device
+    from metrics import registry
+
+    device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    generator = load_generator(
+        spec,
+        device=device,
+        dtype=config.dtype,
+        steps=config.steps,
+        guidance=config.guidance,
+        batch_size=config.batch_size,
+        slicing=config.slicing,
+        offload=config.offload,
+        compiled=config.compile,
+    )
+    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
+    return generator, {metric.name: metric for metric in built}
+
+
+def assemble(load: Load, job: Job) -> Evaluators:
+    """Load, and make the evaluators: "search", "guardrails" (no FreeU under other seeds) and "confirm"; "low", the
+    search with few steps, where they are asked for.
+    """
+    from metrics import registry
+    from search.evaluation.guardrails import NAMES
+
+    config, seed = job.config, job.config.seed
+    generator, metrics = load(config, job.spec)
+    texts = [*job.prompts, *job.held_out]
+    too_long = tuple(generator.too_long(texts))
+    generator.prepare(texts)
+    rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
+
+    def evaluator(
+        purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...], steps: int | None = None
+    ) -> Evaluator:
+        of = generator if steps is None else generator.with_steps(steps)
+        cache = Cache(config.mlruns / "cache", _made(job, of, measured, steps)) if config.cache else None
+        return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache)
+
+    evaluators = {
+        "search": evaluator("search", {**metrics, **rails}, job.prompts),
+        "guardrails": evaluator("guardrails", rails, job.prompts),
+        "confirm": evaluator("confirm", metrics, job.held_out),
+    }
+    if config.low_steps is not None:
+        evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)
+    return Evaluators(evaluators, too_long)
+
+
+MADE = (
+    *("source", "addons", "kind", "parts", "input", "resolution", "scheduler", "steps", "guidance", "dtype"),
+    "scorers",
+)
+"""Of the fingerprint, what images and their scores depend on."""
+
+
+def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None) -> dict[str, Any]:
+    return {
+        **{name: job.fingerprint[name] for name in MADE},
+        **({} if steps is None else {"steps": steps}),
+        "weights": generator.identity,
+        "device": job.device.partition(":")[0],
+        "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],
+        "scorer_weights": _weights(metrics),
+    }
+
+
+def _weights(metrics: Mapping[str, Metric]) -> list[str]:
+    """Of each metric that reads weights its name and theirs: of its encoder, and of what it reads beside it."""
+    found = []
+    for name, metric in metrics.items():
+        named = (getattr(each, "identity", None) for each in (getattr(metric, "encoder", None), metric))
+        if read := [each for each in named if isinstance(each, str)]:
+            found.append(f"{name} {digest(' '.join(read))}")
+    return found
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known once all is loaded. identity: of the model's weights. scorer_weights: as `_weights` has them.
+    too_long: prompts that its text encoder cuts. floors: by metric of the set, what so many real images would get."""
+
+    identity: str
+    scorer_weights: list[str]
+    too_long: tuple[str, ...]
+    floors: dict[str, float]
+
+
+def known(held: Evaluators, on_images: OnImages) -> Known:
+    """The first job of a run."""
+    evaluator = held.by_purpose["search"]
+    n = len(evaluator.prompts)
+    floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
+    found = {name: floor for name, floor in floors.items() if floor is not None}
+    return Known(evaluator.generator.identity, _weights(evaluator.metrics), held.too_long, found)

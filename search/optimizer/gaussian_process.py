@@ -1,0 +1,106 @@
+"""An exact Gaussian process of one objective, with the noise of each observation (Rasmussen and Williams 2006).
+
+Squared exponential kernel, since scores change smoothly with factors, one length for each dimension, fitted by the
+marginal likelihood under weak priors (their algorithm 2.1, equations 5.8 and 5.9): lengths about 0.7 of a dimension's
+range, a signal about the observations' deviation, and beside the known noise a little that nobody knows of.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
+from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
+
+from search.optimizer.one_thread import one_thread
+
+LENGTH, LENGTH_SPREAD = math.log(0.7), 0.8
+NOISE = {True: math.log(0.05), False: math.log(0.3)}
+"""What the unknown noise is about, in the observations' deviations: beside known noise, and alone."""
+BOUNDS = {"length": (math.log(0.05), math.log(8.0)), "signal": (-2.0, 2.0), "noise": (math.log(1e-3), math.log(1.0))}
+PRECISION = {"maxiter": 60, "ftol": 1e-6, "gtol": 1e-3}
+"""How near to the likelihood's maximum a fit ends."""
+
+
+class GaussianProcess:
+    """Fitted when it is made."""
+
+    @one_thread
+    def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> None:
+        """x: (n, d), each column about 0 to 1. y: (n,), not constant. spread: (n,) standard errors in y's units, or nan
+        where none is known.
+        """
+        self._x, self._mean, self._scale = x, float(y.mean()), float(y.std())
+        self._z = (y - self._mean) / self._scale
+        self._known = (np.nan_to_num(spread) / self._scale) ** 2
+        self._about = NOISE[bool(np.isfinite(spread).all())]
+        self._squares = (x[:, None, :] - x[None, :, :]) ** 2
+        d = x.shape[1]
+        start = np.array([LENGTH] * d + [0.0, self._about])
+        bounds = [BOUNDS["length"]] * d + [BOUNDS["signal"], BOUNDS["noise"]]
+        fit = minimize(self._loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=PRECISION)
+        self._lengths, self._signal = np.exp(fit.x[:d]), math.exp(2 * fit.x[d])
+        self._unknown = math.exp(2 * fit.x[d + 1])
+        self._factorise()
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation of a usual observation, in y's units."""
+        return self._scale * math.sqrt(float(np.median(self._known)) + self._unknown)
+
+    @one_thread
+    def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, standard deviation) of the objective itself, without noise, at x (m, d); each (m,) in y's units."""
+        between = self._kernel(x, self._x)
+        variance = self._signal - (dtrtrs(self._factor, between.T, lower=1)[0] ** 2).sum(axis=0)
+        return self._mean + self._scale * (between @ self._solved), self._scale * np.sqrt(variance.clip(min=0))
+
+    @one_thread
+    def awaiting(self, x: np.ndarray) -> GaussianProcess:
+        """The same process, its fit as it is, had it seen just what it expects at x (m, d)."""
+        more = copy(self)
+        more._z = np.concatenate([self._z, (self.predict(x)[0] - self._mean) / self._scale])
+        more._known = np.concatenate([self._known, np.full(len(x), np.median(self._known))])
+        more._x = np.concatenate([self._x, x])
+        more._factorise()
+        return more
+
+    def _factorise(self) -> None:
+        covariance = self._kernel(self._x, self._x) + np.diag(self._known + self._unknown)
+        self._factor, inverse = _factorised(covariance)
+        self._solved = inverse @ self._z
+
+    def _kernel(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        squares = cdist(a / self._lengths, b / self._lengths, "sqeuclidean")
+        return np.asarray(self._signal * np.exp(-0.5 * squares))
+
+    def _loss(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Minus the log marginal likelihood and the priors, with its gradient."""
+        d = self._x.shape[1]
+        lengths, signal, noise = np.exp(theta[:d]), math.exp(2 * theta[d]), math.exp(2 * theta[d + 1])
+        kernel = signal * np.exp(-0.5 * (self._squares @ lengths**-2))
+        factor, inverse = _factorised(kernel + np.diag(self._known + noise))
+        solved = inverse @ self._z
+        likelihood = -0.5 * self._z @ solved - np.log(np.diag(factor)).sum()
+        weight = 0.5 * (np.outer(solved, solved) - inverse)
+        gradient = np.concatenate(
+            [
+                np.tensordot(weight * kernel, self._squares, 2) / lengths**2,
+                [2 * (weight * kernel).sum(), 2 * noise * np.trace(weight)],
+            ]
+        )
+        off = np.concatenate([(theta[:d] - LENGTH) / LENGTH_SPREAD, [theta[d], theta[d + 1] - self._about]])
+        slope = off / np.concatenate([np.full(d, LENGTH_SPREAD), [1.0, 1.0]])
+        return -float(likelihood - 0.5 * off @ off), -(gradient - slope)
+
+
+def _factorised(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(lower Cholesky factor, inverse) of a positive definite matrix; by LAPACK, whose wrappers take longer than it."""
+    factor, failed = dpotrf(covariance, lower=1, clean=1)
+    if failed:
+        raise np.linalg.LinAlgError(f"not positive definite in row {failed}")
+    half, _ = dpotri(factor, lower=1)
+    return factor, half + np.tril(half, -1).T

@@ -1,0 +1,171 @@
+"""Which candidates are best, by what a model expects of them and not by what they happened to score.
+
+The best observed score of many noisy ones flatters itself. A Gaussian process of each objective
+(search/optimizer/gaussian_process.py), with the standard errors of paired differences as its noise, gives each
+candidate's posterior mean. The front holds the candidates whose means no other one dominates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.optimizer.gaussian_process import GaussianProcess
+from search.optimizer.space import Space
+from search.optimizer.space_file import default
+from search.storage.trial_record import TrialRecord
+
+FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
+MOST = 500
+"""Candidates that a fit is made to: its cost grows with the cube."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A candidate and what it is picked for: "best-<objective>", "knee" or "most-improved"."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Front:
+    """expected: objective → posterior mean by trial number; numbers: the non-dominated trials; picks among them."""
+
+    expected: dict[str, dict[int, float]]
+    numbers: tuple[int, ...]
+    picks: tuple[Pick, ...]
+
+
+def find(
+    records: Sequence[TrialRecord],
+    directions: Mapping[str, str],
+    space: Space | None = None,
+) -> Front:
+    """The front of complete trials within the guardrails, of which there is one at least (no FreeU).
+
+    directions: objective → "up" or "down". space: what was searched; the default one unless told. The noise of an
+    objective is `paired_spreads`; where that is not known it is fitted.
+    """
+    done = [record for record in records if record.complete]
+    space = space or default()
+    x = np.array([space.unit(record.factors) for record in done])
+    expected: dict[str, dict[int, float]] = {}
+    spreads = paired_spreads(done, list(directions))
+    y = np.array([[record.values[name].value for name in directions] for record in done])
+    fitted = telling(y * [_up(1.0, direction) for direction in directions.values()], MOST)
+    for j, name in enumerate(directions):
+        known = spreads.get(name, {})
+        errors = np.array([known.get(record.number, math.nan) for record in done])
+        found = posterior(x, y[:, j], errors, fitted)
+        expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
+    numbers = [record.number for record in done if record.feasible]
+    table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
+    front = nondominated(table)
+    kept = tuple(number for number, on in zip(numbers, front, strict=True) if on)
+    zero = next((k for k, record in enumerate(r for r in done if r.feasible) if record.factors.identity), None)
+    base = None if zero is None else table[zero]
+    return Front(expected, kept, _picks(kept, table[front], list(directions), base))
+
+
+def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Which rows of (n, objectives), all to be maximised, no other row surely dominates; (n,) bool.
+
+    deviations: (n, objectives); surely is by more than both in each objective. Without any it is `nondominated`.
+    """
+    low, high = table - deviations, table + deviations
+    low = low[nondominated(low)]  # whom another row beats, one of these beats
+    at_least = (low[:, None, :] >= high[None, :, :]).all(-1)
+    more = (low[:, None, :] > high[None, :, :]).any(-1)
+    return np.asarray(~(at_least & more).any(0))
+
+
+def nondominated(table: np.ndarray) -> np.ndarray:
+    """Which rows of (n, objectives), all to be maximised, no other row dominates; (n,) bool. Equal rows all stay.
+
+    Takes time as the rows times the front's size.
+    """
+    on = np.zeros(len(table), bool)
+    left = np.lexsort(-table.T)  # by one objective, then the next: whoever dominates a row stands before it
+    while len(left):
+        best, left = left[0], left[1:]
+        on[best] = True
+        left = left[(table[left] > table[best]).any(1) | (table[left] == table[best]).all(1)]
+    return on
+
+
+def hypervolume(table: np.ndarray, reference: np.ndarray) -> float:
+    """What the rows of (n, objectives), all to be maximised, dominate beyond the reference point (objectives,)."""
+    from optuna._hypervolume import compute_hypervolume
+
+    within = table[(table > reference).all(1)]
+    return float(compute_hypervolume(-within, -reference)) if len(within) else 0.0
+
+
+def _up(value: float, direction: str) -> float:
+    return value if direction == "up" else -value
+
+
+def _picks(
+    numbers: Sequence[int], table: np.ndarray, names: Sequence[str], base: np.ndarray | None
+) -> tuple[Pick, ...]:
+    """table: of the front. base: what is expected of no FreeU; without it nobody can be the most improved."""
+    best = [Pick(f"best-{name}", numbers[int(table[:, j].argmax())]) for j, name in enumerate(names)]
+    if len(names) == 1:
+        return tuple(best)
+    span = np.ptp(table, axis=0)
+    unit = np.where(span > 0, span, 1.0)
+    scaled = (table - table.min(0)) / unit
+    # The knee: nearest to having the best of everything, each objective measured by its span on the front.
+    loss = np.where(span > 0, 1.0 - scaled, 0.0)
+    best.append(Pick("knee", numbers[int((loss**2).sum(1).argmin())]))
+    if base is not None:  # by the same measure, on average over the objectives
+        gain = ((table - base) / unit).mean(1)
+        if gain.max() > 0:
+            best.append(Pick("most-improved", numbers[int(gain.argmax())]))
+    return tuple(best)
+
+
+def telling(table: np.ndarray, most: int) -> np.ndarray:
+    """The rows of (n, objectives), all to be maximised, that a model is fitted to: (m,) of them, `most` at most.
+
+    All where they are few enough; else the non-dominated ones, half of `most` at most, and the last ones.
+    """
+    rows = np.arange(len(table))
+    if len(rows) <= most:
+        return rows
+    best = rows[nondominated(table)][-(most // 2) :]
+    others = rows[~np.isin(rows, best)]
+    return np.sort(np.concatenate([best, others[len(best) - most :]]))
+
+
+def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None) -> np.ndarray:
+    """What a Gaussian process expects at its own inputs: (n,) in y's units.
+
+    x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:
+    the rows that it is fitted to; all unless told. y itself where n < 6 or y is constant.
+    """
+    if len(y) < FEWEST or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
+        return y.astype(float)
+    fitted = np.arange(len(y)) if fitted is None else fitted
+    return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)[0]
+
+
+def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:
+    """Objective → trial → the standard error to compare trials by.
+
+    Trials share prompts and noise, so what tells them apart is the paired difference to no FreeU; half of its variance
+    is each side's. No FreeU itself gets the mean of those with as many prompts. Objectives whose errors are not known
+    are left out.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for name in names:
+        errors = {r.number: r.values[name].paired / math.sqrt(2) for r in records if not r.factors.identity}
+        if errors and np.isfinite(list(errors.values())).all():
+            most = max(record.images for record in records)
+            whole = [errors[r.number] for r in records if r.number in errors and r.images == most]
+            mean = float(np.mean(whole or list(errors.values())))
+            found[name] = errors | {record.number: mean for record in records if record.factors.identity}
+    return found

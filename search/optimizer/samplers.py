@@ -1,0 +1,117 @@
+"""Samplers by name: who proposes the candidates after the fixed ones and the Sobol points.
+
+On noisy toys with four factors and three objectives Optuna's Gaussian process reached the best front within 64
+trials, then multivariate TPE; NSGA-II is random search for its first population (docs: the search guide).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError, unknown
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+
+    from search.optimizer.space import Space
+
+FEW = 6  # complete trials before a model is trusted; the fixed candidates and Sobol points are more than that
+
+
+def _gp(seed: int) -> BaseSampler:
+    from search.optimizer.acquisition import FrontSampler
+
+    return FrontSampler(seed)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=FEW)
+
+
+def _nsga2(seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(seed=seed, population_size=12)  # the default of 50 would be 50 random trials first
+
+
+def _nsga3(seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIIISampler
+
+    return NSGAIIISampler(seed=seed, population_size=12)
+
+
+def _botorch(seed: int) -> BaseSampler:
+    try:
+        from optuna_integration import BoTorchSampler
+    except ImportError as error:
+        raise UserError(
+            f'--sampler botorch needs more packages: pip install "optuna-integration[botorch]" ({error})'
+        ) from error
+    from optuna.samplers import RandomSampler
+
+    return BoTorchSampler(seed=seed, independent_sampler=RandomSampler(seed), n_startup_trials=FEW)
+
+
+def _qmc(seed: int) -> BaseSampler:
+    from optuna.samplers import QMCSampler
+
+    return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+
+
+def _random(seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "gp": _gp,
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+    "botorch": _botorch,
+    "qmc": _qmc,
+    "random": _random,
+}
+"""Those that need the seed alone; `grid` needs the space."""
+NAMES = (*SAMPLERS, "grid")
+
+
+def check(name: str) -> str:
+    """The name itself. Raises UserError with the nearest one where it is unknown; imports nothing heavy."""
+    if name not in NAMES:
+        raise unknown("sampler", name, NAMES)
+    return name
+
+
+def build(name: str, seed: int, trials: int, space: Space) -> BaseSampler:
+    """A sampler for the next candidate. trials: how many the study has so far, in any state.
+
+    A sampler with the study's own seed would propose its first points again after a resume, so the seed
+    depends on the number of trials. QMC keeps its place in the study itself and needs one seed throughout.
+    """
+    if check(name) == "grid":
+        from optuna.samplers import GridSampler
+
+        class Grid(GridSampler):
+            def after_trial(self, *given: Any) -> None:
+                """Nothing: Optuna's would stop its own loop, which there is none of. See `exhausted`."""
+
+        return Grid(space.grid(), seed=derived(seed, "sampler"))
+    return SAMPLERS[name](derived(seed, "sampler", 0 if name == "qmc" else trials))
+
+
+def exhausted(name: str, study: Study, space: Space) -> bool:
+    """Whether the sampler has nothing more to propose, as a grid of which each cell has been tried."""
+    return name == "grid" and build(name, 0, 0, space).is_exhausted(study)  # type: ignore[attr-defined]
+
+
+def derived(seed: int, *purpose: str | int) -> int:
+    """Another seed (32 bits) for another purpose."""
+    text = ":".join(map(str, (seed, *purpose)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -1,0 +1,124 @@
+"""Where candidates come from: the dimensions that are searched, what is fixed, and the Factors that both make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from freeu import IDENTITY, Controls, Factors
+from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
+
+GRID_LEVELS = 3
+SOBOL = 6
+"""Points before the sampler: with the fixed candidates, enough for a first model of four factors."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The dimensions that are searched, and the values of those that are not."""
+
+    dimensions: tuple[Dimension, ...]
+    fixed: Mapping[str, Choice] = field(default_factory=dict)
+
+    def suggest(self, trial: Trial) -> dict[str, Choice]:
+        """The candidate of a trial, one value for each dimension that is in force."""
+        params: dict[str, Choice] = {}
+        for dimension in self.dimensions:
+            if self._in_force(dimension, params):
+                params[dimension.name] = dimension.suggest(trial)
+        return params
+
+    def needed(self, params: Mapping[str, Choice]) -> set[str]:
+        """The names of the dimensions that are in force under these values."""
+        return {each.name for each in self.dimensions if self._in_force(each, params)}
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Of all dimensions."""
+        return {dimension.name: dimension.distribution for dimension in self.dimensions}
+
+    def factors(self, params: Mapping[str, Choice]) -> Factors:
+        """What a candidate's values make. Raises FactorsError where they make none, as a start behind the stop."""
+        values: dict[str, Any] = {**{name: 1.0 for name in NUMBERS}, **self.fixed, **params}
+        controls = {name: values.pop(name) for name in CONTROLS if name in values}
+        return Factors(**values, controls=Controls(**controls))
+
+    def params(self, factors: Factors) -> dict[str, Choice]:
+        """The values of the dimensions; the nearest ones where the factors lie outside."""
+        params: dict[str, Choice] = {}
+        for dimension in self.dimensions:
+            if not self._in_force(dimension, params):
+                continue
+            value = value_of(factors, dimension.name)
+            if not dimension.holds(value):
+                value = dimension.nearest(value)
+            params[dimension.name] = round(float(value)) if dimension.name in WHOLE else value
+        return params
+
+    def holds(self, factors: Factors) -> bool:
+        """Whether the search could have proposed these."""
+        return self.factors(self.params(factors)) == factors
+
+    def unit(self, factors: Factors) -> list[float]:
+        """The dimensions scaled so that ranges become 0 to 1; factors outside of the space lie outside of that."""
+        return [dimension.unit(value_of(factors, dimension.name)) for dimension in self.dimensions]
+
+    def sobol(self, n: int, seed: int) -> list[dict[str, Choice]]:
+        """n scrambled Sobol points (Owen 1998), the same for the same seed; more only adds to them."""
+        from scipy.stats import qmc
+
+        if n <= 0 or not self.dimensions:
+            return []
+        points = qmc.Sobol(d=len(self.dimensions), scramble=True, rng=seed).random_base2((n - 1).bit_length())[:n]
+        found = []
+        for point in points:
+            params: dict[str, Choice] = {}
+            for share, dimension in zip(point, self.dimensions, strict=True):
+                if self._in_force(dimension, params):
+                    params[dimension.name] = dimension.at(float(share))
+            found.append(params)
+        return found
+
+    def grid(self) -> dict[str, list[Choice]]:
+        """A few values of each dimension."""
+        shares = [level / (GRID_LEVELS - 1) for level in range(GRID_LEVELS)]
+        return {
+            each.name: list(each.choices) or sorted({each.at(share) for share in shares}) for each in self.dimensions
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a fingerprint and a table."""
+        searched: dict[str, Any] = {
+            each.name: list(each.choices)
+            or {"low": each.low, "high": each.high, "log": each.log, "step": each.step, "when": dict(each.when)}
+            for each in self.dimensions
+        }
+        return {**searched, **self.fixed}
+
+    def _in_force(self, dimension: Dimension, params: Mapping[str, Choice]) -> bool:
+        known = {**self.fixed, **params}
+        return all(known.get(name) == value for name, value in dimension.when.items())
+
+
+def value_of(factors: Factors, name: str) -> Any:
+    """A number, choice or control of the factors; of a control by stage the first stage's."""
+    return factors.controls.of(1, name) if name in CONTROLS else getattr(factors, name)
+
+
+def without_freeu(space: Space) -> Factors:
+    """No FreeU, under the version and convention that are fixed."""
+    return replace(IDENTITY, **_same(space))
+
+
+def _same(space: Space) -> dict[str, Any]:
+    return {name: space.fixed[name] for name in CHOICES if name in space.fixed}
+
+
+def warm(factors: Sequence[Factors], space: Space) -> list[Factors]:
+    """Those that the space holds, each once, brought under its fixed version and convention."""
+    here = [replace(each, **_same(space)) for each in factors]
+    return list(dict.fromkeys(each for each in here if space.holds(each)))

@@ -1,0 +1,134 @@
+"""A space from YAML (`--space`), checked. By default four numbers, in ranges that hold every published setting with
+room on both sides; the file narrows or fixes them, and adds what else can be set of FreeU:
+
+    b1: [1.0, 1.5]                      # a range
+    s1: 0.9                             # fixed
+    s2: {low: 0.01, high: 1, log: true}
+    b2: {low: 1, high: 1.6, step: 0.1}
+    version: [v1, v2]                   # a choice
+    stop: {low: 0.3, high: 1, when: {version: v2}}   # searched only where another dimension has this value
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs import UserError, read_yaml, unknown
+from freeu import Controls
+from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
+from search.optimizer.space import Space
+
+DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2], "s2": [0.0, 1.2]}
+
+
+def default(version: str = "v2", stages: str = "width") -> Space:
+    """The four numbers, in wide ranges."""
+    return _made({**DEFAULT, "version": version, "stages": stages}, "the default space")
+
+
+def load(file: Path, version: str, stages: str) -> Space:
+    """The space of a YAML; numbers that it doesn't name have their default ranges.
+
+    Raises:
+        UserError: an unknown name (with the nearest), or a range, choice or condition that can't be.
+    """
+    return _made({**DEFAULT, "version": version, "stages": stages, **read_yaml(file)}, str(file))
+
+
+def _made(found: Mapping[str, Any], where: str) -> Space:
+    known = (*NUMBERS, *CHOICES, *CONTROLS)
+    dimensions: list[Dimension] = []
+    fixed: dict[str, Choice] = {}
+    for name, given in found.items():
+        if name not in known:
+            raise UserError(f"{where}: {unknown('dimension', str(name), known)}")
+        if isinstance(given, list | dict):
+            dimensions.append(_dimension(name, given, where))
+        else:
+            fixed[name] = given
+    # What a condition names is chosen first.
+    dimensions.sort(key=lambda each: bool(each.when))
+    space = Space(tuple(dimensions), fixed)
+    _check(space, where)
+    return space
+
+
+def _dimension(name: str, given: Any, where: str) -> Dimension:
+    if name in CHOICES:
+        choices = given if isinstance(given, list) else given.get("choices")
+        known = CHOICES[name]
+        if not isinstance(choices, list) or any(each not in known for each in choices) or len(set(choices)) < 2:
+            raise UserError(f"{where}: {name} is {given!r}: expected two or more of {', '.join(known)}")
+        return Dimension(name, choices=tuple(choices), when=_when(given, name, where))
+    more = dict(given) if isinstance(given, dict) else {}
+    low, high = (more.pop("low", None), more.pop("high", None)) if more else given if len(given) == 2 else (None, None)
+    log, step = more.pop("log", False), more.pop("step", None)
+    when = _when(more, name, where)
+    more.pop("when", None)
+    numbers = [each for each in (low, high, step) if each is not None]
+    sound = all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
+    if low is None or high is None or not sound or more or not isinstance(log, bool):
+        raise UserError(f"{where}: {name} is {given!r}: expected [low, high], or low, high and log, step or when")
+    if not low < high:
+        raise UserError(f"{where}: {name} goes from {low} to {high}: the lower end has to be the smaller")
+    if (log and (low <= 0 or step)) or (step is not None and not 0 < step <= high - low):
+        raise UserError(
+            f"{where}: {name} is {given!r}: a log range begins above 0 and has no step, a step fits into it"
+        )
+    if name in WHOLE and any(each != int(each) for each in numbers):
+        raise UserError(f"{where}: {name} is {given!r}: its ends and its step are whole numbers")
+    return Dimension(name, float(low), float(high), log, None if step is None else float(step), when=when)
+
+
+def _when(given: Any, name: str, where: str) -> Mapping[str, Choice]:
+    when = given.get("when", {}) if isinstance(given, dict) else {}
+    if not isinstance(when, dict) or not set(when) <= {*CHOICES, *NUMBERS, *CONTROLS} - {name}:
+        raise UserError(f"{where}: {name}: when is {when!r}: expected another dimension and its value")
+    return when
+
+
+def _check(space: Space, where: str) -> None:
+    """Raises UserError where nothing is left to search, or the ends of the ranges make no factors."""
+    if not space.dimensions:
+        raise UserError(f"{where} fixes everything: leave a range to search")
+    for each in space.dimensions:
+        for name, value in each.when.items():
+            if not _can_be(space, name, value):
+                raise UserError(
+                    f"{where}: {each.name} is searched when {name} is {value!r}, which it never is: give a value that "
+                    f"{name} can have"
+                )
+    latest, earliest = (_end(space, name, high, where) for name, high in (("start", True), ("stop", False)))
+    if latest >= earliest:
+        raise UserError(
+            f"{where}: start goes up to {latest:g} and stop begins at {earliest:g}: every start has to come "
+            "before every stop"
+        )
+    for each in space.dimensions:
+        ends = each.choices or (each.low, each.high)
+        for end in ends:
+            try:
+                space.factors({**{other.name: other.at(0.5) for other in space.dimensions}, each.name: end})
+            except UserError as error:
+                raise UserError(f"{where}: {each.name} at {end}: {error}") from error
+
+
+def _end(space: Space, name: str, high: bool, where: str) -> float:
+    """The upper or lower end of a control of the schedule."""
+    for each in space.dimensions:
+        if each.name == name:
+            return each.high if high else each.low
+    value = space.fixed.get(name, getattr(Controls(), name))
+    if isinstance(value, bool | str) or value is None:
+        raise UserError(f"{where}: {name} is {value!r}: expected a number")
+    return float(value)
+
+
+def _can_be(space: Space, name: str, value: Any) -> bool:
+    """Whether a dimension, or what is fixed, can have a value."""
+    for each in space.dimensions:
+        if each.name == name:
+            return value in each.choices if each.choices else isinstance(value, int | float) and each.holds(value)
+    return bool(space.fixed.get(name) == value)

@@ -1,0 +1,100 @@
+"""What the confirmation kept of each image: a pick and no FreeU on the same held-out prompts, under the same seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.storage.study_folder import StudyFolder
+from search.study.confirmation import BASE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST = 5
+"""Prompts of a category for an interval."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Tables of one order of prompts; columns prompt, category, seed, and the per-image objectives.
+
+    directions: of those objectives. picks: by trial number, with the names that each was picked by.
+    """
+
+    base: pd.DataFrame
+    picks: dict[int, pd.DataFrame]
+    names: dict[int, str]
+    directions: dict[str, str]
+
+    def gain(self, number: int, objective: str) -> np.ndarray:
+        """(n,) by how much each prompt's image is better than without FreeU; below 0 it is worse."""
+        difference = self.picks[number][objective].to_numpy() - self.base[objective].to_numpy()
+        return difference if self.directions[objective] == "up" else -difference
+
+    def extremes(self, most: int) -> list[int]:
+        """The rows that gain or lose most, as many of each for every pick and objective, in their order; `most` at
+        most."""
+        if len(self.base) <= most:
+            return list(range(len(self.base)))
+        orders = [np.argsort(self.gain(number, name)) for number in self.picks for name in self.directions]
+        ranked = [order[::way] for order in orders for way in (1, -1)] or [np.arange(len(self.base))]
+        found: dict[int, None] = {}
+        for row in np.stack(ranked, axis=1).ravel():
+            found[int(row)] = None
+            if len(found) == most:
+                break
+        return sorted(found)
+
+
+def read(folder: StudyFolder, result: Mapping[str, Any]) -> Pairs | None:
+    """The pairs of a finished study; None where no pick was confirmed, or by a version that kept no images."""
+    base = folder.read_held_out(BASE)
+    if base is None:
+        return None
+    picks, names = {}, {}
+    for number in dict.fromkeys(pick["number"] for pick in result["picks"] if pick["scores"]):
+        table = folder.read_held_out(f"{number:04d}")
+        if table is not None and table[["prompt", "seed"]].equals(base[["prompt", "seed"]]):
+            picks[number] = table
+            names[number] = " = ".join(pick["pick"] for pick in result["picks"] if pick["number"] == number)
+    directions = {name: way for name, way in result["objectives"].items() if name in base}
+    return Pairs(base, picks, names, directions) if picks else None
+
+
+def by_category(pairs: Pairs) -> list[dict[str, Any]]:
+    """A row for each pick, category and objective: pick, category, objective, n, difference, low and high (95 %; None
+    below 5 prompts), win_rate. Nothing where the prompts have no categories."""
+    from metrics import stats
+
+    rows: list[dict[str, Any]] = []
+    categories = pairs.base["category"].to_numpy()
+    if not any(categories):
+        return rows
+    for number in pairs.picks:
+        for category in dict.fromkeys(categories):
+            here = categories == category
+            for name in pairs.directions:
+                a, b = (table[name].to_numpy()[here] for table in (pairs.picks[number], pairs.base))
+                found = stats.paired(a, b, _prompts(pairs, here), np.random.default_rng(0))
+                sure = found.n >= FEWEST
+                rows.append(
+                    {
+                        "pick": pairs.names[number],
+                        "category": category,
+                        "objective": name,
+                        "n": found.n,
+                        "difference": found.mean,
+                        "low": found.low if sure else None,
+                        "high": found.high if sure else None,
+                        "win_rate": found.win_rate if pairs.directions[name] == "up" else 1 - found.win_rate,
+                    }
+                )
+    return rows
+
+
+def _prompts(pairs: Pairs, here: np.ndarray) -> Sequence[str]:
+    return list(pairs.base["prompt"].to_numpy()[here])

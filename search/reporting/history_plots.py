@@ -1,0 +1,155 @@
+"""How a search went, as figures: hypervolume over trials, which factors mattered, where the time went."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.optimizer.pareto_front import hypervolume
+from search.storage.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+FEWEST = 10
+"""Trials below which importances say nothing."""
+BEST = 0.25
+"""Share of the trials whose factors importances tell from all others'."""
+EXPLAINED = {
+    "Hypervolume": "How much of the box between the worst and the best scores the trials so far dominate; those out of "
+    "bounds are left out. Flat at the end: more trials would hardly have helped.",
+    "Importances": "For each objective, how much each factor tells the best quarter of the trials from all "
+    "(PED-ANOVA). From few trials it is a hint.",
+    "Timeline": "How long each trial took. The first one also pays for what is made once.",
+}
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito's
+
+
+def figures(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, go.Figure]:
+    """Title → figure. Importances are left out below 10 trials."""
+    done = [record for record in records if record.complete]
+    found = {"Hypervolume": _growth([record for record in done if record.feasible], directions)}
+    shares = importances(done, directions)
+    if shares:
+        found["Importances"] = _bars(shares)
+    return found | {"Timeline": _seconds(records)}
+
+
+def growth(
+    records: Sequence[TrialRecord], directions: Mapping[str, str], box: Sequence[TrialRecord] | None = None
+) -> np.ndarray:
+    """(n,) the share of the box between the worst and the best of each objective that the first k trials dominate.
+
+    box: the trials whose worst and best these are; all unless told. Beside others the share may exceed 1.
+    """
+    table, spanned = _upwards(records, directions), _upwards(records if box is None else box, directions)
+    low, span = spanned.min(0), np.ptp(spanned, axis=0)
+    scaled = np.where(span > 0, (table - low) / np.where(span > 0, span, 1), 1.0)
+    return np.array([hypervolume(scaled[: k + 1], np.zeros(len(directions))) for k in range(len(scaled))])
+
+
+def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:
+    table = np.array([[record.values[name].value for name in directions] for record in records])
+    return table * [1 if way == "up" else -1 for way in directions.values()]
+
+
+def grown(records: Sequence[TrialRecord], directions: Mapping[str, str], number: int) -> dict[int, float]:
+    """What trial `number` adds to the history of the hypervolume: trial → share of the box of the first 10 trials, so
+    that no later one changes what was said.
+
+    Nothing before the tenth complete trial; that one brings those before it too. records: in their order.
+    """
+    done = [record for record in records if record.complete and record.number <= number]
+    if len(done) < FEWEST or done[-1].number != number:
+        return {}
+    kept = [record for record in done if record.feasible]
+    shares = iter(growth(kept, directions, done[:FEWEST]) if kept else ())
+    found, last = {}, 0.0
+    for record in done:
+        last = float(next(shares)) if record.feasible else last
+        found[record.number] = last
+    return found if len(done) == FEWEST else {number: last}
+
+
+def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Objective → factor → its share of what tells the best quarter of the trials from the rest (PED-ANOVA, Watanabe et
+    al., arXiv 2304.10255). Factors that never varied are left out; nothing below 10 trials."""
+    import optuna
+
+    settings = [numbers(record) for record in records]
+    names = [name for name in (settings[0] if settings else {}) if len({each.get(name) for each in settings}) > 1]
+    if len(records) < FEWEST or not names:
+        return {}
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    ranges = {name: (min(each[name] for each in settings), max(each[name] for each in settings)) for name in names}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST)
+    found = {}
+    for objective, way in directions.items():
+        study = optuna.create_study(direction="maximize" if way == "up" else "minimize")
+        for record, each in zip(records, settings, strict=True):
+            study.add_trial(
+                optuna.create_trial(
+                    value=record.values[objective].value,
+                    params={name: each[name] for name in names},
+                    distributions={name: optuna.distributions.FloatDistribution(*ranges[name]) for name in names},
+                )
+            )
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        found[objective] = {name: float(shares[name]) for name in names}
+    return found
+
+
+def numbers(record: TrialRecord) -> dict[str, float]:
+    """The factors, and those controls that are one number."""
+    given = {**vars(record.factors), **vars(record.factors.controls)}
+    return {name: value for name, value in given.items() if type(value) in (int, float)}
+
+
+def _growth(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    numbers = [record.number for record in records]
+    figure.add_scatter(
+        x=numbers,
+        y=growth(records, directions) if records else [],
+        customdata=numbers,
+        mode="lines+markers",
+        line={"shape": "hv", "color": COLOURS[0]},
+        hovertemplate="trial %{x}: %{y:.3f}<extra></extra>",
+    )
+    return _laid_out(figure, "Hypervolume", "trial", "share that the front dominates")
+
+
+def _bars(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for (objective, found), colour in zip(shares.items(), cycle(COLOURS), strict=False):
+        figure.add_bar(x=list(found), y=list(found.values()), name=objective, marker={"color": colour})
+    return _laid_out(figure, "Importances", "factor", "share")
+
+
+def _seconds(records: Sequence[TrialRecord]) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    numbers = [record.number for record in records]
+    parts: dict[str, list[float]] = {
+        "generating": [record.seconds.get("generate", 0.0) for record in records],
+        "scoring": [record.seconds.get("score", 0.0) for record in records],
+        "failed": [0.0 if record.complete else record.seconds.get("total", 0.0) for record in records],
+    }
+    for (name, seconds), colour in zip(parts.items(), COLOURS, strict=False):
+        if any(seconds):
+            figure.add_bar(x=numbers, y=seconds, customdata=numbers, name=name, marker={"color": colour})
+    figure.update_layout(barmode="stack")
+    return _laid_out(figure, "Timeline", "trial", "seconds")
+
+
+def _laid_out(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+    return figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, showlegend=len(figure.data) > 1)

@@ -1,0 +1,192 @@
+"""What a study's report shows, section by section: plain values for the template, and JSON for its scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import unescape
+from typing import TYPE_CHECKING, Any
+
+from configs import read_yaml
+from configs.cli import visible
+from search.reporting import embedded_images, front_plots, held_out_pairs, history_plots
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
+from search.study import reproduce
+from search.study.confirmation import BASE, measurable
+from search.terminal.progress import duration, out_of_bounds
+from search.terminal.study_status import of_result
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from search.reporting.held_out_pairs import Pairs
+
+PROMPTS = 64  # shown with images; of more, those that gain or lose most
+TRIALS = 64  # whose images are shown
+PROMPT_IMAGES, TRIAL_IMAGES = 2_600_000, 1_600_000  # characters at most; plotly takes 4.8 million of the ten
+FACTORS = ("b1", "b2", "s1", "s2")
+
+
+def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The template's variables; `data` is for the scripts. result: as result.json holds it."""
+    records, part = of_result(folder.read_trials(), result)
+    kept, config = held_out_pairs.read(folder, result), read_yaml(folder.config)
+    base = next((record.number for record in records if record.complete and record.factors.identity), None)
+    fronts, how = front_plots.front_figures(records, result), history_plots.figures(records, result["objectives"])
+    return {
+        "study": folder.name,
+        "result": result,
+        "facts": ({"Result": part} if part else {}) | _facts(result, records, config),
+        "base": {name: score["base"] for pick in result["picks"] for name, score in pick["scores"].items()},
+        "unpicked": [pick["pick"] for pick in result["picks"] if pick["number"] == base],
+        "picks": _picks(result, base),
+        "trials": [_trial(record, result) for record in records],
+        "fronts": [unescape(figure.layout.title.text) for figure in fronts],
+        "course": list(how),
+        "explained": history_plots.EXPLAINED,
+        "fewest": held_out_pairs.FEWEST,
+        "failed": [record for record in records if not record.complete and not record.interrupted],
+        "pairs": kept,
+        "categories": held_out_pairs.by_category(kept) if kept is not None else [],
+        "guardrails": _guardrails(result, records),
+        "command": reproduce.command(folder.name, config, result["trials"]),
+        "versions": result.get("versions", {}),
+        "hashes": reproduce.hashes(config.get("fingerprint", {})),
+        "data": {
+            "figures": [_plain(figure) for figure in (*fronts, *how.values())],
+            "trials": _viewed(folder, result, records),
+            "base": base,
+            "pairs": None if kept is None else _prompts(folder, kept),
+        },
+    }
+
+
+def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Mapping[str, Any]) -> dict[str, str]:
+    seconds = sum(record.seconds.get("total", 0.0) for record in records)
+    failed = sum(not record.complete and not record.interrupted for record in records)
+    images = sum(record.images for record in records)
+    held_out = max((score["n"] for pick in result["picks"] for score in pick["scores"].values()), default=0)
+    prompts = config.get("fingerprint", {}).get("prompts", "")
+    return {
+        "Base model": str(result["model"]),
+        "FreeU": f"version {config.get('version')}, stages by {config.get('stages')}",
+        "Trials": f"{result['trials']} complete, {failed} failed",
+        "Prompts": f"{prompts} for the search, {held_out or 'none'} held out",
+        "Images of the search": f"{images:,}",
+        "Time of the search": duration(seconds),
+    }
+
+
+def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
+    """A row for each picked candidate but no FreeU, which is trial `base`: what it got on the held-out prompts.
+
+    A score has `reach`: the largest end of all intervals of its objective, to draw them to one scale.
+    """
+    grouped: dict[int, list[Mapping[str, Any]]] = {}
+    for pick in result["picks"]:
+        if pick["number"] != base:
+            grouped.setdefault(pick["number"], []).append(pick)
+    rows = []
+    for number, same in grouped.items():
+        scores = {name: dict(score) for name, score in same[0]["scores"].items()}
+        for name, score in scores.items():
+            gain = score["difference"] * (1 if result["objectives"][name] == "up" else -1)
+            score["sure"] = measurable(score)
+            score["kind"] = "unclear" if not score["sure"] else "better" if gain > 0 else "worse"
+        names = [pick["pick"] for pick in same]
+        rows.append({"names": names, "number": number, "factors": same[0]["factors"], "scores": scores})
+    for name in result["objectives"]:
+        ends = [abs(row["scores"][name][end]) for row in rows if name in row["scores"] for end in ("low", "high")]
+        for row in rows:
+            if name in row["scores"]:
+                row["scores"][name]["reach"] = max(ends) or 1.0
+    return rows
+
+
+def _trial(record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table of all trials."""
+    picks = [pick["pick"] for pick in result["picks"] if pick["number"] == record.number]
+    front = any(row["number"] == record.number for row in result["front"])
+    within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record)
+    return {"record": record, "picks": picks, "front": front, "within": within}
+
+
+def _guardrails(result: Mapping[str, Any], records: Sequence[TrialRecord]) -> dict[str, Any] | None:
+    """Measure → pick → shift, and how many trials broke it; None where they were off."""
+    guarded = [record for record in records if record.complete and record.guardrails]
+    if not guarded:
+        return None
+    rails = {record.number: record.guardrails for record in guarded}
+    picked: dict[int, str] = {}
+    for pick in result["picks"]:
+        picked.setdefault(pick["number"], pick["pick"])
+    shifts = {number: rails[number] for number in picked if number in rails}
+    return {
+        "trials": len(guarded),
+        "outside": sum(not record.feasible for record in guarded),
+        "picks": [f"{picked[number]} (trial {number})" for number in shifts],
+        "rows": {
+            name: {
+                "shifts": [each.get(name, 0.0) for each in shifts.values()],
+                "broken": sum(abs(record.guardrails[name]) > 1 for record in guarded),
+            }
+            for name in guarded[0].guardrails
+        },
+    }
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    """A figure in JSON's types; the page brings its own colours and title."""
+    found: dict[str, Any] = json.loads(figure.to_json())
+    for name in ("template", "title", "height"):
+        found["layout"].pop(name, None)
+    return found
+
+
+def _viewed(folder: StudyFolder, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Trial → what the viewer shows of it. The images of at most 64 trials, the front and the picks before all."""
+    done = [record for record in records if record.complete]
+    first = {each["number"] for each in (*result["picks"], *result["front"])}
+    fixed = ("no FreeU", "published")
+    chosen = sorted(done, key=lambda record: (record.number not in first, record.origin not in fixed))[:TRIALS]
+    files = {str(record.number): folder.grid_file(record.number) for record in chosen}
+    images = embedded_images.embedded(files, TRIAL_IMAGES)
+    shown: dict[str, Any] = {}
+    for record in done:
+        rows = {name: f"{getattr(record.factors, name):.3f}" for name in FACTORS}
+        rows |= {name: f"{value.value:.4g}" for name, value in record.values.items()}
+        if record.guardrails:
+            rows["guardrails"] = "within" if record.feasible else out_of_bounds(record)
+        shown[str(record.number)] = {
+            "title": visible(f"Trial {record.number}: {record.origin}"),
+            "rows": {visible(name): value for name, value in rows.items()},
+            "image": images.get(str(record.number)),
+            "prompts": record.images,
+        }
+    return shown
+
+
+def _prompts(folder: StudyFolder, kept: Pairs) -> dict[str, Any]:
+    """The held-out prompts with their images and per-image scores, for the script that lists them."""
+    rows = kept.extremes(PROMPTS)
+    names = {BASE: "base", **{f"{number:04d}": str(number) for number in kept.picks}}
+    files = {f"{names[name]}/{row}": folder.held_out_image(name, row) for row in rows for name in names}
+    tables = {"base": kept.base, **{str(number): table for number, table in kept.picks.items()}}
+    return {
+        "picks": [[str(number), visible(f"{name} (trial {number})")] for number, name in kept.names.items()],
+        "directions": kept.directions,
+        "rows": [
+            {
+                "row": row,
+                "prompt": visible(str(kept.base["prompt"][row])),
+                "category": visible(str(kept.base["category"][row])),
+                "seed": int(kept.base["seed"][row]),
+                "scores": {
+                    key: {name: float(table[name][row]) for name in kept.directions} for key, table in tables.items()
+                },
+            }
+            for row in rows
+        ],
+        "images": embedded_images.embedded(files, PROMPT_IMAGES),
+    }

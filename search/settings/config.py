@@ -1,0 +1,239 @@
+"""A study's settings: each is one field of `StudyConfig`, given by a flag, else by the user's YAML, else its default.
+
+Everything else about a setting is made from its field; see `search.settings.setting`. Checked before anything loads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from configs import UserError, path, read_yaml, unknown
+from search.optimizer import samplers
+from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
+from search.storage.optuna_storage import server
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class StudyConfig(BaseModel):
+    """What a study is. None means: as the model's spec has it, or chosen for the device."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Annotated[Text, Setting(MODEL, "MODEL", "Name of a base model, or one of your own")] = "shapes"
+    loras: Annotated[
+        tuple[Text, ...], Setting(MODEL, "FILE[:0.8]", "LoRA and its weight; repeatable", flag="lora")
+    ] = ()
+    embeddings: Annotated[
+        tuple[Text, ...], Setting(MODEL, "FILE[:TOKEN]", "Textual inversion; repeatable", flag="embedding")
+    ] = ()
+    vae: Annotated[Text | None, Setting(MODEL, "PLACE", "Another VAE: a folder or safetensors file")] = None
+    unet: Annotated[Text | None, Setting(MODEL, "FOLDER", "A fine-tuned U-Net")] = None
+    controlnet: Annotated[Text | None, Setting(MODEL, "PLACE", "A ControlNet for edges: redraws the --input video")] = (
+        None
+    )
+    motion_adapter: Annotated[Text | None, Setting(MODEL, "PLACE", "AnimateDiff's: Stable Diffusion makes videos")] = (
+        None
+    )
+    refiner: Annotated[Text | None, Setting(MODEL, "PLACE", "SDXL's, for the end of each run")] = None
+    input: Annotated[Text | None, Setting(MODEL, "PLACE", "Image or video that every result begins from")] = None
+    strength: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        Setting(MODEL, "X", "How far an image goes from its input, up to 1", "the model's"),
+    ] = None
+    frames: Annotated[Count | None, Setting(MODEL, "N", "Frames of a video", "the model's")] = None
+    every: Annotated[Count | None, Setting(MODEL, "N", "Redraw every N-th frame", "the model's")] = None
+    pipeline_config: Annotated[
+        Text | None, Setting(MODEL, "FOLDER", "Layout of a single-file checkpoint: a diffusers folder like it")
+    ] = None
+    steps: Annotated[Count | None, Setting(MODEL, "N", "Denoising steps", "the model's")] = None
+    guidance: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,
+        Setting(MODEL, "X", "Guidance scale", "the model's"),
+    ] = None
+
+    prompts: Annotated[
+        Text | None,
+        Setting(SCORES, "NAME|FILE", "Prompt set: a name, or a txt, csv, tsv, json, jsonl file", "the model's"),
+    ] = None
+    subject: Annotated[Text | None, Setting(SCORES, "WORDS", 'Replaces {subject} in prompts, as in "a sks dog"')] = None
+    limit: Annotated[Count, Setting(SCORES, "N", "Prompts per trial")] = 48
+    objectives: Annotated[
+        tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
+    ] = None
+    reference: Annotated[
+        Text | None,
+        Setting(SCORES, "PLACE", "Real images: a folder, table, .npz or hub id", "the model's"),
+    ] = None
+    guardrails: Annotated[
+        bool, Setting(SCORES, None, "Keep colour, contrast and detail within bounds", fingerprint=True)
+    ] = True
+
+    version: Annotated[Literal["v1", "v2"], Setting(SEARCH, "v1|v2", "FreeU's version")] = "v2"
+    stages: Annotated[
+        Literal["width", "block"], Setting(SEARCH, "width|block", "How decoder stages are recognised")
+    ] = "width"
+    sampler: Annotated[
+        Text,
+        Setting(SEARCH, "NAME", "gp, tpe, nsga2, nsga3, qmc, random or grid", fingerprint=True),
+    ] = "gp"
+    space: Annotated[
+        Text | None, Setting(SEARCH, "FILE", "YAML of ranges and further dimensions", "four wide ranges")
+    ] = None
+    start_from: Annotated[
+        tuple[Text, ...], Setting(SEARCH, "STUDY|FILE", "Try its best candidates first; repeatable", flag="from")
+    ] = ()
+    racing: Annotated[
+        bool, Setting(SEARCH, None, "Evaluate only promising candidates on all prompts", fingerprint=True)
+    ] = True
+    low_steps: Annotated[
+        Count | None,
+        Setting(SEARCH, "N", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
+    ] = None
+    cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True
+    seed: Annotated[
+        Annotated[int, Field(ge=0, lt=2**63)],
+        Setting(SEARCH, "N", "Seed of candidates, noise and statistics", fingerprint=True),
+    ] = 0
+
+    trials: Annotated[Count, Setting(BUDGET, "N", "Complete trials")] = 64
+    minutes: Annotated[Amount | None, Setting(BUDGET, "M", "Time limit, confirmation included")] = None
+    images: Annotated[Count | None, Setting(BUDGET, "N", "Image limit, confirmation included")] = None
+    gpu_hours: Annotated[Amount | None, Setting(BUDGET, "H", "Device hours in all, confirmation included")] = None
+    patience: Annotated[Count | None, Setting(BUDGET, "N", "Stop after N trials without improvement", "never")] = None
+
+    workers: Annotated[Count, Setting(MACHINE, "N", "Processes that evaluate, one per GPU")] = 1
+    ray: Annotated[Text | None, Setting(MACHINE, "ADDRESS|local", "Workers on a Ray cluster; needs ray")] = None
+    batch_size: Annotated[
+        Count | None, Setting(MACHINE, "N", "Images at a time; does not change scores", "the model's")
+    ] = None
+    device: Annotated[Text | None, Setting(MACHINE, "NAME", "cpu, cuda, cuda:1 or mps", "cuda where there is one")] = (
+        None
+    )
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"] | None,
+        Setting(MACHINE, "NAME", "float32, float16 or bfloat16", "float16 on cuda"),
+    ] = None
+    slicing: Annotated[bool, Setting(MACHINE, None, "Attention in slices: less memory, slower")] = False
+    offload: Annotated[bool, Setting(MACHINE, None, "Networks on the device only while they run")] = False
+    compile: Annotated[bool, Setting(MACHINE, None, "Compile the U-Net: slow start, then faster")] = False
+
+    study: Annotated[Text | None, Setting(PLACE, "NAME", "Study to begin or to resume", "the model's name")] = None
+    storage: Annotated[Text | None, Setting(PLACE, "URL", "postgresql://…, for several machines; needs psycopg")] = None
+    tracking_uri: Annotated[
+        Text | None,
+        Setting(PLACE, "URI", "MLflow server or database", "MLFLOW_TRACKING_URI, else in --mlruns"),
+    ] = None
+    mlruns: Annotated[Path, Setting(PLACE, "DIR", "Results folder")] = Path("mlruns")
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _listed(cls, found: Any) -> Any:
+        if isinstance(found, str):
+            found = [part for part in found.split(",") if part.strip()]
+        if found is None:
+            return None
+        if not isinstance(found, list | tuple):
+            raise ValueError("expected a list of names, as clip,aesthetic,fid")
+        return tuple(part.strip() if isinstance(part, str) else part for part in found)
+
+    @field_validator("mlruns", mode="after")
+    @classmethod
+    def _at_home(cls, found: Path) -> Path:
+        return found.expanduser()
+
+    @field_validator("loras", "embeddings", "start_from", mode="before")
+    @classmethod
+    def _one(cls, found: Any) -> Any:
+        return (found,) if isinstance(found, str) else found
+
+    @property
+    def name(self) -> str:
+        """The study's name: as given, else the model's."""
+        place = Path(self.model.rpartition(":")[2]).expanduser().absolute()  # of package.module:function the function
+        return self.study or place.name.removesuffix(".yaml")
+
+
+FIELDS = StudyConfig.model_fields
+KEPT_ALONE = ("fingerprint", "model_given")
+"""Keys that a study's own config.yaml has beside its settings."""
+
+
+def load(file: str | Path | None, flags: Mapping[str, Any]) -> StudyConfig:
+    """The settings of a run. file: a YAML, a study's own config.yaml among them, or the name of one in
+    configs/studies. flags: those that were given, by field (None: not given).
+
+    Raises:
+        UserError: an unreadable file, an unknown key (with the nearest known one), a value that can't be.
+    """
+    values: dict[str, Any] = {} if file is None else _of_file(_found(file))
+    values |= {key: value for key, value in flags.items() if value is not None}
+    if values.get("tracking_uri") is None:
+        values["tracking_uri"] = os.environ.get("MLFLOW_TRACKING_URI") or None
+    for key, field in FIELDS.items():
+        known = choices_of(field)
+        if known and values.get(key) is not None and values[key] not in known:
+            raise unknown(key, values[key], known)
+    try:
+        config = StudyConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        where = flag_of(key, FIELDS[key]) if flags.get(key) is not None or file is None else f"{file}: {key}"
+        raise UserError(f"{where} is {first['input']!r}: {message}") from None
+    return _checked(config)
+
+
+def _found(file: str | Path) -> Path:
+    """The file, or the one of that name in configs/studies."""
+    named = path("studies", f"{file}.yaml")
+    return named if not Path(file).exists() and named.is_file() else Path(file).expanduser()
+
+
+def _of_file(file: Path) -> dict[str, Any]:
+    """The settings that a YAML names, by field. One of a study is taken as its command was given."""
+    keys = {flag_of(key, field)[2:].replace("-", "_"): key for key, field in FIELDS.items()}
+    found = {keys.get(key, key): value for key, value in read_yaml(file).items()}
+    if "fingerprint" in found:
+        found["model"] = found.get("model_given", found.get("model"))
+        found = {key: value for key, value in found.items() if key not in KEPT_ALONE}
+    for key in found:
+        if key not in FIELDS:
+            raise UserError(f"{file}: {unknown('key', str(key), FIELDS)}")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _checked(config: StudyConfig) -> StudyConfig:
+    samplers.check(config.sampler)
+    if config.storage is not None:
+        server(config.storage)
+    if config.objectives is not None:
+        check_objectives(config.objectives)
+    if config.low_steps is not None and not config.racing:
+        raise UserError(f"--low-steps {config.low_steps} is for the first rung of a race: leave out --no-racing")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
+        raise UserError(
+            f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
+            "letter or digit; name it with --study"
+        )
+    if config.device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", config.device):
+        raise unknown("device", config.device, ("cpu", "cuda", "cuda:0", "mps"))
+    return config
+
+
+def check_objectives(objectives: Sequence[str]) -> None:
+    """Raises UserError where there are none, or one twice."""
+    if not objectives:
+        raise UserError("--objectives is empty: name at least one, as clip,aesthetic,fid")
+    if len(set(objectives)) < len(objectives):
+        raise UserError(f"--objectives {','.join(objectives)} names one twice")

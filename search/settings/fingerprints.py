@@ -1,0 +1,84 @@
+"""What must stay the same for a study to go on: all that its scores or candidates depend on, as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError
+from search.settings.config import FIELDS
+from search.settings.setting import setting_of
+
+if TYPE_CHECKING:
+    from freeu.models import ModelSpec
+    from search.optimizer.space import Space
+    from search.settings.config import StudyConfig
+
+
+def fingerprint(
+    config: StudyConfig, spec: ModelSpec, space: Space, prompts: Sequence[str], held_out: Sequence[str]
+) -> dict[str, Any]:
+    """What must stay the same for a study to go on: all that its scores or candidates depend on.
+
+    The number of trials, the time, the device and the batch size may change. spec: the model's ModelSpec.
+    space: the study's Space.
+    """
+    read = {name: spec.scorers.get(name) for name in config.objectives or ()}
+    scorers = json.dumps([read, spec.reference], sort_keys=True, default=str)
+    return {
+        "model": spec.name,
+        "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
+        "addons": [name for name in (spec.unet, spec.vae, *spec.loras, *spec.embeddings) if name],
+        "kind": spec.kind,
+        "parts": [name for name in (spec.controlnet, spec.motion_adapter, spec.refiner) if name],
+        "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
+        "resolution": spec.resolution,
+        "scheduler": _scheduler(spec),
+        "steps": config.steps or spec.steps,
+        "guidance": spec.guidance if config.guidance is None else config.guidance,
+        "dtype": config.dtype or "default",
+        "prompts": len(prompts),
+        "prompt_texts": digest("\n".join(prompts)),
+        "held_out_texts": digest("\n".join(held_out)),
+        "objectives": list(config.objectives or ()),
+        "scorers": digest(scorers),
+        "space": space.as_dict(),
+        **{key: getattr(config, key) for key, field in FIELDS.items() if setting_of(field).fingerprint},
+    }
+
+
+def _scheduler(spec: ModelSpec) -> str:
+    """Its name, and what is set otherwise than the pipeline has it."""
+    changes = json.dumps(spec.scheduler_config, sort_keys=True, default=str) if spec.scheduler_config else ""
+    return f"{spec.scheduler} {changes}".rstrip()
+
+
+def stamp(fingerprint: Mapping[str, Any]) -> str:
+    """A short name for a fingerprint."""
+    return digest(json.dumps(fingerprint, sort_keys=True))
+
+
+def digest(text: str) -> str:
+    """A short name for a text's content."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_same(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study whose fingerprint is another. Keys that only one of them has don't count.
+
+    Raises:
+        UserError: shows each difference.
+    """
+    other = [key for key in now if key in before and before[key] != now[key]]
+    if other:
+        shown = "; ".join(f"{key}: {_shown(before[key])} → {_shown(now[key])}" for key in other)
+        raise UserError(
+            f"study '{study}' was begun with other settings ({shown}): its trials would not compare. Give the "
+            "same settings, or another name with --study"
+        )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,70 @@
+"""The base model, its prompts and its objectives as the settings have them, checked without weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError
+from search.settings import prompts
+
+if TYPE_CHECKING:
+    from configs.prompt_files import Prompt
+    from freeu.models import ModelSpec
+    from metrics.registry import MetricInfo
+    from search.settings.config import StudyConfig
+
+
+def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
+    """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
+    from freeu.models import inputs, load_spec
+    from freeu.models.addons import addons
+    from freeu.models.spec import changed
+    from metrics.places import parse
+    from search.storage.mlflow_location import check_folder
+
+    check_folder(config.mlruns, config.tracking_uri)
+    loaded = load_spec(config.model)
+    given = _given(loaded, config)
+    addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
+    if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
+        inputs.check(changed(loaded, given))
+    chosen = config.prompts or loaded.prompts
+    prompt_set = prompts.load(chosen, config.subject)
+    if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
+        given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
+    if config.reference:
+        given["reference"] = parse(config.reference)
+    spec = changed(loaded, given)
+    inputs.check(spec)
+    return spec, chosen, prompt_set
+
+
+def objective(name: str) -> MetricInfo:
+    """What is known of it. Raises UserError for a metric that has no better direction."""
+    from metrics import registry
+
+    found = registry.describe(name)
+    if found.direction == "none":
+        raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
+    return found
+
+
+def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
+    """What the settings put on the spec; their paths start from the working directory."""
+    from freeu.models.spec import HUB_ID
+
+    def here(place: str) -> str:
+        file = Path.cwd() / Path(place).expanduser()
+        return place if HUB_ID.fullmatch(place) and not file.exists() else str(file)
+
+    given: dict[str, Any] = {
+        "loras": (*spec.loras, *(str(Path.cwd() / text) for text in config.loras)),
+        "embeddings": (*spec.embeddings, *(str(Path.cwd() / text) for text in config.embeddings)),
+    }
+    places = ("vae", "unet", "controlnet", "motion_adapter", "refiner", "input")
+    given |= {field: here(place) for field in places if (place := getattr(config, field))}
+    given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
+    if config.pipeline_config:
+        given["config"] = here(config.pipeline_config)
+    return given

@@ -1,0 +1,48 @@
+"""A trial's files as attributes of Optuna's trial, for the machines that don't share a disk."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from search.storage.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORD, SCORES, FEATURES = "record", "scores", "features"
+
+
+def packed(
+    record: TrialRecord, per_image: pd.DataFrame | None = None, features: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """The attributes; the record's the last, so where it is the others are."""
+    found = {}
+    if per_image is not None:
+        found[SCORES] = per_image.to_json(orient="split", double_precision=15)
+    if features:
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **dict(features))
+        found[FEATURES] = base64.b64encode(stream.getvalue()).decode()
+    return {**found, RECORD: json.dumps(record.as_dict())}
+
+
+def unpacked(attrs: Mapping[str, Any]) -> tuple[TrialRecord, pd.DataFrame | None, dict[str, np.ndarray]]:
+    """The inverse of `packed`."""
+    import pandas as pd
+
+    record = TrialRecord.from_dict(json.loads(attrs[RECORD]))
+    scores = attrs.get(SCORES)
+    # Without `dtype` a prompt that looks like a number or a date would become one.
+    table = (
+        None if scores is None else pd.read_json(io.StringIO(scores), orient="split", dtype=False, precise_float=True)
+    )
+    if FEATURES not in attrs:
+        return record, table, {}
+    with np.load(io.BytesIO(base64.b64decode(attrs[FEATURES]))) as kept:
+        return record, table, dict(kept)

@@ -1,0 +1,219 @@
+"""What a study writes down: a record for each trial, and the folder that holds the study.
+
+    mlruns/studies/NAME/
+      config.yaml          the study's settings and its fingerprint
+      optuna.db            the candidates, asked and told (Optuna's own storage, SQLite)
+      trials/0007.json     the record of trial 7: once it is there, the trial has been evaluated
+      scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
+      grids/0007.png       its images (of videos 0007.gif)
+      confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
+      no_freeu.npz         no FreeU's features, by metric of the set, to compare distances with
+      confirm/0007.parquet the same per-image scores by prompt, category and seed
+      confirm/0007/        the images that they are of: 000.webp, 001.webp, … in that order
+      guardrails.parquet   no FreeU under other seeds, for the bounds of the guardrails
+      result.json          front, picks, confirmation, verdict; the study is finished
+
+Every file is written under a temporary name and renamed, the record of a trial last: a killed process leaves
+no half file that counts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from configs import UserError
+from search.storage.files import read_json, replacing, write_json
+from search.storage.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+TRIES = 5
+"""To hold a study."""
+
+
+class StudyFolder:
+    """Where a study lies. Making one writes nothing."""
+
+    def __init__(self, mlruns: Path, name: str) -> None:
+        self.name = name
+        self.root = Path(mlruns).expanduser().absolute() / "studies" / name
+        self.config = self.root / "config.yaml"
+        self.result = self.root / "result.json"
+        self.guardrails = self.root / "guardrails.parquet"
+        self.features = self.root / "no_freeu.npz"
+        self.lock = self.root / "lock"
+        self.database = self.root / "optuna.db"
+
+    @property
+    def optuna_url(self) -> str:
+        return f"sqlite:///{self.database}"
+
+    def record_file(self, number: int) -> Path:
+        return self.root / "trials" / f"{number:04d}.json"
+
+    def scores_file(self, number: int) -> Path:
+        return self.root / "scores" / f"{number:04d}.parquet"
+
+    def grid_file(self, number: int) -> Path:
+        still = self.root / "grids" / f"{number:04d}.png"
+        running = still.with_suffix(".gif")
+        return running if running.exists() else still
+
+    def confirm_file(self, name: str) -> Path:
+        return self.root / "confirm" / f"{name}.npz"
+
+    def held_out_image(self, name: str, row: int) -> Path:
+        """The image of a row of `read_held_out`; not there where its scores were taken over from another study."""
+        return self.root / "confirm" / name / f"{row:03d}.webp"
+
+    def write_trial(
+        self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: torch.Tensor | None = None
+    ) -> None:
+        """Write a trial's files, the record last.
+
+        per_image: columns prompt, seed, then one for each per-image metric. images: uint8 (n, 3, H, W), or
+        videos (n, frames, 3, H, W).
+        """
+        if per_image is not None:
+            with replacing(self.scores_file(record.number)) as temporary:
+                per_image.to_parquet(temporary, index=False)
+        left = self.grid_file(record.number)
+        left.unlink(missing_ok=True)  # of another candidate, where a study lost its database
+        if images is not None and len(images):
+            from search.storage.image_grid import save_grid
+
+            left.parent.mkdir(parents=True, exist_ok=True)
+            save_grid(images, self.grid_file(record.number))
+        write_json(self.record_file(record.number), record.as_dict())
+
+    def write_features(self, features: Mapping[str, Any]) -> None:
+        """No FreeU's features: metric → (n, d)."""
+        import numpy as np
+
+        with replacing(self.features) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **dict(features))
+
+    def read_features(self) -> dict[str, np.ndarray]:
+        """What `write_features` wrote; empty where no metric is one of the set."""
+        import numpy as np
+
+        if not self.features.exists():
+            return {}
+        try:
+            with np.load(self.features) as kept:
+                return dict(kept)
+        except (OSError, EOFError, ValueError) as error:
+            raise UserError(f"{self.features} can't be read ({error}): begin the study anew") from error
+
+    def read_trial(self, number: int) -> TrialRecord | None:
+        """The record of a trial, None where it has not been evaluated. Raises UserError where it is damaged."""
+        file = self.record_file(number)
+        if not file.exists():
+            return None
+        try:
+            return TrialRecord.from_dict(read_json(file))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{file} is no record of a trial ({error!r}): remove it and run again") from error
+
+    def read_trials(self) -> list[TrialRecord]:
+        """Every trial that ended, by number."""
+        numbers = sorted(int(file.stem) for file in self.root.glob("trials/[0-9]*.json"))
+        records = (self.read_trial(number) for number in numbers)
+        return [record for record in records if record is not None]
+
+    def read_scores(self, number: int) -> pd.DataFrame | None:
+        """A trial's per-image scores, None where it has none."""
+        import pandas as pd
+
+        file = self.scores_file(number)
+        return pd.read_parquet(file) if file.exists() else None
+
+    def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor | None) -> None:
+        """Keep what a candidate got on the held-out prompts, in their order. images: None where not all were drawn."""
+        kept = self.held_out_image(name, 0).parent
+        shutil.rmtree(kept, ignore_errors=True)
+        if images is not None:
+            from search.storage.image_grid import save_images
+
+            save_images(images, kept)
+        with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
+            per_image.to_parquet(temporary, index=False)
+
+    def read_held_out(self, name: str) -> pd.DataFrame | None:
+        """Columns prompt, category, seed, and the per-image objectives; None where nothing was kept."""
+        import pandas as pd
+
+        file = self.root / "confirm" / f"{name}.parquet"
+        return pd.read_parquet(file) if file.exists() else None
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What result.json holds, None where the study is not finished."""
+        return read_json(self.result) if self.result.exists() else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the study for this process. The kernel lets go when the process ends, however it ends. A folder in
+        which nothing was begun is taken away again.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        with self._held() as stream:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()}")
+            stream.flush()
+            try:
+                yield
+            finally:
+                stream.truncate(0)
+                if list(self.root.iterdir()) == [self.lock]:
+                    self.lock.unlink()
+                    self.root.rmdir()
+
+    @contextmanager
+    def _held(self) -> Iterator[TextIO]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a+") as stream:
+            try:
+                _take(stream)
+            except BlockingIOError:
+                stream.seek(0)
+                holder = stream.read().strip() or "another process"
+                raise UserError(
+                    f"study '{self.name}' is being run by {holder}: wait for it, or give this one another name "
+                    "with --study"
+                ) from None
+            if self.lock.exists() and os.path.samestat(os.fstat(stream.fileno()), self.lock.stat()):
+                yield stream
+                return
+        with self._held() as stream:  # whoever held it has just taken it away
+            yield stream
+
+
+def _take(stream: TextIO) -> None:
+    """Lock a file. Whoever looks whether a study runs holds it for a moment too, so more than one try is made."""
+    import fcntl
+
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.05)
+
+
+def studies(mlruns: Path) -> list[str]:
+    """The names of the studies in a results folder."""
+    folder = Path(mlruns).expanduser().absolute() / "studies"
+    return sorted(file.parent.name for file in folder.glob("*/config.yaml"))

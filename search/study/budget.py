@@ -1,0 +1,90 @@
+"""When a search has had enough: time, images, device hours, or nothing more to gain.
+
+What the confirmation takes is set aside from each budget, by what trials took so far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.storage.trial_record import TrialRecord
+from search.study.fewer_steps import made
+
+if TYPE_CHECKING:
+    from search.study.plan import Plan
+
+GROWTH = 0.01
+"""Of the hypervolume: less over `patience` trials is none."""
+FIRST = 2
+"""Trials that any budget has: no FreeU and one candidate, else there is nothing to say."""
+
+
+class Budget:
+    """Asked before each trial whether it may begin. One that said no while none ran goes on saying so."""
+
+    def __init__(self, plan: Plan, began: float, say: Callable[[str], None]) -> None:
+        """began: of the run, by time.monotonic. say: told why the search ends."""
+        self._plan, self._began, self._say = plan, began, say
+        self._space, self._directions = plan.job.space, plan.job.directions
+        self._ended = False
+        self._seen = 0  # complete trials when the hypervolume was last computed
+
+    def __call__(self, records: Sequence[TrialRecord], running: int) -> bool:
+        """records: of the trials that ended. running: how many others have begun."""
+        done = [record for record in records if record.complete]
+        if self._ended or not done or len(done) + running < FIRST:
+            return not self._ended
+        still, spent = self._still(done), self._spent(done, running)
+        if still or (spent and not running):  # those that run may take less than is expected of them
+            self._ended = True
+            self._say(f"the search ends: {still or spent}")
+        return not (still or spent)
+
+    def _spent(self, done: Sequence[TrialRecord], running: int) -> str | None:
+        config, plan = self._plan.job.config, self._plan
+        seconds = sum(record.seconds["total"] for record in done)
+        images = sum(made(record) for record in done)
+        reserve = plan.passes * plan.held_out
+        a_trial = images / len(done)
+        per_image = seconds / max(1, images)
+        # A trial is one worker's work, and so is each pass of the confirmation.
+        left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * plan.held_out)
+        if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
+            return f"{config.minutes:g} minutes, the confirmation included, allow no more"
+        first = plan.images * (bool(config.guardrails) + (config.low_steps is not None))  # no FreeU's, two more times
+        whole = images + first + (running + 1) * a_trial + reserve
+        if config.images is not None and whole > config.images:
+            return f"{config.images:,} images, the {reserve:,} of the confirmation included, allow no more"
+        hours = per_image * whole / 3600
+        if config.gpu_hours is not None and hours > config.gpu_hours:
+            return f"{config.gpu_hours:g} device hours, the confirmation included, allow no more"
+        return None
+
+    def _still(self, done: Sequence[TrialRecord]) -> str | None:
+        patience = self._plan.job.config.patience
+        if patience is None or not self._stands_still(done, patience):
+            return None
+        return f"the front's hypervolume has not grown by {GROWTH:.0%} over {patience} trials"
+
+    def _stands_still(self, done: Sequence[TrialRecord], patience: int) -> bool:
+        """Whether the posterior front is no larger than it was `patience` trials ago, under today's model."""
+        from search.optimizer.pareto_front import find, hypervolume
+
+        if len(done) <= max(patience, self._plan.first) or len(done) == self._seen:
+            return False
+        self._seen = len(done)
+        front = find(done, self._directions, self._space)
+        signs = np.array([1 if direction == "up" else -1 for direction in self._directions.values()])
+        within = [one.number for one in done if one.feasible]
+        table = {k: signs * [front.expected[name][k] for name in self._directions] for k in within}
+        early = {one.number for one in done[:-patience]}
+        before = [row for number, row in table.items() if number in early]
+        now = list(table.values())
+        reference = np.min(now, axis=0)
+        whole = hypervolume(np.array(now), reference)
+        return hypervolume(np.array(before).reshape(-1, len(signs)), reference) >= (1 - GROWTH) * whole

@@ -1,0 +1,53 @@
+"""How long a study takes: by what the same model took before on this machine, where a study of it is there, else by the
+work of one U-Net evaluation and the usual speed of such a machine, which is a guess within a factor of 3.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs import UserError, read_yaml
+from search.storage.study_folder import StudyFolder, studies
+
+if TYPE_CHECKING:
+    from search.settings.job import Job
+
+# GFLOP of one evaluation for one image at 512 (1024 for SDXL) pixels, counted with torch's profiler; about
+# proportional to the pixels.
+WORK = {"shapes": (0.27, 64), "sd14": (800, 512), "sd15": (800, 512), "sd21": (800, 512), "sdxl": (6000, 1024)}
+SPEED = {
+    "cpu": 25.0,
+    "mps": 3_000.0,
+    "cuda": 80_000.0,
+}  # GFLOP/s: of a CPU core in float32, of a device as a whole
+OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
+
+
+def seconds(job: Job, evaluations: int) -> tuple[float, bool]:
+    """(about how long so many U-Net evaluations of the job take, whether that was measured here)."""
+    config, spec = job.config, job.spec
+    rate = measured(config.mlruns, spec.name, job.device, config.dtype)
+    if rate is not None:
+        return OVERHEAD + rate * evaluations, True
+    work, side = WORK.get(spec.name, WORK["sd15"])
+    kind = job.device.partition(":")[0]
+    speed = SPEED[kind] * ((os.cpu_count() or 1) if kind == "cpu" else 1)
+    return OVERHEAD + evaluations * work * (spec.resolution / side) ** 2 / speed, False
+
+
+def measured(mlruns: Path, model: str, device: str, dtype: str | None = None) -> float | None:
+    """Seconds for each U-Net evaluation, scoring included, over this model's trials; None where there are none."""
+    seconds = evaluations = 0.0
+    for name in studies(mlruns):
+        folder = StudyFolder(mlruns, name)
+        try:
+            settings = read_yaml(folder.config)
+            same = [settings.get(key) for key in ("model", "device", "dtype")] == [model, device, dtype]
+            records = folder.read_trials() if same else []
+        except UserError:
+            continue  # a damaged study elsewhere is no reason not to plan this one
+        seconds += sum(record.seconds.get("total", 0.0) for record in records if record.complete)
+        evaluations += sum(record.unet_evaluations for record in records if record.complete)
+    return seconds / evaluations if evaluations else None

@@ -1,0 +1,134 @@
+"""A cheaper first rung: images of fewer denoising steps, as long as they rank candidates as all steps do.
+
+Optional (`low_steps`). The first candidates are evaluated on the first rung's prompts both ways. Where the rank
+correlation (Spearman's) is at least `ENOUGH` in each objective, the candidates after them begin with few steps, and the
+promising ones go on to the second rung with all; the others get the scores that all steps are expected to give, by a
+straight line through the first candidates'. Else few steps are not used any more. No FreeU has its own scores of few
+steps on all prompts, so within either number of steps everything is compared as in
+search/evaluation/extrapolation.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from search.evaluation.evaluator import Evaluation
+from search.storage.trial_record import TrialRecord, Value
+
+PAIRS = 8
+"""Candidates that are evaluated both ways."""
+ENOUGH = 0.8
+
+
+@dataclass(frozen=True)
+class Line:
+    """All steps' score by few steps': slope · low + shift, give or take `off` (a standard deviation)."""
+
+    correlation: float
+    slope: float
+    shift: float
+    off: float
+
+    def expected(self, low: Value) -> Value:
+        """With the line's own error in its standard errors."""
+        spread, paired = (math.hypot(self.slope * each, self.off) for each in (low.spread, low.paired))
+        return replace(low, value=self.slope * low.value + self.shift, spread=spread, paired=paired)
+
+
+class Fidelity:
+    """What few steps say of all. Measured once a study, by its first candidates."""
+
+    def __init__(self, base: Evaluation, n: int, objectives: Sequence[str]) -> None:
+        """base: no FreeU's with few steps, on all prompts. n: prompts of the first rung."""
+        self.base, self.n = base, n
+        self._objectives = tuple(objectives)
+        self.lines: dict[str, Line] | None = None
+
+    @property
+    def rung(self) -> int:
+        """The key of few steps' scores among a trial's rungs: those of all steps are above 0."""
+        return -self.n
+
+    @property
+    def measured(self) -> bool:
+        return self.lines is not None
+
+    @property
+    def usable(self) -> bool:
+        """Whether few steps are known to rank as all do."""
+        return self.lines is not None and min(line.correlation for line in self.lines.values()) >= ENOUGH
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a candidate begins with few steps: still to be measured, or usable."""
+        return self.usable or not self.measured
+
+    def learn(self, records: Sequence[TrialRecord], once: Callable[[str, Callable[[], Any]], Any]) -> bool:
+        """Measure, where there are pairs enough by now. True where that has just happened.
+
+        once: keeps what is made under a name with the study, so that after a restart, and on other machines, it is the
+        same candidates that tell.
+        """
+        known = {
+            each.number: each.rungs for each in records if each.complete and {self.n, self.rung} <= each.rungs.keys()
+        }
+        if self.measured or len(known) < PAIRS:
+            return False
+        numbers = once("few steps", lambda: sorted(known)[:PAIRS])
+        if not set(numbers) <= known.keys():  # of another machine, and not here yet
+            return False
+        pairs = [known[number] for number in numbers]
+        self.lines = {
+            name: line(*np.array([[rungs[self.rung][name], rungs[self.n][name]] for rungs in pairs]).T)
+            for name in self._objectives
+        }
+        return True
+
+    def expected(self, low: Evaluation) -> Evaluation:
+        """What the candidate would get with all steps. Its images and their scores are not of that kind: left out."""
+        assert self.lines is not None
+        values = {**low.values, **{name: each.expected(low.values[name]) for name, each in self.lines.items()}}
+        return replace(low, values=values, per_image=None, features={}, images=None)
+
+    def said(self) -> str:
+        """For a person."""
+        assert self.lines is not None
+        found = ", ".join(f"{name} {each.correlation:.2f}" for name, each in self.lines.items())
+        end = "candidates begin with few steps" if self.usable else f"below {ENOUGH}, so all get all steps"
+        return f"rank correlation of few steps with all, by {PAIRS} candidates: {found}; {end}"
+
+
+def line(low: np.ndarray, full: np.ndarray) -> Line:
+    """Fitted by least squares to (n,) scores each, n of 3 at least. Where either is constant nothing correlates."""
+    from scipy.stats import linregress, spearmanr
+
+    if np.ptp(low) == 0 or np.ptp(full) == 0:
+        return Line(0.0, 0.0, float(full.mean()), float(full.std(ddof=1)))
+    fit = linregress(low, full)
+    off = full - (fit.slope * low + fit.intercept)
+    deviation = math.sqrt(float(off @ off) / (len(low) - 2))
+    return Line(float(spearmanr(low, full).statistic), float(fit.slope), float(fit.intercept), deviation)
+
+
+def made(record: TrialRecord) -> int:
+    """Images that were drawn for a trial, those of few steps included."""
+    low = sum(-n for n in record.rungs if n < 0)
+    return low if low and max(record.rungs) < 0 else record.images + low
+
+
+def cost(record: Evaluation, low: Evaluation | None) -> Evaluation:
+    """With what few steps took before it."""
+    if low is None:
+        return record
+    seconds: Mapping[str, float] = low.seconds
+    return replace(
+        record,
+        seconds={name: spent + seconds.get(name, 0.0) for name, spent in record.seconds.items()},
+        unet_evaluations=record.unet_evaluations + low.unet_evaluations,
+        peak_memory=max(record.peak_memory, low.peak_memory),
+    )

@@ -1,0 +1,359 @@
+"""The trials of a study: Optuna's, asked and told, and the records in its folder, kept in step through any kill.
+
+A trial's files are written first, its record last; then it is told. Whatever runs and has lost its process
+(`storage.lost`) is put right:
+- its record is there: it was evaluated, so its values are told;
+- it has its candidate: the candidate is queued again, once, and the trial is told as failed;
+- it was killed while the candidate was being chosen: the same trial goes on, or is told as failed where others may
+  have gone on meanwhile.
+So no candidate is lost and none is finished twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from freeu import Factors
+from search.evaluation.evaluator import Evaluation
+from search.optimizer import samplers
+from search.optimizer.dimension import Choice
+from search.optimizer.space import SOBOL, Space
+from search.storage import shared_trials
+from search.storage.optuna_storage import Storage, quiet
+from search.storage.trial_record import SPREADS, TrialRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from optuna.trial import FrozenTrial, Trial
+
+CONSTRAINT = "guardrails"
+OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as no FreeU in a narrow one
+NO_FREEU = "no FreeU"  # an origin
+RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
+DEATHS = "deaths"  # of the workers that had a candidate in their hands
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that was begun here. origin: what proposed its candidate. params: as the space has them. attrs: what
+    Optuna keeps beside them.
+    """
+
+    trial: Trial
+    factors: Factors
+    origin: str
+    params: dict[str, Choice]
+    attrs: dict[str, Any]
+
+    @property
+    def deaths(self) -> int:
+        """Of the workers that had the candidate in their hands so far."""
+        return int(self.attrs.get(DEATHS, 0))
+
+
+class Trials:
+    """`ask`, then `ended` for each; `look` now and then, where others share the study. Hold the folder's lock."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        directions: Mapping[str, str],
+        *,
+        space: Space,
+        sampler: str,
+        seed: int,
+        fixed: Sequence[tuple[str, Factors]],
+        elsewhere: Callable[[TrialRecord], None],
+    ) -> None:
+        """Creates the study, or puts right what a killed process left. elsewhere: told what ended on other machines.
+
+        The others as `search.study.coordinator.Coordinator` has them.
+        """
+        self.storage, self.folder, self.directions = storage, storage.folder, dict(directions)
+        self.space, self.sampler, self.seed, self.elsewhere = space, sampler, seed, elsewhere
+        self._half_chosen: list[int] = []  # Optuna's ids
+        self._records: dict[int, TrialRecord] = {record.number: record for record in self.folder.read_trials()}
+        self._base: Evaluation | None = None
+        with quiet(storage):
+            self.optuna = storage.open(directions)
+            with storage.lock():
+                self._learn()
+                self._forget()
+                self._reap()
+                self._queue(fixed)
+
+    def records(self) -> list[TrialRecord]:
+        """Every trial that ended, by number."""
+        return [self._records[number] for number in sorted(self._records)]
+
+    def complete(self) -> int:
+        """How many trials have values."""
+        return sum(record.complete for record in self._records.values())
+
+    def no_freeu(self) -> Evaluation | None:
+        """What it got, once it is complete."""
+        if self._base is None:
+            record = next((one for one in self.records() if one.complete and one.factors.identity), None)
+            if record is not None:
+                scores, features = self.folder.read_scores(record.number), self.folder.read_features()
+                self._base = Evaluation(record.values, record.images, scores, features)
+        return self._base
+
+    def agreed(self, key: str, make: Callable[[], Any]) -> Any:
+        """What all machines of the study have under a key, of JSON's types; made by the first that asks."""
+        return self.once(key, make) if self.storage.shared else make()
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process."""
+        with quiet(self.storage), self.storage.lock(key):
+            kept = self.optuna.user_attrs.get(key)
+            if kept is None:
+                kept = make()
+                self.optuna.set_user_attr(key, kept)
+            return kept
+
+    # To begin a trial
+
+    def ask(self, trials: int, running: int) -> Asked | None:
+        """The next candidate; None where `trials` are complete or running, or no FreeU is still awaited.
+
+        running: how many of ours are.
+        """
+        trial = self._ask(trials, running)
+        if trial is None:
+            return None
+        self.optuna.sampler = samplers.build(self.sampler, self.seed, trial.number, self.space)
+        params, attrs = self.space.suggest(trial), trial.user_attrs
+        return Asked(trial, self._factors(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
+
+    def _ask(self, trials: int, running: int) -> Trial | None:
+        from optuna.trial import Trial
+
+        with self.storage.lock():
+            if self._half_chosen:
+                return Trial(self.optuna, self._half_chosen.pop())
+            if self._taken(running) >= trials or self.exhausted():
+                return None
+            number = len(self._records) + running
+            self.optuna.sampler = samplers.build(self.sampler, self.seed, number, self.space)
+            asked = self.optuna.ask() if self.no_freeu() is not None else self._no_freeu_of()
+            if asked is None:
+                return None
+            self.storage.hold(asked._trial_id)
+            return asked
+
+    def exhausted(self) -> bool:
+        """Whether there is nothing more to try, however many trials are asked for."""
+        from optuna.trial import TrialState
+
+        return samplers.exhausted(self.sampler, self.optuna, self.space) and not self.optuna.get_trials(
+            deepcopy=False, states=(TrialState.WAITING,)
+        )
+
+    def _taken(self, running: int) -> int:
+        """How many trials are complete, or running anywhere."""
+        if not self.storage.shared:
+            return self.complete() + running
+        from optuna.trial import TrialState
+
+        begun = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
+        outside = sum(record.complete and not self.space.holds(record.factors) for record in self._records.values())
+        return len(begun) + outside
+
+    def _no_freeu_of(self) -> Trial | None:
+        """All others are compared with it, so it goes first, also where it failed before and stands behind them."""
+        from optuna.trial import Trial, TrialState
+
+        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if trial.user_attrs.get(ORIGIN) == NO_FREEU:
+                self.optuna._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
+                return Trial(self.optuna, trial._trial_id)
+        return None
+
+    # To end a trial
+
+    def ended(
+        self,
+        asked: Asked,
+        record: TrialRecord,
+        per_image: pd.DataFrame | None = None,
+        features: Mapping[str, np.ndarray] | None = None,
+        images: torch.Tensor | None = None,
+    ) -> bool:
+        """Write a trial of ours down and tell it. False, and nothing, where others took it for lost meanwhile.
+
+        per_image, images: as `StudyFolder.write_trial` has them; features: of no FreeU alone.
+        """
+        trial = asked.trial
+        if self.storage.shared:
+            mine = self._told(trial, record, shared_trials.packed(record, per_image, features or {}))
+            self.storage.release(trial._trial_id)
+            if not mine:
+                return False
+        self._write(record, per_image, features, images)
+        if not self.storage.shared:
+            self._tell(record, trial)
+        return True
+
+    def _told(self, trial: Trial, record: TrialRecord, attrs: Mapping[str, str]) -> bool:
+        """Tell it where others see it. False where they ended it: before, or just now, since a server that restarts has
+        let go of the lock.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with suppress(UpdateFinishedTrialError), self.storage.lock():
+            if not self.optuna._storage.get_trial(trial._trial_id).state.is_finished():
+                for key, value in attrs.items():
+                    trial.set_user_attr(key, value)
+                self._tell(record, trial)
+                return True
+        return False
+
+    def given_back(self, asked: Asked, record: TrialRecord, deaths: int) -> bool:
+        """End a trial as failed, as its record says, and queue its candidate again."""
+        with self.storage.lock():
+            self._retry(record.number, asked.params, {**asked.attrs, DEATHS: deaths})
+            return self.ended(asked, record)
+
+    def _write(
+        self,
+        record: TrialRecord,
+        per_image: pd.DataFrame | None = None,
+        features: Mapping[str, np.ndarray] | None = None,
+        images: torch.Tensor | None = None,
+    ) -> None:
+        if features:
+            self.folder.write_features(features)
+        self.folder.write_trial(record, per_image, images)
+        self._records[record.number] = record
+
+    def _tell(self, record: TrialRecord, trial: Trial) -> None:
+        from optuna.trial import TrialState
+
+        if record.complete and self.space.holds(record.factors):
+            errors = [record.values[name].paired / math.sqrt(2) for name in self.directions]
+            trial.set_user_attr(SPREADS, [error if math.isfinite(error) else None for error in errors])
+            if record.guardrails:
+                trial.set_constraint(CONSTRAINT, record.violation)
+            self.optuna.tell(trial, [record.values[name].value for name in self.directions])
+        else:  # or it would teach the sampler of a point that it is not
+            self.optuna.tell(trial, state=TrialState.FAIL)
+
+    # What others did, and what the dead left
+
+    def look(self) -> None:
+        """See what others did, where the study is shared, and put right what the dead left."""
+        if self.storage.shared:
+            with self.storage.lock():
+                self._learn()
+                self._reap()
+
+    def coming(self) -> bool:
+        """Whether more is in others' hands, or may come to be in ours."""
+        from optuna.trial import TrialState
+
+        unended = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+        coming = any(t.state == TrialState.RUNNING or t.user_attrs.get(ORIGIN) == NO_FREEU for t in unended)
+        self._learn()  # after that look: what runs no more is written down
+        return coming or self.no_freeu() is not None  # without it nothing can begin
+
+    def _learn(self) -> None:
+        """The records of trials that ended on other machines."""
+        if not self.storage.shared:
+            return
+        for trial in self.optuna.get_trials(deepcopy=False):
+            if (
+                trial.number not in self._records
+                and trial.state.is_finished()
+                and shared_trials.RECORD in trial.user_attrs
+            ):
+                self._write(*shared_trials.unpacked(trial.user_attrs))
+                self.elsewhere(self._records[trial.number])
+
+    def _forget(self) -> None:
+        """Drop the records that a folder's storage lost by a power cut: the same candidates come again, their scores
+        from the cache.
+        """
+        if self.storage.shared:
+            return
+        kept = {trial.number for trial in self.optuna.get_trials(deepcopy=False) if self._candidate(trial) is not None}
+        for number in self._records.keys() - kept:
+            self.folder.record_file(number).unlink()
+            del self._records[number]
+
+    def _reap(self) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import Trial
+
+        for number in self.storage.lost(self.optuna):
+            trial = self.optuna.get_trials(deepcopy=False)[number]
+            with suppress(UpdateFinishedTrialError):  # its process was not dead: the server had been away
+                if self.storage.shared and shared_trials.RECORD in trial.user_attrs:
+                    self._write(*shared_trials.unpacked(trial.user_attrs))
+                elif self.storage.shared or number not in self._records:
+                    self._bury(trial)
+                if number in self._records:
+                    self._tell(self._records[number], Trial(self.optuna, trial._trial_id))
+
+    def _bury(self, trial: FrozenTrial) -> None:
+        """Queue a dead trial's candidate again, and write the trial down as failed."""
+        from optuna.trial import Trial, TrialState
+
+        if (params := self._candidate(trial)) is not None:
+            self._retry(trial.number, params, trial.user_attrs)
+            origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
+            factors, reason = self._factors(trial.user_attrs, params), "its process ended before it did"
+            record = TrialRecord(trial.number, factors, origin, "FAIL", reason=reason)
+            if self.storage.shared:
+                for key, value in shared_trials.packed(record).items():
+                    Trial(self.optuna, trial._trial_id).set_user_attr(key, value)
+            self._write(record)
+        elif self.storage.shared:  # killed while its candidate was being chosen; others went on
+            self.optuna.tell(trial.number, state=TrialState.FAIL)
+        else:
+            self._half_chosen.append(trial._trial_id)
+
+    def _factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
+        """A candidate's; one from outside of the space has them in its own attribute."""
+        outside = attrs.get(OUTSIDE)
+        return Factors.from_dict(outside) if outside is not None else self.space.factors(params)
+
+    def _candidate(self, trial: FrozenTrial) -> dict[str, Choice] | None:
+        """What the trial tries; None where its process died while it was being chosen."""
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        wanted = self.space.needed(params)
+        return {name: params[name] for name in wanted} if wanted <= set(params) else None
+
+    def _retry(self, number: int, params: Mapping[str, Choice], attrs: Mapping[str, Any]) -> None:
+        # Before the trial is told as failed: killed between the two, the next start finds it queued already.
+        if not any(trial.user_attrs.get(RETRY) == number for trial in self.optuna.get_trials(deepcopy=False)):
+            kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN, DEATHS) if name in attrs}
+            self.optuna.enqueue_trial(dict(params), user_attrs={ORIGIN: self.sampler, **kept, RETRY: number})
+
+    # What is tried first
+
+    def _queue(self, fixed: Sequence[tuple[str, Factors]]) -> None:
+        points = self.space.sobol(SOBOL, samplers.derived(self.seed, "sobol"))
+        trials = self.optuna.get_trials(deepcopy=False)
+        there = {trial.user_attrs.get(SLOT) for trial in trials}
+        for origin, factors in fixed:
+            outside = {} if self.space.holds(factors) else {OUTSIDE: factors.as_dict()}
+            coming = any(not trial.state.is_finished() for trial in trials if trial.user_attrs.get(ORIGIN) == origin)
+            lost = factors.identity and origin in there and not coming and self.no_freeu() is None
+            slot = f"{origin}, after {len(trials)}" if lost else origin  # nothing goes without it
+            self._enqueue(there, slot, origin, self.space.params(factors), outside)
+        for number, point in enumerate(points):
+            self._enqueue(there, f"sobol {number}", "sobol", point, {})
+
+    def _enqueue(
+        self, there: Collection[Any], slot: str, origin: str, params: Mapping[str, Choice], more: Mapping[str, Any]
+    ) -> None:
+        if slot not in there:
+            kind = origin.partition(":")[0]
+            self.optuna.enqueue_trial(dict(params), user_attrs={SLOT: slot, ORIGIN: kind, **more})

@@ -1,0 +1,168 @@
+"""What a person sees: a live panel on a terminal, a line for each trial elsewhere, and the result at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from freeu import Factors
+from search.storage.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+WORST = 3  # guardrails that are named in a trial's line
+ARROWS = {"up": "↑", "down": "↓"}
+
+
+def best_so_far(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, TrialRecord]:
+    """Objective → the complete trial with the best observed value."""
+    done = [record for record in records if record.complete and record.feasible]
+    best: dict[str, TrialRecord] = {}
+    for name, direction in directions.items():
+        for record in done:
+            value = record.values[name].value
+            held = best[name].values[name].value if name in best else None
+            if held is None or (value > held if direction == "up" else value < held):
+                best[name] = record
+    return best
+
+
+def out_of_bounds(record: TrialRecord) -> str:
+    """The guardrails that a trial breaks, the worst first: "saturation +2.1, sharpness -1.3"."""
+    worst = sorted(record.guardrails.items(), key=lambda each: -abs(each[1]))
+    broken = [f"{name} {shift:+.1f}" for name, shift in worst if abs(shift) > 1]
+    return ", ".join(broken[:WORST]) + (", …" if len(broken) > WORST else "")
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: 45 s, 3 min 5 s, 2 h 10 min, 3 days."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{whole // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days"
+
+
+class Progress:
+    """Told of each trial by the study, and of each pass of the confirmation. Use it as a context manager."""
+
+    def __init__(
+        self, console: Console, directions: Mapping[str, str], trials: int, images: int, passes: int = 0
+    ) -> None:
+        """images: of a trial. passes: about how many the confirmation will take."""
+        self.console, self.directions, self.trials, self.per_trial = console, dict(directions), trials, images
+        self._passes = passes
+        self._first: float | None = None  # when the first trial of this process began
+        self._before = 0  # trials that were complete before
+        self.records: list[TrialRecord] = []
+        self._live: Live | None = None
+        self._what, self._done, self._size = "", 0.0, images
+        self._left = 0  # passes of the confirmation still to come
+        self._began = time.monotonic()
+        self._stage = "starting"
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(console=self.console, get_renderable=self._panel, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def resume(self, records: Sequence[TrialRecord]) -> None:
+        """Take over what was done before."""
+        self.records = list(records)
+        self._before = sum(record.complete for record in records)
+
+    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
+        self._stage, self._what = f"trial {number}", f"{origin}  {factors}"
+        self._done, self._size, self._began = 0, images, time.monotonic()
+        self._first = self._began if self._first is None else self._first
+
+    def images(self, done: float) -> None:
+        self._done = done
+
+    def ended(self, record: TrialRecord) -> None:
+        self.records.append(record)
+        self.say(self._line(record))
+
+    def measuring(self, images: int) -> None:
+        """No FreeU is drawn under other seeds, for the guardrails."""
+        self._stage, self._what = "guardrails", "no FreeU under other seeds"
+        self._done, self._size, self._began = 0, images, time.monotonic()
+        self.say(f"measuring how {images} images differ from seed to seed, for the guardrails")
+
+    def confirming(self, what: str, left: int, images: int) -> None:
+        """One pass of the confirmation begins; left: passes after it."""
+        self._stage, self._what, self._left = "confirm", what, left
+        self._done, self._size, self._began = 0, images, time.monotonic()
+        self.say(f"confirming {what} on {images} held-out prompts")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def left(self) -> float | None:
+        """Seconds to the end, the confirmation included, by what trials took so far; None before the first."""
+        done = [record.seconds.get("total", 0.0) for record in self.records if record.complete]
+        if not done:
+            return None
+        mean, now = sum(done) / len(done), time.monotonic()
+        if self._stage == "confirm":
+            return max(0.0, mean * (1 + self._left) - (now - self._began))
+        # A trial by the clock: choosing its candidate and writing it down take time beside evaluating it.
+        here = len(done) - self._before
+        whole = (now - self._first) / here if here and self._first is not None else mean
+        return whole * max(0, self.trials - len(done)) + mean * self._passes
+
+    def _line(self, record: TrialRecord) -> str:
+        done = sum(one.complete for one in self.records)
+        head = f"{done:>3}/{self.trials}  trial {record.number:<3} {record.origin:<10} {record.factors}"
+        if not record.complete:
+            return f"{head}  {record.ending}"
+        values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())
+        if not record.feasible:
+            values += f"  out of bounds: {out_of_bounds(record)}"
+        if record.images < self.per_trial:
+            few = " with few steps" if max(record.rungs, default=1) < 0 else ""
+            values += f"  expected, by {record.images} prompts{few}"
+        left = self.left()
+        return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s  left {duration(left or 0.0)}"
+
+    def _panel(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        done = sum(record.complete for record in self.records)
+        stage = "generating" if self._done < self._size else "scoring"
+        left = self.left()
+        table = Table.grid(padding=(0, 2))
+        table.add_row("trials", ProgressBar(self.trials, min(done, self.trials), width=30), f"{done}/{self.trials}")
+        images = f"{int(self._done)}/{self._size} images"
+        table.add_row(self._stage, ProgressBar(self._size, self._done, width=30), f"{images}, {stage}")
+        lines: list[RenderableType] = [table, Text(self._what)]
+        best = best_so_far(self.records, self.directions)
+        if best:
+            parts = (
+                f"{name} {ARROWS[self.directions[name]]} {record.values[name].value:.4g} (trial {record.number})"
+                for name, record in best.items()
+            )
+            lines.append(Text("best so far  " + "  ".join(parts)))
+        lines.append(Text(f"time left    {'measuring' if left is None else 'about ' + duration(left)}"))
+        return Group(*lines)

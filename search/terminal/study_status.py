@@ -1,0 +1,101 @@
+"""How a study stands: how far it is, and what came out."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from configs import UserError, read_yaml
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
+
+
+@dataclass(frozen=True)
+class Standing:
+    """state: "running" (a process of this machine holds it), "finished", "unfinished", or "damaged", which `verdict`
+    then explains. trials: complete ones that it is to have. changed: when a trial or the result was written, UTC."""
+
+    study: str
+    state: str
+    model: str = ""
+    complete: int = 0
+    failed: int = 0
+    trials: int = 0
+    objectives: tuple[str, ...] = ()
+    verdict: str = ""
+    changed: str = ""
+
+
+def standing(folder: StudyFolder) -> Standing:
+    """Read from its files; a damaged one raises nothing."""
+    try:
+        config, records, result = read_yaml(folder.config), folder.read_trials(), folder.read_result()
+        complete = sum(record.complete for record in records)
+        finished = result is not None and result["trials"] == complete
+        return Standing(
+            folder.name,
+            "running" if running(folder) else "finished" if finished else "unfinished",
+            str(config.get("model", "")),
+            complete,
+            sum(not record.complete and not record.interrupted for record in records),
+            int(config.get("trials", 0)),
+            tuple(map(str, config.get("objectives") or ())),
+            str(result["verdict"]) if result is not None and finished else "",
+            _changed(folder),
+        )
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, UserError) else f"{error!r} in its files"
+        return Standing(folder.name, "damaged", verdict=reason)
+
+
+def running(folder: StudyFolder) -> bool:
+    """Whether a process of this machine holds the study."""
+    try:
+        with folder.lock.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def finished(folder: StudyFolder) -> Mapping[str, Any]:
+    """The result, as result.json holds it. Raises UserError where the study has none yet."""
+    result = folder.read_result()
+    if result is None:
+        raise UserError(
+            f"study '{folder.name}' is not finished: the command that began it goes on with it; "
+            f"`python -m search.show {folder.name}` says how far it is"
+        )
+    return result
+
+
+def of_result(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tuple[list[TrialRecord], str]:
+    """The trials that a result is of, and a note where that is not all, as after a larger --trials was interrupted;
+    else the note is "".
+
+    result: as result.json holds it. It says how many complete trials it is of: these are no FreeU, which goes before
+    all, those that it names, and then the first by number. A failed one counts where it comes before the first complete
+    one that is left out.
+    """
+    done = [record for record in records if record.complete]
+    if len(done) == result["trials"]:
+        return list(records), ""
+    named = {each["number"] for each in (*result["front"], *result["picks"])}
+    done.sort(key=lambda record: (not record.factors.identity and record.number not in named, record.number))
+    since = {record.number for record in done[result["trials"] :]}
+    end = min(since, default=math.inf)
+    kept = [record for record in records if (record.number not in since if record.complete else record.number < end)]
+    return kept, f"of the first {result['trials']} trials; {len(done)} are complete by now"
+
+
+def _changed(folder: StudyFolder) -> str:
+    files: list[Path] = [folder.config, folder.result, *folder.root.glob("trials/*.json")]
+    latest = max(file.stat().st_mtime for file in files if file.exists())
+    return datetime.fromtimestamp(latest, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,239 @@
+"""Brings MLflow to what the study's folder holds, in a thread of its own: the search never waits for it.
+
+Where the server is away the study goes on. What it misses needs no list: the next attempt that reaches it asks what is
+there, throws half a trial away, and logs the rest, so each trial is there once in the end. The attempts are made after
+each trial, every ten seconds, at the end, and when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from search.reporting import history_plots
+from search.settings.fingerprints import digest
+from search.storage import image_grid
+from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
+from search.tracking import Tracker, Unreachable
+
+if TYPE_CHECKING:
+    from search.tracking.description import Description
+    from search.tracking.machine import Machine
+
+EVERY = 10.0  # seconds between two looks at the machine, and between two attempts
+LIVE, SHARE = 20.0, 0.01  # the front is drawn anew at most so often, and takes at most this share of the time
+LAST = 3.0  # seconds before the second of the two attempts at the end
+KEPT = 2000  # readings of the machine that wait for a server: five hours and a half
+Lock = Callable[[], AbstractContextManager[None]]
+
+
+class BackgroundTracker:
+    """`open`, `start`, `trial` for each and `catch_up` now and then, then `finish` or `interrupt`."""
+
+    def __init__(self, tracker: Tracker, folder: StudyFolder, say: Callable[[str], None]) -> None:
+        self.tracker, self.folder, self.say = tracker, folder, say
+        self._study: Description | None = None
+        self._lock: Lock = nullcontext
+        self._records: dict[int, TrialRecord] = {}
+        self._result: dict[str, Any] | None = None
+        self._killed = False
+        self._away = False
+        self._readings: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=KEPT)
+        self._machine: Machine | None = None
+        self._drawn, self._draw_after = 0, 0.0  # trials on the front's page, and when it may be drawn again
+        self._changed = threading.Condition()
+        self._asked = self._answered = 0  # attempts
+        self._well = True  # how the last one went
+        self._over = False  # there will be no more
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend.
+
+        A results folder's first database takes seconds to make: the thread does it while images are made.
+        """
+        settings = self.tracker.settings
+        if settings.own and not settings.database.exists():
+            return
+        try:
+            self.tracker.open()
+        except Unreachable as error:
+            self._is_away(error)
+
+    def start(
+        self, study: Description, records: Sequence[TrialRecord], lock: Lock = nullcontext, live: bool = True
+    ) -> None:
+        """From now on MLflow follows. records: those from before. lock: against other machines; live: log the machine
+        and the growing front."""
+        from search.tracking.machine import Machine
+
+        self._study, self._lock = study, lock
+        self._records = {record.number: record for record in records}
+        with suppress(Exception):  # whatever a driver raises: a study is there without it
+            self._machine = Machine() if live else None
+        self._thread = threading.Thread(target=self._work, name="MLflow", daemon=True)
+        self._thread.start()
+        self._ask()
+
+    def trial(self, record: TrialRecord) -> None:
+        """A trial has ended; its files are written. It goes there with the next `catch_up`."""
+        with self._changed:
+            self._records[record.number] = record
+
+    def catch_up(self) -> None:
+        """Now is a good time: images are being made, which leaves Python to others."""
+        self._ask()
+
+    def finish(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
+        """Log all that is left. Returns when it is there, or a second attempt failed."""
+        with self._changed:
+            self._records |= {record.number: record for record in records}
+            self._result = dict(result)
+        self._last(0.0, LAST)
+
+    def interrupt(self) -> None:
+        """The study ends before its time."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._killed = self._result is None
+        self._last(0.0)
+
+    def has(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> bool:
+        """Whether all of a finished study is in MLflow; true, with a word, where its server is away."""
+        try:
+            return self.tracker.has(stamp(result), [record.number for record in records])
+        except Unreachable as error:
+            self.say(f"warning: {error}: what it lacks of this study is logged by the same command")
+            return True
+
+    # In the main thread
+
+    def _ask(self) -> int:
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+            return self._asked
+
+    def _last(self, *pauses: float) -> None:
+        """An attempt after each pause, until one goes well; else the person is told what to do. The thread ends."""
+        well = False
+        for pause in pauses:
+            time.sleep(pause)
+            if well := self._answered_well(self._ask()):
+                break
+        with self._changed:  # or it would go on beside the one that the same command starts
+            self._over = True
+            self._changed.notify_all()
+        self._thread = None
+        if not well:
+            self.say(f"warning: {self.tracker.settings.place} lacks a part of this study: the same command logs it")
+
+    def _answered_well(self, number: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._answered >= number)
+            return self._well
+
+    # In the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._asked > self._answered or self._over, EVERY)
+                if self._over:
+                    return
+                asked = self._asked
+            if self._machine is not None:
+                with suppress(Exception):
+                    self._readings.append((time.time(), self._machine.read()))
+            well = self._attempt()
+            with self._changed:
+                self._answered, self._well = asked, well
+                self._changed.notify_all()
+
+    def _attempt(self) -> bool:
+        try:
+            with self._lock():
+                self._bring_up()
+        except Exception as error:  # whatever it is: no study ends because it can't be logged
+            self.tracker.forget()
+            self._is_away(error)
+            return False
+        if self._away:
+            self.say(f"MLflow is back: all {len(self._records)} trials so far are in {self.tracker.settings.place}")
+        self._away = False
+        return True
+
+    def _is_away(self, error: Exception) -> None:
+        if not self._away:
+            self.say(f"warning: {error}: the study goes on, and MLflow gets what it misses when it can be reached")
+        self._away = True
+
+    def _bring_up(self) -> None:
+        tracker, study = self.tracker, self._study
+        assert study is not None, "start() comes first"
+        with self._changed:
+            records = [self._records[number] for number in sorted(self._records)]
+            result, killed = self._result, self._killed
+        if not tracker.started:
+            tracker.start(study.config, study.fingerprint, study.tags, inputs=study.inputs)
+        elif self._lock is not nullcontext or result is not None:
+            tracker.look()
+        missing = set(tracker.missing([record.number for record in records]))
+        for record in records:
+            if record.number in missing:
+                self._log(record, records, study.directions)
+        readings = list(self._readings)
+        if readings:
+            tracker.machine(readings)
+            for _ in readings:
+                self._readings.popleft()
+        if result is not None:
+            tracker.finish(result, records, stamp=stamp(result))
+        elif killed:
+            tracker.interrupt()
+        else:
+            self._live(records, study)
+
+    def _log(self, record: TrialRecord, records: Sequence[TrialRecord], directions: Mapping[str, str]) -> None:
+        picture, scores = self.folder.grid_file(record.number), self.folder.scores_file(record.number)
+        base = next((each for each in records if each.complete and each.factors.identity), None)
+        difference = None
+        if base is not None and base is not record and record.complete:
+            difference = image_grid.difference(picture, record.images, self.folder.grid_file(base.number), base.images)
+        file = self.folder.record_file(record.number)
+        self.tracker.trial(
+            record,
+            picture if picture.exists() else None,
+            scores if scores.exists() else None,
+            difference=difference,
+            grown=history_plots.grown(records, directions, record.number),
+            ended=file.stat().st_mtime if file.exists() else None,
+        )
+
+    def _live(self, records: Sequence[TrialRecord], study: Description) -> None:
+        """Draw the front so far, where there is something new and the last time is long enough ago."""
+        done = [record for record in records if record.complete]
+        if len(done) in (self._drawn, 1) or not any(r.feasible for r in done) or time.monotonic() < self._draw_after:
+            return
+        from search.optimizer import pareto_front
+        from search.study.result import front_rows
+
+        began = time.monotonic()
+        found = pareto_front.find(done, study.directions, study.space)
+        said = f"The study runs: {len(done)} of {study.config['trials']} trials are complete."
+        rows = front_rows(done, found, study.directions)
+        self.tracker.front({"objectives": dict(study.directions), "front": rows, "verdict": said}, records)
+        took = time.monotonic() - began
+        self._drawn, self._draw_after = len(done), time.monotonic() + max(LIVE, took / SHARE)
+
+
+def stamp(result: Mapping[str, Any]) -> str:
+    """A short name for a result."""
+    return digest(json.dumps(result, sort_keys=True))

@@ -1,0 +1,61 @@
+"""What MLflow is told of a study once, at its start: settings, fingerprint, tags, and what it reads."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from search.settings import fingerprints
+from search.settings.kept import kept_settings
+from search.study import reproduce
+from search.tracking.inputs import Input
+
+if TYPE_CHECKING:
+    from search.optimizer.space import Space
+    from search.settings.job import Job
+
+
+@dataclass(frozen=True)
+class Description:
+    """config: the study's settings; fingerprint: its short name; inputs: what it reads."""
+
+    config: Mapping[str, Any]
+    fingerprint: str
+    tags: Mapping[str, str]
+    inputs: Sequence[Input]
+    directions: Mapping[str, str]
+    space: Space
+
+
+def describe(job: Job, fingerprint: Mapping[str, Any], identity: str) -> Description:
+    """Of a study that begins or goes on. identity: of the model's weights."""
+    config = {key: value for key, value in kept_settings(job).items() if key != "mlruns"}  # a folder that may be moved
+    tags = {
+        "freeu.model_identity": identity,
+        **{f"version.{name}": version for name, version in reproduce.versions().items()},
+        "mlflow.source.name": "search.run",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": getpass.getuser(),
+    }
+    if (commit := reproduce.revision()) is not None:
+        tags["mlflow.source.git.commit"] = commit
+    return Description(config, fingerprints.stamp(fingerprint), tags, _inputs(job, identity), job.directions, job.space)
+
+
+def _inputs(job: Job, identity: str) -> list[Input]:
+    """What the study reads: the base model, both halves of the prompt set, the reference where there is one."""
+    spec, of, chosen = job.spec, job.fingerprint, job.prompt_set
+    source = f"{spec.source}@{spec.revision}" if spec.revision else str(spec.source)
+    facts = {"kind": spec.kind, "resolution": spec.resolution, "steps": job.steps, "guidance": job.guidance}
+    found = [
+        Input("base model", spec.name, identity, source, facts),
+        Input("prompts", chosen, of["prompt_texts"], chosen, {"prompts": len(job.prompts)}),
+        Input("held-out prompts", chosen, of["held_out_texts"], chosen, {"prompts": len(job.held_out)}),
+    ]
+    if spec.reference:
+        told = json.dumps(spec.reference, sort_keys=True, default=str)
+        found.append(Input("reference", f"reference of {spec.name}", fingerprints.digest(told), told))
+    return found

@@ -1,0 +1,1 @@
+"""Who evaluates: this process, processes of this machine, or actors on a Ray cluster, behind one protocol (`Crew`)."""

@@ -1,0 +1,115 @@
+"""Workers on a Ray cluster: actors that hold the model. Nothing else imports ray.
+
+An actor asks for a GPU where the model runs on one, else for a CPU; those that the cluster has no room for yet are
+there as soon as a machine joins. One that dies, or whose machine leaves, is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from configs import UserError
+from search.evaluation.evaluator import Evaluators
+from search.workers.crew import Job
+from search.workers.processes import Worker, WorkerPool
+
+SECONDS_TO_ANSWER = 5
+
+
+def actors(load: Callable[[], Evaluators], address: str, workers: int, device: str) -> WorkerPool:
+    """A crew of Ray actors. address: as `ray.init` takes it, or "local" for a cluster of this machine alone.
+
+    Raises:
+        UserError: ray is not installed, or no cluster is there.
+    """
+    try:
+        import ray
+        from ray.exceptions import RayActorError, WorkerCrashedError
+    except ImportError as error:
+        raise UserError(f'--ray needs another package: pip install "freeu-search[ray]" ({error})') from error
+    if not ray.is_initialized():
+        _reached(address)
+        try:
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace="freeu-search",
+            )
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise UserError(f"--ray {address}: no cluster answers there ({reason})") from error
+    gpus = 1 if device.startswith("cuda") else 0
+    made = ray.remote(num_gpus=gpus, num_cpus=1 - gpus, max_restarts=0)(_Holder)
+
+    def maker() -> Worker:
+        return _Actor(made.remote(load))
+
+    return WorkerPool([maker] * workers, (RayActorError, WorkerCrashedError))
+
+
+def _reached(address: str) -> None:
+    """Ray itself would try for minutes. Raises UserError where nobody listens at host:port."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon:  # "local", "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--ray {address}: no cluster answers there ({error})") from error
+
+
+class _Holder:
+    """In the actor's process."""
+
+    def __init__(self, load: Callable[[], Evaluators]) -> None:
+        self._parts: Evaluators | UserError
+        try:
+            self._parts = load()
+        except UserError as error:  # an actor whose beginning raises would look like a death
+            self._parts = error
+
+    def do(self, job: Job | None) -> Any:
+        if isinstance(self._parts, UserError):
+            raise self._parts
+        return None if job is None else job(self._parts, lambda done: None)
+
+
+class _Actor:
+    """A worker of the crew."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def ready(self) -> Future[Any]:
+        return self.submit(None)
+
+    def submit(self, job: Job | None) -> Future[Any]:
+        return _unwrapped(self._handle.do.remote(job).future())
+
+    def close(self) -> None:
+        import ray
+
+        ray.kill(self._handle)
+
+
+def _unwrapped(future: Future[Any]) -> Future[Any]:
+    """Ray wraps what a job raises into an error of its own: here it is again."""
+    from ray.exceptions import RayTaskError
+
+    found: Future[Any] = Future()
+
+    def pass_on(ended: Future[Any]) -> None:
+        error = ended.exception()
+        if error is None:
+            found.set_result(ended.result())
+        else:
+            found.set_exception(error.cause if isinstance(error, RayTaskError) and error.cause else error)
+
+    future.add_done_callback(pass_on)
+    return found

@@ -1,0 +1,90 @@
+"""Our sampler: Optuna's own contract suites, and that it finds a front sooner than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
+    RelativeSamplerTestCase,
+)
+from scipy.spatial.distance import cdist
+
+from search.optimizer import acquisition
+from search.optimizer.acquisition import FrontSampler
+from search.optimizer.gaussian_process import GaussianProcess
+from search.optimizer.pareto_front import hypervolume
+
+
+class TestFrontSampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: FrontSampler(seed=0, fewest=1)
+
+
+def reached(sampler: BaseSampler, trials: int, bounded: bool = False) -> float:
+    """The hypervolume of two objectives with known ends: the front is the line from (0.2, …) to (0.8, …) in four
+    dimensions, where each objective is 1 at most."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    for _ in range(trials):
+        trial = study.ask()
+        x = np.array([trial.suggest_float(name, 0, 1) for name in "abcd"])
+        trial.set_user_attr("spreads", [0.01, 0.01])
+        if bounded:
+            trial.set_constraint("a", x[0] - 0.5)
+        study.tell(trial, [1 - np.square(x - 0.2).sum(), np.square(x - 0.8).sum() - 1])
+    within = [t for t in study.trials if not bounded or t.constraints["a"] <= 0]
+    return hypervolume(np.array([t.values for t in within]) * [1, -1], np.array([-0.5, -0.5]))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bounded", [False, True])
+def test_it_finds_a_front_sooner_than_chance(bounded: bool) -> None:
+    ours = [reached(FrontSampler(seed), 24, bounded) for seed in range(2)]
+    chance = [reached(optuna.samplers.RandomSampler(seed), 96, bounded) for seed in range(2)]
+    assert min(ours) > max(chance)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_was_tried_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both objectives are best in one corner, and noisy: to the models more draws there are always worth something."""
+
+    def apart() -> float:
+        study = optuna.create_study(directions=["maximize", "maximize"], sampler=FrontSampler(0))
+        rng, tried = np.random.default_rng(0), []
+        for _ in range(30):
+            trial = study.ask()
+            x = np.array([trial.suggest_float(name, 0, 1) for name in "ab"])
+            trial.set_user_attr("spreads", [0.3, 0.3])
+            study.tell(trial, list(-x.sum() + 0.1 * rng.normal(size=2)))
+            tried.append(x)
+        near = cdist(tried, tried) + np.eye(30)
+        return float(np.median(near.min(axis=1)))
+
+    found = apart()
+    monkeypatch.setattr(acquisition, "APART", 1e-9)
+    assert found > 3 * apart()
+
+
+def test_the_models_gradient_is_that_of_its_loss() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((12, 3))
+    model = GaussianProcess(x, np.sin(3 * x).sum(1), np.full(12, 0.1))
+    theta = rng.normal(-0.5, 0.3, 5)
+    _, gradient = model._loss(theta)
+    for i, step in enumerate(1e-5 * np.eye(5)):
+        slope = (model._loss(theta + step)[0] - model._loss(theta - step)[0]) / 2e-5
+        assert gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-6)
+
+
+def test_the_model_is_sure_where_it_knows() -> None:
+    x = np.linspace(0, 0.5, 12)[:, None]
+    model = GaussianProcess(x, np.sin(6 * x[:, 0]), np.full(12, 1e-3))
+    mean, deviation = model.predict(np.array([[0.23], [1.0]]))
+    assert mean[0] == pytest.approx(np.sin(6 * 0.23), abs=0.01)
+    assert deviation[0] < 0.02 < 0.2 < deviation[1]

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from configs import UserError
+from search.optimizer.space_file import default
+from search.settings.config import FIELDS, load
+from search.settings.fingerprints import check_same, fingerprint
+from search.settings.job import prepare
+
+
+def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> None:
+    assert load(None, {}).trials == 64
+    assert load(None, {}).objectives is None  # the model's
+    assert prepare(load(None, {"mlruns": tmp_path})).config.objectives == ("clip", "aesthetic", "fid")
+    file = tmp_path / "s.yaml"
+    file.write_text("trials: 7\nbatch_size: 3\nobjectives: [clip]\n")
+    config = load(file, {"trials": 9, "seed": None, "guidance": 0.0})
+    assert (config.trials, config.batch_size, config.objectives, config.seed) == (9, 3, ("clip",), 0)
+    assert config.guidance == 0.0  # zero is a number, not "not given"
+
+
+def test_settings_that_may_be_given_several_times_have_both_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("lora: a.safetensors\nfrom: [one, two]\nmlruns: ~/x\n")
+    found = load(tmp_path / "a.yaml", {})
+    assert found.loras == ("a.safetensors",) and found.start_from == ("one", "two")
+    assert found.mlruns == Path.home() / "x"
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b"])
+def test_a_results_folder_that_databases_take_for_another_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the path of a results folder can't have"):
+        prepare(load(None, {"mlruns": tmp_path / name}))
+
+
+def test_every_flag_is_a_key() -> None:
+    import inspect
+
+    from search.run import run
+
+    assert {name.rstrip("_") for name in inspect.signature(run).parameters} - {"config", "dry_run"} == set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"trials": 0}, "--trials is 0"),
+        ({"trials": -3}, "--trials is -3"),
+        ({"minutes": -1.0}, "--minutes is -1.0"),
+        ({"minutes": 0.0}, "--minutes is 0.0"),
+        ({"minutes": float("nan")}, "--minutes"),
+        ({"limit": 0}, "--limit is 0"),
+        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"guidance": float("inf")}, "--guidance"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"sampler": "gpp"}, "did you mean 'gp'"),
+        ({"version": "v3"}, "unknown version 'v3'"),
+        ({"stages": "widht"}, "did you mean 'width'"),
+        ({"dtype": "float61"}, "did you mean 'float16'"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"objectives": ""}, "--objectives is empty"),
+        ({"objectives": "clip,clip"}, "names one twice"),
+        ({"objectives": 5}, "--objectives is 5: expected a list of names"),
+        ({"trials": True}, "--trials is True"),
+        ({"study": "../up"}, "--study '../up'"),
+    ],
+)
+def test_what_cant_be_is_refused_with_its_value(flags: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(None, flags)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "/etc/x",
+        "<b>x</b>",
+        "a'b",
+        'a"b',
+        "a b",
+        "a\n",
+        "a\x00",
+        "\u202ea",
+        "猫",
+        "x" * 101,
+    ],
+)
+def test_a_study_s_name_is_safe_as_a_folder_s(name: str) -> None:
+    with pytest.raises(UserError, match="a study's name has letters"):
+        load(None, {"study": name})
+
+
+def test_an_unknown_key_suggests_the_nearest_and_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("trails: 7\n")
+    with pytest.raises(UserError, match=r"s\.yaml: unknown key 'trails': did you mean 'trials'"):
+        load(file, {})
+    file.write_text("trials: seven\n")
+    with pytest.raises(UserError, match=r"s\.yaml: trials is 'seven'"):
+        load(file, {})
+    file.write_text("trials: [\n")
+    with pytest.raises(UserError, match="line 2: not valid YAML"):
+        load(file, {})
+
+
+def test_the_name_is_the_models(tmp_path: Path) -> None:
+    assert load(None, {}).name == "shapes"
+    assert load(None, {"model": str(tmp_path / "mine")}).name == "mine"
+    assert load(None, {"study": "a"}).name == "a"
+
+
+def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
+    from freeu.models import load_spec
+
+    def of(prompts: tuple[str, ...] = ("a", "b"), **flags: object) -> dict[str, object]:
+        config = load(None, flags)
+        return fingerprint(config, load_spec(config.model), default(config.version), prompts, ("c",))
+
+    assert of() == of(trials=99, minutes=3.0, batch_size=2, device="cpu", study="x", mlruns="y")
+    assert of() == of(guidance=load_spec("shapes").guidance)  # said or left out, it is the same
+    for other in ({"steps": 3}, {"seed": 1}, {"objectives": "clip"}, {"version": "v1"}, {"prompts": ("a", "d")}):
+        assert of() != of(**other), other
+    with pytest.raises(UserError, match=r"'s' was begun with other settings \(steps: \d+ → 3\)"):
+        check_same("s", of(), of(steps=3))
+    check_same("s", of(), of())
+
+
+def test_the_fingerprint_and_what_images_are_kept_by_cover_how_noise_is_scheduled() -> None:
+    from freeu.models import load_spec
+    from search.evaluation.loading import MADE
+
+    def of(name: str, **changes: object) -> str:
+        config = load(None, {"model": name})
+        spec = load_spec(name).model_copy(update=changes)
+        return str(fingerprint(config, spec, default(config.version), ("a",), ("b",))["scheduler"])
+
+    assert of("sd15") == "dpmsolver++"  # as studies of before have it
+    assert of("animatediff") != of("animatediff", scheduler_config={"beta_schedule": "scaled_linear"})
+    assert of("sd15") != of("sd15", scheduler_config={"prediction_type": "v_prediction"})
+    assert "scheduler" in MADE

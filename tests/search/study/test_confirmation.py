@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import UserError
+from freeu import IDENTITY, Factors
+from search.evaluation.evaluator import Evaluator, Evaluators
+from search.optimizer.pareto_front import Pick
+from search.storage.study_folder import StudyFolder
+from search.study.confirmation import candidates, confirm, verdict
+from search.workers.crew import TRIES, SingleWorker, WorkerDied
+from tests.search.fakes import BEST, FakeGenerator, FakeMetric
+
+GOOD, BAD = Factors(*BEST), Factors(1.8, 0.8, 0.0, 1.2)
+DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
+PICKS = (Pick("best-clip", 3), Pick("best-aesthetic", 0), Pick("best-fid", 3), Pick("knee", 5))
+
+
+def crew(generator: FakeGenerator, n: int = 16) -> SingleWorker:
+    metrics = [FakeMetric("clip", 0), FakeMetric("aesthetic", 1), FakeMetric("fid", 0, per_image=False)]
+    held_out = Evaluator(generator, {m.name: m for m in metrics}, [f"p{i}" for i in range(n)], list(range(n)))
+    return SingleWorker(Evaluators({"confirm": held_out}))
+
+
+def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], n: int = 16):
+    told: list[tuple[str, int, int]] = []
+    found = confirm(
+        StudyFolder(folder, "s"), crew(generator, n), picked, n=n, seed=0, began=lambda *what: told.append(what)
+    )
+    return found, told
+
+
+def test_picks_are_taken_once_and_never_no_freeu() -> None:
+    block = replace(IDENTITY, stages="block")
+    assert candidates(PICKS, {3: GOOD, 0: block, 5: BAD}) == {3: GOOD, 5: BAD}
+
+
+def test_pairs_share_prompts_and_noise_and_the_known_effect_is_found(tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    found, told = run(tmp_path, generator, {3: GOOD, 5: BAD})
+    assert told == [("no FreeU", 2, 16), ("trial 3", 1, 16), ("trial 5", 0, 16)]
+    assert len({call[1:] for call in generator.calls}) == 1
+    row = found[3]["clip"]
+    # 100 grey levels of 255, times how much nearer GOOD is to itself than no FreeU is; wobble adds up to 10 levels
+    effect = 100 * (1 - np.exp(-2 * ((np.array(BEST) - 1) ** 2).sum())) / 255
+    assert row["difference"] == pytest.approx(effect, abs=0.01)
+    assert row["difference"] == pytest.approx(row["value"] - row["base"])
+    assert row["low"] < effect + 0.01
+    assert row["low"] > 0
+    assert row["win_rate"] == 1.0
+    assert row["n"] == 16
+    assert found[3]["fid"]["difference"] == pytest.approx(-row["difference"])
+    assert found[3]["fid"]["win_rate"] is None
+    rows = [row for scores in found.values() for row in scores.values()]
+    assert all(row["p"] <= row["p_holm"] <= min(1.0, 6 * row["p"] + 1e-9) for row in rows)
+    assert min(row["p_holm"] for row in rows) == pytest.approx(6 * min(row["p"] for row in rows))
+
+
+def test_a_killed_confirmation_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "a", FakeGenerator(), {3: GOOD, 5: BAD})
+    run(tmp_path / "b", FakeGenerator(), {3: GOOD})
+    folder = StudyFolder(tmp_path / "b", "s")
+    generator = FakeGenerator()
+    found, told = run(tmp_path / "b", generator, {3: GOOD, 5: BAD})
+    assert [what for what, *_ in told] == ["trial 5"]
+    assert len(generator.calls) == 1
+    assert found == whole
+    folder.confirm_file("0003").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"0003\.npz can't be read"):
+        run(tmp_path / "b", generator, {3: GOOD})
+
+
+def test_what_was_kept_on_other_prompts_is_made_again(tmp_path: Path) -> None:
+    run(tmp_path, FakeGenerator(), {3: GOOD})
+    generator = FakeGenerator()
+    found, _ = run(tmp_path, generator, {3: GOOD}, n=12)
+    assert len(generator.calls) == 2
+    assert found[3]["clip"]["n"] == 12
+
+
+def test_what_was_kept_of_other_factors_is_made_again(tmp_path: Path) -> None:
+    """A number is another candidate's where a study lost its database."""
+    run(tmp_path, FakeGenerator(), {3: GOOD})
+    generator = FakeGenerator()
+    found, _ = run(tmp_path, generator, {3: BAD})
+    assert [factors for factors, *_ in generator.calls] == [BAD]
+    assert found == run(tmp_path / "afresh", FakeGenerator(), {3: BAD})[0]
+
+
+class Deadly(SingleWorker):
+    """Its worker dies under some candidates."""
+
+    def __init__(self, alone: SingleWorker, under: Factors) -> None:
+        super().__init__(alone._held)
+        self.under, self.deaths = under, 0
+
+    def wait(self, seconds: float | None = None) -> list[tuple[int, Any]]:
+        assert self._job is not None
+        key, job = self._job
+        if getattr(getattr(job, "task", None), "factors", None) != self.under:
+            return super().wait(seconds)
+        self._job, self.deaths = None, self.deaths + 1
+        return [(key, WorkerDied("its worker ended before it did"))]
+
+
+def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> None:
+    lost: list[tuple[int, str]] = []
+    told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
+    deadly = Deadly(crew(FakeGenerator()), BAD)
+    assert set(confirm(StudyFolder(tmp_path, "s"), deadly, {5: BAD, 3: GOOD}, n=16, seed=0, **told)) == {3}
+    assert deadly.deaths == TRIES and lost == [(5, "its worker ended before it did")]
+    with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: its worker"):
+        confirm(StudyFolder(tmp_path, "t"), Deadly(crew(FakeGenerator()), IDENTITY), {3: GOOD}, n=16, seed=0, **told)
+
+
+def test_nothing_to_confirm(tmp_path: Path) -> None:
+    assert run(tmp_path, FakeGenerator(), {}) == ({}, [])
+    assert verdict(PICKS[1:2], {}, DIRECTIONS).startswith("FreeU is not shown to help here: no candidate")
+
+
+def row(difference: float, p: float) -> dict[str, float]:
+    return {"difference": difference, "low": difference - 1, "high": difference + 1, "p_holm": p, "n": 48}
+
+
+@pytest.mark.parametrize(
+    ("clip", "fid", "said"),
+    [
+        (row(2, 0.01), row(-5, 0.2), "FreeU helps here: best-clip = best-fid (trial 3) is better on 48 held-out"),
+        (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing"),
+        (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better"),
+        (row(2, 0.2), row(-5, 0.2), "FreeU is not shown to help here: the pick is not measurably better"),
+        (row(0.5, 0.01), row(0.5, 0.01), "the pick is not measurably better than no FreeU on 48 held-out prompts."),
+        (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1]."),
+    ],
+)
+def test_the_verdict_in_words(clip: dict, fid: dict, said: str) -> None:
+    assert said in verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)
+
+
+def test_what_the_picks_drew_is_kept(tmp_path: Path) -> None:
+    generator, folder = FakeGenerator(), StudyFolder(tmp_path, "s")
+    kinds = {f"p{i}": f"kind {i % 3}" for i in range(15)}  # the last has none
+    confirm(folder, crew(generator), {3: GOOD}, n=16, seed=0, began=lambda *_: None, categories=kinds)
+    factors, prompts, seeds = generator.calls[1]
+    drawn = FakeGenerator().generate(prompts, seeds, factors)
+    table = folder.read_held_out("0003")
+    assert table is not None
+    assert list(table.columns) == ["prompt", "seed", "clip", "aesthetic", "category"]
+    assert (list(table["prompt"]), list(table["seed"])) == (list(prompts), list(seeds))
+    assert list(table["category"]) == [f"kind {i % 3}" for i in range(15)] + [""]
+    for row in range(16):
+        with Image.open(folder.held_out_image("0003", row)) as image:
+            assert (np.asarray(image).transpose(2, 0, 1) == drawn[row].numpy()).all()  # no pixel is lost
+        assert table["clip"][row] == pytest.approx(drawn[row, 0].float().mean().item() / 255)
+    base = folder.read_held_out("no FreeU")
+    assert base is not None and folder.held_out_image("no FreeU", 15).exists()
+
+
+def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
+    class Breaks(FakeGenerator):
+        def generate(self, prompts, seeds, factors, on_step=None):
+            if factors == self.broken:
+                raise RuntimeError("the image is\nblack")
+            return super().generate(prompts, seeds, factors, on_step)
+
+    generator, lost = Breaks(), []
+    generator.broken = BAD
+    folder, picked = StudyFolder(tmp_path, "s"), {5: BAD, 3: GOOD}
+    told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
+    found = confirm(folder, crew(generator), picked, n=16, seed=0, **told)
+    assert set(found) == {3}
+    assert lost == [(5, "the image is black")]
+    generator.broken = GOOD
+    assert set(confirm(folder, crew(generator), picked, n=16, seed=0, **told)) == {3, 5}  # 3 was kept, 5 is tried again
+    generator.broken = IDENTITY
+    with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: the image"):
+        confirm(StudyFolder(tmp_path, "t"), crew(generator), picked, n=16, seed=0, **told)
+    assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("Nothing can be said of FreeU here")

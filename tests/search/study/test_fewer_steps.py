@@ -1,0 +1,164 @@
+"""Few steps on a first rung: used where they rank as all steps do, and not elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import UserError
+from freeu import IDENTITY, Factors
+from search.evaluation.evaluator import LOW, Evaluation, Evaluators, Task
+from search.evaluation.extrapolation import mean
+from search.settings.config import load
+from search.settings.job import prepare
+from search.storage.trial_record import TrialRecord, Value
+from search.study.fewer_steps import PAIRS, Fidelity, Line, line, made
+from search.study.plan import plan
+from search.workers.crew import SingleWorker
+from tests.search.study.test_coordinator import Silent, opened
+
+PROMPTS = 48
+
+
+def test_a_line_by_hand() -> None:
+    # Ranks 1 2 3 4 5 against 1 2 3 5 4: 1 - 6 · 2 / (5 · 24) = 0.9. The fit of 2x + 1 with the last two swapped.
+    low, full = np.array([0, 1, 2, 3, 4.0]), np.array([1, 3, 5, 9, 7.0])
+    found = line(low, full)
+    assert found.correlation == pytest.approx(0.9)
+    assert (found.slope, found.shift) == pytest.approx((1.8, 1.4))
+    assert found.off == pytest.approx(math.sqrt(((full - 1.8 * low - 1.4) ** 2).sum() / 3))
+    assert line(low, np.full(5, 2.0)) == Line(0.0, 0.0, 2.0, 0.0)
+
+
+def test_what_is_expected_is_less_sure_than_what_was_seen() -> None:
+    found = Line(0.9, 2.0, 1.0, 0.3).expected(Value(5.0, 0.2, 12, "up", 0.1))
+    assert found == Value(11.0, 0.5, 12, "up", math.hypot(0.2, 0.3))
+
+
+def test_images_of_few_steps_count() -> None:
+    def record(images: int, *rungs: int) -> TrialRecord:
+        return TrialRecord(1, IDENTITY, "gp", "COMPLETE", images=images, rungs={n: {} for n in rungs})
+
+    assert made(record(48, 12, 24, 48)) == 48
+    assert made(record(24, -12, 24)) == 36
+    assert made(record(12, -12)) == 12
+    assert made(record(48)) == 48
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def said(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[TrialRecord], list[str]]:
+    """All steps: a candidate is the better the nearer b1 is to 1.3. Few steps say half of that, or the contrary."""
+    tasks: list[Task] = []
+    noise = np.random.default_rng(0).normal(size=PROMPTS)
+
+    def evaluate(task: Task, on_images: object) -> Evaluation:
+        tasks.append(task)
+        worth = -10 * abs(task.factors.b1 - 1.3)
+        scores = (noise[: task.end] + worth) if task.purpose == "search" else 5 + noise[: task.end] + sign * worth / 2
+        table = pd.DataFrame({"prompt": "p", "seed": 0, "clip": scores})
+        base = None if task.base is None or task.base.per_image is None else task.base.per_image["clip"].to_numpy()
+        value, spread, paired = mean(scores, base)
+        values = {
+            "clip": Value(value, spread, task.end, "up", paired),
+            "fid": Value(-value, spread, task.end, "down", paired),
+        }
+        return Evaluation(values, task.end, table, seconds={"total": 1.0}, unet_evaluations=task.end)
+
+    crew = SingleWorker(Evaluators({"search": evaluate, LOW: evaluate}))  # type: ignore[dict-item]
+    watcher = Said()
+    study = opened(folder, prompts=PROMPTS, race=True, evaluate=None, watcher=watcher)
+    low = evaluate(Task(IDENTITY, PROMPTS, purpose=LOW), None)
+    super(type(study), study).run(crew, trials, low=low)
+    return tasks[1:], study.records(), watcher.lines
+
+
+def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
+    _, records, said = race(tmp_path, 40, sign=1.0)
+    assert [record.images for record in records[:2]] == [PROMPTS, PROMPTS]  # no FreeU and the published: all steps
+    first, later = records[2 : 2 + PAIRS], records[2 + PAIRS :]
+    assert all({-12, 12} <= set(record.rungs) for record in first)
+    assert all(-12 in record.rungs and 12 not in record.rungs for record in later)
+    assert said == [
+        "rank correlation of few steps with all, by 8 candidates: clip 1.00, fid 1.00; candidates begin with few steps"
+    ]
+    ended = [record for record in later if max(record.rungs) < 0]
+    went_on = [record for record in later if 24 in record.rungs]
+    assert len(ended) + len(went_on) == len(later) and ended and went_on
+    for record in ended:  # the line is exact here, so they have what all steps would say
+        base = records[0].values["clip"].value + 10 * abs(IDENTITY.b1 - 1.3)
+        assert record.values["clip"].value == pytest.approx(base - 10 * abs(record.factors.b1 - 1.3))
+        assert record.images == 12 and record.unet_evaluations == 12
+    assert all(record.unet_evaluations == 12 + record.images for record in went_on)
+    again, kept, said_again = race(tmp_path, 40, sign=1.0)
+    assert again == [] and kept == records and said_again == said
+
+
+def test_the_same_candidates_tell_after_a_restart() -> None:
+    """Also where an earlier one ended later, as with several workers."""
+    base = Evaluation({}, PROMPTS)
+    kept: dict[str, Any] = {}
+
+    def once(key: str, make: Callable[[], Any]) -> Any:
+        return kept.setdefault(key, make())
+
+    def record(number: int, low: float) -> TrialRecord:
+        rungs = {-12: {"clip": low}, 12: {"clip": float(number)}}
+        return TrialRecord(number, IDENTITY, "gp", "COMPLETE", images=12, rungs=rungs)
+
+    done = [record(number, float(number)) for number in range(2, 2 + PAIRS)]
+    late = record(1, 99.0)
+    during, after, elsewhere = (Fidelity(base, 12, ["clip"]) for _ in range(3))
+    assert not during.learn(done[1:], once) and during.learn(done, once)
+    assert after.learn([late, *done], once) and after.lines == during.lines and after.usable
+    assert not elsewhere.learn([late, *done[1:]], once)  # another machine's, and one of them is not here yet
+
+
+def test_few_steps_that_rank_otherwise_are_given_up(tmp_path: Path) -> None:
+    tasks, records, said = race(tmp_path, 24, sign=-1.0)
+    assert "clip -1.00" in said[0] and "all get all steps" in said[0]
+    assert sum(task.purpose == LOW for task in tasks) == PAIRS
+    assert all(record.images in (12, 24, PROMPTS) and max(record.rungs) > 0 for record in records)
+
+
+def test_few_steps_are_checked_before_anything_loads(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--low-steps 12: it has to be fewer than the 12"):
+        plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 12})))
+    with pytest.raises(UserError, match="leave out --no-racing"):
+        load(None, {"mlruns": tmp_path, "low_steps": 6, "racing": False})
+    with pytest.raises(UserError, match="--low-steps 6 is for the first rung of a race, and 8 prompts are one rung"):
+        prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8}))
+    lines = plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6}))).lines()
+    assert any("6 steps, if they rank the first candidates as 12 do" in each for each in lines)
+
+
+def test_a_trial_of_few_steps_says_so() -> None:
+    from rich.console import Console
+
+    from search.terminal.progress import Progress
+
+    console = Console(width=200, record=True)
+    progress = Progress(console, {"clip": "up"}, 2, 48)
+    value = {"clip": Value(1.0, 0.1, 12, "up")}
+    for rungs in ((-12,), (-12, 24)):
+        progress.ended(TrialRecord(1, IDENTITY, "gp", "COMPLETE", value, images=12, rungs={n: {} for n in rungs}))
+    first, second = console.export_text().splitlines()
+    assert "expected, by 12 prompts with few steps" in first and "with few steps" not in second
+
+
+def test_published_factors_are_not_judged_by_few_steps(tmp_path: Path) -> None:
+    tasks, _, _ = race(tmp_path, 12, sign=1.0)
+    whole = (IDENTITY, Factors(1.3, 1.4, 0.9, 0.2))
+    assert all(task.purpose == "search" for task in tasks if task.factors in whole)
