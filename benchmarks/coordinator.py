@@ -34,7 +34,7 @@ from search.workers.crew import Job
 from search.workers.processes import WorkerPool
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up"}
-FIXED = [("no FreeU", IDENTITY), ("published", Factors(1.3, 1.4, 0.9, 0.2))]
+FIXED = [("baseline", IDENTITY), ("published", Factors(1.3, 1.4, 0.9, 0.2))]
 PROMPTS = 48
 
 
@@ -120,7 +120,7 @@ def busy(folder: Path, workers: int, trials: int, seconds: float) -> tuple[float
         return False
 
     study(folder, "gp", clock).run(crew, 10**6, until)
-    began = clock.ends[0]  # before it only no FreeU runs, which all wait for
+    began = clock.ends[0]  # before it only the baseline runs, which all wait for
     whole = shared["ended"] - began
     return (shared["slept"] - seconds * PROMPTS) / workers / whole, trials / whole
 

@@ -190,7 +190,7 @@ def main(
             print(f"  {each.seconds:7.0f} {each.images:7d} {size:4d} {worth(each) / whole:7.3f}")
     goal = worth(theirs[-1])
     reached = next((each for each in runs["ours"] if worth(each) >= goal), None)
-    print(f"no FreeU: {hypervolume(truth[IDENTITY][None], reference) / whole:.3f}")
+    print(f"the baseline: {hypervolume(truth[IDENTITY][None], reference) / whole:.3f}")
     if reached is None:
         print(f"ours does not reach the naive loop's {goal / whole:.3f}")
     else:

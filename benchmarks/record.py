@@ -1,9 +1,9 @@
 """Records the table that benchmarks/search.py replays searches on: `python benchmarks/record.py`. An hour on 2 cores.
 
-Candidates of the default space, a scrambled Sobol sequence behind no FreeU and the published factors, each on the same
-prompts of the embedded model under two seeds: a search sees the first, the second says what is true. Kept: the scores
-of each image, the features that Fréchet and kernel distances need, and the guardrails' measures. Each candidate's part
-is written when it is done, so a run that was stopped goes on.
+Candidates of the default space, a scrambled Sobol sequence behind the baseline and the published factors, each on the
+same prompts of the embedded model under two seeds: a search sees the first, the second says what is true. Kept: the
+scores of each image, the features that Fréchet and kernel distances need, and the guardrails' measures. Each
+candidate's part is written when it is done, so a run that was stopped goes on.
 
 benchmarks/data/shapes.npz holds factors (c, 4), prompts (p,), clip and aesthetic (c, 2, p) float32, features
 (c, 2, p, 128) float16, guardrails (c, 2, p, 8) float16 in the order of `search.evaluation.guardrails.NAMES`, and
@@ -37,7 +37,7 @@ SEEDS = ("search", "true")
 
 
 def main(
-    candidates: Annotated[int, typer.Option(min=0, help="Sobol points beside no FreeU and the published.")] = 512,
+    candidates: Annotated[int, typer.Option(min=0, help="Sobol points beside the baseline and the published.")] = 512,
     limit: Annotated[int, typer.Option(min=16, help="Prompts.")] = 48,
     out: Annotated[Path, typer.Option(help="The table.")] = Path(__file__).parent / "data" / "shapes.npz",
 ) -> None:

@@ -95,7 +95,7 @@ def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
             space=default(),
             sampler="gp",
             seed=seed,
-            fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
+            fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
             watcher=watcher,
             race=OURS[name],
         )

@@ -126,7 +126,7 @@ def _fid(images: torch.Tensor) -> list[Line]:
 
     floor = [distance(scenes(PROMPTS, seed, WORK).images) for seed in (19, 23, 29)]
     return [
-        Line(f"FID of {PROMPTS} images, no FreeU", f"{distance(images):.2f}", ""),
+        Line(f"FID of {PROMPTS} images, the baseline", f"{distance(images):.2f}", ""),
         Line(
             f"FID of {PROMPTS} true renders (the floor), three draws",
             ", ".join(f"{f:.2f}" for f in floor),
@@ -174,7 +174,7 @@ by `freeu/shapes`, and `python -m freeu.shapes.train` makes every weight here fr
 
 ## Measured
 
-No FreeU, 12 steps of DPM-Solver++, guidance 3. `python benchmarks/shapes_card.py` measures it again.
+The baseline, 12 steps of DPM-Solver++, guidance 3. `python benchmarks/shapes_card.py` measures it again.
 
 | what | found | asked for |
 |---|---|---|

@@ -83,7 +83,7 @@ def report(what: str, seconds: dict[str, list[float]], memory: dict[str, float])
 
 
 def off(unet: Any) -> None:
-    """No FreeU."""
+    """The baseline."""
     freeu.disable(unet)
     unet.disable_freeu()
 

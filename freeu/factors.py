@@ -87,7 +87,7 @@ class Factors:
 
 
 IDENTITY = Factors(1.0, 1.0, 1.0, 1.0)
-"""No FreeU."""
+"""The baseline."""
 
 PUBLISHED: dict[str, Factors] = {
     "sd14": Factors(1.3, 1.4, 0.9, 0.2),

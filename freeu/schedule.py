@@ -43,7 +43,8 @@ class Steps:
 
 
 def weight(step: torch.Tensor, steps: torch.Tensor | int, controls: Controls) -> torch.Tensor:
-    """0 (no FreeU) to 1 (the factors as given) at a step, as the web UI's extension has it; float32 in step's shape.
+    """0 (the baseline) to 1 (the factors as given) at a step, as the web UI's extension has it; float32 in step's
+    shape.
 
     start and stop are rounded down to whole steps.
     """

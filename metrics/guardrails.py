@@ -1,7 +1,7 @@
 """FreeU's known failures, measured on the pixels: colours too strong, clipped or flat; detail lost or overdone.
 
-None has a better direction: what counts is whether FreeU takes an image further from no FreeU than the base model's own
-images differ from seed to seed (see `search.evaluation.guardrails`).
+None has a better direction: what counts is whether FreeU takes an image further from the baseline than the base model's
+own images differ from seed to seed (see `search.evaluation.guardrails`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def compare(
     mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Compare what no FreeU and the picks of two studies got on held-out prompts."""
+    """Compare what the baseline and the picks of two studies got on held-out prompts."""
     folders = [find_study(mlruns, name) for name in (a, b)]
     from search.reporting.study_comparison import compared, side
     from search.terminal.study_status import finished, of_result

@@ -84,7 +84,7 @@ def export(
             whose = f"trial {pick}" if pick and pick.isdecimal() else pick or "knee"
             typer.echo(f"note: {whose} has no scores on held-out prompts, so neither has the preset", err=True)
         if preset.factors.identity:
-            typer.echo(f"note: {pick or 'knee'} is no FreeU: nothing the search tried was better there", err=True)
+            typer.echo(f"note: {pick or 'knee'} is the baseline: nothing the search tried was better there", err=True)
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
     if all_ and out is not None:

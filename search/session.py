@@ -144,13 +144,13 @@ class Session:
         return assembled(job, identity, complete, front, found)
 
     def _low(self, crew: Crew) -> Evaluation:
-        """No FreeU with few steps, on all prompts."""
-        self.progress.say(f"measuring no FreeU with {self.config.low_steps} steps, for the first rung")
+        """The baseline with few steps, on all prompts."""
+        self.progress.say(f"measuring the baseline with {self.config.low_steps} steps, for the first rung")
         found: Evaluation = done(crew, Evaluate(Task(IDENTITY, len(self.job.prompts), purpose=LOW)))
         return found
 
     def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:
-        """The guardrails, by no FreeU's spread from seed to seed, which is measured once a study."""
+        """The guardrails, by the baseline's spread from seed to seed, which is measured once a study."""
         import pandas as pd
 
         n = len(self.job.prompts)

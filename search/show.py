@@ -24,7 +24,7 @@ def show(
     mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="For machines: settings, trials and result.")] = False,
 ) -> None:
-    """Show how a study stands: its front, its picks beside no FreeU, its verdict."""
+    """Show how a study stands: its front, its picks beside the baseline, its verdict."""
     folder = find_study(mlruns, name)
     now = standing(folder)
     if now.state == "damaged":

@@ -86,7 +86,7 @@ def test_search(tmp_path: Path) -> None:
 
 
 def test_record(tmp_path: Path) -> None:
-    """No FreeU and the published factors alone."""
+    """The baseline and the published factors alone."""
     printed("record.py", "--candidates", "0", "--limit", "16", "--out", str(tmp_path / "table.npz"))
     with np.load(tmp_path / "table.npz") as table:
         assert table["factors"].shape == (2, 4)

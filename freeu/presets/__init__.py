@@ -123,7 +123,7 @@ def read_all(path: Path | str) -> dict[str, Preset]:
     web UI or ComfyUI made, with its settings in it.
 
     Raises:
-        PresetError, UserError: it can't be read, holds no FreeU, or a value in it is wrong.
+        PresetError, UserError: it can't be read, holds the baseline, or a value in it is wrong.
     """
     path = Path(path)
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -140,7 +140,7 @@ def read_all(path: Path | str) -> dict[str, Preset]:
         if presets:
             return presets
     raise PresetError(
-        f"{path} holds no FreeU settings that can be read: expected a preset of ours, of "
+        f"{path} holds no settings of FreeU that can be read: expected a preset of ours, of "
         f"{', '.join(FORMATS[1:-1])}, or an image or text with the settings of a web UI or ComfyUI"
     )
 

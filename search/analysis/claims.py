@@ -127,7 +127,7 @@ def _swept(found: Passes) -> list[Row]:
     if strong and weak:
         rows.append((
             5, "influence", "b changes images more than s does.",
-            f"distance to no FreeU, b {1 + EQUAL:g} less s {1 - EQUAL:g}", "of white",
+            f"distance to the baseline, b {1 + EQUAL:g} less s {1 - EQUAL:g}", "of white",
             (strong.table["distance"] - weak.table["distance"]).to_numpy(),
         ))  # fmt: skip
     return rows
@@ -143,7 +143,7 @@ def _ablated(found: Passes) -> list[Row]:
          first, second),
         (9, "half", "Half of the channels keep more detail than all of them.", "half less all channels",
          passes.FREEU, passes.ALL_CHANNELS),
-        (12, "backbone", "The backbone's factor alone takes detail away.", "no FreeU less backbone alone",
+        (12, "backbone", "The backbone's factor alone takes detail away.", "the baseline less backbone alone",
          passes.NONE, passes.BACKBONE),
         (12, "filter", "The skip filter gives detail back.", "FreeU less backbone alone",
          passes.FREEU, passes.BACKBONE),
@@ -219,7 +219,7 @@ def _explained(maps: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def shifts(found: Passes, names: Sequence[str], measure: str, seed: int) -> list[Paired]:
-    """How far passes move a measure from no FreeU, in spreads between seeds; `distance`, in two seeds' one."""
+    """How far passes move a measure from the baseline, in spreads between seeds; `distance`, in two seeds' one."""
     base, other = (found.made[name].table[measure].to_numpy() for name in (passes.NONE, passes.OTHER_SEEDS))
     spread = float(other.mean()) if measure == "distance" else spread_of(base, other)
     rng = np.random.default_rng(seed)

@@ -140,12 +140,12 @@ def sweeps(found: Passes) -> Figure:
             middle.plot(x, logs - base, **look, linewidth=1.3)
         top.set(title=f"sweep of {name}, the other at 1", xlabel=CYCLES, ylabel=RELATIVE)
         top.legend(ncols=2)
-        middle.set(xlabel=CYCLES, ylabel="less no FreeU's (ln)")
+        middle.set(xlabel=CYCLES, ylabel="less the baseline's (ln)")
         shares = plain.table["high_share"].to_numpy()
         logs = np.stack([np.log(each.table["high_share"].to_numpy() / shares) for _, each in sweep], axis=1)
         band(bottom, np.array([value for value, _ in sweep]), 100 * np.expm1(logs), style.BLUE, "-", "")
         bottom.axhline(0, color=style.FAINT, linewidth=0.8)
-        bottom.set(xlabel=f"{name}1 = {name}2", ylabel="high-frequency share\n(% more than no FreeU's)")
+        bottom.set(xlabel=f"{name}1 = {name}2", ylabel="high-frequency share\n(% more than the baseline's)")
     return made
 
 

@@ -1,8 +1,8 @@
 """Every image that the analysis takes: the same prompts and noise each time, under factors that differ in one thing.
 
 One pass without FreeU is recorded by hooks, and one with it. The others are measured on their images: a sweep of b with
-s at 1, a sweep of s with b at 1, the ablations, and no FreeU under other seeds, which tells how far apart images of one
-prompt are anyway.
+s at 1, a sweep of s with b at 1, the ablations, and the baseline under other seeds, which tells how far apart images of
+one prompt are anyway.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from freeu.figures import Recording
 
-NONE, OTHER_SEEDS, FREEU = "no FreeU", "other seeds", "FreeU"
+NONE, OTHER_SEEDS, FREEU = "baseline", "other seeds", "FreeU"
 ALL_CHANNELS, BACKBONE, SKIP = "all channels", "backbone alone", "skip filter alone"
 B = (0.8, 0.9, 1.1, 1.2, 1.4, 1.6)
 S = (0.0, 0.3, 0.6, 0.8, 1.2)
@@ -41,7 +41,7 @@ class Pass:
 
     Attributes:
         table: a row for each prompt: the guardrails' measures, `high_share` (of the luma's power, see
-            `freeu.spectra.spectrum`) and `distance` (root mean square of the differences to no FreeU, 0..1).
+            `freeu.spectra.spectrum`) and `distance` (root mean square of the differences to the baseline, 0..1).
         spectra: of the luma, (prompts, rings).
         examples: uint8, of the first prompts, (EXAMPLES, 3, H, W); of videos their middle frames.
     """
@@ -68,7 +68,7 @@ class Passes:
     failed: dict[str, str] = field(default_factory=dict)
 
     def swept(self, name: str) -> list[tuple[float, Pass]]:
-        """The sweep of "b" or "s", in the order of its values, no FreeU among them."""
+        """The sweep of "b" or "s", in the order of its values, the baseline among them."""
         values = sorted((*(B if name == "b" else S), 1.0))
         named = [(value, NONE if value == 1 else f"{name} {value:g}") for value in values]
         return [(value, self.made[key]) for value, key in named if key in self.made]
@@ -162,7 +162,7 @@ class Runner:
             with look as recording:
                 found = self._measured(factors, self.seeds)
         except GenerationError as error:
-            raise UserError(f"{generator.name} with {'no FreeU' if factors.identity else factors}: {error}") from error
+            raise UserError(f"{generator.name} with {'baseline' if factors.identity else factors}: {error}") from error
         return recording, found
 
     def _measured(self, factors: Factors, seeds: Sequence[int]) -> Pass:

@@ -100,7 +100,7 @@ def components(found: Passes) -> tuple[Figure, Panels]:
         maps, share = principal(both, min(2, both.shape[1]))
         for component in range(maps.shape[1]):
             low, high = float(maps[:, component].min()), float(maps[:, component].max())
-            for run, name in enumerate(("no FreeU", "FreeU")):
+            for run, name in enumerate(("baseline", "FreeU")):
                 at, shown = grid[2 * component + run, column], np.asarray(maps[run, component])
                 panels[f"{name}, component {component + 1} at {plain.names[site]}"] = shown
                 picture(at, shown, (low, high))

@@ -55,8 +55,8 @@ class Evaluation:
 class Task:
     """A candidate on the prompts up to `end`.
 
-    before: what it got on the first ones. base: what no FreeU got on all. purpose: whose prompts and seeds, as "search"
-    or "confirm".
+    before: what it got on the first ones. base: what the baseline got on all. purpose: whose prompts and seeds, as
+    "search" or "confirm".
     """
 
     factors: Factors
@@ -192,7 +192,7 @@ class Evaluator:
 
 
 def value_of(metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], base: Evaluation | None) -> Value:
-    """A metric's value by the per-image scores (n rows) or the features; beside no FreeU's, where they are known.
+    """A metric's value by the per-image scores (n rows) or the features; beside the baseline's, where they are known.
 
     Raises:
         UserError: it is no number.

@@ -1,10 +1,11 @@
 """What a candidate would get on all prompts, by what it got on the first ones, and how sure that is.
 
-Prompts differ far more than factors do, so everything goes by the difference to no FreeU under the same noise:
+Prompts differ far more than factors do, so everything goes by the difference to the baseline under the same noise:
 
-- a mean over images is no FreeU's mean plus the mean difference;
+- a mean over images is the baseline's mean plus the mean difference;
 - a distance of sets can't be compared between sets of other prompts or another size. The features of images that were
-  not made are taken to be no FreeU's, moved by the mean difference, so that a distance is always one of all prompts.
+  not made are taken to be the baseline's, moved by the mean difference, so that a distance is always one of all
+  prompts.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 
 
 def mean(scores: np.ndarray, base: np.ndarray | None) -> tuple[float, float, float]:
-    """(value, its standard error, that of the difference to no FreeU).
+    """(value, its standard error, that of the difference to the baseline).
 
-    scores: (n,). base: no FreeU's on all prompts, (N,) with N at least n, the same ones first; None where unknown.
+    scores: (n,). base: the baseline's on all prompts, (N,) with N at least n, the same ones first; None where unknown.
     """
     n = len(scores)
     error = _error(scores)
@@ -36,8 +37,8 @@ def distance(
 ) -> tuple[float, float, float]:
     """As `mean`, of a metric of sets.
 
-    features: (n·frames, d). base: no FreeU's, (whole·frames, d), or None. metric: its `distance`, and the least number
-    of images that it gives a standard error for.
+    features: (n·frames, d). base: the baseline's, (whole·frames, d), or None. metric: its `distance`, and the least
+    number of images that it gives a standard error for.
     """
     from metrics.jackknife import jackknife
 
@@ -57,7 +58,7 @@ def distance(
 def completed(features: np.ndarray, base: np.ndarray, rows: np.ndarray, n: int, whole: int) -> np.ndarray:
     """Features of all prompts, (whole·frames, d), from those of some.
 
-    features: (n·frames, d), of the first n prompts, of which `rows` are used. base: no FreeU's, of all.
+    features: (n·frames, d), of the first n prompts, of which `rows` are used. base: the baseline's, of all.
     """
     found, zero = features.reshape(n, -1), base.reshape(whole, -1)
     moved = zero + (found[rows] - zero[rows]).mean(0)

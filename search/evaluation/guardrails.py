@@ -1,7 +1,8 @@
-"""Guardrails: does FreeU take the images further from no FreeU than the model's own differ from seed to seed?
+"""Guardrails: does FreeU take the images further from the baseline than the model's own differ from seed to seed?
 
 The spread of a measure is its standard deviation between images of one prompt under two seeds, without FreeU. A
-candidate's shift is the mean of its paired differences to no FreeU, in such spreads; beyond 1, either way, it is out of
+candidate's shift is the mean of its paired differences to the baseline, in such spreads; beyond 1, either way, it is
+out of
 bounds: no front and no pick holds it, and the sampler is told so as a constraint.
 """
 
@@ -34,7 +35,7 @@ NAMES = (
 
 
 def spread(folder: StudyFolder, n: int, measure: Callable[[Task], Evaluation]) -> pd.DataFrame:
-    """The measures of no FreeU under other seeds on the n prompts, made by `measure` once a study."""
+    """The measures of the baseline under other seeds on the n prompts, made by `measure` once a study."""
     import pandas as pd
 
     if not folder.guardrails.exists():

@@ -47,7 +47,7 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
 
 
 def assemble(load: Load, job: Job) -> Evaluators:
-    """Load, and make the evaluators: "search", "guardrails" (no FreeU under other seeds) and "confirm"; "low", the
+    """Load, and make the evaluators: "search", "guardrails" (the baseline under other seeds) and "confirm"; "low", the
     search with few steps, where they are asked for.
     """
     from metrics import registry

@@ -141,7 +141,7 @@ def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:
     given: list[Mapping[int, float] | Any] = [t.user_attrs.get(SPREADS) for t in done]
     found = [np.nan if each is None or each[objective] is None else float(each[objective]) for each in given]
     known = np.array(found)
-    if np.isfinite(known).any():  # no FreeU has no difference to itself
+    if np.isfinite(known).any():  # the baseline has no difference to itself
         known[~np.isfinite(known)] = np.nanmedian(known)
     return known
 

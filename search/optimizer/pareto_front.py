@@ -44,7 +44,7 @@ def find(
     directions: Mapping[str, str],
     space: Space | None = None,
 ) -> Front:
-    """The front of complete trials within the guardrails, of which there is one at least (no FreeU).
+    """The front of complete trials within the guardrails, of which there is one at least (the baseline).
 
     directions: objective → "up" or "down". space: what was searched; the default one unless told. The noise of an
     objective is `paired_spreads`; where that is not known it is fitted.
@@ -111,7 +111,7 @@ def _up(value: float, direction: str) -> float:
 def _picks(
     numbers: Sequence[int], table: np.ndarray, names: Sequence[str], base: np.ndarray | None
 ) -> tuple[Pick, ...]:
-    """table: of the front. base: what is expected of no FreeU; without it nobody can be the most improved."""
+    """table: of the front. base: what is expected of the baseline; without it nobody can be the most improved."""
     best = [Pick(f"best-{name}", numbers[int(table[:, j].argmax())]) for j, name in enumerate(names)]
     if len(names) == 1:
         return tuple(best)
@@ -156,9 +156,9 @@ def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarr
 def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:
     """Objective → trial → the standard error to compare trials by.
 
-    Trials share prompts and noise, so what tells them apart is the paired difference to no FreeU; half of its variance
-    is each side's. No FreeU itself gets the mean of those with as many prompts. Objectives whose errors are not known
-    are left out.
+    Trials share prompts and noise, so what tells them apart is the paired difference to the baseline; half of its
+    variance is each side's. The baseline itself gets the mean of those with as many prompts. Objectives whose errors
+    are not known are left out.
     """
     found: dict[str, dict[int, float]] = {}
     for name in names:

@@ -109,8 +109,8 @@ def value_of(factors: Factors, name: str) -> Any:
     return factors.controls.of(1, name) if name in CONTROLS else getattr(factors, name)
 
 
-def without_freeu(space: Space) -> Factors:
-    """No FreeU, under the version and convention that are fixed."""
+def baseline(space: Space) -> Factors:
+    """The baseline, under the version and convention that are fixed."""
     return replace(IDENTITY, **_same(space))
 
 

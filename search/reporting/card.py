@@ -80,7 +80,7 @@ def _card(
         f"Pick {_plain(str(preset.pick))}, trial {number}, of the study {_plain(folder.name)}. Under another version "
         "or convention of stages the same numbers are another method. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
         "",
-        "## Scores on held-out prompts, beside no FreeU",
+        "## Scores on held-out prompts, beside the baseline",
         "",
         *_scores(preset, result["objectives"]),
         "",
@@ -88,8 +88,9 @@ def _card(
     ]
     if shown is not None:
         name, prompts = shown
-        lines += ["## Images", "", f"![No FreeU above, with FreeU below](<{name}>)", ""]
-        lines += ["No FreeU above, with FreeU below, from the same noise; the first held-out prompts, not chosen:", ""]
+        lines += ["## Images", "", f"![The baseline above, with FreeU below](<{name}>)", ""]
+        said = "The baseline above, FreeU below, from the same noise; the first held-out prompts, not chosen:"
+        lines += [said, ""]
         lines += [f"{place}. {_plain(prompt)}" for place, prompt in enumerate(prompts, 1)] + [""]
     lines += ["## Use", "", "```python", "import freeu", ""]
     lines += [f"factors = freeu.Factors({_arguments(preset)})", "with freeu.applied(pipe.unet, factors):", "    ..."]
@@ -102,9 +103,9 @@ def _card(
 
 def _scores(preset: Preset, directions: Mapping[str, str]) -> list[str]:
     if not preset.scores:
-        return ["None: this candidate was not scored on held-out prompts, or it is no FreeU."]
+        return ["None: this candidate was not scored on held-out prompts, or it is the baseline."]
     lines = [
-        "| objective | better | no FreeU | with FreeU | difference | 95 % interval | p, corrected | prompts won | n |",
+        "| objective | better | baseline | with FreeU | difference | 95 % interval | p, corrected | prompts won | n |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, score in preset.scores.items():

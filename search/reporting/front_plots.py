@@ -1,4 +1,4 @@
-"""The front as interactive figures: every trial, the front, the picks, no FreeU.
+"""The front as interactive figures: every trial, the front, the picks, the baseline.
 
 A point is what was measured on the search's own prompts; the front is the study's judgement (by posterior mean), so a
 lucky point need not be on it.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KINDS = {
     "trial": {"color": "#999999", "symbol": "circle", "size": 7},
     "front": {"color": "#0072B2", "symbol": "circle", "size": 10},
-    "no FreeU": {"color": "#000000", "symbol": "cross", "size": 12},
+    "baseline": {"color": "#000000", "symbol": "cross", "size": 12},
     "published": {"color": "#D55E00", "symbol": "diamond", "size": 11},
 }
 
@@ -82,7 +82,7 @@ def _pair(
     kinds = {record.number: (kind, record) for kind, members in groups.items() for record in members}
     texts = {k: _label(k, result) for k in kinds}
     # What the report's plots begin with.
-    seen = {k: record for k, (kind, record) in kinds.items() if kind in ("front", "no FreeU") or texts[k]}
+    seen = {k: record for k, (kind, record) in kinds.items() if kind in ("front", "baseline") or texts[k]}
     beside = label_placement.sides(
         {k: (record.values[x].value, record.values[y].value) for k, record in seen.items()}, texts
     )
@@ -113,7 +113,7 @@ def _pair(
 
 
 def _errors(name: str, members: Sequence[TrialRecord]) -> dict[str, Any]:
-    # Plotly draws nan, as of no FreeU, as no bar.
+    # Plotly draws nan, as of the baseline, as no bar.
     return {"array": [record.values[name].paired for record in members], "thickness": 0.7, "width": 0}
 
 

@@ -1,4 +1,5 @@
-"""What the confirmation kept of each image: a pick and no FreeU on the same held-out prompts, under the same seeds."""
+"""What the confirmation kept of each image: a pick and the baseline on the same held-out prompts, under the same
+seeds."""
 
 from __future__ import annotations
 

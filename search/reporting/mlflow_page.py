@@ -32,7 +32,7 @@ p {{ max-width: 60rem }}
 </head><body>
 <h1>{title}</h1>
 <p>{verdict}</p>
-<p>Each point is a trial, with one standard error of its difference to no FreeU.
+<p>Each point is a trial, with one standard error of its difference to the baseline.
 Pick names stand beside their points; hover for the factors.</p>
 {front}
 <h1>How the search went</h1>
@@ -85,10 +85,10 @@ def _look() -> dict[str, Any]:
 
 
 def _through(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tuple[str, TrialRecord | None]:
-    """The candidate that slices go through: the last pick (the knee), or before there is one no FreeU."""
+    """The candidate that slices go through: the last pick (the knee), or before there is one the baseline."""
     done = {record.number: record for record in records if record.complete}
     for pick in reversed(result.get("picks", [])):
         if pick["number"] in done:
             return f"{pick['pick']} (trial {pick['number']})", done[pick["number"]]
     base = next((record for record in done.values() if record.factors.identity), None)
-    return "no FreeU", base
+    return "baseline", base

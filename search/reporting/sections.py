@@ -79,7 +79,7 @@ def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Ma
 
 
 def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
-    """A row for each picked candidate but no FreeU, which is trial `base`: what it got on the held-out prompts.
+    """A row for each picked candidate but the baseline, which is trial `base`: what it got on the held-out prompts.
 
     A score has `reach`: the largest end of all intervals of its objective, to draw them to one scale.
     """
@@ -148,7 +148,7 @@ def _viewed(folder: StudyFolder, result: Mapping[str, Any], records: Sequence[Tr
     """Trial → what the viewer shows of it. The images of at most 64 trials, the front and the picks before all."""
     done = [record for record in records if record.complete]
     first = {each["number"] for each in (*result["picks"], *result["front"])}
-    fixed = ("no FreeU", "published")
+    fixed = ("baseline", "published")
     chosen = sorted(done, key=lambda record: (record.number not in first, record.origin not in fixed))[:TRIALS]
     files = {str(record.number): folder.grid_file(record.number) for record in chosen}
     images = embedded_images.embedded(files, TRIAL_IMAGES)

@@ -30,7 +30,7 @@ FEWEST = 2  # prompts that both have
 class Side:
     """A study as it is compared.
 
-    picks: name → trial, "no FreeU" before all; of trials that are no FreeU, and of that itself, the trial is None.
+    picks: name → trial, "baseline" before all; of trials that are the baseline, and of that itself, the trial is None.
     tables: trial → per-image scores on the held-out prompts. sets: trial → objective that scores a set → its value.
     """
 
@@ -96,7 +96,7 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
                 unknown = dict.fromkeys(("low", "high", "p", "win_rate"))
                 rows.append(row | {"a": u, "b": v, "difference": v - u} | unknown)
     missing = [name for name in a.directions if name not in {row["objective"] for row in rows}]
-    # Of one model, no FreeU is the same on both sides: nothing to test.
+    # Of one model, the baseline is the same on both sides: nothing to test.
     told = [row for row in rows if not row["candidate"].startswith(BASE) or row["difference"] or row["low"]] or rows
     if missing:
         note += f"; {', '.join(missing)} left out: a distance of sets compares on one set of prompts alone"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError, read_yaml
 from freeu import Factors
 from search.optimizer import space_file
-from search.optimizer.space import Space, warm, without_freeu
+from search.optimizer.space import Space, baseline, warm
 from search.settings import fingerprints, model, prompts
 from search.settings.model import objective
 from search.storage.files import read_json
@@ -115,7 +115,7 @@ def _space(config: StudyConfig) -> Space:
 
 def _first(config: StudyConfig, spec: ModelSpec, space: Space) -> tuple[tuple[str, Factors], ...]:
     """The candidates before the search's own: the baseline, the published factors, and those of --from."""
-    found = [("no FreeU", without_freeu(space))]
+    found = [("baseline", baseline(space))]
     if spec.published is not None:
         found += [("published", each) for each in warm([spec.published.factors()], space)]
     for source in config.start_from:

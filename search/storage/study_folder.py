@@ -7,10 +7,10 @@
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
       grids/0007.png       its images (of videos 0007.gif)
       confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
-      no_freeu.npz         no FreeU's features, by metric of the set, to compare distances with
+      baseline.npz         the baseline's features, by metric of the set, to compare distances with
       confirm/0007.parquet the same per-image scores by prompt, category and seed
       confirm/0007/        the images that they are of: 000.webp, 001.webp, … in that order
-      guardrails.parquet   no FreeU under other seeds, for the bounds of the guardrails
+      guardrails.parquet   the baseline under other seeds, for the bounds of the guardrails
       result.json          front, picks, confirmation, verdict; the study is finished
 
 Every file is written under a temporary name and renamed, the record of a trial last: a killed process leaves
@@ -49,7 +49,7 @@ class StudyFolder:
         self.config = self.root / "config.yaml"
         self.result = self.root / "result.json"
         self.guardrails = self.root / "guardrails.parquet"
-        self.features = self.root / "no_freeu.npz"
+        self.features = self.root / "baseline.npz"
         self.lock = self.root / "lock"
         self.database = self.root / "optuna.db"
 
@@ -96,7 +96,7 @@ class StudyFolder:
         write_json(self.record_file(record.number), record.as_dict())
 
     def write_features(self, features: Mapping[str, Any]) -> None:
-        """No FreeU's features: metric → (n, d)."""
+        """The baseline's features: metric → (n, d)."""
         import numpy as np
 
         with replacing(self.features) as temporary, temporary.open("wb") as stream:

@@ -21,7 +21,8 @@ INTERRUPTED = "interrupted"
 class Value:
     """One objective of one trial, from n images; of fewer than all prompts it is what is to be expected on all.
 
-    spread: its standard error; paired: that of its difference to no FreeU; nan where unknown. direction: "up", "down".
+    spread: its standard error; paired: that of its difference to the baseline; nan where unknown. direction: "up",
+    "down".
     """
 
     value: float
@@ -35,7 +36,7 @@ class Value:
 class TrialRecord:
     """What is known of a trial once it has ended.
 
-    origin: what proposed the candidate ("no FreeU", "published", "sobol", or the sampler's name).
+    origin: what proposed the candidate ("baseline", "published", "sobol", or the sampler's name).
     state: "COMPLETE", or "FAIL" with its reason and no values. seconds: generate, score, total.
     guardrails: how far each measure is from the baseline's, in the spreads of
     `search.evaluation.guardrails`; none where they are off.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROWTH = 0.01
 """Of the hypervolume: less over `patience` trials is none."""
 FIRST = 2
-"""Trials that any budget has: no FreeU and one candidate, else there is nothing to say."""
+"""Trials that any budget has: the baseline and one candidate, else there is nothing to say."""
 
 
 class Budget:
@@ -56,7 +56,8 @@ class Budget:
         left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * plan.held_out)
         if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
             return f"{config.minutes:g} minutes, the confirmation included, allow no more"
-        first = plan.images * (bool(config.guardrails) + (config.low_steps is not None))  # no FreeU's, two more times
+        # the baseline's, two more times
+        first = plan.images * (bool(config.guardrails) + (config.low_steps is not None))
         whole = images + first + (running + 1) * a_trial + reserve
         if config.images is not None and whole > config.images:
             return f"{config.images:,} images, the {reserve:,} of the confirmation included, allow no more"

@@ -1,4 +1,4 @@
-"""The picks again, on prompts and seeds that the search never saw, against no FreeU with the same noise.
+"""The picks again, on prompts and seeds that the search never saw, against the baseline with the same noise.
 
 The datum is the paired difference: same prompt, same seed, with and without FreeU. Holm's correction covers every
 pick times objective that was compared. What was generated is kept, so a killed confirmation goes on where it was.
@@ -28,7 +28,7 @@ from search.storage.study_folder import StudyFolder
 from search.workers.crew import TRIES, Crew, Evaluate, WorkerDied, done
 
 LEVEL = 0.05
-BASE = "no FreeU"
+BASE = "baseline"
 BASE_KEY = -1  # where the others have their trial's number
 
 
@@ -46,7 +46,7 @@ class Sample:
 
 
 def candidates(picks: Sequence[Pick], factors: Mapping[int, Factors]) -> dict[int, Factors]:
-    """What is to be scored again: each picked candidate once, by trial number, no FreeU itself left out."""
+    """What is to be scored again: each picked candidate once, by trial number, the baseline itself left out."""
     return {pick.number: factors[pick.number] for pick in picks if not factors[pick.number].identity}
 
 
@@ -61,7 +61,7 @@ def confirm(
     categories: Mapping[str, str] | None = None,
     failed: Callable[[int, str], None] = lambda number, reason: None,
 ) -> dict[int, dict[str, dict[str, Any]]]:
-    """Score the picked candidates and no FreeU on the n held-out prompts; compare in pairs.
+    """Score the picked candidates and the baseline on the n held-out prompts; compare in pairs.
 
     began: told (what, passes after it, images) before each pass. failed: told (trial number, reason) of a candidate
     whose images or scores are none on these prompts: it is left out, and the others are confirmed. categories: of the
@@ -91,7 +91,7 @@ def confirm(
                 waiting.append(key)
             elif isinstance(found, Exception):  # as in a trial: it costs this candidate, not the study
                 if key == BASE_KEY:
-                    raise UserError(f"no FreeU could not be scored on the held-out prompts: {found}") from found
+                    raise UserError(f"the baseline could not be scored on the held-out prompts: {found}") from found
                 failed(key, " ".join(str(found).split()) or type(found).__name__)
             else:
                 samples[key] = _sample(found)
@@ -106,7 +106,7 @@ def confirm(
 
 @dataclass(frozen=True)
 class Compare:
-    """The job of comparing each sample with no FreeU's, where the metrics are."""
+    """The job of comparing each sample with the baseline's, where the metrics are."""
 
     samples: Mapping[int, Sample]
     base: Sample
@@ -223,7 +223,7 @@ def verdict(
     if not scores and picked:
         return "Nothing can be said of FreeU here: no pick could be scored on the held-out prompts."
     if not scores:
-        return "FreeU is not shown to help here: no candidate was better than no FreeU, so none was confirmed."
+        return "FreeU is not shown to help here: no candidate was better than the baseline, so none was confirmed."
     sides = {number: _sides(rows, directions) for number, rows in scores.items()}
     helped = {number: better for number, (better, worse) in sides.items() if better and not worse}
     traded = {number: side for number, side in sides.items() if side[0] and side[1]}
@@ -243,7 +243,9 @@ def verdict(
         number = worse[0]
         also = f" {_named(number, picks).capitalize()} is worse in {_listed(sides[number][1], scores[number])}."
     tried = f"none of {len(scores)} picks is" if len(scores) > 1 else "the pick is not"
-    return f"FreeU is not shown to help here: {tried} measurably better than no FreeU {on}.{also}{_resolution(scores)}"
+    return (
+        f"FreeU is not shown to help here: {tried} measurably better than the baseline {on}.{also}{_resolution(scores)}"
+    )
 
 
 def _resolution(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> str:

@@ -41,7 +41,8 @@ class Watcher(Protocol):
 
 
 Shifts = Callable[["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"], dict[str, float]]
-"""The guardrails of a candidate: from its per-image scores, no FreeU's with as many steps, and no FreeU's with all."""
+"""The guardrails of a candidate: from its per-image scores, the baseline's with as many steps, and the baseline's with
+all."""
 
 
 @dataclass
@@ -74,9 +75,9 @@ class Coordinator:
         watcher: Watcher,
         race: bool = False,
     ) -> None:
-        """directions: objective → "up" or "down". prompts: of a whole evaluation. fixed: the first candidates, no FreeU
-        before all, each with its origin; what stands behind a colon there tells those of one origin apart; they are
-        evaluated whole.
+        """directions: objective → "up" or "down". prompts: of a whole evaluation. fixed: the first candidates, the
+        baseline before all, each with its origin; what stands behind a colon there tells those of one origin apart;
+        they are evaluated whole.
         """
         self.storage, self.directions = storage, dict(directions)
         self.rungs = racing.rungs(prompts) if race else (prompts,)
@@ -101,11 +102,11 @@ class Coordinator:
         low: Evaluation | None = None,
     ) -> None:
         """Run until `trials` are complete, or until go_on(records so far, trials running) says no; it is asked before
-        each. shifts: the guardrails. low: what no FreeU gets with few steps on all prompts, where candidates are to
+        each. shifts: the guardrails. low: what the baseline gets with few steps on all prompts, where candidates are to
         begin with few; see search/study/fewer_steps.py.
 
         Raises:
-            UserError: three trials in a row failed, or no FreeU did; says why.
+            UserError: three trials in a row failed, or the baseline did; says why.
             KeyboardInterrupt: the trials in flight are told as failed, and their candidates are queued again.
         """
         self._failures, self._shifts = 0, shifts
@@ -147,7 +148,7 @@ class Coordinator:
     # To begin a trial
 
     def _begin(self, trials: int) -> bool:
-        """Ask for a candidate. False where enough are complete or running, or no FreeU is still awaited."""
+        """Ask for a candidate. False where enough are complete or running, or the baseline is still awaited."""
         asked = self.trials.ask(trials, len(self._running))
         if asked is None:
             return False
@@ -165,7 +166,7 @@ class Coordinator:
             if fidelity is not None and fidelity.usable and running.low is not None:
                 done = max(done, first)  # few steps were its first rung
             end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
-            running.task = Task(running.asked.factors, end, before, self.trials.no_freeu())
+            running.task = Task(running.asked.factors, end, before, self.trials.baseline())
         self.watcher.began(number, running.asked.origin, running.asked.factors, running.task.end - running.task.begin)
         return Evaluate(running.task)
 
@@ -192,7 +193,7 @@ class Coordinator:
             return
         if found.images is not None:
             running.images.append(found.images)
-        base = found if running.asked.factors.identity else self.trials.no_freeu()
+        base = found if running.asked.factors.identity else self.trials.baseline()
         shifts = self._shifted(found, base, base)
         running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
         if found.n < self.rungs[-1] and self._goes_on(number, found.n):
@@ -202,7 +203,7 @@ class Coordinator:
 
     def _judge_low(self, number: int, found: Evaluation, scores: dict[str, float], fidelity: Fidelity) -> None:
         """On with all steps, or to the end, where few steps are known to tell."""
-        running, shifts = self._running[number], self._shifted(found, fidelity.base, self.trials.no_freeu())
+        running, shifts = self._running[number], self._shifted(found, fidelity.base, self.trials.baseline())
         running.low = found
         running.rungs[fidelity.rung] = scores | {VIOLATION: violation(shifts)}
         if fidelity.usable and not self._goes_on(number, fidelity.rung):
@@ -257,7 +258,7 @@ class Coordinator:
         self._kept(self._failure(number, running, reason))
         self._failures += 1
         if running.asked.factors.identity:
-            raise Failing(f"no FreeU, which all candidates are compared with, failed: {reason}")
+            raise Failing(f"the baseline, which all candidates are compared with, failed: {reason}")
         if self._failures == PATIENCE:
             raise Failing(f"{PATIENCE} trials in a row failed, the last one so: {reason}")
 

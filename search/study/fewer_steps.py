@@ -3,8 +3,8 @@
 Optional (`low_steps`). The first candidates are evaluated on the first rung's prompts both ways. Where the rank
 correlation (Spearman's) is at least `ENOUGH` in each objective, the candidates after them begin with few steps, and the
 promising ones go on to the second rung with all; the others get the scores that all steps are expected to give, by a
-straight line through the first candidates'. Else few steps are not used any more. No FreeU has its own scores of few
-steps on all prompts, so within either number of steps everything is compared as in
+straight line through the first candidates'. Else few steps are not used any more. The baseline has its own scores of
+few steps on all prompts, so within either number of steps everything is compared as in
 search/evaluation/extrapolation.py.
 """
 
@@ -44,7 +44,7 @@ class Fidelity:
     """What few steps say of all. Measured once a study, by its first candidates."""
 
     def __init__(self, base: Evaluation, n: int, objectives: Sequence[str]) -> None:
-        """base: no FreeU's with few steps, on all prompts. n: prompts of the first rung."""
+        """base: the baseline's with few steps, on all prompts. n: prompts of the first rung."""
         self.base, self.n = base, n
         self._objectives = tuple(objectives)
         self.lines: dict[str, Line] | None = None

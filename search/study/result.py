@@ -112,7 +112,7 @@ def _verdict(
     directions: Mapping[str, str],
 ) -> str:
     if all(record.factors.identity for record in done):
-        return "Nothing can be said of FreeU here: only no FreeU was tried. Give more --trials or --minutes."
+        return "Nothing can be said of FreeU here: only the baseline was tried. Give more --trials or --minutes."
     factors = {record.number: record.factors for record in done}
     return verdict(front.picks, found, directions, len(candidates(front.picks, factors)))
 
@@ -170,7 +170,7 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     for row, *values in zip(result["front"], *expected, strict=True):
         factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
         front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *values)
-    picks = Table("pick", "trial", *goals, title="The picks against no FreeU, held out, 95 %", box=None)
+    picks = Table("pick", "trial", *goals, title="The picks against the baseline, held out, 95 %", box=None)
     for pick in result["picks"]:
         bare = BASE if Factors.from_dict(pick["factors"]).identity else "not confirmed"
         cells = [_difference(pick["scores"].get(name), bare) for name in directions]

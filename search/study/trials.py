@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 CONSTRAINT = "guardrails"
-OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as no FreeU in a narrow one
-NO_FREEU = "no FreeU"  # an origin
+OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as the baseline in a narrow one
+BASELINE = "baseline"  # an origin
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
 DEATHS = "deaths"  # of the workers that had a candidate in their hands
 
@@ -96,7 +96,7 @@ class Trials:
         """How many trials have values."""
         return sum(record.complete for record in self._records.values())
 
-    def no_freeu(self) -> Evaluation | None:
+    def baseline(self) -> Evaluation | None:
         """What it got, once it is complete."""
         if self._base is None:
             record = next((one for one in self.records() if one.complete and one.factors.identity), None)
@@ -121,7 +121,7 @@ class Trials:
     # To begin a trial
 
     def ask(self, trials: int, running: int) -> Asked | None:
-        """The next candidate; None where `trials` are complete or running, or no FreeU is still awaited.
+        """The next candidate; None where `trials` are complete or running, or the baseline is still awaited.
 
         running: how many of ours are.
         """
@@ -142,7 +142,7 @@ class Trials:
                 return None
             number = len(self._records) + running
             self.optuna.sampler = samplers.build(self.sampler, self.seed, number, self.space)
-            asked = self.optuna.ask() if self.no_freeu() is not None else self._no_freeu_of()
+            asked = self.optuna.ask() if self.baseline() is not None else self._baseline_first()
             if asked is None:
                 return None
             self.storage.hold(asked._trial_id)
@@ -166,12 +166,12 @@ class Trials:
         outside = sum(record.complete and not self.space.holds(record.factors) for record in self._records.values())
         return len(begun) + outside
 
-    def _no_freeu_of(self) -> Trial | None:
+    def _baseline_first(self) -> Trial | None:
         """All others are compared with it, so it goes first, also where it failed before and stands behind them."""
         from optuna.trial import Trial, TrialState
 
         for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            if trial.user_attrs.get(ORIGIN) == NO_FREEU:
+            if trial.user_attrs.get(ORIGIN) == BASELINE:
                 self.optuna._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
                 return Trial(self.optuna, trial._trial_id)
         return None
@@ -188,7 +188,7 @@ class Trials:
     ) -> bool:
         """Write a trial of ours down and tell it. False, and nothing, where others took it for lost meanwhile.
 
-        per_image, images: as `StudyFolder.write_trial` has them; features: of no FreeU alone.
+        per_image, images: as `StudyFolder.write_trial` has them; features: of the baseline alone.
         """
         trial = asked.trial
         if self.storage.shared:
@@ -259,9 +259,9 @@ class Trials:
         from optuna.trial import TrialState
 
         unended = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        coming = any(t.state == TrialState.RUNNING or t.user_attrs.get(ORIGIN) == NO_FREEU for t in unended)
+        coming = any(t.state == TrialState.RUNNING or t.user_attrs.get(ORIGIN) == BASELINE for t in unended)
         self._learn()  # after that look: what runs no more is written down
-        return coming or self.no_freeu() is not None  # without it nothing can begin
+        return coming or self.baseline() is not None  # without it nothing can begin
 
     def _learn(self) -> None:
         """The records of trials that ended on other machines."""
@@ -345,7 +345,7 @@ class Trials:
         for origin, factors in fixed:
             outside = {} if self.space.holds(factors) else {OUTSIDE: factors.as_dict()}
             coming = any(not trial.state.is_finished() for trial in trials if trial.user_attrs.get(ORIGIN) == origin)
-            lost = factors.identity and origin in there and not coming and self.no_freeu() is None
+            lost = factors.identity and origin in there and not coming and self.baseline() is None
             slot = f"{origin}, after {len(trials)}" if lost else origin  # nothing goes without it
             self._enqueue(there, slot, origin, self.space.params(factors), outside)
         for number, point in enumerate(points):

@@ -101,8 +101,8 @@ class Progress:
         self.say(self._line(record))
 
     def measuring(self, images: int) -> None:
-        """No FreeU is drawn under other seeds, for the guardrails."""
-        self._stage, self._what = "guardrails", "no FreeU under other seeds"
+        """The baseline is drawn under other seeds, for the guardrails."""
+        self._stage, self._what = "guardrails", "the baseline under other seeds"
         self._done, self._size, self._began = 0, images, time.monotonic()
         self.say(f"measuring how {images} images differ from seed to seed, for the guardrails")
 

@@ -80,9 +80,9 @@ def of_result(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tupl
     """The trials that a result is of, and a note where that is not all, as after a larger --trials was interrupted;
     else the note is "".
 
-    result: as result.json holds it. It says how many complete trials it is of: these are no FreeU, which goes before
-    all, those that it names, and then the first by number. A failed one counts where it comes before the first complete
-    one that is left out.
+    result: as result.json holds it. It says how many complete trials it is of: these are the baseline, which goes
+    before all, those that it names, and then the first by number. A failed one counts where it comes before the first
+    complete one that is left out.
     """
     done = [record for record in records if record.complete]
     if len(done) == result["trials"]:

@@ -45,7 +45,7 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
 
 
 def held_out_metrics(pick: Mapping[str, Any]) -> dict[str, float]:
-    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high` against no FreeU."""
+    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high` against the baseline."""
     metrics: dict[str, float] = {}
     for metric, score in pick.get("scores", {}).items():
         name = f"held_out/{metric}"  # a section of its own in MLflow's charts

@@ -113,7 +113,7 @@ class Tracker:
     ) -> None:
         """Log a finished trial as one child run: FINISHED, or FAILED with its reason. Twice is harmless.
 
-        difference: of its images to no FreeU's. grown: the hypervolume after each trial that it was found for now.
+        difference: of its images to the baseline's. grown: the hypervolume after each trial that it was found for now.
         ended: when, by time.time; the same whenever it is logged again.
         """
         if record.number in self._trials:

@@ -261,9 +261,9 @@ def test_settings_are_read_from_text_and_from_images(tmp_path: Path, text: str, 
 
 
 @pytest.mark.parametrize("text, said", [
-    ("Steps: 20, Sampler: Euler", "holds no FreeU settings"),
-    ("", "holds no FreeU settings"),
-    ("[" * 100_000, "holds no FreeU settings"),
+    ("Steps: 20, Sampler: Euler", "holds the baseline settings"),
+    ("", "holds the baseline settings"),
+    ("[" * 100_000, "holds the baseline settings"),
     (EXTENSION.replace("0.0, 0.7", "0.0, 14"), "number of a step"),
     (EXTENSION.replace("skip_factor", "skip_facto"), "skip_facto"),
     (FORGE.replace("freeu_b2: 1.4", "freeu_b2: NaN"), "b2 is nan"),
@@ -274,7 +274,7 @@ def test_settings_are_read_from_text_and_from_images(tmp_path: Path, text: str, 
     ('{"x": {"stage_infos": 3}}', "stage_infos"),
     ('{"1": {"class_type": "FreeU", "inputs": {"b1": 1}}}', "lack b2"),
     ("pipe.enable_freeu(b1=x, b2=1, s1=1, s2=1)", "no plain numbers"),
-    ("\x89PNG", "no whole image|holds no FreeU"),
+    ("\x89PNG", "no whole image|holds the baseline"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_told(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "settings"

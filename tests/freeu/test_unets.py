@@ -56,7 +56,7 @@ def test_is_the_literal_method_with_every_control(kind: str) -> None:
 
 def test_v1_by_block_is_diffusers_enable_freeu(kind: str) -> None:
     if KINDS[kind].ours_alone:
-        pytest.skip("diffusers has no FreeU for it")
+        pytest.skip("diffusers has the baseline for it")
     unet, factors = made(kind), replace(STRONG, version="v1", stages="block")
     unet.enable_freeu(s1=factors.s1, s2=factors.s2, b1=factors.b1, b2=factors.b2)
     try:

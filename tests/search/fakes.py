@@ -24,7 +24,8 @@ BEST = (1.3, 1.2, 0.7, 0.5)
 
 
 class FakeGenerator:
-    """8×8 images. Channel 0 is bright near BEST, channel 1 near no FreeU; both a little noisy by prompt and seed."""
+    """8×8 images. Channel 0 is bright near BEST, channel 1 near the baseline; both a little noisy by prompt and
+    seed."""
 
     name, identity, image_size = "fake", "f" * 64, (8, 8)
 

@@ -1,7 +1,8 @@
 """Finished studies without a model: every file that a study of such a size leaves, from random numbers.
 
-The effects are known: in `clip` trial 1 is better than no FreeU by prompt number less 2.5, in units of 0.1, so the
-first three prompts lose; in `aesthetic` it is worse by 0.25 everywhere. Its images are no FreeU's plus 20 grey levels.
+The effects are known: in `clip` trial 1 is better than the baseline by prompt number less 2.5, in units of 0.1, so the
+first three prompts lose; in `aesthetic` it is worse by 0.25 everywhere. Its images are the baseline's plus 20 grey
+levels.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def study(
     scorers: str = "one",
     verdict: str = "FreeU trades here: knee (trial 1) is better in clip, but worse in aesthetic.",
 ) -> StudyFolder:
-    """Write a study whose picks are no FreeU (best-aesthetic), trial 1 (best-clip, knee) and trial 2 (best-fid).
+    """Write a study whose picks are the baseline (best-aesthetic), trial 1 (best-clip, knee) and trial 2 (best-fid).
 
     prompts: how many, or which. noise: grey levels of an image's pixels, which don't compress.
     """
@@ -86,7 +87,7 @@ def _pictures(rng: np.random.Generator, n: int, side: int, noise: int) -> torch.
 def _trial(
     folder: StudyFolder, number: int, rng: np.random.Generator, texts: Sequence[str], base: torch.Tensor, origin: str
 ) -> None:
-    said = {0: "no FreeU", 1: "published"}.get(number, origin)
+    said = {0: "baseline", 1: "published"}.get(number, origin)
     if number == 3:
         folder.write_trial(
             TrialRecord(number, factors(number), said, "FAIL", reason="out of memory", seconds={"total": 0.5})

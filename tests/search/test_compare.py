@@ -62,7 +62,7 @@ def test_pairs_are_told_apart_to_the_prompt(a: StudyFolder) -> None:
     row = rows(found)["best-clip = knee", "aesthetic"]
     assert row["difference"] == pytest.approx(-0.5)
     assert row["win_rate"] == 0.25  # six ties count half, six are lost
-    assert {name for name, _ in rows(found)} == {"best-clip = knee", "best-fid"}  # no FreeU is the same: no test
+    assert {name for name, _ in rows(found)} == {"best-clip = knee", "best-fid"}  # the baseline is the same: no test
     fid = rows(found)["best-fid", "fid"]
     assert (fid["a"], fid["b"], fid["difference"], fid["low"], fid["counts"]) == (101, 101, 0, None, False)
 

@@ -218,7 +218,7 @@ def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path
     assert "python -m search.run --study sunday-again --trials 2 --model sdxl" in body
     assert "<b>" not in body.replace("\\<b\\>", "") and "\n# cat" not in body
     with Image.open(tmp_path / "c" / "CARD.png") as picture:
-        assert picture.convert("L").getpixel((10, 10)) == 0  # no FreeU above
+        assert picture.convert("L").getpixel((10, 10)) == 0  # the baseline above
         assert picture.convert("L").getpixel((10, 10 + 64 + 4)) == 200
 
 

@@ -79,10 +79,10 @@ def test_the_data_are_there_and_fit_together(shapes: Done) -> None:
     assert (measured.loc[NONE, "distance"] == 0).all() and (measured.loc["FreeU", "distance"] > 0).all()
     assert set(measured.loc[passes.OTHER_SEEDS, "seed"]) & set(measured.loc[NONE, "seed"]) == set()
     # A claim can be had again from its figure's data.
-    shares = data["figure-7-shares"].query("`pass` == 'no FreeU'")
+    shares = data["figure-7-shares"].query("`pass` == 'baseline'")
     skip = data["claims"].set_index("name").loc["skip"]
     assert (shares["skip"] - shares["backbone"]).mean() == pytest.approx(skip["mean"])
-    steps = data["figure-2-steps"].query("`pass` == 'no FreeU'")
+    steps = data["figure-2-steps"].query("`pass` == 'baseline'")
     assert len(steps) == LIMIT * STEPS
     moves = data["claims"].set_index("name").loc["latents"]
     assert (steps["high_change"] - steps["low_change"]).mean() == pytest.approx(moves["mean"])

@@ -169,7 +169,7 @@ def test_points_open_their_images(browser: Any, folder: StudyFolder) -> None:
     ActionChains(browser).move_to_element(trace.find_element("css selector", ".points path")).click().perform()
     assert until(browser, "document.getElementById('viewer').open")
     assert texts(browser, "#viewer-title") == ["Trial 1: published"]
-    assert texts(browser, "#viewer figcaption") == ["no FreeU", "Trial 1: published"]
+    assert texts(browser, "#viewer figcaption") == ["baseline", "Trial 1: published"]
     sizes = "[...document.querySelectorAll('#viewer img')].map((image) => image.naturalWidth)"
     # Eight images of 32 pixels, three in a row, and the gaps of two.
     assert until(browser, f"{sizes}.join() === '100,100'")
@@ -228,7 +228,7 @@ def test_prompts_stand_by_loss_or_gain(browser: Any, folder: StudyFolder) -> Non
     assert re.fullmatch(r"aesthetic [\d.]+ → [\d.]+: −0.25, worse", first[3])
     pick = Select(find(browser, "#pick"))
     pick.select_by_value("2")
-    base, other = (folder.read_held_out(name) for name in ("no FreeU", "0002"))
+    base, other = (folder.read_held_out(name) for name in ("baseline", "0002"))
     assert base is not None and other is not None
     gains = (other["clip"] - base["clip"]).to_numpy()
     assert texts(browser, "#rows .prompt") == [prompts[i] for i in np.argsort(-gains)]
@@ -248,7 +248,7 @@ def test_the_difference_is_the_difference(browser: Any, folder: StudyFolder) -> 
 
     assert np.abs(seen().astype(int) - 4 * made.LIGHTER).max() <= 4  # one level of rounding, brightened
     pick = Select(find(browser, "#pick"))
-    pick.select_by_value("2")  # whose images are no FreeU's
+    pick.select_by_value("2")  # whose images are the baseline's
     assert seen().max() == 0
     pick.select_by_value("1")
 

@@ -233,7 +233,7 @@ def test_bad_input_ends_with_2_and_a_sentence(tmp_path: Path, arguments: tuple[s
 
 def test_one_trial_is_no_verdict(tmp_path: Path) -> None:
     result, _ = study(settings(tmp_path, trials=1))
-    assert result["verdict"].startswith("Nothing can be said of FreeU here: only no FreeU was tried")
+    assert result["verdict"].startswith("Nothing can be said of FreeU here: only the baseline was tried")
 
 
 def test_mlflow_is_made_again_where_it_was_deleted(tmp_path: Path) -> None:

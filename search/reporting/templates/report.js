@@ -24,10 +24,10 @@
 
   const near = byId("near");
 
-  // Of the front, the picks and no FreeU, with some room: a few poor trials would take all of it.
+  // Of the front, the picks and the baseline, with some room: a few poor trials would take all of it.
   function range(figure, axis) {
     const kept = figure.data.flatMap((trace) =>
-      trace[axis].filter((_, i) => trace.name === "front" || trace.name === "no FreeU" || trace.text[i]));
+      trace[axis].filter((_, i) => trace.name === "front" || trace.name === "baseline" || trace.text[i]));
     const [low, high] = [Math.min(...kept), Math.max(...kept)];
     return high > low ? { range: [low - 0.3 * (high - low), high + 0.3 * (high - low)] } : {};
   }
@@ -74,7 +74,7 @@
 
   function picture(number) {
     const trial = data.trials[number];
-    const said = number === data.base ? "no FreeU" : trial.title;
+    const said = number === data.base ? "baseline" : trial.title;
     const figure = element("figure", {}, element("figcaption", { textContent: said }));
     if (trial.image) {
       const alt = `Images of ${trial.prompts} of the search's prompts, in their order: ${said}`;
@@ -171,7 +171,7 @@
   }
 
   function triple(row) {
-    const sides = [["base", "no FreeU"], [pick.value, picks.get(pick.value)]];
+    const sides = [["base", "baseline"], [pick.value, picks.get(pick.value)]];
     const sources = sides.map(([key]) => images[`${key}/${row.row}`]);
     if (!sources.every(Boolean)) return element("p", { className: "note", textContent: "Its images were not kept." });
     const told = row.prompt.slice(0, 200);

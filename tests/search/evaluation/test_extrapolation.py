@@ -16,7 +16,8 @@ N, D = 48, 6
 
 
 def world(seed: int) -> tuple[Fid, np.ndarray, np.ndarray]:
-    """A distance, no FreeU's features, and a candidate's: each prompt's content is its own, the shift is the same."""
+    """A distance, the baseline's features, and a candidate's: each prompt's content is its own, the shift is the
+    same."""
     rng = np.random.default_rng(seed)
     fid = Fid(Encoder("none", "none", lambda part: part), Reference.of(rng.normal(size=(4000, D))))
     base = rng.normal(size=(N, D))

@@ -48,7 +48,7 @@ def test_the_most_improved_gains_most_on_average_over_no_freeu() -> None:
     scored.append(record(4, 0.1, 10, other))
     assert [pick.number for pick in find([record(0, 0.1, 10), *scored], DIRECTIONS).picks][-1] == 1
     assert find([record(0, 0.1, 10), *scored], DIRECTIONS).picks[-1].name == "most-improved"
-    for without in (scored, [record(0, 0.1, 10), *scored[1:2]]):  # no FreeU unknown; as much lost as gained
+    for without in (scored, [record(0, 0.1, 10), *scored[1:2]]):  # the baseline unknown; as much lost as gained
         assert "most-improved" not in {pick.name for pick in find(without, DIRECTIONS).picks}
 
 
@@ -110,7 +110,7 @@ def test_spreads_are_those_of_the_difference_to_no_freeu() -> None:
     records = [trial(0, 48, math.nan, IDENTITY), trial(1, 48, 0.2, Factors(1.1, 1, 1, 1))]
     records += [trial(2, 48, 0.4, Factors(1.2, 1, 1, 1)), trial(3, 12, 2.0, Factors(1.3, 1, 1, 1))]
     found = paired_spreads(records, ["clip", "fid"])
-    # No FreeU has no difference to itself: it gets the mean of those with as many images. fid's are not known.
+    # The baseline has no difference to itself: it gets the mean of those with as many images. fid's are not known.
     assert found == {"clip": pytest.approx({k: v / math.sqrt(2) for k, v in enumerate([0.3, 0.2, 0.4, 2.0])})}
 
 

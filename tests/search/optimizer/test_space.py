@@ -12,7 +12,7 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, PUBLISHED, Controls, Factors
-from search.optimizer.space import Space, warm, without_freeu
+from search.optimizer.space import Space, baseline, warm
 from search.optimizer.space_file import default, load
 
 NAMES = ("b1", "b2", "s1", "s2")
@@ -97,7 +97,7 @@ def test_sobol_and_grid_of_every_kind(tmp_path: Path) -> None:
 
 def test_no_freeu_may_lie_outside(tmp_path: Path) -> None:
     space = space_of("b1: [1.2, 1.5]\ns1: 0.9\n", tmp_path)
-    assert without_freeu(space) == IDENTITY and not space.holds(IDENTITY)
+    assert baseline(space) == IDENTITY and not space.holds(IDENTITY)
     assert space.params(IDENTITY) == {"b1": 1.2, "b2": 1.0, "s2": 1.0}
 
 
@@ -140,7 +140,7 @@ def test_a_space_that_cant_be(text: str, said: str, tmp_path: Path) -> None:
 
 
 def test_a_study_over_another_space(tmp_path: Path) -> None:
-    """No FreeU lies outside of it: it is evaluated, and Optuna isn't told that it lies at the edge."""
+    """The baseline lies outside of it: it is evaluated, and Optuna isn't told that it lies at the edge."""
     from tests.search.study.test_coordinator import opened
 
     space = space_of("b1: [1.2, 1.5]\ns1: 0.9\nversion: [v1, v2]\nstop: [0.4, 0.9]\n", tmp_path)
@@ -148,7 +148,7 @@ def test_a_study_over_another_space(tmp_path: Path) -> None:
     study.run(12)
     records = study.records()
     assert records[0].factors == IDENTITY and records[0].complete
-    assert [each.origin for each in records[:3]] == ["no FreeU", "published", "sobol"]
+    assert [each.origin for each in records[:3]] == ["baseline", "published", "sobol"]
     found: Any = [each.factors for each in records[2:]]
     assert all(space.holds(each) for each in found)
     assert {each.version for each in found} == {"v1", "v2"} and all(each.controls.stop < 0.91 for each in found)

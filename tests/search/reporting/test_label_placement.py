@@ -16,7 +16,7 @@ def boxes(points: dict[int, tuple[float, float]], texts: dict[int, str]) -> list
 
 def test_close_points_have_labels_apart() -> None:
     points = {0: (0.0, 0.0), 1: (1.0, 1.0), 2: (1.01, 1.0), 3: (1.0, 0.98), 4: (0.99, 1.01)}
-    texts = {1: "best-clip", 2: "best-aesthetic", 3: "knee", 4: "most-improved", 0: "no FreeU"}
+    texts = {1: "best-clip", 2: "best-aesthetic", 3: "knee", 4: "most-improved", 0: "baseline"}
     found = boxes(points, texts)
     assert len(found) == 5
     assert not any(label_placement._meet(a, b) for a, b in combinations(found, 2))

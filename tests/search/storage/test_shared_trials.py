@@ -69,7 +69,7 @@ def coordinator(url: str, folder: Path, name: str, trials: int, seconds: float, 
         space=default(),
         sampler="random",
         seed=0,
-        fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
+        fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
         watcher=Silent(),
     )
     study.run(SingleWorker(Evaluators({"search": evaluate})), trials)
@@ -151,7 +151,7 @@ def test_the_server_is_restarted(tmp_path: Path) -> None:
 def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that restarts lets go of the lock: between the look and the word somebody took the trial for lost."""
     monkeypatch.setattr(Storage, "shared", True)
-    fixed = [("no FreeU", Factors(1, 1, 1, 1))]
+    fixed = [("baseline", Factors(1, 1, 1, 1))]
     more = {"space": default(), "sampler": "random", "seed": 0, "fixed": fixed, "elsewhere": lambda record: None}
     trials = Trials(Storage(StudyFolder(tmp_path, "s")), {"clip": "up"}, **more)
     asked = trials.ask(9, 0)
@@ -159,7 +159,7 @@ def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypat
     seen = trials.optuna._storage.get_trial(asked.trial._trial_id)
     trials.optuna.tell(asked.trial.number, state=optuna.trial.TrialState.FAIL)
     monkeypatch.setattr(trials.optuna._storage, "get_trial", lambda trial_id: seen)
-    record = TrialRecord(0, asked.factors, "no FreeU", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
+    record = TrialRecord(0, asked.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
     assert not trials.ended(asked, record)
     assert not trials.folder.record_file(0).exists()
 

@@ -44,10 +44,10 @@ def test_picks_are_taken_once_and_never_no_freeu() -> None:
 def test_pairs_share_prompts_and_noise_and_the_known_effect_is_found(tmp_path: Path) -> None:
     generator = FakeGenerator()
     found, told = run(tmp_path, generator, {3: GOOD, 5: BAD})
-    assert told == [("no FreeU", 2, 16), ("trial 3", 1, 16), ("trial 5", 0, 16)]
+    assert told == [("baseline", 2, 16), ("trial 3", 1, 16), ("trial 5", 0, 16)]
     assert len({call[1:] for call in generator.calls}) == 1
     row = found[3]["clip"]
-    # 100 grey levels of 255, times how much nearer GOOD is to itself than no FreeU is; wobble adds up to 10 levels
+    # 100 grey levels of 255, times how much nearer GOOD is to itself than the baseline is; wobble adds up to 10 levels
     effect = 100 * (1 - np.exp(-2 * ((np.array(BEST) - 1) ** 2).sum())) / 255
     assert row["difference"] == pytest.approx(effect, abs=0.01)
     assert row["difference"] == pytest.approx(row["value"] - row["base"])
@@ -115,7 +115,7 @@ def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> Non
     deadly = Deadly(crew(FakeGenerator()), BAD)
     assert set(confirm(StudyFolder(tmp_path, "s"), deadly, {5: BAD, 3: GOOD}, n=16, seed=0, **told)) == {3}
     assert deadly.deaths == TRIES and lost == [(5, "its worker ended before it did")]
-    with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: its worker"):
+    with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: its worker"):
         confirm(StudyFolder(tmp_path, "t"), Deadly(crew(FakeGenerator()), IDENTITY), {3: GOOD}, n=16, seed=0, **told)
 
 
@@ -135,7 +135,7 @@ def row(difference: float, p: float) -> dict[str, float]:
         (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing"),
         (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better"),
         (row(2, 0.2), row(-5, 0.2), "FreeU is not shown to help here: the pick is not measurably better"),
-        (row(0.5, 0.01), row(0.5, 0.01), "the pick is not measurably better than no FreeU on 48 held-out prompts."),
+        (row(0.5, 0.01), row(0.5, 0.01), "the pick is not measurably better than the baseline on 48 held-out prompts."),
         (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1]."),
     ],
 )
@@ -158,8 +158,8 @@ def test_what_the_picks_drew_is_kept(tmp_path: Path) -> None:
         with Image.open(folder.held_out_image("0003", row)) as image:
             assert (np.asarray(image).transpose(2, 0, 1) == drawn[row].numpy()).all()  # no pixel is lost
         assert table["clip"][row] == pytest.approx(drawn[row, 0].float().mean().item() / 255)
-    base = folder.read_held_out("no FreeU")
-    assert base is not None and folder.held_out_image("no FreeU", 15).exists()
+    base = folder.read_held_out("baseline")
+    assert base is not None and folder.held_out_image("baseline", 15).exists()
 
 
 def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
@@ -179,6 +179,6 @@ def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
     generator.broken = GOOD
     assert set(confirm(folder, crew(generator), picked, n=16, seed=0, **told)) == {3, 5}  # 3 was kept, 5 is tried again
     generator.broken = IDENTITY
-    with pytest.raises(UserError, match="no FreeU could not be scored on the held-out prompts: the image"):
+    with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: the image"):
         confirm(StudyFolder(tmp_path, "t"), crew(generator), picked, n=16, seed=0, **told)
     assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("Nothing can be said of FreeU here")

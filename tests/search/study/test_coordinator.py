@@ -53,7 +53,7 @@ class Opened(Coordinator):
 
     def __init__(self, folder: Path, evaluate: Callable[[Factors], Evaluation], sampler: str, **more: Any) -> None:
         settings = {"space": default(), "seed": 0, "watcher": Silent(), "prompts": 4} | more
-        fixed = [("no FreeU", IDENTITY), ("published", PUBLISHED)]
+        fixed = [("baseline", IDENTITY), ("published", PUBLISHED)]
         optuna_storage = Storage(StudyFolder(folder, "s"))
         super().__init__(optuna_storage, {"clip": "up", "fid": "down"}, sampler=sampler, fixed=fixed, **settings)
         self.evaluate = evaluate
@@ -78,7 +78,7 @@ def test_the_order_of_candidates_and_what_is_kept(tmp_path: Path) -> None:
     study = opened(tmp_path, sampler="gp")
     study.run(11)
     records = study.records()
-    assert [r.origin for r in records] == ["no FreeU", "published", *["sobol"] * 6, *["gp"] * 3]
+    assert [r.origin for r in records] == ["baseline", "published", *["sobol"] * 6, *["gp"] * 3]
     assert records[0].factors.identity
     assert records[1].factors == PUBLISHED
     assert len({r.factors for r in records}) == 11
@@ -155,12 +155,12 @@ def test_nothing_goes_without_no_freeu(tmp_path: Path) -> None:
         raise ValueError("no such layer")
 
     for _ in range(2):
-        with pytest.raises(UserError, match="no FreeU, which all candidates are compared with, failed: ValueError"):
+        with pytest.raises(UserError, match="the baseline, which all candidates are compared with, failed: ValueError"):
             opened(tmp_path, broken).run(3)
     study = opened(tmp_path)
     study.run(3)
-    assert [r.origin for r in study.records() if not r.complete] == ["no FreeU"] * 2
-    assert [r.origin for r in study.records() if r.complete] == ["published", "sobol", "no FreeU"]
+    assert [r.origin for r in study.records() if not r.complete] == ["baseline"] * 2
+    assert [r.origin for r in study.records() if r.complete] == ["published", "sobol", "baseline"]
 
 
 def test_an_interrupted_candidate_comes_again_once(tmp_path: Path) -> None:

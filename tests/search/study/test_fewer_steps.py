@@ -87,7 +87,7 @@ def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[Trial
 
 def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
     _, records, said = race(tmp_path, 40, sign=1.0)
-    assert [record.images for record in records[:2]] == [PROMPTS, PROMPTS]  # no FreeU and the published: all steps
+    assert [record.images for record in records[:2]] == [PROMPTS, PROMPTS]  # the baseline and the published: all steps
     first, later = records[2 : 2 + PAIRS], records[2 + PAIRS :]
     assert all({-12, 12} <= set(record.rungs) for record in first)
     assert all(-12 in record.rungs and 12 not in record.rungs for record in later)

@@ -107,12 +107,12 @@ def race(folder: Path, trials: int) -> tuple[list[Task], list]:
 
 def test_a_study_races(tmp_path: Path) -> None:
     tasks, records = race(tmp_path, 20)
-    assert [record.images for record in records[:2]] == [48, 48]  # no FreeU and the published ones: whole
+    assert [record.images for record in records[:2]] == [48, 48]  # the baseline and the published ones: whole
     assert {record.images for record in records[2:]} >= {12, 48}
     assert all(set(record.rungs) == {n for n in (12, 24, 48) if n <= record.images} for record in records[2:])
     far, near = ([r.images for r in records[2:] if (abs(r.factors.b1 - 1.3) < 0.15) is side] for side in (False, True))
     assert np.mean(near) > np.mean(far)
-    # A task goes on where the one before it ended, and carries no FreeU.
+    # A task goes on where the one before it ended, and carries the baseline.
     later = [task for task in tasks if task.before is not None]
     assert later and all(task.before.n < task.end and task.base.n == 48 for task in later)
     again, _ = race(tmp_path, 20)
@@ -129,7 +129,8 @@ def test_a_plan_counts_on_racing(tmp_path: Path) -> None:
     assert usual(48) == 12 + 12 / 4 + 24 / 16
     assert usual(8) == 8
     raced, whole = (plan(prepare(load(None, {"mlruns": tmp_path, "racing": on}))) for on in (True, False))
-    # Two fixed ones on 48, 62 others, no FreeU under other seeds, six passes of the confirmation; 12 steps, guidance.
+    # Two fixed ones on 48, 62 others, the baseline under other seeds, six passes of the confirmation; 12 steps,
+    # guidance.
     assert raced.evaluations == 24 * (2 * 48 + 62 * 16.5 + 48 + 6 * 48)
     assert whole.evaluations == 24 * (64 * 48 + 48 + 6 * 48)
     assert "12, 24 or 48 prompts of 'shapes'" in raced.lines()[0] and " 48 prompts" in whole.lines()[0]

@@ -45,7 +45,7 @@ def check(home: Path, kills: int) -> None:
     complete = [record for record in records if record.complete]
     assert len(complete) == TRIALS
     assert len({record.factors for record in complete}) == TRIALS
-    assert {r.origin for r in complete} >= {"no FreeU", "published", "sobol", "random"}
+    assert {r.origin for r in complete} >= {"baseline", "published", "sobol", "random"}
     assert Counter(r.origin for r in complete)["sobol"] == 6
     assert sum(not record.complete for record in records) <= kills
 
@@ -68,7 +68,7 @@ def check(home: Path, kills: int) -> None:
 
     generated = [json.loads(line) for line in (home / "generated.jsonl").read_text().splitlines()]
     counts = Counter(json.dumps(factors) for factors, _ in generated)
-    # No FreeU is in the confirmation too, and so is each pick; a kill can waste what was in flight, no more.
+    # The baseline is in the confirmation too, and so is each pick; a kill can waste what was in flight, no more.
     confirmed = len(list((folder.root / "confirm").glob("*.npz")))
     assert sum(counts.values()) <= TRIALS + confirmed + 1 + kills
     assert not list(folder.root.rglob("*.part"))

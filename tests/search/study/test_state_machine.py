@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
         return Evaluation(values, task.end, seconds={"total": 0.1}, unet_evaluations=10)
 
     def fails(self, factors: Factors) -> bool:
-        """Some candidates always do, but neither no FreeU nor the published."""
+        """Some candidates always do, but neither the baseline nor the published."""
         return bool(self.failing and round(1e6 * factors.b1) % self.failing == 1)
 
     def opened(self) -> Coordinator:
@@ -181,7 +181,7 @@ class Machine(RuleBasedStateMachine):
             space=default(),
             sampler="random",
             seed=0,
-            fixed=[("no FreeU", IDENTITY), ("published", PUBLISHED)],
+            fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
             watcher=Seen(self.begun),
             race=self.race,
         )

@@ -44,7 +44,7 @@ def test_no_freeu_is_among_them_whatever_its_number(number: int) -> None:
     """Interrupted, it is queued again behind all others, and still goes before them."""
     numbers = [1, 2, 3, 4, 5, 6]
     records = [TrialRecord(one, made.factors(one), "gp", "COMPLETE") for one in numbers]
-    records = sorted([*records, TrialRecord(number, IDENTITY, "no FreeU", "COMPLETE")], key=lambda one: one.number)
+    records = sorted([*records, TrialRecord(number, IDENTITY, "baseline", "COMPLETE")], key=lambda one: one.number)
     kept, _ = of_result(records, {"trials": 4, "front": [], "picks": []})
     assert {record.number for record in kept} == {number, 1, 2, 3}
 

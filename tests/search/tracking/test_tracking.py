@@ -51,7 +51,7 @@ def test_an_experiment_that_another_one_makes_just_now_is_taken(tmp_path: Path, 
 def record(number: int, state: str = "COMPLETE", reason: str | None = None) -> TrialRecord:
     spreads = {"clip": 0.01, "aesthetic": 0.1, "fid": float("nan")}
     values = {name: Value(number + 0.5, 1.0, 48, DIRECTIONS[name], spread) for name, spread in spreads.items()}
-    origin = ("no FreeU", "published")[number] if number < 2 else "sobol"
+    origin = ("baseline", "published")[number] if number < 2 else "sobol"
     return TrialRecord(
         number=number,
         factors=Factors(1.0 + number / 10, 1.2, 0.9, 0.2),
