@@ -109,7 +109,8 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
         markup=False,
         soft_wrap=True,
     )
-    from search.tracking import Tracker
+    from search.storage.mlflow_location import check_folder
+    from search.tracking.figures_run import log_figures
 
     numbers = {f"{claim.name}.{key}": getattr(claim.result, key) for claim in tested for key in ("mean", "low", "high")}
     numbers |= {
@@ -118,7 +119,8 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
         for side, end in zip(("low", "high"), box, strict=True)
     }
     params = {key: str(value) for key, value in words["facts"].items()}
-    Tracker(config.mlruns, config.name, config.tracking_uri).figures(params, numbers, words["diagnosis"], files)
+    place = check_folder(config.mlruns, config.tracking_uri)
+    log_figures(place, config.name, params, numbers, words["diagnosis"], files)
     return folder
 
 

@@ -12,7 +12,7 @@ So no candidate is lost and none is finished twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,11 @@ from freeu import Factors
 from search.evaluation.evaluator import Evaluation
 from search.optimizer import samplers
 from search.optimizer.dimension import Choice
-from search.optimizer.space import SOBOL, Space
+from search.optimizer.space import Space
 from search.storage import shared_trials
 from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import SPREADS, TrialRecord
+from search.study.queue import BASELINE, DEATHS, ORIGIN, Queue
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 CONSTRAINT = "guardrails"
-OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as the baseline in a narrow one
-BASELINE = "baseline"  # an origin
-RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
-DEATHS = "deaths"  # of the workers that had a candidate in their hands
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,12 @@ class Trials:
         self._base: Evaluation | None = None
         with quiet(storage):
             self.optuna = storage.open(directions)
+            self._queue = Queue(self.optuna, space, sampler)
             with storage.lock():
                 self._learn()
                 self._forget()
                 self._reap()
-                self._queue(fixed)
+                self._queue.fill(fixed, self.seed, self.baseline() is not None)
 
     def records(self) -> list[TrialRecord]:
         """Every trial that ended, by number."""
@@ -130,7 +128,7 @@ class Trials:
             return None
         self.optuna.sampler = samplers.build(self.sampler, self.seed, trial.number, self.space)
         params, attrs = self.space.suggest(trial), trial.user_attrs
-        return Asked(trial, self._factors(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
+        return Asked(trial, self._queue.factors(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
 
     def _ask(self, trials: int, running: int) -> Trial | None:
         from optuna.trial import Trial
@@ -142,7 +140,7 @@ class Trials:
                 return None
             number = len(self._records) + running
             self.optuna.sampler = samplers.build(self.sampler, self.seed, number, self.space)
-            asked = self.optuna.ask() if self.baseline() is not None else self._baseline_first()
+            asked = self.optuna.ask() if self.baseline() is not None else self._queue.take_baseline()
             if asked is None:
                 return None
             self.storage.hold(asked._trial_id)
@@ -165,16 +163,6 @@ class Trials:
         begun = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
         outside = sum(record.complete and not self.space.holds(record.factors) for record in self._records.values())
         return len(begun) + outside
-
-    def _baseline_first(self) -> Trial | None:
-        """All others are compared with it, so it goes first, also where it failed before and stands behind them."""
-        from optuna.trial import Trial, TrialState
-
-        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            if trial.user_attrs.get(ORIGIN) == BASELINE:
-                self.optuna._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
-                return Trial(self.optuna, trial._trial_id)
-        return None
 
     # To end a trial
 
@@ -218,7 +206,7 @@ class Trials:
     def given_back(self, asked: Asked, record: TrialRecord, deaths: int) -> bool:
         """End a trial as failed, as its record says, and queue its candidate again."""
         with self.storage.lock():
-            self._retry(record.number, asked.params, {**asked.attrs, DEATHS: deaths})
+            self._queue.again(record.number, asked.params, {**asked.attrs, DEATHS: deaths})
             return self.ended(asked, record)
 
     def _write(
@@ -282,7 +270,9 @@ class Trials:
         """
         if self.storage.shared:
             return
-        kept = {trial.number for trial in self.optuna.get_trials(deepcopy=False) if self._candidate(trial) is not None}
+        kept = {
+            trial.number for trial in self.optuna.get_trials(deepcopy=False) if self._queue.candidate(trial) is not None
+        }
         for number in self._records.keys() - kept:
             self.folder.record_file(number).unlink()
             del self._records[number]
@@ -305,10 +295,10 @@ class Trials:
         """Queue a dead trial's candidate again, and write the trial down as failed."""
         from optuna.trial import Trial, TrialState
 
-        if (params := self._candidate(trial)) is not None:
-            self._retry(trial.number, params, trial.user_attrs)
+        if (params := self._queue.candidate(trial)) is not None:
+            self._queue.again(trial.number, params, trial.user_attrs)
             origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
-            factors, reason = self._factors(trial.user_attrs, params), "its process ended before it did"
+            factors, reason = self._queue.factors(trial.user_attrs, params), "its process ended before it did"
             record = TrialRecord(trial.number, factors, origin, "FAIL", reason=reason)
             if self.storage.shared:
                 for key, value in shared_trials.packed(record).items():
@@ -318,42 +308,3 @@ class Trials:
             self.optuna.tell(trial.number, state=TrialState.FAIL)
         else:
             self._half_chosen.append(trial._trial_id)
-
-    def _factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
-        """A candidate's; one from outside of the space has them in its own attribute."""
-        outside = attrs.get(OUTSIDE)
-        return Factors.from_dict(outside) if outside is not None else self.space.factors(params)
-
-    def _candidate(self, trial: FrozenTrial) -> dict[str, Choice] | None:
-        """What the trial tries; None where its process died while it was being chosen."""
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        wanted = self.space.needed(params)
-        return {name: params[name] for name in wanted} if wanted <= set(params) else None
-
-    def _retry(self, number: int, params: Mapping[str, Choice], attrs: Mapping[str, Any]) -> None:
-        # Before the trial is told as failed: killed between the two, the next start finds it queued already.
-        if not any(trial.user_attrs.get(RETRY) == number for trial in self.optuna.get_trials(deepcopy=False)):
-            kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN, DEATHS) if name in attrs}
-            self.optuna.enqueue_trial(dict(params), user_attrs={ORIGIN: self.sampler, **kept, RETRY: number})
-
-    # What is tried first
-
-    def _queue(self, fixed: Sequence[tuple[str, Factors]]) -> None:
-        points = self.space.sobol(SOBOL, samplers.derived(self.seed, "sobol"))
-        trials = self.optuna.get_trials(deepcopy=False)
-        there = {trial.user_attrs.get(SLOT) for trial in trials}
-        for origin, factors in fixed:
-            outside = {} if self.space.holds(factors) else {OUTSIDE: factors.as_dict()}
-            coming = any(not trial.state.is_finished() for trial in trials if trial.user_attrs.get(ORIGIN) == origin)
-            lost = factors.identity and origin in there and not coming and self.baseline() is None
-            slot = f"{origin}, after {len(trials)}" if lost else origin  # nothing goes without it
-            self._enqueue(there, slot, origin, self.space.params(factors), outside)
-        for number, point in enumerate(points):
-            self._enqueue(there, f"sobol {number}", "sobol", point, {})
-
-    def _enqueue(
-        self, there: Collection[Any], slot: str, origin: str, params: Mapping[str, Choice], more: Mapping[str, Any]
-    ) -> None:
-        if slot not in there:
-            kind = origin.partition(":")[0]
-            self.optuna.enqueue_trial(dict(params), user_attrs={SLOT: slot, ORIGIN: kind, **more})

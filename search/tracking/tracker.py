@@ -13,15 +13,16 @@ from search.reporting.mlflow_page import study_page
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
-from search.tracking.runs import LONGEST, NOTE, PARENT, STUDY, TRIAL, Runs, points
-from search.tracking.tables import flat, front_table, held_out_metrics, trial_metrics
+from search.tracking.runs import LONGEST, NOTE, STUDY, TRIAL, Runs, points
+from search.tracking.tables import flat, front_table, held_out_metrics
+from search.tracking.trial_run import begin_trial
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from search.storage.trial_record import TrialRecord
 
-RESULT, FIGURES = "freeu.result", "freeu.figures"
+RESULT = "freeu.result"
 FRONT, PICKS = "freeu.front", "freeu.picks"
 UNMARKED = {FRONT: "no", PICKS: ""}
 DONE = ("FINISHED", "FAILED")
@@ -184,19 +185,6 @@ class Tracker:
             self._runs.write(run, tags=tags)
             client.set_terminated(run, status)
 
-    def figures(
-        self, params: Mapping[str, str], metrics: Mapping[str, float], diagnosis: str, files: Iterable[Path]
-    ) -> None:
-        """Log the paper's analysis of a base model, in place of `start`: each time a run of its own."""
-        self.open()
-        with told("log the figures", self.settings):
-            tags = {FIGURES: self.study, NOTE: diagnosis}
-            run = self._runs.begin(f"figures of {self.study}", tags).info.run_id
-            self._runs.write(run, params=params, metrics=metrics)
-            for file in files:
-                self._runs.client.log_artifact(run, str(file))
-            self._runs.client.set_terminated(run)
-
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
         """Whether the result with this stamp and these trials are all there. Changes nothing but the experiment."""
         self.open()
@@ -258,19 +246,8 @@ class Tracker:
         ended: float,
     ) -> None:
         assert self._parent is not None, "start() comes first"
-        f, client, now = record.factors, self._runs.client, int(1000 * ended)
-        name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
-        tags = {PARENT: self._parent, TRIAL: str(record.number), "freeu.origin": record.origin, **UNMARKED}
-        if record.guardrails:
-            tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
-        if record.reason is not None:
-            tags |= {"freeu.reason": record.reason, NOTE: record.reason}
-        began = now - int(1000 * record.seconds.get("total", 0.0))
-        run = self._runs.begin(name, tags, began).info.run_id
-        params = {"number": record.number, "origin": record.origin, **f.as_dict()}
-        self._runs.write(
-            run, params={key: str(value) for key, value in params.items()}, metrics=trial_metrics(record), now=now
-        )
+        client, now = self._runs.client, int(1000 * ended)
+        run = begin_trial(self._runs, self._parent, record, UNMARKED, now)
         if self._inputs:
             client.log_inputs(run, datasets=datasets(self._inputs))
         for file in files:
@@ -286,8 +263,7 @@ class Tracker:
         for key, picture in pictures.items():
             if (key, record.number) not in self._pictures():
                 client.log_image(self._parent, picture, key=key, step=record.number, timestamp=now)
-        status = "FINISHED" if record.state == "COMPLETE" else "FAILED"
-        client.set_terminated(run, status, end_time=now)
+        client.set_terminated(run, "FINISHED" if record.complete else "FAILED", end_time=now)
         self._trials[record.number] = Logged(run, UNMARKED)
 
     def _pictures(self) -> set[tuple[str, int]]:
