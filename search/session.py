@@ -18,8 +18,8 @@ from search.evaluation import guardrails, interrupts
 from search.evaluation.evaluator import LOW, Evaluation, Task
 from search.evaluation.loading import Known, Load, assemble, known, load_parts
 from search.settings import fingerprints
-from search.settings.job import check_enough, kept_fingerprint, prepare
-from search.settings.kept import seal
+from search.settings.job import check_enough, prepare
+from search.settings.kept import kept_fingerprint, seal
 from search.storage.files import write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import Storage

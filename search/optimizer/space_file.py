@@ -23,6 +23,11 @@ from search.optimizer.space import Space
 DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2], "s2": [0.0, 1.2]}
 
 
+def chosen(file: str | None, version: str, stages: str) -> Space:
+    """The space of a YAML, or the default one. Raises UserError as `load`."""
+    return default(version, stages) if file is None else load(Path(file), version, stages)
+
+
 def default(version: str = "v2", stages: str = "width") -> Space:
     """The four numbers, in wide ranges."""
     return _made({**DEFAULT, "version": version, "stages": stages}, "the default space")

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, read_yaml
 from freeu import Factors
 from search.optimizer import space_file
-from search.optimizer.space import Space, baseline, warm
+from search.optimizer.space import Space
 from search.settings import fingerprints, model, prompts
+from search.settings.first_candidates import first_candidates
 from search.settings.model import objective
-from search.storage.files import read_json
 from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def prepare(config: StudyConfig) -> Job:
     directions = {info.name: info.direction for info in map(objective, config.objectives or ())}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
-    space = _space(config)
-    job = Job(
+    space = space_file.chosen(config.space, config.version, config.stages)
+    return Job(
         config,
         spec,
         space,
@@ -78,14 +77,10 @@ def prepare(config: StudyConfig) -> Job:
         held_out,
         {prompt.text: prompt.category for prompt in prompt_set},
         directions,
-        _first(config, spec, space),
+        first_candidates(config, spec, space),
         likely_device(config.device),
         fingerprints.fingerprint(config, spec, space, texts, held_out),
     )
-    if job.folder.config.exists():
-        fingerprints.check_same(config.name, kept_fingerprint(job.folder), job.fingerprint)
-        _check_storage(config, job.folder)
-    return job
 
 
 def check_enough(job: Job) -> None:
@@ -94,56 +89,6 @@ def check_enough(job: Job) -> None:
         prompts.check_enough(name, objective(name).min_n, min(len(job.prompts), len(job.held_out)))
 
 
-def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:
-    """The fingerprint that a study was begun with. Raises UserError."""
-    kept = read_yaml(folder.config).get("fingerprint")
-    if not isinstance(kept, dict):
-        raise UserError(f"{folder.config} has no fingerprint: it is not a study's; give another name with --study")
-    return kept
-
-
 def likely_device(asked: str | None) -> str:
     """The device that will be chosen, told without loading torch."""
     return asked or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu")
-
-
-def _space(config: StudyConfig) -> Space:
-    if config.space:
-        return space_file.load(Path(config.space), config.version, config.stages)
-    return space_file.default(config.version, config.stages)
-
-
-def _first(config: StudyConfig, spec: ModelSpec, space: Space) -> tuple[tuple[str, Factors], ...]:
-    """The candidates before the search's own: the baseline, the published factors, and those of --from."""
-    found = [("baseline", baseline(space))]
-    if spec.published is not None:
-        found += [("published", each) for each in warm([spec.published.factors()], space)]
-    for source in config.start_from:
-        kept = [each for each in warm(_factors_of(source, config.mlruns), space) if not each.identity]
-        found += [(f"from:{source} {number}", each) for number, each in enumerate(kept)]
-    return tuple(found)
-
-
-def _factors_of(source: str, mlruns: Path) -> list[Factors]:
-    """Of a preset file, or of a finished study's front."""
-    from freeu import presets
-
-    other = StudyFolder(mlruns, source)
-    if Path(source).is_file():
-        return [preset.factors for preset in presets.read_all(source).values()]
-    if other.result.is_file():
-        return [Factors.from_dict(row["factors"]) for row in read_json(other.result)["front"]]
-    raise UserError(f"--from {source}: there is no such preset file, and no finished study of that name in {mlruns}")
-
-
-def _check_storage(config: StudyConfig, folder: StudyFolder) -> None:
-    """Raises UserError where a study that is on a server would be begun anew in its folder, or the other way round."""
-    kept = read_yaml(folder.config).get("storage")
-    if kept is not None and config.storage is None:
-        raise UserError(
-            f"study '{config.name}' is on the server {kept}: give it with --storage, or another name with --study"
-        )
-    if kept is None and config.storage is not None:
-        raise UserError(
-            f"study '{config.name}' is kept in its folder: leave out --storage, or give another name with --study"
-        )

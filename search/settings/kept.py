@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from configs import UserError, read_yaml
 from search.settings import fingerprints
-from search.settings.job import kept_fingerprint
 from search.storage.files import replacing
 from search.storage.optuna_storage import hidden
+from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
+    from search.settings.config import StudyConfig
     from search.settings.job import Job
+
+
+def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:
+    """The fingerprint that a study was begun with. Raises UserError."""
+    kept = read_yaml(folder.config).get("fingerprint")
+    if not isinstance(kept, dict):
+        raise UserError(f"{folder.config} has no fingerprint: it is not a study's; give another name with --study")
+    return kept
+
+
+def check_resumable(job: Job) -> None:
+    """Raises UserError where the study was begun with other settings, or is kept elsewhere."""
+    if job.folder.config.exists():
+        fingerprints.check_same(job.config.name, kept_fingerprint(job.folder), job.fingerprint)
+        _check_storage(job.config, job.folder)
 
 
 def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:
@@ -37,3 +54,16 @@ def kept_settings(job: Job) -> dict[str, Any]:
         "storage": None if storage is None else hidden(storage),
         "tracking_uri": None if uri is None else hidden(uri),
     }
+
+
+def _check_storage(config: StudyConfig, folder: StudyFolder) -> None:
+    """Raises UserError where a study that is on a server would be begun anew in its folder, or the other way round."""
+    kept = read_yaml(folder.config).get("storage")
+    if kept is not None and config.storage is None:
+        raise UserError(
+            f"study '{config.name}' is on the server {kept}: give it with --storage, or another name with --study"
+        )
+    if kept is None and config.storage is not None:
+        raise UserError(
+            f"study '{config.name}' is kept in its folder: leave out --storage, or give another name with --study"
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from configs import UserError
 from search.optimizer.space import SOBOL
+from search.settings.kept import check_resumable
 from search.settings.model import objective
 from search.study import estimate, racing
 from search.terminal.progress import ARROWS, duration
@@ -138,7 +139,12 @@ class Plan:
 
 
 def plan(job: Job) -> Plan:
-    """The plan of a job, from where its study stands. Raises UserError where a first rung of fewer steps can't be."""
+    """The plan of a job, from where its study stands.
+
+    Raises:
+        UserError: the study was begun with other settings, or a first rung of fewer steps can't be.
+    """
+    check_resumable(job)
     few, n = job.config.low_steps, len(job.prompts)
     if few is not None and few >= job.steps:
         raise UserError(f"--low-steps {few}: it has to be fewer than the {job.steps} of all other images")

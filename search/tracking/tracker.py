@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from search.reporting.mlflow_page import study_page
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
@@ -145,6 +144,8 @@ class Tracker:
     def front(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
         """Log the front (JSON, CSV, table, interactive page) in place of what was there. result: as result.json, its
         front and objectives at least."""
+        from search.reporting.mlflow_page import study_page
+
         assert self._parent is not None, "start() comes first"
         client, run = self._runs.client, self._parent
         with told("log the front", self.settings):

@@ -139,7 +139,7 @@ def test_few_steps_are_checked_before_anything_loads(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leave out --no-racing"):
         load(None, {"mlruns": tmp_path, "low_steps": 6, "racing": False})
     with pytest.raises(UserError, match="--low-steps 6 is for the first rung of a race, and 8 prompts are one rung"):
-        prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8}))
+        plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8})))
     lines = plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6}))).lines()
     assert any("6 steps, if they rank the first candidates as 12 do" in each for each in lines)
 

@@ -148,7 +148,7 @@ def test_what_was_half_logged_is_thrown_away_and_logged_again(
         # Every loss ends an attempt, so at the end there are enough of them for those that the study did not meet.
         patch.setattr(BackgroundTracker, "_last", lambda self, *pauses: last(self, *[0.0] * 60))
         patch.setattr(
-            "search.tracking.tracker.study_page", lambda *arguments: "a page"
+            "search.reporting.mlflow_page.study_page", lambda *arguments: "a page"
         )  # a large one tests nothing more
         for module in (rest_utils, http_artifact_repo):
             patch.setattr(module, "http_request", flaky)
