@@ -259,9 +259,8 @@ def check_enough(job: Job) -> None:
 
 def begun_from(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import inputs, load_spec
+    from freeu.models import changed, inputs, load_spec
     from freeu.models.addons import addons
-    from freeu.models.spec import changed
     from metrics.places import parse
     from search import prompts
     from search.store import check_folder

@@ -15,9 +15,10 @@ import torch
 import configs
 import freeu
 from configs import UserError
-from freeu.models import identity, load_generator, load_spec, locate, names
+from freeu.models import changed, identity, load_generator, load_spec, locate, names
+from freeu.models.catalogue import of_source
 from freeu.models.load import choose_device, choose_dtype
-from freeu.models.spec import HUB_ID, changed, of_source
+from freeu.models.spec import HUB_ID
 
 
 @pytest.fixture
