@@ -75,7 +75,8 @@ class ModelSpec(_Strict):
         resolution: pixels of a side. frames: of a video; an image is one. every: of an input video, each how manieth
             frame is redrawn.
         steps, guidance: defaults of a study.
-        scheduler: "dpmsolver++", "ddim", or "default" for the one that the pipeline brings. scheduler_config: what
+        scheduler: "dpmsolver++", "ddim", "edm" (DPM-Solver++ for models in EDM's formulation), or "default" for the one
+            that the pipeline brings. scheduler_config: what
             differs from the pipeline's.
         objectives: what a study of it is searched by.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
@@ -107,7 +108,7 @@ class ModelSpec(_Strict):
     every: int = Field(default=1, ge=1)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
-    scheduler: Literal["dpmsolver++", "default", "ddim"] = "dpmsolver++"
+    scheduler: Literal["dpmsolver++", "default", "ddim", "edm"] = "dpmsolver++"
     scheduler_config: dict[str, Any] = {}
     prompts: str
     objectives: tuple[str, ...] = ("clip", "aesthetic", "fid")
