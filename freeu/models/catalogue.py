@@ -10,6 +10,7 @@ from pydantic import ValidationError
 import configs
 from configs import UserError
 
+from .noising import noising
 from .spec import PARTS, ModelSpec, Published
 
 OWN = ("name", "base", "inputs")
@@ -46,15 +47,28 @@ def from_yaml(file: Path) -> ModelSpec:
     for key in found:
         if key not in given:
             raise UserError(f"{file}: {configs.unknown('key', key, given)}")
+    base = file.resolve().parent
     try:
-        spec = ModelSpec(name=file.stem, base=file.resolve().parent, **_scored(found))
+        spec = ModelSpec(name=file.stem, base=base, **_scored(_noised(found, base)))
         if spec.published is not None:
             spec.published.factors()
     except ValidationError as error:
-        raise UserError(f"{file}: {_explained(error)}") from error
+        raise UserError(f"{file}: {explained(error)}") from error
     except UserError as error:
         raise UserError(f"{file}: published: {error}") from error
     return spec
+
+
+def _noised(found: dict[str, Any], base: Path) -> dict[str, Any]:
+    """A model's YAML with what its checkpoint, where it is a single file, says of its scheduler; the YAML has the last
+    word."""
+    source, config = found.get("source"), found.get("scheduler_config", {})
+    if not isinstance(source, str) or not isinstance(config, dict) or not source.endswith(".safetensors"):
+        return found
+    if not (base / source).is_file():
+        return found
+    scheduler, changes = noising(base / source)
+    return {**({"scheduler": scheduler} if scheduler else {}), **found, "scheduler_config": {**changes, **config}}
 
 
 def _scored(found: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +81,8 @@ def _scored(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "scorers": {**common, **(own or {})}, "reference": found.get("reference") or reference}
 
 
-def _explained(error: ValidationError) -> str:
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong in a model's fields."""
     first = error.errors()[0]
     *above, key = (str(part) for part in first["loc"])
     where = ".".join([*above, key])

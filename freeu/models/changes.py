@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from configs import UserError
 
 from .catalogue import of_name
+from .locate import locate_config
+from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
+from .noising import noising
 from .spec import ModelSpec
 
 ONLY: dict[str, tuple[str, ...]] = {
@@ -51,4 +55,26 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
-    return found.model_copy(update={"kind": kind})
+    found = found.model_copy(update={"kind": kind})
+    if "config" not in given or not spec.folder.is_file():
+        return as_trained(found)
+    layout = locate_config(found)
+    if spec == from_file(spec.folder) and "resolution" not in given:  # of a YAML that names a file, what it says holds
+        found = found.model_copy(update={"resolution": from_folder(layout, spec.name).resolution})
+    return as_trained(found, layout)
+
+
+def as_trained(spec: ModelSpec, layout: Path | None = None) -> ModelSpec:
+    """The spec with the scheduler that another U-Net was trained for, as its file says; and for a single file with that
+    of `layout`, the folder that says how it is laid out, where no other can stand in for it."""
+    if spec.unet and (spec.base / spec.unet).is_file():
+        scheduler, changes = noising(spec.base / spec.unet)
+        kept = {} if scheduler else spec.scheduler_config
+        spec = spec.model_copy(
+            update={"scheduler": scheduler or spec.scheduler, "scheduler_config": {**kept, **changes}}
+        )
+    if layout is not None and spec.folder.is_file():
+        own = scheduler_of(layout)
+        if own.startswith(BRINGS_ITS_OWN if spec.scheduler != "edm" else "EDM"):
+            return spec.model_copy(update={"scheduler": "default"})
+    return spec

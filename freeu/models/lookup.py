@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import configs
 from configs import UserError
 
-from . import locate, single
-from .catalogue import from_yaml, names, of_name, of_source
+from . import fits, locate, single
+from .catalogue import explained, from_yaml, names, of_name, of_source
 from .identity import read_index, read_json
+from .noising import noising
 from .spec import HUB_ID, PIPELINES, ModelSpec
 
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -45,9 +48,9 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     if place.suffix in (".yaml", ".yml"):
         return from_yaml(place)
     if _is_folder(place):
-        return _from_folder(place.resolve(), place.resolve().name)
+        return from_folder(place.resolve(), place.resolve().name)
     if place.suffix == ".safetensors":
-        return _from_file(place.resolve())
+        return from_file(place.resolve())
     error = configs.unknown("model", wanted, names())
     if HUB_ID.fullmatch(wanted):
         return _from_hub(wanted, error)
@@ -63,18 +66,25 @@ def _of_function(source: str) -> ModelSpec:
     return of_name("sd15").model_copy(update=own | {"published": None, "licence": None, "memory_gb": None})
 
 
-def _from_folder(folder: Path, name: str) -> ModelSpec:
+def from_folder(folder: Path, name: str) -> ModelSpec:
+    """The spec of the pipeline in a diffusers folder.
+
+    Raises:
+        UserError: something in its configs is wrong, or it can't be run here.
+    """
     index = read_index(folder)
     pipeline = index.get("_class_name")
-    if pipeline not in PIPELINES:
+    if not isinstance(pipeline, str) or pipeline not in PIPELINES:
         raise UserError(f"{folder} holds a {pipeline}: {' and '.join(PIPELINES)} can be searched")
+    fits.check(folder)
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
     nearest = of_source(name)
     if nearest is None or nearest.kind != PIPELINES[pipeline]:
         nearest = of_name({**NEAREST, "StableDiffusionPipeline": like_stable_diffusion}[pipeline])
-    factor = 2 ** max(0, len(vae.get("block_out_channels", ())) - 1)
+    levels = vae.get("block_out_channels")
+    factor = 2 ** max(0, len(levels) - 1) if isinstance(levels, list) else 1
     side = unet.get("sample_size")
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
     own: dict[str, Any] = {
@@ -82,7 +92,7 @@ def _from_folder(folder: Path, name: str) -> ModelSpec:
         "kind": PIPELINES[pipeline],
         "source": str(folder),
         "motion_adapter": None,
-        "scheduler": "default" if _scheduler(index).startswith(BRINGS_ITS_OWN) else nearest.scheduler,
+        "scheduler": "default" if scheduler_of(folder).startswith(BRINGS_ITS_OWN) else nearest.scheduler,
         "scheduler_config": {},
         "revision": None,
         "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
@@ -90,7 +100,16 @@ def _from_folder(folder: Path, name: str) -> ModelSpec:
         "licence": None,
         "memory_gb": None,
     }
-    return nearest.model_copy(update=own)
+    try:
+        return ModelSpec(**(dict(nearest) | own))
+    except ValidationError as error:
+        raise UserError(f"{folder}: {explained(error)}") from error
+
+
+def scheduler_of(folder: Path) -> str:
+    """The class of the scheduler that a pipeline's model_index.json names; "" if none."""
+    found = read_index(folder).get("scheduler")
+    return str(found[-1]) if isinstance(found, list) and found else ""
 
 
 def _from_hub(repo: str, unknown: UserError) -> ModelSpec:
@@ -104,21 +123,28 @@ def _from_hub(repo: str, unknown: UserError) -> ModelSpec:
         folder = locate.hub_layout(repo)
     except UserError as error:
         raise UserError(f"{unknown}; there is no such folder, and as a hub id: {error}") from error
-    return _from_folder(folder, name).model_copy(update={"source": repo})
+    return from_folder(folder, name).model_copy(update={"source": repo})
 
 
-def _from_file(file: Path) -> ModelSpec:
+def from_file(file: Path) -> ModelSpec:
     """A single-file checkpoint; the layout of its pipeline is that of the model that it is like, and so is how noise is
-    scheduled, save for what the file says of it."""
+    scheduled, save for what the file says of it.
+
+    Raises:
+        UserError: it holds something else, or can't be run here.
+    """
     like = of_name(single.nearest(file))
-    own = {"name": file.stem, "source": str(file), "config": like.source, "revision": None, "variant": None}
-    return like.model_copy(update=own | {"licence": None, "scheduler_config": single.noising(file)})
-
-
-def _scheduler(index: dict[str, Any]) -> str:
-    """The class of the scheduler that a pipeline's model_index.json names; "" if none."""
-    found = index.get("scheduler")
-    return str(found[-1]) if isinstance(found, list) and found else ""
+    fits.check_file(file)
+    scheduler, changes = noising(file)
+    own: dict[str, Any] = {
+        "name": file.stem,
+        "source": str(file),
+        "config": like.source,
+        "revision": None,
+        "variant": None,
+    }
+    own |= {"licence": None, "scheduler": scheduler or like.scheduler, "scheduler_config": changes}
+    return like.model_copy(update=own)
 
 
 def _config(folder: Path, part: str) -> dict[str, Any]:

@@ -12,10 +12,8 @@ import torch
 
 from configs import UserError
 
+from .fits import check_scheduler
 from .spec import ModelSpec
-
-FLOWS = ("FlowMatch",)
-"""How the names of schedulers begin that follow a flow between noise and image."""
 
 
 def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
@@ -28,7 +26,7 @@ def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
     """
     import diffusers
 
-    check(type(own).__name__, own.config)
+    check_scheduler(type(own).__name__, own.config)
     changes = dict(spec.scheduler_config)
     try:
         if spec.scheduler == "dpmsolver++":
@@ -47,24 +45,10 @@ def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
         raise UserError(
             f"{spec.name}: {steps} steps of its scheduler can't be set up: {said}; try other --steps"
         ) from error
-    check(type(scheduler).__name__, scheduler.config)
+    check_scheduler(type(scheduler).__name__, scheduler.config)
     if not all(hasattr(scheduler, each) for each in ("init_noise_sigma", "scale_model_input", "step")):
         raise UserError(f"{spec.name}: its {type(scheduler).__name__} can't sample a Stable Diffusion")
     return scheduler
-
-
-def check(name: str, config: Any) -> None:
-    """Whether a scheduler samples models that were trained to tell noise from image. config: a mapping.
-
-    Raises:
-        UserError: it is made for flow matching.
-    """
-    flows = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
-    if name.startswith(FLOWS) or flows:
-        raise UserError(
-            f"the pipeline's scheduler is a {name} for flow matching: FreeU's models are trained on noise; give a "
-            "pipeline whose scheduler is one for that, as DDIMScheduler"
-        )
 
 
 def stepped(

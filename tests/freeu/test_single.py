@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 import freeu
 from configs import UserError
 from freeu.models import load_generator, load_spec
-from freeu.models.single import XL, XL_REFINER, nearest, noising
+from freeu.models.noising import noising
+from freeu.models.single import XL, XL_REFINER, nearest
 from tests import single_file, tiny
 
 KEY = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
@@ -98,6 +99,9 @@ ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     ((), {"modelspec.prediction_type": "v"}, V),
     ((), {"modelspec.prediction_type": "epsilon"}, {"prediction_type": "epsilon"}),
     ((), {"modelspec.prediction_type": "something"}, {}),
+    ((), {"modelspec.predict_key": "v"}, V),  # as ComfyUI writes it
+    ((), {"modelspec.predict_key": "epsilon"}, {"prediction_type": "epsilon"}),
+    ((), {"modelspec.prediction_type": "something", "modelspec.predict_key": "v"}, V),
     ((), {"modelspec.title": "mine"}, {}),
 ])  # fmt: skip
 @pytest.mark.parametrize("key", [XL, KEY])
@@ -106,7 +110,7 @@ def test_the_type_of_prediction_is_told_from_the_header(
 ) -> None:
     tensors = {key: torch.zeros(2, 1024)} | {each: torch.zeros(0) for each in keys}
     save_file(tensors, made := tmp_path / "made.safetensors", metadata=said or None)
-    assert noising(made) == changes
+    assert noising(made) == (None, changes)
     assert load_spec(made).scheduler_config == changes
 
 
