@@ -65,7 +65,9 @@ def _of_magnitude(weight: torch.Tensor, magnitude: torch.Tensor) -> torch.Tensor
     axis = 0 if by_output else 1
     others = [each for each in range(weight.ndim) if each != axis]
     shape = [-1 if each == axis else 1 for each in range(weight.ndim)]
-    return weight * (magnitude.view(shape) / weight.norm(dim=others, keepdim=True).clamp_min(1e-12))
+    return weight * (
+        magnitude.view(shape) / torch.linalg.vector_norm(weight, dim=others, keepdim=True).clamp_min(1e-12)
+    )
 
 
 def merge(pipeline: Any, state: Mapping[str, torch.Tensor], strength: float, settings: Mapping[str, Any]) -> None:
