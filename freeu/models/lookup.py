@@ -26,7 +26,7 @@ NEAREST = {
     "AnimateDiffPipeline": "animatediff",
     "StableVideoDiffusionPipeline": "svd",
 }
-BRINGS_ITS_OWN = ("EDM", "LCM", "TCD", "FlowMatch")
+BRINGS_ITS_OWN = ("EDM", "LCM", "TCD")
 """How the names of the schedulers begin that no other can stand in for: they noise, or step, in a way of their own."""
 
 

@@ -47,12 +47,15 @@ def of_file(kind: Any, file: Path, part: str, layout: Path, dtype: torch.dtype) 
     Raises:
         UserError: some of its weights are not there, or are scaled by blocks.
     """
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
     state = tensors(file, part)
     if not any("down_blocks." in name for name in state):  # the original layout, which is told by its prefix
         state = {ORIGINAL[part] + name: value for name, value in state.items()}
     try:
         return kind.from_single_file(state, config=str(layout), dtype=dtype, local_files_only=True).eval()
-    except NotImplementedError as error:  # a weight that is not there stays a tensor without data, which can't be moved
+    except (NotImplementedError, SingleFileComponentError) as error:
+        # The first is of a weight that is not there: it stays a tensor without data, which can't be moved.
         raise UserError(f"{file} lacks some of the weights of this model's {part}") from error
 
 

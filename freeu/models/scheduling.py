@@ -70,7 +70,8 @@ class BrownianNoise:
         from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
         seeds = [random.initial_seed() for random in randoms]
-        low, high = sigmas[sigmas > 0].min().item(), sigmas.max().item()
+        # A little more than what is asked for, which is rounded.
+        low, high = 0.999 * sigmas[sigmas > 0].min().item(), 1.001 * sigmas.max().item()
         self._sampler = BrownianTreeNoiseSampler(torch.zeros(latents.shape), low, high, seeds)
         self._device, self._dtype = latents.device, latents.dtype
 

@@ -123,7 +123,6 @@ def test_a_folder_named_as_a_known_model_is_on_the_hub_takes_its_defaults(
     ("EDMEulerScheduler", True),
     ("LCMScheduler", True),
     ("TCDScheduler", True),
-    ("FlowMatchEulerDiscreteScheduler", True),
     ("EulerDiscreteScheduler", False),
     ("PNDMScheduler", False),
 ])  # fmt: skip
