@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from freeu.models import ModelSpec, load_generator, load_spec
-from freeu.models.spec import changed
+from freeu.models import ModelSpec, changed, load_generator, load_spec
 from tests import tiny
 
 FRAMES = 3

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .spec import ModelSpec, load_spec, names
+from .catalogue import names
+from .changes import changed
+from .lookup import load_spec
+from .spec import ModelSpec
 
 if TYPE_CHECKING:
     from freeu.generate import Generator
 
-__all__ = ["ModelSpec", "load_generator", "load_spec", "names"]
+__all__ = ["ModelSpec", "changed", "load_generator", "load_spec", "names"]
 
 
 def load_generator(
@@ -37,7 +40,7 @@ def load_generator(
     said = {"steps": steps, "guidance": guidance}
     spec = spec.model_copy(update={key: value for key, value in said.items() if value is not None})
     if spec.kind == "own":
-        from .own import load as load_own
+        from .own_generator import load as load_own
 
         return load_own(spec, device=device, dtype=dtype, batch_size=batch_size)
     from .load import choose_device, load

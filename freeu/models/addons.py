@@ -5,13 +5,16 @@ All are files or folders on this disk. Pickles are read as weights alone: code i
 
 from __future__ import annotations
 
+import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from configs import UserError
 
-from .parts import only_variant
+from .identity import only_variant
+from .single import header
 from .spec import ModelSpec
 
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
@@ -53,6 +56,10 @@ def addons(spec: ModelSpec) -> list[Addon]:
             raise UserError(f"{addon.flag} {addon.place}: no such file or folder")
         if addon.flag in ("--lora", "--embedding") and not addon.place.is_file():
             raise UserError(f"{addon.flag} {addon.place} is a folder: give the file of weights in it")
+        if addon.flag in ("--unet", "--vae") and addon.place.is_file():
+            if addon.place.suffix != ".safetensors":
+                raise UserError(f"{addon.flag} {addon.place}: expected a diffusers folder or a .safetensors file")
+            header(addon.place)
         if addon.flag == "--lora":
             _weight(addon)
     return found
@@ -79,7 +86,6 @@ def put_on(pipeline: Any, spec: ModelSpec) -> None:
     Raises:
         UserError: one can't be read, or is for another architecture; names it.
     """
-    loras: list[tuple[str, float]] = []
     for addon in addons(spec):
         try:
             if addon.flag == "--unet":
@@ -87,7 +93,7 @@ def put_on(pipeline: Any, spec: ModelSpec) -> None:
             elif addon.flag == "--vae":
                 _replace(pipeline, "vae", addon)
             elif addon.flag == "--lora":
-                loras.append((_lora(pipeline, addon, len(loras)), _weight(addon)))
+                _lora(pipeline, addon)
             else:
                 _embedding(pipeline, addon)
         except UserError:
@@ -95,36 +101,36 @@ def put_on(pipeline: Any, spec: ModelSpec) -> None:
         except Exception as error:  # a damaged or foreign file raises any of a dozen kinds, deep inside
             said = " ".join(str(error).split())[:400]
             raise UserError(f"can't use {addon.flag} {addon.place}: {type(error).__name__}: {said}") from error
-    if loras:
-        names, weights = zip(*loras, strict=True)
-        pipeline.set_adapters(list(names), list(weights))
-        # Merged into the weights they cost nothing at run time.
-        pipeline.fuse_lora(adapter_names=list(names))
-        pipeline.unload_lora_weights()
 
 
 def _replace(pipeline: Any, part: str, addon: Addon) -> None:
     """Another network of the same kind, from a diffusers folder or a single safetensors file."""
+    from . import networks
+
     old = getattr(pipeline, part)
     if addon.place.is_file():
-        new = type(old).from_single_file(str(addon.place), config=dict(old.config), dtype=old.dtype)
+        with tempfile.TemporaryDirectory() as layout:
+            old.save_config(layout)
+            new = networks.of_file(type(old), addon.place, part, Path(layout), old.dtype)
     else:
-        variant = only_variant(addon.place)
-        new = type(old).from_pretrained(addon.place, dtype=old.dtype, variant=variant, local_files_only=True)
+        new = networks.of_folder(type(old), addon.place, old.dtype, only_variant(addon.place))
     same = ("in_channels", "out_channels", "cross_attention_dim", "latent_channels")
     differ = [key for key in same if new.config.get(key) != old.config.get(key)]
     if differ:
         shown = ", ".join(f"{key} {new.config.get(key)} instead of {old.config.get(key)}" for key in differ)
         raise UserError(f"{addon.flag} {addon.place} does not fit this model: {shown}")
-    setattr(pipeline, part, new.eval())
+    setattr(pipeline, part, new)
 
 
-def _lora(pipeline: Any, addon: Addon, index: int) -> str:
-    name = f"lora{index}"
-    pipeline.load_lora_weights(_weights(addon.place), adapter_name=name)
-    if not any(name in adapters for adapters in pipeline.get_list_adapters().values()):
-        raise UserError(f"--lora {addon.place} changes nothing of this model: it is for another architecture")
-    return name
+def _lora(pipeline: Any, addon: Addon) -> None:
+    from .lora import merge
+
+    kept = header(addon.place).get("__metadata__") if addon.place.suffix == ".safetensors" else None
+    settings = json.loads((kept or {}).get("lora_adapter_metadata") or "{}")
+    try:
+        merge(pipeline, _weights(addon.place), _weight(addon), settings)
+    except UserError as error:
+        raise UserError(f"--lora {addon.place}: {error}") from error
 
 
 def _embedding(pipeline: Any, addon: Addon) -> None:

@@ -117,6 +117,18 @@ def has_variant(folder: Path, variant: str | None) -> bool:
     )
 
 
+def chosen_variant(part: Path, variant: str | None) -> str | None:
+    """The variant of the weights in a network's folder that are loaded where `variant` is preferred."""
+    match = WEIGHTS.fullmatch(weights(part, variant)[0].name)
+    return match["variant"] if match is not None else None
+
+
+def only_variant(folder: Path) -> str | None:
+    """The variant, as "fp16", of all weights in a network's folder; None where there are plain ones, or several."""
+    found = {match["variant"] for file in folder.glob("*") if (match := WEIGHTS.fullmatch(file.name)) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
 def identity(folder: Path, variant: str | None = None, addons: Sequence[Path] = ()) -> str:
     """SHA-256, in hex, over the names and contents of what the pipeline is loaded from, and of what is put on it."""
     named = [(file, file.relative_to(folder).as_posix()) for file in files(folder, variant)]

@@ -5,7 +5,7 @@ The prompt of an image only names it: for its noise, and for the metrics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,18 +43,8 @@ class ImageToVideo(ImageToImage):
         if self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)
 
-    def _text_limits(self) -> tuple[list[Any], int]:
-        return [], NO_LIMIT
-
-    def too_long(self, prompts: Sequence[str]) -> list[str]:
-        """None: no words are read."""
-        return []
-
-    @torch.inference_mode()
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """See `freeu.generate.Generator`: embeds the pictures, and drops their encoder."""
-        self._embed(prompts)
-        self._pipeline.image_encoder = None
+    def _new_words(self) -> _PictureEmbeddings:
+        return _PictureEmbeddings(self._pipeline, self._device, self._picture)
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         return scheduler.timesteps
@@ -66,16 +56,6 @@ class ImageToVideo(ImageToImage):
     def _scale(self) -> torch.Tensor:
         rising = torch.linspace(1, self.guidance, self.frames, device=self._device, dtype=self._unet.dtype)
         return rising.view(1, -1, 1, 1, 1)
-
-    def _embed(self, prompts: Sequence[str]) -> None:
-        """Each prompt's picture, as CLIP sees it."""
-        for prompt in dict.fromkeys(prompts):
-            if prompt in self._texts:
-                continue
-            if self._pipeline.image_encoder is None:
-                raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoder is freed")
-            picture = Image.fromarray(self._picture(prompt).permute(1, 2, 0).numpy())
-            self._texts[prompt] = (self._pipeline._encode_image(picture, self._device, 1, False), None)
 
     def _picture(self, prompt: str) -> torch.Tensor:
         return inputs.load(self._spec, prompt, self.image_size)[0]
@@ -89,7 +69,7 @@ class ImageToVideo(ImageToImage):
         encode = self._vae.encode
         found = [encode(each[None].to(self._device, self._vae.dtype)).latent_dist.mode() for each in noised]
         pictures = torch.cat(found).to(self._unet.dtype)[:, None].repeat(1, self.frames, 1, 1, 1)
-        words = torch.cat([self._texts[prompt][0] for prompt in prompts])
+        words = self._words.of(prompts)
         times = torch.tensor([[FPS - 1, MOTION, AUGMENTED]], dtype=words.dtype, device=words.device)
         times = times.repeat(len(prompts), 1)
         if self._guided:
@@ -112,3 +92,32 @@ class ImageToVideo(ImageToImage):
         """Pixels of the part of a video's latents (frames, c, h, w)."""
         latents = video[part]
         return to_uint8(self._vae.decode(latents, num_frames=len(latents)).sample, [prompt] * len(latents))
+
+
+class _PictureEmbeddings:
+    """In place of words: each prompt's picture, as CLIP sees it. No prompt is too long, since none is read."""
+
+    max_tokens = NO_LIMIT
+
+    def __init__(self, pipeline: Any, device: torch.device, picture: Callable[[str], torch.Tensor]) -> None:
+        """picture: of a prompt, uint8 (3, H, W)."""
+        self._pipeline, self._device, self._picture = pipeline, device, picture
+        self._kept: dict[str, torch.Tensor] = {}
+
+    def too_long(self, prompts: Sequence[str]) -> list[str]:
+        return []
+
+    def embed(self, prompts: Sequence[str]) -> None:
+        for prompt in dict.fromkeys(prompts):
+            if prompt in self._kept:
+                continue
+            if self._pipeline.image_encoder is None:
+                raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoder is freed")
+            picture = Image.fromarray(self._picture(prompt).permute(1, 2, 0).numpy())
+            self._kept[prompt] = self._pipeline._encode_image(picture, self._device, 1, False)
+
+    def free(self) -> None:
+        self._pipeline.image_encoder = None
+
+    def of(self, prompts: Sequence[str]) -> torch.Tensor:
+        return torch.cat([self._kept[prompt] for prompt in prompts])

@@ -10,16 +10,18 @@ import torch
 import configs
 from configs import UserError
 
-from . import inputs
+from . import fits, inputs, pipelines
 from .addons import addons, put_on
-from .identity import has_variant, identity, identity_of_file, read_index
+from .changes import as_trained
+from .identity import identity, identity_of_file
 from .image_to_image import ImageToImage
 from .image_to_video import ImageToVideo
 from .locate import locate, locate_config
+from .noising import files_of_unet, latents
 from .parts import Part, assembled, parts
 from .place import Place
 from .refined import Refined
-from .spec import ALSO, PIPELINES, ModelSpec
+from .spec import ModelSpec
 from .text_to_image import TextToImage
 from .text_to_video import TextToVideo
 from .video_to_video import VideoToVideo
@@ -39,21 +41,34 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     inputs.check(spec)
     inputs.read(spec)
     numbers = choose_dtype(place.dtype, spec, place.device)
-    # Before the weights: it finds what is missing, and names it.
+    # Before the weights: it finds what is missing or can't be run, and names it.
     further = parts(spec)
+    folder = locate_config(spec) if spec.folder.is_file() else locate(spec)
+    _check(spec, folder, further)
     more = [file for addon in addons(spec) for file in addon.files]
     more += [file for part in further for file in part.files] + inputs.files(spec)
     if spec.folder.is_file():
-        folder = locate_config(spec)
         content = identity_of_file(spec.folder, folder, more)
     else:
-        folder = locate(spec)
         content = identity(folder, spec.variant, more)
-    pipeline = _read(spec, folder, numbers)
+    spec = as_trained(spec, folder)
+    pipeline = pipelines.read(spec, folder, numbers)
     put_on(pipeline, spec)
+    for file in files_of_unet(spec):
+        pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
     kind = Refined if spec.refiner else KINDS[spec.kind]
     return kind(pipeline, spec, content, place, **_refiner(further, numbers))
+
+
+def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
+    """Whether all of it can be run here; see `freeu.models.fits`."""
+    for place in (folder, *(part.folder for part in further if part.field == "refiner")):
+        fits.check(place)
+    if spec.folder.is_file():
+        fits.check_file(spec.folder)
+    if spec.unet:
+        fits.check_unet(spec.base / spec.unet, folder)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -91,40 +106,4 @@ def choose_dtype(name: str | None, spec: ModelSpec, device: torch.device) -> tor
 def _refiner(further: list[Part], dtype: torch.dtype) -> dict[str, Any]:
     """The refiner's pipeline, where there is one."""
     found = [part.folder for part in further if part.field == "refiner"]
-    return {"refiner": _pipeline(found[0], "StableDiffusionXLImg2ImgPipeline", dtype)} if found else {}
-
-
-def _read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
-    """The pipeline of a folder; or of a single file, where `folder` only says how it is laid out."""
-    name = str(read_index(folder).get("_class_name"))
-    if PIPELINES.get(name) != spec.kind and name not in ALSO.get(spec.kind, ()):
-        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind or known in ALSO.get(spec.kind, ())]
-        raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
-    if spec.kind == "text-to-video" and name == "StableDiffusionPipeline" and spec.motion_adapter is None:
-        raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
-    single = spec.folder if spec.folder.is_file() else None
-    return _pipeline(folder, name, dtype, spec.variant if has_variant(folder, spec.variant) else None, single)
-
-
-def _pipeline(
-    folder: Path, name: str, dtype: torch.dtype, variant: str | None = None, single: Path | None = None
-) -> Any:
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):  # their notes are for developers, their bars would fight with ours
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    kind = getattr(diffusers, name)
-    unused: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
-        unused |= {"safety_checker": None, "requires_safety_checker": False}
-    elif name in ("TextToVideoSDPipeline", "StableVideoDiffusionPipeline", "StableDiffusionXLImg2ImgPipeline"):
-        unused = {}
-    try:
-        if single is not None:
-            return kind.from_single_file(str(single), config=str(folder), dtype=dtype, local_files_only=True, **unused)
-        return kind.from_pretrained(folder, dtype=dtype, variant=variant, local_files_only=True, **unused)
-    except Exception as error:  # a damaged file raises any of a dozen kinds, deep inside three libraries
-        said = " ".join(str(error).split())[:400]
-        raise UserError(f"can't load the pipeline in {single or folder}: {type(error).__name__}: {said}") from error
+    return {"refiner": pipelines.pipeline(found[0], "StableDiffusionXLImg2ImgPipeline", dtype)} if found else {}

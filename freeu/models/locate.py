@@ -12,8 +12,9 @@ from pathlib import Path
 
 from configs import UserError
 
+from .catalogue import from_yaml, of_source
 from .identity import files, layout, weights
-from .spec import HUB_ID, PARTS, ModelSpec, load_spec, of_source
+from .spec import HUB_ID, PARTS, ModelSpec
 
 ASK_SECONDS, GIVE_UP_SECONDS = 5.0, 10.0
 """For the answer of the hub, and for everything before it (a dead name server has limits of its own)."""
@@ -84,7 +85,7 @@ def _wanted(spec: ModelSpec) -> Wanted:
 def _more_than_a_folder(spec: ModelSpec) -> Path | None:
     """The YAML of the spec, where `load_spec` would make something else of the folder of its pipeline."""
     file = spec.base / f"{spec.name}.yaml"
-    if not file.is_file() or load_spec(file).source != spec.source:
+    if not file.is_file() or from_yaml(file).source != spec.source:
         return None
     known = of_source(spec.source.rpartition("/")[2])
     return None if known is not None and (known.base, known.name) == (spec.base, spec.name) else file

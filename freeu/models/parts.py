@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError
 
 from . import identity
-from .identity import WEIGHTS, read_json
+from .identity import only_variant, read_json
 from .locate import find, wanted_parts
 from .spec import PARTS, ModelSpec
 
@@ -28,7 +28,7 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of them. field: of the spec, which names it. variant: of its weights, see `only_variant`."""
+    """One of them. field: of the spec, which names it. variant: of its weights."""
 
     field: str
     folder: Path
@@ -58,12 +58,6 @@ def parts(spec: ModelSpec) -> list[Part]:
         if holds != CLASSES[part.field]:
             raise UserError(f"{PARTS[part.field]} {part.folder} holds a {holds}: a {CLASSES[part.field]} is expected")
     return found
-
-
-def only_variant(folder: Path) -> str | None:
-    """The variant, as "fp16", of all weights in a network's folder; None where there are plain ones, or several."""
-    found = {match["variant"] for file in folder.glob("*") if (match := WEIGHTS.fullmatch(file.name)) is not None}
-    return found.pop() if len(found) == 1 else None
 
 
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:

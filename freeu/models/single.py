@@ -36,25 +36,6 @@ def header(file: Path) -> dict[str, Any]:
     return found
 
 
-def noising(file: Path) -> dict[str, Any]:
-    """What the file says of how it was trained on noise, as changes to a scheduler's config; mostly nothing.
-
-    The keys `v_pred` and `ztsnr` are empty tensors, put there for other programs; the metadata is Stability's ModelSpec
-    (github.com/Stability-AI/ModelSpec). Noise without a rest of the image (`ztsnr`) is sampled from the last timestep
-    on (Lin et al., arXiv 2305.08891, section 3.3).
-
-    Raises:
-        UserError: as `header`.
-    """
-    found = header(file)
-    said = str((found.get("__metadata__") or {}).get("modelspec.prediction_type"))
-    kind = "v_prediction" if "v_pred" in found else {"v": "v_prediction", "epsilon": "epsilon"}.get(said)
-    changes: dict[str, Any] = {} if kind is None else {"prediction_type": kind}
-    if "ztsnr" in found:
-        changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    return changes
-
-
 def nearest(file: Path) -> str:
     """The model of configs/models whose architecture the file has.
 

@@ -7,7 +7,6 @@ for bit, what diffusers' own call gives for the same embeddings and noise.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
 from types import SimpleNamespace
@@ -19,12 +18,11 @@ from freeu.factors import Factors
 from freeu.generate import OnStep, generator, to_uint8
 from freeu.patch import applied
 
+from . import scheduling
 from .early import Early, State, untouched
 from .place import Place
+from .prompt_embeddings import PromptEmbeddings
 from .spec import ModelSpec
-
-Text = tuple[torch.Tensor, torch.Tensor | None]
-"""Embeddings (1, tokens, width) and, for SDXL, the pooled ones (1, width)."""
 
 
 class TextToImage:
@@ -47,7 +45,6 @@ class TextToImage:
         self._drawn: tuple[int, ...] = (3, *self.image_size)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._batches, self._decodes = place.batches(spec), place.decodes(spec, self._vae)
-        self._texts: dict[str | None, Text] = {}  # None: the negative prompt's
         # A U-Net distilled for few steps (LCM) takes the guidance scale as an input.
         distilled = self._unet.config.get("time_cond_proj_dim") is not None
         self._guided = spec.guidance > 1 and not distilled
@@ -55,7 +52,8 @@ class TextToImage:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
         self._run = self._new_run()
         self._early = Early()
-        self._tokenizers, self.max_tokens = self._text_limits()
+        self._words = self._new_words()
+        self.max_tokens: int = self._words.max_tokens
 
     @property
     def unet(self) -> Any:
@@ -83,24 +81,13 @@ class TextToImage:
         """(height, width) of the images."""
         return self._spec.resolution, self._spec.resolution
 
-    def _text_limits(self) -> tuple[list[Any], int]:
-        """The tokenizers, and the tokens that all text encoders take."""
-        names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
-        pairs: list[tuple[Any, Any]] = [
-            (getattr(self._pipeline, tokenizer, None), getattr(self._pipeline, encoder, None))
-            for tokenizer, encoder in names
-        ]
-        used = [(tokenizer, encoder) for tokenizer, encoder in pairs if encoder is not None]
-        limits = [min(tokenizer.model_max_length, each.config.max_position_embeddings) for tokenizer, each in used]
-        return [tokenizer for tokenizer, _ in used], min(limits)
+    def _new_words(self) -> Any:
+        """What the U-Net is told of the prompts."""
+        return PromptEmbeddings(self._pipeline, self._device, self._guided)
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that the text encoder would cut."""
-        return [
-            prompt
-            for prompt in prompts
-            if max(len(tokenizer(prompt).input_ids) for tokenizer in self._tokenizers) > self.max_tokens
-        ]
+        return self._words.too_long(prompts)
 
     def unet_evaluations(self, n: int) -> int:
         """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
@@ -118,9 +105,7 @@ class TextToImage:
     def prepare(self, prompts: Sequence[str]) -> None:
         """See `freeu.generate.Generator`: embeds the prompts, and drops the text encoders."""
         self._embed(prompts)
-        for name in ("text_encoder", "text_encoder_2"):
-            if getattr(self._pipeline, name, None) is not None:
-                setattr(self._pipeline, name, None)
+        self._words.free()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -214,16 +199,13 @@ class TextToImage:
         told: Callable[[float], None],
     ) -> torch.Tensor:
         """Through these timesteps; told(share of them that is done) after each."""
-        # Schedulers that draw noise in their steps draw it for each image from that image's own generator.
-        takes_random = "generator" in inspect.signature(scheduler.step).parameters
-        extra = {"generator": list(randoms)} if takes_random else {}
         for done, t in enumerate(timesteps, 1):
             x = scheduler.scale_model_input(torch.cat([latents] * 2) if self._guided else latents, t)
             guess = self._predict(x, t, condition)
             if self._guided:
                 without, given = guess.chunk(2)
                 guess = without + self._scale * (given - without)
-            latents = scheduler.step(guess, t, latents, **extra, return_dict=False)[0]
+            latents = scheduling.stepped(scheduler, guess, t, latents, randoms)
             told(done / len(timesteps))
         return latents
 
@@ -256,31 +238,16 @@ class TextToImage:
         return config.scaling_factor / std, mean
 
     def _embed(self, prompts: Sequence[str]) -> None:
-        """Encodes each new prompt once and by itself, so that its embedding doesn't depend on neighbours."""
-        for prompt in dict.fromkeys(prompts):
-            if prompt in self._texts:
-                continue
-            if all(getattr(self._pipeline, name, None) is None for name in ("text_encoder", "text_encoder_2")):
-                raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoders are freed")
-            found = self._pipeline.encode_prompt(
-                prompt=prompt,
-                device=self._device,
-                num_images_per_prompt=1,
-                do_classifier_free_guidance=self._guided and None not in self._texts,
-            )
-            embeds, negative, pooled, negative_pooled = found if self._is_xl else (*found, None, None)
-            self._texts[prompt] = (embeds, pooled)
-            if negative is not None:
-                self._texts[None] = (negative, negative_pooled)
+        self._words.embed(prompts)
 
     def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
         """The U-Net's arguments beside the latents; under guidance the negative half comes first."""
-        empty: list[str | None] = [None] * len(prompts) if self._guided else []
-        texts = [self._texts[name] for name in [*empty, *prompts]]
-        found: dict[str, Any] = {"encoder_hidden_states": torch.cat([embeds for embeds, _ in texts])}
-        if self._is_xl:
-            pooled = torch.cat([pooled for _, pooled in texts if pooled is not None])
-            ids = [self._time_ids(negative=True)] * len(empty) + [self._time_ids(negative=False)] * len(prompts)
+        embeds, pooled = self._words.of(prompts)
+        found: dict[str, Any] = {"encoder_hidden_states": embeds}
+        if pooled is not None:
+            n = len(prompts)
+            empty = [self._time_ids(negative=True)] * (len(pooled) - n)
+            ids = [*empty, *[self._time_ids(negative=False)] * n]
             times = torch.tensor(ids, dtype=pooled.dtype, device=pooled.device)
             found["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times}
         width = self._unet.config.time_cond_proj_dim
@@ -295,21 +262,7 @@ class TextToImage:
         return [*self.image_size, 0, 0, *self.image_size]
 
     def _scheduler(self) -> Any:
-        """A fresh one, since schedulers carry state from step to step."""
-        import diffusers
-
-        config, name = self._pipeline.scheduler.config, self._spec.scheduler
-        changes = dict(self._spec.scheduler_config)
-        if name == "dpmsolver++":
-            scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
-                config, algorithm_type="dpmsolver++", **changes
-            )
-        elif name == "ddim":
-            scheduler = diffusers.DDIMScheduler.from_config(config, **changes)
-        else:
-            scheduler = type(self._pipeline.scheduler).from_config(config, **changes)
-        scheduler.set_timesteps(self.steps, device=self._device)
-        return scheduler
+        return scheduling.fresh(self._pipeline.scheduler, self._spec, self.steps, self._device)
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         """Those of the scheduler's that are run through."""

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import inputs, load_spec
+    from freeu.models import changed, inputs, load_spec
     from freeu.models.addons import addons
-    from freeu.models.spec import changed
     from metrics.places import parse
     from search.storage.mlflow_location import check_folder
 

@@ -13,8 +13,7 @@ import freeu
 from configs import UserError
 from freeu.generate import generator as random_of
 from freeu.generate import noise
-from freeu.models import ModelSpec, load_spec
-from freeu.models.spec import changed
+from freeu.models import ModelSpec, changed, load_spec
 from tests import tiny
 from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, generator
 

@@ -15,9 +15,10 @@ import torch
 import configs
 import freeu
 from configs import UserError
-from freeu.models import identity, load_generator, load_spec, locate, names
+from freeu.models import changed, identity, load_generator, load_spec, locate, names
+from freeu.models.catalogue import of_source
 from freeu.models.load import choose_device, choose_dtype
-from freeu.models.spec import HUB_ID, changed, of_source
+from freeu.models.spec import HUB_ID
 
 
 @pytest.fixture
@@ -122,7 +123,6 @@ def test_a_folder_named_as_a_known_model_is_on_the_hub_takes_its_defaults(
     ("EDMEulerScheduler", True),
     ("LCMScheduler", True),
     ("TCDScheduler", True),
-    ("FlowMatchEulerDiscreteScheduler", True),
     ("EulerDiscreteScheduler", False),
     ("PNDMScheduler", False),
 ])  # fmt: skip

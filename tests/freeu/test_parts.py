@@ -10,8 +10,8 @@ import torch
 
 import freeu
 from configs import UserError
-from freeu.models import ModelSpec, load_generator, load_spec
-from freeu.models.spec import PARTS, changed
+from freeu.models import ModelSpec, changed, load_generator, load_spec
+from freeu.models.spec import PARTS
 from tests import tiny
 from tests.kinds import FRAMES, KINDS, generator
 

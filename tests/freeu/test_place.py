@@ -10,6 +10,7 @@ import torch
 
 import freeu
 from configs import UserError
+from freeu.generate import Batches
 from freeu.models import load_generator, load_spec
 from tests import tiny
 
@@ -46,10 +47,11 @@ def test_offload_needs_a_device(sd_folder: Path) -> None:
 def test_offload(make, tmp_path: Path) -> None:
     """The hooks that bring each network to the device in its turn; the device is the CPU here."""
     folder = make(tmp_path / "pipeline")
-    one = loaded(folder)
+    one = loaded(folder, batch_size=2)
+    one._batches = Batches(2)  # one after the other, as on every device that can be offloaded to
     wanted = images(one)
     one._pipeline.enable_model_cpu_offload(device=torch.device("cpu"))
-    one._texts.clear()
+    one._words._kept.clear()
     assert hasattr(one._unet, "_hf_hook") and hasattr(one._vae, "_hf_hook")
     assert near(images(one), wanted)
     one.prepare(PROMPTS)

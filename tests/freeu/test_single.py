@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 import freeu
 from configs import UserError
-from freeu.models import load_generator, load_spec
-from freeu.models.single import XL, XL_REFINER, nearest, noising
+from freeu.models import changed, load_generator, load_spec
+from freeu.models.noising import noising
+from freeu.models.single import XL, XL_REFINER, nearest
 from tests import single_file, tiny
 
 KEY = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
@@ -98,6 +99,9 @@ ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     ((), {"modelspec.prediction_type": "v"}, V),
     ((), {"modelspec.prediction_type": "epsilon"}, {"prediction_type": "epsilon"}),
     ((), {"modelspec.prediction_type": "something"}, {}),
+    ((), {"modelspec.predict_key": "v"}, V),  # as ComfyUI writes it
+    ((), {"modelspec.predict_key": "epsilon"}, {"prediction_type": "epsilon"}),
+    ((), {"modelspec.prediction_type": "something", "modelspec.predict_key": "v"}, V),
     ((), {"modelspec.title": "mine"}, {}),
 ])  # fmt: skip
 @pytest.mark.parametrize("key", [XL, KEY])
@@ -106,7 +110,7 @@ def test_the_type_of_prediction_is_told_from_the_header(
 ) -> None:
     tensors = {key: torch.zeros(2, 1024)} | {each: torch.zeros(0) for each in keys}
     save_file(tensors, made := tmp_path / "made.safetensors", metadata=said or None)
-    assert noising(made) == changes
+    assert noising(made) == (None, changes)
     assert load_spec(made).scheduler_config == changes
 
 
@@ -215,3 +219,100 @@ def test_a_hub_id_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("freeu.models.locate._unreachable", lambda *_: "no answer")
     with pytest.raises(UserError, match=r"unknown model 'some/one'.*no such folder.*no answer"):
         load_spec("some/one")
+
+
+def scheduled(of: Path, folder: Path, name: str, **config) -> Path:
+    """A copy of a pipeline with another scheduler."""
+    import diffusers
+
+    getattr(diffusers, name)(**config).save_pretrained(shutil.copytree(of, folder) / "scheduler")
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"scheduler": ["diffusers", name]}))
+    return folder
+
+
+EDM = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
+
+
+@pytest.mark.parametrize("name, config", [
+    ("LCMScheduler", {}),
+    ("TCDScheduler", {}),
+    ("EDMEulerScheduler", EDM),
+    ("EDMDPMSolverMultistepScheduler", EDM),
+])  # fmt: skip
+def test_a_layouts_scheduler_that_none_can_stand_in_for_is_kept(
+    name: str, config: dict[str, float], file: Path, sd_folder: Path, tmp_path: Path
+) -> None:
+    layout = scheduled(sd_folder, tmp_path / "layout", name, **config)
+    assert changed(load_spec(file), {"config": str(layout)}).scheduler == "default"
+    one = load_generator(spec_of(file, layout), device="cpu", steps=3)
+    other = load_generator(load_spec(layout), device="cpu", steps=3)
+    assert type(one._scheduler()).__name__ == name
+    assert one._scheduler().config == other._scheduler().config
+
+
+def test_the_layout_says_how_many_pixels(file: Path, sd_folder: Path, tmp_path: Path) -> None:
+    layout = Path(shutil.copytree(sd_folder, tmp_path / "layout"))
+    config = layout / "unet/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 12}))
+    given = {"config": str(layout)}
+    assert changed(load_spec(file), given).resolution == load_spec(layout).resolution == 48
+    assert changed(load_spec(file), given).scheduler == load_spec(file).scheduler
+    assert changed(load_spec(file), {**given, "resolution": 64}).resolution == 64
+    assert changed(load_spec(file), {}).resolution == load_spec("sd15").resolution
+    (tmp_path / "mine.yaml").write_text(
+        f"source: {file}\nconfig: x\nresolution: 96\nsteps: 3\nguidance: 1\nprompts: general\n"
+    )
+    assert changed(load_spec(tmp_path / "mine.yaml"), given).resolution == 96
+
+
+PLAYGROUND = {
+    "edm_mean": torch.linspace(-1, 1, 4).view(1, 4, 1, 1),
+    "edm_std": torch.linspace(4, 6, 4).view(1, 4, 1, 1),
+}
+COSXL = {"edm_vpred.sigma_max": torch.tensor(120.0), "edm_vpred.sigma_min": torch.tensor(0.004)}
+
+
+@pytest.mark.parametrize("marks, changes", [
+    (PLAYGROUND, EDM),
+    (COSXL, {"sigma_min": 0.004, "sigma_max": 120.0, "sigma_data": 1.0, "prediction_type": "v_prediction"}),
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["checkpoint", "unet", "yaml"])
+def test_edms_formulation_is_told_from_marks(
+    where: str, marks: dict[str, torch.Tensor], changes: dict[str, object], file: Path, sd_folder: Path, tmp_path: Path
+) -> None:
+    save_file(load_file(file) | marks, made := tmp_path / "made.safetensors")
+    if where == "unet":
+        spec = changed(load_spec(file), {"unet": str(made), "config": str(sd_folder), "resolution": 32})
+    elif where == "yaml":
+        (tmp_path / "mine.yaml").write_text(
+            f"source: {made}\nconfig: {sd_folder}\nresolution: 32\nsteps: 3\nguidance: 1\nprompts: general\n"
+        )
+        spec = load_spec(tmp_path / "mine.yaml")
+    else:
+        spec = load_spec(made).model_copy(update={"config": str(sd_folder), "resolution": 32})
+    assert spec.scheduler == "edm"
+    assert {key: spec.scheduler_config[key] for key in changes} == pytest.approx(changes)
+    one = load_generator(spec, device="cpu", steps=2)
+    assert type(one._scheduler()).__name__ == "EDMDPMSolverMultistepScheduler"
+    assert one._scheduler().init_noise_sigma > 79
+    scale, shift = one._latent_scale()
+    if marks is PLAYGROUND:
+        torch.testing.assert_close(scale, 0.5 / PLAYGROUND["edm_std"])
+        assert torch.equal(shift, PLAYGROUND["edm_mean"])
+    else:
+        assert (scale, shift) == (one._vae.config.scaling_factor, 0.0)
+    assert one.generate(["a boat"], [0], freeu.IDENTITY).shape == (1, 3, 32, 32)
+
+
+def test_a_yaml_has_the_last_word_on_the_scheduler(file: Path, tmp_path: Path) -> None:
+    save_file(load_file(file) | COSXL | {"v_pred": torch.zeros(0)}, made := tmp_path / "made.safetensors")
+    text = f"source: {made}\nresolution: 32\nsteps: 3\nguidance: 1\nprompts: general\n"
+    (tmp_path / "mine.yaml").write_text(text + "scheduler: ddim\nscheduler_config: {prediction_type: epsilon}\n")
+    spec = load_spec(tmp_path / "mine.yaml")
+    assert (spec.scheduler, spec.scheduler_config["prediction_type"]) == ("ddim", "epsilon")
+
+
+def test_another_unets_type_of_prediction_is_read(file: Path, tmp_path: Path) -> None:
+    save_file(load_file(file) | {"v_pred": torch.zeros(0)}, made := tmp_path / "v.safetensors")
+    assert changed(load_spec("sd15"), {"unet": str(made)}).scheduler_config == V

@@ -1,0 +1,80 @@
+"""A base model as a study's settings change it, and the kind of generator that they make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from configs import UserError
+
+from .catalogue import of_name
+from .locate import locate_config
+from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
+from .noising import noising
+from .spec import ModelSpec
+
+ONLY: dict[str, tuple[str, ...]] = {
+    "frames": ("text-to-video", "image-to-video", "video-to-video"),
+    "every": ("video-to-video",),
+    "strength": ("image-to-image", "video-to-video"),
+}
+"""Settings that mean something to these kinds alone."""
+
+
+def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
+    """The spec with other values in some fields, and the kind that they make of it: Stable Diffusion with a picture
+    to begin from is image to image, with a motion adapter text to video, with a ControlNet video to video.
+
+    Raises:
+        UserError: the model can do nothing with one of them.
+    """
+    found = spec.model_copy(update=given)
+    kind = spec.kind
+    if kind == "text-to-image":
+        if found.controlnet:
+            kind = "video-to-video"
+        elif found.motion_adapter:
+            kind = "text-to-video"
+        elif found.input or found.inputs:
+            kind = "image-to-image"
+    if found.input and not kind.startswith(("image", "video")):
+        raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
+    if kind == "image-to-image" and not (found.input or found.inputs):
+        raise UserError(
+            f"--model {spec.name} makes pictures of pictures: give one with --input FILE, or several with "
+            "--prompts FOLDER"
+        )
+    for field, kinds in ONLY.items():
+        if field in given and kind not in kinds:
+            raise UserError(f"--{field} {given[field]}: {spec.name} is {kind}, for which it means nothing")
+    if found.refiner and kind != "text-to-image":
+        raise UserError(f"--refiner goes with text to image, and this is {kind}")
+    if kind != spec.kind and kind.endswith("video"):
+        like = of_name("rerender" if kind == "video-to-video" else "animatediff")
+        fields = ["frames", "every", "strength", "objectives"]
+        if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
+            fields += ["scheduler", "scheduler_config"]
+        found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
+    found = found.model_copy(update={"kind": kind})
+    if "config" not in given or not spec.folder.is_file():
+        return as_trained(found)
+    layout = locate_config(found)
+    if spec == from_file(spec.folder) and "resolution" not in given:  # of a YAML that names a file, what it says holds
+        found = found.model_copy(update={"resolution": from_folder(layout, spec.name).resolution})
+    return as_trained(found, layout)
+
+
+def as_trained(spec: ModelSpec, layout: Path | None = None) -> ModelSpec:
+    """The spec with the scheduler that another U-Net was trained for, as its file says; and for a single file with that
+    of `layout`, the folder that says how it is laid out, where no other can stand in for it."""
+    if spec.unet and (spec.base / spec.unet).is_file():
+        scheduler, changes = noising(spec.base / spec.unet)
+        kept = {} if scheduler else spec.scheduler_config
+        spec = spec.model_copy(
+            update={"scheduler": scheduler or spec.scheduler, "scheduler_config": {**kept, **changes}}
+        )
+    if layout is not None and spec.folder.is_file():
+        own = scheduler_of(layout)
+        if own.startswith(BRINGS_ITS_OWN if spec.scheduler != "edm" else "EDM"):
+            return spec.model_copy(update={"scheduler": "default"})
+    return spec

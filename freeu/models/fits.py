@@ -1,0 +1,116 @@
+"""Whether a pipeline is one that can be run here, told from its configs and headers before any weights load."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs import UserError
+
+from .identity import read_index, read_json
+from .single import header
+
+FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
+"""Of a U-Net in a single file: its first convolution."""
+ENCODER = {
+    "StableDiffusionXLPipeline": "text_encoder_2",
+    "StableDiffusionXLImg2ImgPipeline": "text_encoder_2",
+    "StableVideoDiffusionPipeline": "image_encoder",
+}
+"""What a pipeline can't be told its prompts without; the others' is the text encoder."""
+BROWNIAN = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
+"""Schedulers whose noise is torchsde's."""
+TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+
+
+def check(folder: Path) -> None:
+    """Of a diffusers folder.
+
+    Raises:
+        UserError: it has no text encoder, takes more than noisy latents, or has a scheduler that can't sample it.
+    """
+    index = read_index(folder)
+    name = index.get("_class_name")
+    encoder = ENCODER.get(str(name), "text_encoder")
+    if _class_of(index, encoder) is None:
+        raise UserError(f"{folder} has no {encoder}: a {name} can't be told a prompt without it")
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    check_scheduler(_class_of(index, "scheduler") or "", read_json(scheduler) if scheduler.is_file() else {})
+    unet, vae = (_config(folder, part) for part in ("unet", "vae"))
+    latents = vae.get("latent_channels", 4)
+    wanted = 2 * latents if name == "StableVideoDiffusionPipeline" else latents
+    check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
+
+
+def check_file(file: Path) -> None:
+    """Of a checkpoint in one file.
+
+    Raises:
+        UserError: it takes more than noisy latents, or is quantised otherwise than in float8.
+    """
+    check_channels(_in_channels(file), 4, file)
+
+
+def check_unet(place: Path, folder: Path) -> None:
+    """Of a U-Net, a folder or file, that is to stand in for the one of the pipeline in `folder`.
+
+    Raises:
+        UserError: it takes another number of channels.
+    """
+    config = place / "config.json"
+    channels = (
+        _in_channels(place) if place.is_file() else read_json(config).get("in_channels") if config.is_file() else None
+    )
+    check_channels(channels, _config(folder, "unet").get("in_channels"), place)
+
+
+def check_channels(found: Any, wanted: Any, place: Path) -> None:
+    """Raises UserError where a U-Net takes other channels than this one is given. None is not known."""
+    if found is None or wanted is None or found == wanted:
+        return
+    kind = {9: ": it is for inpainting", 8: ": it edits pictures (InstructPix2Pix)"}.get(found, "")
+    raise UserError(f"{place} holds a U-Net of {found} input channels, where {wanted} are expected{kind}")
+
+
+def check_scheduler(name: str, config: Mapping[str, Any]) -> None:
+    """Whether a scheduler samples models that were trained to tell noise from image.
+
+    Raises:
+        UserError: it is made for flow matching, or needs a package that is not there.
+    """
+    flows = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
+    if name.startswith("FlowMatch") or flows:
+        raise UserError(
+            f"the pipeline's scheduler is a {name} for flow matching, and its U-Net is sampled from noise: give it "
+            "another in scheduler/scheduler_config.json and model_index.json, as DDIMScheduler"
+        )
+    if name in BROWNIAN and importlib.util.find_spec("torchsde") is None:
+        raise UserError(f"the pipeline's scheduler is a {name}, which needs torchsde: pip install torchsde")
+
+
+def _class_of(index: Mapping[str, Any], part: str) -> str | None:
+    found = index.get(part)
+    return str(found[-1]) if isinstance(found, list) and found and found[-1] is not None else None
+
+
+def _config(folder: Path, part: str) -> dict[str, Any]:
+    file = folder / part / "config.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def _in_channels(file: Path) -> int | None:
+    """Of the U-Net in a safetensors file; None where it is in an unknown layout.
+
+    Raises:
+        UserError: its weights are quantised otherwise than in float8.
+    """
+    found = header(file)
+    first = next((found[name] for name in FIRST if name in found), None)
+    for name, each in found.items():
+        if name.endswith(".weight") and len(each.get("shape", ())) > 1 and each.get("dtype") not in TYPES:
+            raise UserError(
+                f"{file}: {name} is quantised to {each.get('dtype')}: give the model in 16 bit, or in float8"
+            )
+    return first["shape"][1] if first is not None and len(first["shape"]) == 4 else None

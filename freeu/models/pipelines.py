@@ -1,0 +1,92 @@
+"""Reads a diffusers pipeline with all of its weights, from a folder or a single-file checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from configs import UserError
+
+from . import networks
+from .identity import chosen_variant, has_variant, read_index
+from .single import header
+from .spec import ALSO, PIPELINES, ModelSpec
+
+PARTS = ("unet", "vae")
+"""Networks that are read one by one, and complete."""
+
+
+def read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
+    """The pipeline of a folder; or of a single file, where `folder` only says how it is laid out.
+
+    Raises:
+        UserError: it is of another kind than the spec's, or can't be read.
+    """
+    name = str(read_index(folder).get("_class_name"))
+    if PIPELINES.get(name) != spec.kind and name not in ALSO.get(spec.kind, ()):
+        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind or known in ALSO.get(spec.kind, ())]
+        raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
+    if spec.kind == "text-to-video" and name == "StableDiffusionPipeline" and spec.motion_adapter is None:
+        raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
+    single = spec.folder if spec.folder.is_file() else None
+    return pipeline(folder, name, dtype, spec.variant if has_variant(folder, spec.variant) else None, single)
+
+
+def pipeline(
+    folder: Path, name: str, dtype: torch.dtype, variant: str | None = None, single: Path | None = None
+) -> Any:
+    """The pipeline of class `name`, as `read`.
+
+    Raises:
+        UserError: it can't be read, or some of its weights are not there.
+    """
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):  # their notes are for developers, their bars would fight with ours
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    kind = getattr(diffusers, name)
+    given: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
+    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
+        given |= {"safety_checker": None, "requires_safety_checker": False}
+    elif name in ("TextToVideoSDPipeline", "StableVideoDiffusionPipeline", "StableDiffusionXLImg2ImgPipeline"):
+        given = {}
+    try:
+        if single is not None:
+            given |= _scaled(single, folder, dtype)
+            return kind.from_single_file(str(single), config=str(folder), dtype=dtype, local_files_only=True, **given)
+        for part in PARTS:
+            place = folder / part
+            given[part] = networks.of_folder(_kind(folder, part), place, dtype, chosen_variant(place, variant))
+        return kind.from_pretrained(folder, dtype=dtype, variant=variant, local_files_only=True, **given)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file raises any of a dozen kinds, deep inside three libraries
+        said = " ".join(str(error).split())[:400]
+        raise UserError(f"can't load the pipeline in {single or folder}: {type(error).__name__}: {said}") from error
+
+
+def _scaled(single: Path, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """The networks of a checkpoint whose weights have scales beside them; diffusers would read them without."""
+    scaled = [name for name in header(single) if name.endswith(networks.SCALES)]
+    if other := [name for name in scaled if not name.startswith(tuple(networks.ORIGINAL.values()))]:
+        raise UserError(f"{single}: the weights of its text encoder are scaled ({other[0]}): give the model in 16 bit")
+    return {
+        part: networks.of_file(_kind(folder, part), single, part, folder / part, dtype)
+        for part in PARTS
+        if any(name.startswith(networks.ORIGINAL[part]) for name in scaled)
+    }
+
+
+def _kind(folder: Path, part: str) -> Any:
+    """The class that a pipeline's index gives for one of its networks."""
+    import diffusers
+
+    found = read_index(folder).get(part)
+    kind = getattr(diffusers, str(found[1]), None) if isinstance(found, list) and len(found) == 2 else None
+    if kind is None:
+        raise UserError(f"{folder}/model_index.json: {part} is {found!r}, which is no network of diffusers'")
+    return kind

@@ -1,0 +1,82 @@
+"""The scheduler of a run: a fresh one each time, refused where it can't sample the model, and noise of its own that
+depends on each image's prompt and seed alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from configs import UserError
+
+from .fits import check_scheduler
+from .spec import ModelSpec
+
+
+def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
+    """The spec's scheduler, with its timesteps set: a new one, since schedulers carry state from step to step.
+
+    own: the one that the pipeline brings.
+
+    Raises:
+        UserError: it can't sample a model that was trained on noise, or has not so many steps.
+    """
+    import diffusers
+
+    check_scheduler(type(own).__name__, own.config)
+    changes = dict(spec.scheduler_config)
+    try:
+        if spec.scheduler == "dpmsolver++":
+            scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
+                own.config, algorithm_type="dpmsolver++", **changes
+            )
+        elif spec.scheduler == "ddim":
+            scheduler = diffusers.DDIMScheduler.from_config(own.config, **changes)
+        elif spec.scheduler == "edm":
+            scheduler = diffusers.EDMDPMSolverMultistepScheduler(**changes)
+        else:
+            scheduler = type(own).from_config(own.config, **changes)
+        scheduler.set_timesteps(steps, device=device)
+    except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+        said = " ".join(str(error).split())[:400]
+        raise UserError(
+            f"{spec.name}: {steps} steps of its scheduler can't be set up: {said}; try other --steps"
+        ) from error
+    check_scheduler(type(scheduler).__name__, scheduler.config)
+    if not all(hasattr(scheduler, each) for each in ("init_noise_sigma", "scale_model_input", "step")):
+        raise UserError(f"{spec.name}: its {type(scheduler).__name__} can't sample a Stable Diffusion")
+    return scheduler
+
+
+def stepped(
+    scheduler: Any, guess: torch.Tensor, t: torch.Tensor, latents: torch.Tensor, randoms: Sequence[torch.Generator]
+) -> torch.Tensor:
+    """The latents after one step. What noise the scheduler adds comes from each image's own source in `randoms`."""
+    takes_random = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": list(randoms)} if takes_random else {}
+    if getattr(scheduler, "noise_sampler", latents) is None:
+        scheduler.noise_sampler = BrownianNoise(scheduler.sigmas, latents, randoms)
+    return scheduler.step(guess, t, latents, **extra, return_dict=False)[0]
+
+
+class BrownianNoise:
+    """The noise between two sigmas as the increment of a Brownian motion, as DPM++ SDE draws it: each image's path
+    comes from its own seed, on the CPU, whatever is asked of it first and whatever stands beside it in the batch."""
+
+    def __init__(self, sigmas: torch.Tensor, latents: torch.Tensor, randoms: Sequence[torch.Generator]) -> None:
+        from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
+
+        seeds = [random.initial_seed() for random in randoms]
+        # A little more than what is asked for, which is rounded.
+        low, high = 0.999 * sigmas[sigmas > 0].min().item(), 1.001 * sigmas.max().item()
+        self._sampler = BrownianTreeNoiseSampler(torch.zeros(latents.shape), low, high, seeds)
+        self._device, self._dtype = latents.device, latents.dtype
+
+    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+        return self._sampler(sigma, sigma_next).to(self._device, self._dtype)
+
+    def __deepcopy__(self, memo: Any) -> BrownianNoise:
+        return self  # the path is given by the seeds: a copied run may share it
