@@ -12,8 +12,8 @@ from typing import Protocol
 
 import torch
 
+from .cpu_batches import Done, shares, side_by_side
 from .factors import Factors
-from .lanes import Done, shares, side_by_side
 
 OnStep = Callable[[float], None]
 """Told after each denoising step how many images are done, those of the batch in flight by their share of steps."""
@@ -137,8 +137,8 @@ class Batches:
         lanes: bool = False,
     ) -> None:
         """size: None is as `room` finds it, by a first batch of one. spare: does something that lets a single one
-        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.lanes`; there
-        None is an even share for each, LARGEST at the most.
+        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.cpu_batches`;
+        there None is an even share for each, LARGEST at the most.
         """
         self._even = lanes and size is None
         self.size = LARGEST if self._even else 1 if size is None else size
