@@ -28,7 +28,8 @@ class Generator(Protocol):
 
     Attributes:
         name: of the base model, as in configs/models.
-        identity: SHA-256, in hex, over the files that it was loaded from.
+        identity: SHA-256, in hex, over the files that it was loaded from. Empty where a generator of one's own doesn't
+            tell what it reads: its images and scores are not kept beyond their study then.
         image_size: (height, width) in pixels.
         max_tokens: the tokens that the text encoder takes, its start and end marks included.
     """

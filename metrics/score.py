@@ -129,7 +129,7 @@ def _scored(
     """The metrics with their scores of the images, and of those of `base`."""
     from . import registry
 
-    infos = [registry.describe(name) for name in names]
+    infos = registry.describe_all(names)
     if not names:
         raise UserError("--metrics is empty: name at least one, as clip,aesthetic")
     if (worded := [info.name for info in infos if info.name in WORDED]) and not any(texts):

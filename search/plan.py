@@ -18,7 +18,7 @@ from search.records import StudyFolder, studies
 from search.space import SOBOL, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from configs.prompt_files import Prompt
     from freeu.models import ModelSpec
@@ -138,7 +138,7 @@ class Plan:
         limit = f", at most {c.minutes:g} minutes" if c.minutes is not None else ""
         how = "as measured here" if sure else "a rough guess: this model was not run here so before"
         how += "; a GPU is meant" if self.device == "cpu" and seconds > DAY else ""
-        described = [_objective(name) for name in c.objectives or ()]
+        described = _objectives(c.objectives or ())
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in described)
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
         size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
@@ -205,7 +205,7 @@ def prepare(config: StudyConfig) -> Job:
         )
     objectives = config.objectives or spec.objectives
     config = config.model_copy(update={"objectives": objectives})
-    described = [_objective(name) for name in objectives]
+    described = _objectives(objectives)
     directions = {info.name: info.direction for info in described}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     if config.low_steps is not None and len(racing.rungs(len(halves[0]))) == 1:
@@ -253,8 +253,9 @@ def check_enough(job: Job) -> None:
     """Raises UserError where an objective takes more images than there are prompts."""
     from search import prompts
 
-    for name in job.config.objectives or ():
-        prompts.check_enough(name, _objective(name).min_n, min(len(job.prompts), len(job.held_out)))
+    names = job.config.objectives or ()
+    for name, info in zip(names, _objectives(names), strict=True):
+        prompts.check_enough(name, info.min_n, min(len(job.prompts), len(job.held_out)))
 
 
 def begun_from(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
@@ -304,13 +305,14 @@ def _started(config: StudyConfig, space: Space) -> list[tuple[str, Factors]]:
     return found
 
 
-def _objective(name: str) -> MetricInfo:
-    """What is known of it. Raises UserError for a metric that has no better direction."""
+def _objectives(names: Sequence[str]) -> list[MetricInfo]:
+    """What is known of them. Raises UserError for a metric that has no better direction, and for names that clash."""
     from metrics import registry
 
-    found = registry.describe(name)
-    if found.direction == "none":
-        raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
+    found = registry.describe_all(names)
+    for name, info in zip(names, found, strict=True):
+        if info.direction == "none":
+            raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
     return found
 
 

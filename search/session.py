@@ -53,6 +53,11 @@ class Session:
                 self.progress.say(
                     f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}"
                 )
+            if told.untold:
+                self.progress.say(
+                    f"can't tell the weights of {' and '.join(told.untold)}: no score is kept beyond this study, and a "
+                    "resume doesn't notice other weights; give it an attribute identity (docs/own-model.md)"
+                )
             for name, floor in told.floors.items():
                 self.progress.say(
                     f"{name} of {len(self.job.prompts)} real images is {floor:.4g}: the least to hope for"
@@ -234,7 +239,7 @@ def inputs(job: Job, identity: str) -> list[Input]:
     source = f"{spec.source}@{spec.revision}" if spec.revision else str(spec.source)
     facts = {"kind": spec.kind, "resolution": spec.resolution, "steps": job.plan.steps, "guidance": job.plan.guidance}
     found = [
-        Input("base model", spec.name, identity, source, facts),
+        Input("base model", spec.name, identity or "unknown", source, facts),
         Input("prompts", chosen, of["prompt_texts"], chosen, {"prompts": len(job.prompts)}),
         Input("held-out prompts", chosen, of["held_out_texts"], chosen, {"prompts": len(job.held_out)}),
     ]

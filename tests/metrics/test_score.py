@@ -169,7 +169,7 @@ def empty(root: Path) -> Path:
     ("sharp", ["--metrics", ""], "--metrics is empty"),
     ("sharp", ["--metrics", "clip"], "give --prompts"),
     ("sharp", ["--metrics", "tests.own_metric:Nothing"], "can't be had"),
-    ("sharp", ["--metrics", "tests.own_metric:N"], "lacks direction"),
+    ("sharp", ["--metrics", "tests.own_metric:N"], "expected a class"),
     ("sharp", ["--metrics", "luma", "--base", "{empty}"], "holds no images"),
     ("sharp", ["--metrics", "luma", "--scorers", "shaeps"], "did you mean 'shapes'"),
     ("sharp", ["--metrics", "luma", "--out", "x.xlsx"], ".csv and .parquet are written"),
