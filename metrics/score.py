@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import configs
-from configs import UserError
+from configs import UserError, devices
 from configs.cli import main
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def _scored(
         if len(files) < info.min_n:
             raise UserError(f"{info.name} needs at least {info.min_n} images, found {len(files)}")
     models, own, default = _scorers(scorers)
+    if device is not None:
+        devices.check_present(device)
     import torch
 
     from .base import Batch

@@ -170,6 +170,8 @@ def empty(root: Path) -> Path:
     ("sharp", ["--metrics", "clip"], "give --prompts"),
     ("sharp", ["--metrics", "tests.own_metric:Nothing"], "can't be had"),
     ("sharp", ["--metrics", "tests.own_metric:N"], "expected a class"),
+    ("sharp", ["--metrics", "sharpness", "--device", "gpu"], "did you mean 'cuda'"),
+    ("sharp", ["--metrics", "sharpness", "--device", "cuda:99"], "this machine has no device 'cuda:99'"),
     ("sharp", ["--metrics", "luma", "--base", "{empty}"], "holds no images"),
     ("sharp", ["--metrics", "luma", "--scorers", "shaeps"], "did you mean 'shapes'"),
     ("sharp", ["--metrics", "luma", "--out", "x.xlsx"], ".csv and .parquet are written"),
