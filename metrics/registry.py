@@ -52,7 +52,7 @@ def _infos() -> list[MetricInfo]:
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
         "consistency": "do a video's neighbouring frames look alike?",
     }
-    versions = {"image_reward": "2"}
+    versions = {"aesthetic": "2", "image_reward": "2"}
     sets = {
         "fid": "does the set look like real images? (Inception; biased at small n)",
         "kid": "does the set look like real images? (Inception; unbiased)",
