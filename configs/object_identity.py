@@ -121,14 +121,16 @@ def _content(found: Any) -> bytes | None:
     import numpy as np
     import torch
 
-    if isinstance(found, np.ndarray):
-        values = np.zeros(0) if found.dtype.hasobject else np.ascontiguousarray(found)
-    else:
-        try:
+    values: Any
+    try:
+        if isinstance(found, np.ndarray):
+            plain = np.zeros(0) if found.dtype.hasobject else np.ascontiguousarray(found)
+            values = plain.reshape(-1).view(np.uint8)
+        else:
             flat = found.detach().resolve_conj().resolve_neg().to("cpu").contiguous().flatten()
             values = flat.view(torch.uint8).numpy()
-        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            return None  # meta, packed, sparse, not initialised
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None  # meta, packed, sparse, not initialised
     return hashlib.sha256(f"{found.dtype} {tuple(found.shape)}\0".encode() + hashlib.sha256(values).digest()).digest()
 
 
