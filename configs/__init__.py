@@ -21,11 +21,11 @@ class UserError(Exception):
     """
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that doesn't exist, with the nearest one that does."""
+def unknown(kind: str, name: str, known: Iterable[str], near: str | None = None) -> UserError:
+    """The error for a name that doesn't exist, with the nearest one that does, or the one that `near` says is meant."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    found = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5) if near is None else [near]
+    hint = f"did you mean '{found[0]}'? " if found else ""
     return UserError(f"unknown {kind} '{name}': {hint}known: {', '.join(names) or 'none'}")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from configs import UserError
+from configs.quiet import keep_quiet
 
 if TYPE_CHECKING:
     import typer
@@ -24,6 +25,7 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u
 
 def main(app: typer.Typer) -> NoReturn:
     """Run a typer app as a command; never returns."""
+    keep_quiet()
     try:
         app()
     except UserError as error:

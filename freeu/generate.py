@@ -12,8 +12,8 @@ from typing import Protocol
 
 import torch
 
+from .cpu_batches import Done, shares, side_by_side
 from .factors import Factors
-from .lanes import Done, shares, side_by_side
 
 OnStep = Callable[[float], None]
 """Told after each denoising step how many images are done, those of the batch in flight by their share of steps."""
@@ -28,7 +28,8 @@ class Generator(Protocol):
 
     Attributes:
         name: of the base model, as in configs/models.
-        identity: SHA-256, in hex, over the files that it was loaded from.
+        identity: SHA-256, in hex, over the files that it was loaded from. Empty where a generator of one's own doesn't
+            tell what it reads: its images and scores are not kept beyond their study then.
         image_size: (height, width) in pixels.
         max_tokens: the tokens that the text encoder takes, its start and end marks included.
     """
@@ -137,8 +138,8 @@ class Batches:
         lanes: bool = False,
     ) -> None:
         """size: None is as `room` finds it, by a first batch of one. spare: does something that lets a single one
-        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.lanes`; there
-        None is an even share for each, LARGEST at the most.
+        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.cpu_batches`;
+        there None is an even share for each, LARGEST at the most.
         """
         self._even = lanes and size is None
         self.size = LARGEST if self._even else 1 if size is None else size

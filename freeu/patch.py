@@ -28,25 +28,28 @@ CONTINUOUS = ("UNetSpatioTemporalConditionModel",)
 
 
 @contextmanager
-def applied(unet: nn.Module, factors: Choice | Sequence[Choice], scheduler: Any = None) -> Iterator[nn.Module]:
-    """Runs `unet` with FreeU inside the block; what was before is restored when it ends, also by an exception.
+def applied(target: Any, factors: Choice | Sequence[Choice], scheduler: Any = None) -> Iterator[Any]:
+    """Runs a pipeline or a U-Net with FreeU inside the block, and gives it back; what was before is restored when the
+    block ends, also by an exception.
 
     Factors of 1 put no hook, so the output is bit-identical to the plain U-Net's. Where blocks are nested, or FreeU is
     enabled already, the innermost counts.
 
     Args:
-        unet: any diffusers U-Net, compiled or not.
+        target: any diffusers U-Net, compiled or not, or a pipeline that has one.
         factors: `freeu.Factors`, a preset or its file; or a list of k of them, of which sample i of a batch gets number
             i modulo k: [a, b, a, b] under classifier-free guidance, where the batch comes doubled. Frames of a video
             belong to its sample.
-        scheduler: of the pipeline, where the controls have a schedule; without it a step's place is told from its
-            timestep, of 1000.
+        scheduler: where the controls have a schedule; a pipeline brings its own. Without one a step's place is told
+            from its timestep, of 1000.
 
     Raises:
-        UserError: the U-Net has no concatenations, or diffusers' own FreeU is on.
+        UserError: there is no U-Net, it has no concatenations, or diffusers' own FreeU is on.
         FactorsError: a list of candidates that can't share a batch; at the forward, before anything of it runs, a batch
             that the list doesn't divide, or a threshold larger than a map.
     """
+    unet = _unet(target)
+    scheduler = getattr(target, "scheduler", None) if scheduler is None else scheduler
     patch = _patch(unet)
     before = patch.setting if patch else None
     if before:
@@ -54,7 +57,7 @@ def applied(unet: nn.Module, factors: Choice | Sequence[Choice], scheduler: Any 
     else:
         _switch(unet, Setting.of(factors, scheduler))
     try:
-        yield unet
+        yield target
     finally:
         _switch(unet, before)
 
@@ -74,7 +77,12 @@ def disable(target: Any) -> None:
 
 
 def _unet(target: Any) -> nn.Module:
-    return getattr(target, "unet", target)
+    name, found = type(target).__name__, getattr(target, "unet", target)
+    if any(hasattr(found, part) for part in ("transformer", "transformer_blocks")):
+        raise UserError(f"{name} has a transformer and no U-Net: it has no skips for FreeU to act on")
+    if not isinstance(found, nn.Module):
+        raise UserError(f"{name} has no U-Net for FreeU to act on: give a pipeline that has one, or the U-Net")
+    return found
 
 
 class _Patch:
@@ -88,6 +96,8 @@ class _Patch:
         with torch.inference_mode(False):
             self.table = setting.table(at_least_float32(like.dtype)).to(device)
         self.now = self.table
+        self.controlled = False
+        """A ControlNet adds to backbone and skips in this pass, so that no two of them are one tensor."""
 
     def set(self, setting: Setting) -> None:
         """Other values in the same structure."""
@@ -96,7 +106,7 @@ class _Patch:
 
 
 class _BeforeUNet:
-    """Checks a batch and spreads the candidates over it, before the U-Net runs."""
+    """Checks a batch and spreads the candidates over it, before the U-Net runs; tells whether a ControlNet acts."""
 
     def __init__(self, patch: _Patch, touched: Sequence[tuple[Site, int]]) -> None:
         self.patch = patch
@@ -122,10 +132,15 @@ class _BeforeUNet:
             times = torch.as_tensor(timestep, device=sample.device).reshape(-1)
             values = 1 + (values - 1) * weight(*self.steps(times), controls).to(values.dtype)
         self.patch.now = values
+        self.patch.controlled = kwargs.get("mid_block_additional_residual") is not None
 
 
 class _BeforeResnet:
-    """Changes the first argument of a resnet: the concatenation (n, width + d, H, W), fresh from torch.cat."""
+    """Changes the first argument of a resnet: the concatenation (n, width + d, H, W), fresh from torch.cat.
+
+    diffusers' enable_freeu amplifies the backbone in place. Where that is also the skip, the skip it filters is
+    amplified too, and so it is here where that is asked for (version 1 by block).
+    """
 
     def __init__(self, patch: _Patch, site: Site, stage: int) -> None:
         setting = patch.setting
@@ -134,6 +149,7 @@ class _BeforeResnet:
         self.channels = site.width
         self.stage = stage
         self.acts = setting.acts(stage)
+        self.shared = site.shared and self.acts[0] and _as_diffusers(setting)
         self.fixed: dict[str, Any] = {
             "version": setting.factors.version,
             "threshold": int(controls.of(stage, "threshold")),
@@ -155,12 +171,20 @@ class _BeforeResnet:
         if values.shape[1] > 1:
             values = values.repeat_interleave(joined.shape[0] // values.shape[1], dim=1)  # a sample's frames
         b, s, high = (value if acts else 1.0 for value, acts in zip(values, self.acts, strict=True))
+        if self.shared and not self.patch.controlled:
+            hidden, _ = modulate(joined[:, : self.channels], joined[:, self.channels :], b, 1.0, **self.fixed)
+            joined, b = torch.cat([hidden, hidden], dim=1), 1.0
         if torch.is_grad_enabled():
             # Gradients, and checkpoints that run a second time, need the values that working in place overwrites.
             hidden, skip = joined[:, : self.channels], joined[:, self.channels :]
             return torch.cat(modulate(hidden, skip, b, s, high=high, **self.fixed), dim=1)
         modulate_(joined, self.channels, b, s, high=high, **self.fixed)
         return joined
+
+
+def _as_diffusers(setting: Setting) -> bool:
+    """Whether the factors are those of enable_freeu."""
+    return (setting.factors.version, setting.factors.stages) == ("v1", "block")
 
 
 _Hook = _BeforeUNet | _BeforeResnet
@@ -199,7 +223,8 @@ def _install(unet: nn.Module, sites: Sequence[Site], setting: Setting) -> bool:
     for site, stage in touched:
         site.resnet.register_forward_pre_hook(_BeforeResnet(patch, site, stage), with_kwargs=True)
     wide = any(controls.of(stage, "threshold") > 1 for _, stage in touched)
-    if touched and (len(setting.candidates) > 1 or controls.scheduled or wide):
+    shared = _as_diffusers(setting) and any(site.shared for site, _ in touched)
+    if touched and (len(setting.candidates) > 1 or controls.scheduled or wide or shared):
         unet.register_forward_pre_hook(_BeforeUNet(patch, touched), with_kwargs=True)
     return bool(touched)
 

@@ -30,6 +30,8 @@ class Site:
     """Index of the decoder block, 0 for the innermost."""
     level: int
     """How often the maps are halved here; 0 is the U-Net's input."""
+    shared: bool = False
+    """Backbone and skip are one tensor: with no mid block the encoder's last output is both."""
 
     def stage(self, stages: Stages) -> int | None:
         """1, 2, 3 or None (untouched).
@@ -62,13 +64,13 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
             "config.block_out_channels) and up_blocks[i].resnets with in_channels and out_channels; call "
             "freeu.modulate at them yourself"
         )
-    halvings = sum(_resamples(block, "downsamplers") for block in getattr(unet, "down_blocks", ()))
-    levels = [halvings - sum(_resamples(block, "upsamplers") for block in blocks[:i]) for i in range(len(blocks))]
-    sites, base = [], widths[-1][1]
+    # The output is as large as the input, so that a block lies as deep as it and those after it double the maps.
+    doubles = [bool(getattr(block, "upsamplers", None)) for block in blocks]
+    sites, base, shared = [], widths[-1][1], getattr(unet, "mid_block", None) is None
     for (index, resnet), (taken, given) in zip(resnets, widths, strict=True):
         if taken > width:
-            sites.append(Site(resnet, width, base, index, levels[index]))
-        width = given
+            sites.append(Site(resnet, width, base, index, sum(doubles[index:]), shared))
+        width, shared = given, False
     if not sites:
         raise UserError(
             f"{type(unet).__name__} has no skip concatenations: no decoder resnet takes more channels than the one "
@@ -78,8 +80,10 @@ def find_sites(unet: nn.Module) -> tuple[Site, ...]:
 
 
 def _channels(resnet: nn.Module) -> tuple[int, int] | None:
-    """(in, out) of a resnet; a spatio-temporal one takes its input in its spatial part."""
+    """(in, out) of a resnet; a spatio-temporal one takes its input in its spatial part, FreeNoise's splits wrap one."""
     inner = getattr(resnet, "spatial_res_block", resnet)
+    while not hasattr(inner, "in_channels") and isinstance(getattr(inner, "module", None), nn.Module):
+        inner = inner.module
     found = tuple(getattr(inner, name, None) for name in ("in_channels", "out_channels"))
     return found if all(isinstance(channels, int) for channels in found) else None  # type: ignore[return-value]
 
@@ -92,7 +96,3 @@ def _width_before(unet: nn.Module) -> int | None:
         return found[1]
     widths = getattr(getattr(unet, "config", None), "block_out_channels", None)
     return widths[-1] if widths else None
-
-
-def _resamples(block: nn.Module, name: str) -> bool:
-    return bool(getattr(block, name, None))

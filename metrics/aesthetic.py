@@ -2,26 +2,27 @@
 
 A head on any other encoder than its own is meaningless, so a head's file, its kind or the YAML's `made_for` names the
 encoder, and another is refused. Weights of LAION's encoder's architecture from this disk are taken on trust.
-Embeddings are L2-normalised first; between the linear layers is nothing but dropout, which rests here.
+Embeddings are L2-normalised first. See metrics/head_file.py for the files.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.nn import functional as F
 
-from configs import UserError, identity
+from configs import UserError, identity, unknown
 
 from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import Encoder, made_with, short
+from .head_file import Head, read_head
 from .hub import why_not
 
+KINDS = ("aesthetic_head", "laion_v1", "laion_v2")
 LAION_SHAPE = "ViT-L-14-quickgelu"
 LAION_ENCODER = f"open_clip:{LAION_SHAPE}/openai"
 LAION_REPOSITORY = "camenduru/improved-aesthetic-predictor"
@@ -34,7 +35,7 @@ class AestheticScore:
     """The head's own scale, about 1 to 10; more is better."""
 
     name = "aesthetic"
-    version = "1"
+    version = "2"
     direction: Direction = "up"
     per_image = True
     min_n = 1
@@ -50,21 +51,29 @@ class AestheticScore:
         return mean_score(self, self.head(unit.numpy()))
 
 
-def aesthetic_head(file: Path | str, encoder: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
+def aesthetic_head(
+    file: Path | str, encoder: str | None = None, made_for: str | None = None, activation: str | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """A head's file as a function from L2-normalised embeddings (n, d) to scores float64 (n,).
 
     Args:
-        file: .safetensors (with the encoder's identity in its metadata), or LAION's .pth (read without running code).
+        file: .safetensors (with the encoder's identity in its metadata), or a .pth (read without running code).
         encoder: the identity of the encoder in use; None asks no question.
+        made_for: the encoder of a file that names none.
+        activation: "none" or "relu" between the layers of a file that doesn't say it.
 
     Raises:
         UserError: a file that can't be read or is no head, or one made for another encoder or naming none.
     """
-    file = Path(file)
-    weights, made_for = _read(file)
+    head = read_head(Path(file), activation)
     if encoder is not None:
-        _check_encoder(file, made_for, encoder)
-    return _head(file, weights)
+        _check_encoder(head.file, _made_for(head) or made_for, encoder)
+    return head
+
+
+def _made_for(head: Head) -> str | None:
+    """The encoder that its file names, or that LAION's second head is known to read."""
+    return head.made_for or (LAION_ENCODER if _is_laions(head.file) else None)
 
 
 def _check_encoder(file: Path, made_for: str | None, *encoders: str) -> None:
@@ -81,27 +90,17 @@ def _check_encoder(file: Path, made_for: str | None, *encoders: str) -> None:
         )
 
 
-def _head(file: Path, weights: Any) -> Callable[[np.ndarray], np.ndarray]:
-    layers = _layers(file, weights)
-
-    def head(embeddings: np.ndarray) -> np.ndarray:
-        x = np.asarray(embeddings, np.float64)
-        if x.ndim != 2 or x.shape[1] != layers[0][0].shape[1]:
-            raise UserError(f"{file} takes embeddings (n, {layers[0][0].shape[1]}), and these are {x.shape}")
-        for weight, bias in layers:
-            x = x @ weight.T + bias
-        return x[:, 0]
-
-    return head
-
-
 def score_of(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> AestheticScore:
-    """The metric with the head that its YAML names; {made_for} is the encoder of a file that names none.
+    """The metric with the head that its YAML names; {made_for} is the encoder of a file that names none, {activation}
+    what stands between its layers.
 
     Raises:
         UserError: the head can't be had, or reads another encoder.
     """
-    laion = str(spec.get("kind")).startswith("laion")
+    kind = spec.get("kind", KINDS[0])
+    if kind not in KINDS:
+        raise unknown("kind of aesthetic head", str(kind), KINDS)
+    laion = kind.startswith("laion")
     names = (encoder.identity, LAION_ENCODER) if _has_laions_shape(encoder) else (encoder.identity,)
     if laion and LAION_ENCODER not in names:
         raise UserError(
@@ -110,13 +109,18 @@ def score_of(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> Aesthet
         )
     if spec.get("file"):
         file = models / Path(spec["file"]).expanduser()
-    elif spec.get("kind") == "laion_v2":
+    elif kind == "laion_v2":
         file = laion_head()
     else:
-        raise UserError(f"an aesthetic head of kind '{spec.get('kind')}' needs its file: aesthetic: {{file: FILE}}")
-    weights, made_for = _read(file)
-    _check_encoder(file, made_for or spec.get("made_for") or (LAION_ENCODER if laion else None), *names)
-    return AestheticScore(encoder, _head(file, weights), identity(file))
+        raise UserError(f"an aesthetic head of kind '{kind}' needs its file: aesthetic: {{file: FILE}}")
+    head = read_head(file, spec.get("activation"))
+    if laion and not (head.is_laions_second if kind == "laion_v2" else len(head.layers) == 1):
+        raise UserError(
+            f"{file} is no head of kind {kind}, its layers give {head.widths}: for another head write kind: "
+            "aesthetic_head and made_for, the encoder that it reads"
+        )
+    _check_encoder(file, _made_for(head) or spec.get("made_for") or (LAION_ENCODER if laion else None), *names)
+    return AestheticScore(encoder, head, identity(file))
 
 
 def _has_laions_shape(encoder: Encoder) -> bool:
@@ -128,8 +132,6 @@ def _has_laions_shape(encoder: Encoder) -> bool:
 
 def laion_head() -> Path:
     """LAION's V2 head from the hub's cache or the hub, checked against its hash."""
-    import hashlib
-
     from huggingface_hub import hf_hub_download
 
     try:
@@ -145,39 +147,10 @@ def laion_head() -> Path:
                 f"LAION's aesthetic head {LAION_REPOSITORY} can't be had: {why}; download {LAION_FILE} and name it in "
                 "the model's YAML: aesthetic: {kind: laion_v2, file: FILE}"
             ) from None
-    if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(LAION_SHA256):
+    if not _is_laions(file):
         raise UserError(f"{file} isn't LAION's head: its SHA-256 doesn't begin with {LAION_SHA256}; delete it")
     return file
 
 
-def _read(file: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
-    """The tensors of a head's file, and the identity of the encoder that it was made for."""
-    import pickle
-
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt") as stored:
-                made_for = (stored.metadata() or {}).get("encoder")
-                return {name: stored.get_tensor(name) for name in stored.keys()}, made_for  # noqa: SIM118
-        return torch.load(file, map_location="cpu", weights_only=True), LAION_ENCODER
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"can't read the aesthetic head {file}: {error}") from error
-
-
-def _layers(file: Path, weights: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(weight, bias) of each linear layer in order: "layers.N.weight", or a bare "weight" for LAION's V1."""
-    names = [name for name in weights if name.endswith("weight")] if isinstance(weights, Mapping) else []
-    names.sort(key=lambda name: int("0" + "".join(letter for letter in name if letter.isdigit())))
-    layers = []
-    for name in names:
-        bias = weights.get(name.removesuffix("weight") + "bias")
-        if not isinstance(weights[name], torch.Tensor) or not isinstance(bias, torch.Tensor):
-            raise UserError(f"{file} is no aesthetic head: {name} is no tensor, or has no bias")
-        layers.append((weights[name].double().numpy(), bias.double().numpy()))
-    shapes = [weight.shape for weight, _ in layers]
-    flat = all(len(shape) == 2 for shape in shapes)
-    if not layers or not flat or any(a[0] != b[1] for a, b in pairwise(shapes)) or shapes[-1][0] != 1:
-        raise UserError(f"{file} is no aesthetic head: expected linear layers that end in one value, found {shapes}")
-    return layers
+def _is_laions(file: Path) -> bool:
+    return hashlib.sha256(file.read_bytes()).hexdigest().startswith(LAION_SHA256)

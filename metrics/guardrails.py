@@ -25,7 +25,7 @@ LUMA = (0.299, 0.587, 0.114)
 class Guardrail:
     """One of `GUARDRAILS` as a metric of each image."""
 
-    version = "1"
+    version = "2"
     direction: Direction = "none"
     per_image = True
     min_n = 1
@@ -95,7 +95,7 @@ def luma(images: torch.Tensor) -> torch.Tensor:
 
 def contrast(images: torch.Tensor) -> torch.Tensor:
     """RMS contrast, the standard deviation of luma: (n,) in 0..0.5."""
-    return _luma(images).flatten(1).std(1, correction=0)
+    return _variation(images).flatten(1).std(1, correction=0)
 
 
 def spectral_slope(images: torch.Tensor) -> torch.Tensor:
@@ -125,7 +125,7 @@ def high_band(images: torch.Tensor) -> torch.Tensor:
 def sharpness(images: torch.Tensor) -> torch.Tensor:
     """Variance of the Laplacian of luma: (n,)."""
     kernel = images.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    return F.conv2d(_luma(images)[:, None], kernel).flatten(1).var(1, correction=0)
+    return F.conv2d(_variation(images)[:, None], kernel).flatten(1).var(1, correction=0)
 
 
 GUARDRAILS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -156,16 +156,23 @@ def chroma(images: torch.Tensor) -> torch.Tensor:
     knee = 6 / 29
     f = torch.where(xyz > knee**3, xyz.clamp(min=knee**3) ** (1 / 3), xyz / (3 * knee**2) + 4 / 29)
     x, y, z = f.unbind(1)
-    return ((500 * (x - y)) ** 2 + (200 * (y - z)) ** 2).sqrt()
+    found = ((500 * (x - y)) ** 2 + (200 * (y - z)) ** 2).sqrt()
+    # Grey has none. Found so it has a rounding error, and among grey images that would be all that there is to measure.
+    return torch.where(images.amax(1) == images.amin(1), 0.0, found)
 
 
 def _luma(images: torch.Tensor) -> torch.Tensor:
     return torch.einsum("c,nchw->nhw", images.new_tensor(LUMA), images)
 
 
+def _variation(images: torch.Tensor) -> torch.Tensor:
+    """Luma less that of the first pixel (n, H, W): exactly 0 on an image of one colour, without rounding errors."""
+    return _luma(images - images[..., :1, :1])
+
+
 def _spectrum(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(power (n, H, W) of luma under a Hann window, frequency (H, W) in cycles a pixel)."""
-    plane = _luma(images)
+    plane = _variation(images)
     height, width = plane.shape[-2:]
     window = torch.outer(*(torch.hann_window(side, dtype=plane.dtype) for side in (height, width)))
     plane = (plane - plane.mean((1, 2), keepdim=True)) * window

@@ -1,30 +1,24 @@
 """Metrics by name. Describing one loads nothing heavy; building one loads its encoder.
 
-A metric of the user's own is named by `package.module:Class`, or by the name of an entry point in the group
-`freeu_search.metrics`. It is called without arguments, or with the device where it names that.
+Metrics of the user's own are those of metrics/own_metric.py.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from configs import UserError, unknown
 
+from . import own_metric
+
 if TYPE_CHECKING:
     from .base import Metric
     from .encoders import Encoder
     from .reference import Reference
-
-GROUP = "freeu_search.metrics"
-OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ def _infos() -> list[MetricInfo]:
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
         "consistency": "do a video's neighbouring frames look alike?",
     }
-    versions = {"image_reward": "2"}
+    versions = {"aesthetic": "2", "image_reward": "2"}
     sets = {
         "fid": "does the set look like real images? (Inception; biased at small n)",
         "kid": "does the set look like real images? (Inception; unbiased)",
@@ -79,7 +73,7 @@ def _infos() -> list[MetricInfo]:
     return [
         *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
-        *(MetricInfo(name, "none", True, 1, asks, encoder=False) for name, asks in pixels.items()),
+        *(MetricInfo(name, "none", True, 1, asks, "2", encoder=False) for name, asks in pixels.items()),
         MetricInfo("drift", "none", True, 1, "how far from the image without FreeU, as CLIP sees it"),
     ]
 
@@ -92,14 +86,19 @@ def describe(name: str) -> MetricInfo:
     """What a metric is. Raises UserError for an unknown one, with the nearest, or one of the user's that is none."""
     if name in METRICS:
         return METRICS[name]
-    own = _own(name)
+    own = own_metric.find(name)
     if own is None:
-        raise unknown("metric", name, [*METRICS, *_entry_points()])
-    missing = [each for each in ("direction", "per_image", "min_n", "version", "score") if not hasattr(own, each)]
-    if missing:
-        raise UserError(f"the metric {name} lacks {', '.join(missing)}: see docs/metrics.md")
-    asks = (inspect.getdoc(own) or "").partition("\n")[0]
-    return MetricInfo(_title(own), own.direction, own.per_image, own.min_n, asks, str(own.version), encoder=False)
+        raise unknown("metric", name, [*METRICS, *own_metric.entries()])
+    kind: Any = own_metric.check(name, own)
+    asks, title = (inspect.getdoc(kind) or "").partition("\n")[0], own_metric.title(kind)
+    return MetricInfo(title, kind.direction, kind.per_image, kind.min_n, asks, str(kind.version), encoder=False)
+
+
+def describe_all(names: Sequence[str]) -> list[MetricInfo]:
+    """What several metrics are that are used together. Raises UserError as `describe`, and for names that clash."""
+    found = [describe(name) for name in names]
+    own_metric.check_titles(((name, info.name) for name, info in zip(names, found, strict=True)), METRICS)
+    return found
 
 
 def build(
@@ -120,9 +119,8 @@ def build(
         UserError: an unknown metric, one that nothing reads for, or weights that can't be had.
     """
     info = describe(name)
-    own = _own(name) if name not in METRICS else None
-    if own is not None:
-        return _called(own, device)
+    if name not in METRICS:
+        return own_metric.called(name, own_metric.find(name), device)
     if not info.encoder:
         from .guardrails import Guardrail
 
@@ -172,36 +170,3 @@ def _of_set(name: str, reads: Encoder, reference: Reference) -> Metric:
     from . import kernel
 
     return kernel.KernelDistance(name, {"kid": kernel.kid, "cmmd": kernel.cmmd}[name], reads, reference)
-
-
-def _own(name: str) -> Any:
-    """The user's class of that name; None where the name is none of theirs."""
-    if name in _entry_points():
-        return _entry_points()[name].load()
-    if not OWN.fullmatch(name):
-        return None
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"the metric {name} can't be had: {error}; the module is looked for in this folder and among what is "
-            "installed"
-        ) from error
-
-
-@cache
-def _entry_points() -> dict[str, Any]:
-    return {each.name: each for each in entry_points(group=GROUP)}
-
-
-def _called(own: Any, device: str) -> Metric:
-    takes = inspect.signature(own).parameters
-    metric = own(**({"device": device} if "device" in takes else {}))
-    metric.name = _title(own)
-    return metric
-
-
-def _title(own: Any) -> str:
-    """What a metric of the user's is called in tables and files: its name, else its class's."""
-    return str(getattr(own, "name", own.__name__))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import configs
-from configs import UserError
+from configs import UserError, devices
 from configs.cli import main
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _scored(
     """The metrics with their scores of the images, and of those of `base`."""
     from . import registry
 
-    infos = [registry.describe(name) for name in names]
+    infos = registry.describe_all(names)
     if not names:
         raise UserError("--metrics is empty: name at least one, as clip,aesthetic")
     if (worded := [info.name for info in infos if info.name in WORDED]) and not any(texts):
@@ -138,6 +138,8 @@ def _scored(
         if len(files) < info.min_n:
             raise UserError(f"{info.name} needs at least {info.min_n} images, found {len(files)}")
     models, own, default = _scorers(scorers)
+    if device is not None:
+        devices.check_present(device)
     import torch
 
     from .base import Batch

@@ -24,10 +24,9 @@ from search.storage.files import write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import Storage
 from search.storage.trial_record import TrialRecord
-from search.study import confirmation
-from search.study import result as results
 from search.study.budget import Budget
-from search.study.coordinator import Coordinator, Shifts
+from search.study.coordinator import Coordinator, Shifts, confirmation
+from search.study.coordinator import result as results
 from search.study.plan import plan
 from search.terminal.progress import Progress
 from search.tracking import Tracker
@@ -66,6 +65,11 @@ class Session:
                 more = f" and {len(told.too_long) - 3} more" if len(told.too_long) > 3 else ""
                 self.progress.say(
                     f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}"
+                )
+            if told.untold:
+                self.progress.say(
+                    f"can't tell the weights of {' and '.join(told.untold)}: no score is kept beyond this study, and a "
+                    "resume doesn't notice other weights; give it an attribute identity (docs/own-model.md)"
                 )
             for name, floor in told.floors.items():
                 self.progress.say(

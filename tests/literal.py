@@ -75,8 +75,8 @@ class LiteralFreeU:
                     controls.of(stage, name) for name in ("offset", "width", "threshold", "high")
                 )
                 b, s, _ = self.factors.of(stage)
-                tensors = (
-                    scaled_backbone(hidden, b, self.factors.version, offset, width),
-                    fft_filter(skip, s, threshold, high),
-                )
+                scaled = scaled_backbone(hidden, b, self.factors.version, offset, width)
+                if hidden is skip and (self.factors.version, self.factors.stages) == ("v1", "block"):
+                    skip = scaled  # diffusers works in place
+                tensors = (scaled, fft_filter(skip, s, threshold, high))
         return self.original(tensors, dim=dim)

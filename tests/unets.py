@@ -21,7 +21,9 @@ class Kind:
 
     make: Callable[[], nn.Module]
     sample: tuple[int, ...] = (4,)
-    more: Callable[[int, Any], dict[str, Any]] = lambda batch, draw: {"encoder_hidden_states": draw(batch, 7, WORDS)}
+    more: Callable[[int, Any, tuple[int, int]], dict[str, Any]] = lambda batch, draw, size: {
+        "encoder_hidden_states": draw(batch, 7, WORDS)
+    }
     frames: int = 1
     ours_alone: bool = False
     """diffusers has no enable_freeu for it, or ignores it."""
@@ -94,6 +96,24 @@ def _image_to_video() -> nn.Module:
     )
 
 
+def _controlled() -> nn.Module:
+    from diffusers import ControlNetXSAdapter, UNetControlNetXSModel
+
+    unet = _condition()
+    return UNetControlNetXSModel.from_unet(unet, ControlNetXSAdapter.from_unet(unet, size_ratio=0.5))
+
+
+def _split() -> nn.Module:
+    """As `enable_free_noise_split_inference` of AnimateDiff's pipelines leaves the decoder."""
+    from diffusers.pipelines.free_noise_utils import SplitInferenceModule
+
+    unet = _motion()
+    for block in unet.up_blocks:
+        for i, resnet in enumerate(block.resnets):
+            block.resnets[i] = SplitInferenceModule(resnet, 2, 0, ["input_tensor", "temb"])
+    return unet
+
+
 def _motion() -> nn.Module:
     from diffusers import UNetMotionModel
 
@@ -127,15 +147,24 @@ KINDS: dict[str, Kind] = {
     "sdxl": Kind(_sdxl),
     "sdxl refiner": Kind(_refiner),
     "inpainting": Kind(lambda: _condition(in_channels=9), (9,)),
+    "without a mid block": Kind(lambda: _condition(mid_block_type=None)),
+    "controlnet-xs": Kind(
+        _controlled,
+        more=lambda batch, draw, size: {
+            "encoder_hidden_states": draw(batch, 7, WORDS),
+            "controlnet_cond": draw(batch, 3, 8 * size[0], 8 * size[1]),
+        },
+        odd=(24, 40),
+    ),
     "simple cross-attention": Kind(_simple, ours_alone=True, odd=(12, 20)),
-    "unconditional": Kind(_unconditional, (3,), lambda batch, draw: {}, ours_alone=True, odd=(12, 20)),
+    "unconditional": Kind(_unconditional, (3,), lambda batch, draw, size: {}, ours_alone=True, odd=(12, 20)),
     "modelscope": Kind(_text_to_video, (4, FRAMES), frames=FRAMES),
     "i2vgen-xl": Kind(
         _image_to_video,
         (4, FRAMES),
-        lambda batch, draw: {
+        lambda batch, draw, size: {
             "fps": torch.tensor([8] * batch),
-            "image_latents": draw(batch, 4, FRAMES, 16, 16),
+            "image_latents": draw(batch, 4, FRAMES, *size),
             "image_embeddings": draw(batch, WORDS),
             "encoder_hidden_states": draw(batch, 7, WORDS),
         },
@@ -145,13 +174,19 @@ KINDS: dict[str, Kind] = {
         _motion,
         (4, FRAMES),
         # its pipeline repeats the words for every frame
-        lambda batch, draw: {"encoder_hidden_states": draw(batch, 7, WORDS).repeat_interleave(FRAMES, dim=0)},
+        lambda batch, draw, size: {"encoder_hidden_states": draw(batch, 7, WORDS).repeat_interleave(FRAMES, dim=0)},
+        frames=FRAMES,
+    ),
+    "freenoise": Kind(
+        _split,
+        (4, FRAMES),
+        lambda batch, draw, size: {"encoder_hidden_states": draw(batch, 7, WORDS).repeat_interleave(FRAMES, dim=0)},
         frames=FRAMES,
     ),
     "stable video diffusion": Kind(
         _stable_video,
         (FRAMES, 8),
-        lambda batch, draw: {"encoder_hidden_states": draw(batch, 1, WORDS), "added_time_ids": draw(batch, 3)},
+        lambda batch, draw, size: {"encoder_hidden_states": draw(batch, 1, WORDS), "added_time_ids": draw(batch, 3)},
         frames=FRAMES,
         ours_alone=True,
     ),
@@ -173,7 +208,7 @@ def run(
     size: tuple[int, int] = (16, 16),
     time: float = 500,
 ) -> torch.Tensor:
-    """One forward pass on inputs that a seed fixes; other maps than 16 x 16 for all but I2VGen-XL's image."""
+    """One forward pass on inputs that a seed fixes."""
     random = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -181,7 +216,4 @@ def run(
 
     of = KINDS[kind]
     with torch.inference_mode():
-        more = of.more(batch, draw)
-        if "image_latents" in more:
-            more["image_latents"] = more["image_latents"].repeat(1, 1, 1, 2, 2)[..., : size[0], : size[1]]
-        return unet(draw(batch, *of.sample, *size), torch.tensor(time), **more).sample
+        return unet(draw(batch, *of.sample, *size), torch.tensor(time), **of.more(batch, draw, size)).sample

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import configs
-from configs import UserError
+from configs import devices
 
 from . import fits, inputs, pipelines
 from .addons import addons, put_on
@@ -77,17 +77,11 @@ def choose_device(name: str | None) -> torch.device:
     Raises:
         UserError: no such device on this machine.
     """
-    mps = torch.backends.mps.is_available()
     if name is None:
+        mps = torch.backends.mps.is_available()
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise configs.unknown("device", name, ("cpu", "cuda", "mps")) from error
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(mps)}.get(device.type, 0)
-    if (device.index or 0) >= count:
-        raise UserError(f"this machine has no device {name!r}: try --device cpu")
-    return device
+    devices.check_present(name)
+    return torch.device(name)
 
 
 def choose_dtype(name: str | None, spec: ModelSpec, device: torch.device) -> torch.dtype:

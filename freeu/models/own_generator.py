@@ -9,32 +9,49 @@ which runs its U-Net under `factors`, with `freeu.modulate` at each concatenatio
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from configs import UserError
+from configs.object_identity import object_identity
 from freeu.factors import Factors
 from freeu.generate import GenerationError, OnStep, check_lit
 
 from .spec import ModelSpec
 
+METHODS = ("unet_evaluations", "too_long", "prepare")
+"""What an object may have beside `generate`."""
+
 
 class Own:
     """What `generate` alone doesn't say, filled in; see `freeu.generate.Generator`."""
 
-    def __init__(self, inner: Any, spec: ModelSpec, identity: str, evaluations: int) -> None:
+    def __init__(self, inner: Any, spec: ModelSpec) -> None:
+        """Raises UserError where an attribute of `inner` is not what docs/own-model.md says."""
         self._inner = inner
-        self._evaluations = evaluations
+        self._evaluations = spec.steps * (2 if spec.guidance > 1 else 1)
         self.name = spec.name
-        self.identity = str(getattr(inner, "identity", identity))
-        self.image_size = tuple(getattr(inner, "image_size", (spec.resolution, spec.resolution)))
-        self.max_tokens = int(getattr(inner, "max_tokens", 77))
+
+        def attribute(name: str, fits: Callable[[Any], bool], expected: str) -> Any:
+            found = getattr(inner, name, None)
+            if found is not None and not fits(found):
+                raise UserError(f"--model {spec.source}: its {name} is {found!r}: expected {expected}")
+            return found
+
+        for name in METHODS:
+            attribute(name, callable, "a method")
+        told = attribute("identity", lambda found: isinstance(found, str) and found != "", "a text that isn't empty")
+        self.identity = told or object_identity(inner, spec.source.partition(":")[0]) or ""
+        size = attribute("image_size", _is_size, "(height, width) in pixels")
+        self.image_size = (spec.resolution, spec.resolution) if size is None else (size[0], size[1])
+        tokens = attribute("max_tokens", _is_count, "a number of tokens")
+        self.max_tokens = 77 if tokens is None else tokens
 
     def generate(
         self,
@@ -84,15 +101,9 @@ def load(spec: ModelSpec, **options: Any) -> Own:
     """Calls the user's function; see `freeu.models.load_generator`.
 
     Raises:
-        UserError: no such module or function, or what it returns has no `generate`.
+        UserError: no such module or function, it raised something, or what it returns is no generator.
     """
-    module, _, name = spec.source.partition(":")
-    try:
-        make = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"--model {spec.source}: {error}; the module is looked for in this folder and among what is installed"
-        ) from error
+    make = _made_by(spec)
     options |= {"steps": spec.steps, "guidance": spec.guidance}
     try:
         signature = inspect.signature(make)
@@ -101,10 +112,42 @@ def load(spec: ModelSpec, **options: Any) -> Own:
         signature.bind(**given)
     except (TypeError, ValueError) as error:
         raise UserError(f"--model {spec.source}: called with what it names of {', '.join(options)}: {error}") from error
-    inner = make(**given)
+    try:
+        inner = make(**given)
+    except Exception as error:  # the user's code: any
+        raise _raised(spec, error) from error
     if not callable(getattr(inner, "generate", None)):
         raise UserError(f"--model {spec.source} returned {type(inner).__name__}, which has no method generate")
-    source = inspect.getsourcefile(make)
-    content = Path(source).read_bytes() if source else spec.source.encode()
-    evaluations = options["steps"] * (2 if options["guidance"] > 1 else 1)
-    return Own(inner, spec, hashlib.sha256(content).hexdigest(), evaluations)
+    return Own(inner, spec)
+
+
+def _made_by(spec: ModelSpec) -> Any:
+    """The user's function: any callable."""
+    module, _, name = spec.source.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"--model {spec.source}: {error}; the module is looked for in this folder and among what is installed"
+        ) from error
+    except Exception as error:  # the user's code: any
+        raise _raised(spec, error) from error
+
+
+def _raised(spec: ModelSpec, error: Exception) -> UserError:
+    """What the user's code raised, with the line that did."""
+    if isinstance(error, UserError):
+        return error
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())[:200]
+    return UserError(
+        f"--model {spec.source} raised {type(error).__name__}: {said} ({Path(at.filename).name}, line {at.lineno})"
+    )
+
+
+def _is_size(found: Any) -> bool:
+    return isinstance(found, list | tuple) and len(found) == 2 and all(map(_is_count, found))
+
+
+def _is_count(found: Any) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool) and found > 0

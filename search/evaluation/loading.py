@@ -64,7 +64,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
         purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...], steps: int | None = None
     ) -> Evaluator:
         of = generator if steps is None else generator.with_steps(steps)
-        cache = Cache(config.mlruns / "cache", _made(job, of, measured, steps)) if config.cache else None
+        kept = config.cache and not _untold(of, measured)
+        cache = Cache(config.mlruns / "cache", _made(job, of, measured, steps)) if kept else None
         return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache)
 
     evaluators = {
@@ -100,18 +101,26 @@ def _weights(metrics: Mapping[str, Metric]) -> list[str]:
     found = []
     for name, metric in metrics.items():
         named = (getattr(each, "identity", None) for each in (getattr(metric, "encoder", None), metric))
-        if read := [each for each in named if isinstance(each, str)]:
+        if read := [each for each in named if isinstance(each, str) and each]:
             found.append(f"{name} {digest(' '.join(read))}")
     return found
+
+
+def _untold(generator: Generator, metrics: Mapping[str, Metric]) -> list[str]:
+    """The generator and metrics of one's own that don't tell which weights they read: no scores of theirs are kept."""
+    named = [("the generator", generator), *((f"the metric {name}", metric) for name, metric in metrics.items())]
+    return [name for name, each in named if getattr(each, "identity", None) == ""]
 
 
 @dataclass(frozen=True)
 class Known:
     """What is known once all is loaded. identity: of the model's weights. scorer_weights: as `_weights` has them.
-    too_long: prompts that its text encoder cuts. floors: by metric of the set, what so many real images would get."""
+    untold: what doesn't tell its weights. too_long: prompts that its text encoder cuts. floors: by metric of the set,
+    what so many real images would get."""
 
     identity: str
     scorer_weights: list[str]
+    untold: list[str]
     too_long: tuple[str, ...]
     floors: dict[str, float]
 
@@ -122,4 +131,5 @@ def known(held: Evaluators, on_images: OnImages) -> Known:
     n = len(evaluator.prompts)
     floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
     found = {name: floor for name, floor in floors.items() if floor is not None}
-    return Known(evaluator.generator.identity, _weights(evaluator.metrics), held.too_long, found)
+    of, metrics = evaluator.generator, evaluator.metrics
+    return Known(of.identity, _weights(metrics), _untold(of, metrics), held.too_long, found)

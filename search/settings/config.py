@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from configs import UserError, path, read_yaml, unknown
+from configs import UserError, devices, path, read_yaml, unknown
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.optuna_storage import server
@@ -226,8 +226,8 @@ def _checked(config: StudyConfig) -> StudyConfig:
             f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
             "letter or digit; name it with --study"
         )
-    if config.device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", config.device):
-        raise unknown("device", config.device, ("cpu", "cuda", "cuda:0", "mps"))
+    if config.device is not None:
+        devices.check(config.device)
     return config
 
 

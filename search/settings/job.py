@@ -16,7 +16,6 @@ from search.optimizer import space_file
 from search.optimizer.space import Space
 from search.settings import fingerprints, model, prompts
 from search.settings.first_candidates import first_candidates
-from search.settings.model import objective
 from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def prepare(config: StudyConfig) -> Job:
     """Check everything that can be checked without weights. Raises UserError."""
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
-    directions = {info.name: info.direction for info in map(objective, config.objectives or ())}
+    directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
     halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     space = space_file.chosen(config.space, config.version, config.stages)
@@ -85,8 +84,9 @@ def prepare(config: StudyConfig) -> Job:
 
 def check_enough(job: Job) -> None:
     """Raises UserError where an objective takes more images than there are prompts."""
-    for name in job.config.objectives or ():
-        prompts.check_enough(name, objective(name).min_n, min(len(job.prompts), len(job.held_out)))
+    names = job.config.objectives or ()
+    for name, info in zip(names, model.objectives(names), strict=True):
+        prompts.check_enough(name, info.min_n, min(len(job.prompts), len(job.held_out)))
 
 
 def likely_device(asked: str | None) -> str:

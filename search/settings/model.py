@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,14 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     return spec, chosen, prompt_set
 
 
-def objective(name: str) -> MetricInfo:
-    """What is known of it. Raises UserError for a metric that has no better direction."""
+def objectives(names: Sequence[str]) -> list[MetricInfo]:
+    """What is known of them. Raises UserError for a metric that has no better direction, and for names that clash."""
     from metrics import registry
 
-    found = registry.describe(name)
-    if found.direction == "none":
-        raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
+    found = registry.describe_all(names)
+    for name, info in zip(names, found, strict=True):
+        if info.direction == "none":
+            raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
     return found
 
 

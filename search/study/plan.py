@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from configs import UserError
 from search.optimizer.space import SOBOL
 from search.settings.kept import check_resumable
-from search.settings.model import objective
-from search.study import estimate, racing
+from search.settings.model import objectives
+from search.study.coordinator import estimate, racing
 from search.terminal.progress import ARROWS, duration
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Plan:
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
         size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
         guidance = f"{job.steps} steps, guidance {job.guidance:g}"
-        goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in map(objective, job.directions))
+        goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.settings import fingerprints
 from search.settings.kept import kept_settings
-from search.study import reproduce
+from search.study.coordinator import reproduce
 from search.tracking.inputs import Input
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _inputs(job: Job, identity: str) -> list[Input]:
     source = f"{spec.source}@{spec.revision}" if spec.revision else str(spec.source)
     facts = {"kind": spec.kind, "resolution": spec.resolution, "steps": job.steps, "guidance": job.guidance}
     found = [
-        Input("base model", spec.name, identity, source, facts),
+        Input("base model", spec.name, identity or "unknown", source, facts),
         Input("prompts", chosen, of["prompt_texts"], chosen, {"prompts": len(job.prompts)}),
         Input("held-out prompts", chosen, of["held_out_texts"], chosen, {"prompts": len(job.held_out)}),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -283,3 +284,22 @@ def test_devices_and_types() -> None:
             choose_device(bad)
     with pytest.raises(UserError, match="did you mean 'float16'"):
         choose_dtype("flaot16", spec, torch.device("cpu"))
+
+
+def test_onnxruntime_is_not_loaded_with_a_pipeline(sd_folder: Path, tmp_path: Path) -> None:
+    """diffusers would, where it is installed. It can be imported all the same, and is asked to report nothing."""
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text("__version__ = '1'\n")
+    (tmp_path / "onnxruntime-1.0.dist-info").mkdir()
+    (tmp_path / "onnxruntime-1.0.dist-info" / "METADATA").write_text("Name: onnxruntime\nVersion: 1.0\n")
+    code = (
+        "import os, sys, search\n"
+        "from freeu.models import load_generator, load_spec\n"
+        f"load_generator(load_spec({str(sd_folder)!r}), device='cpu', steps=2)\n"
+        "print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])\n"
+        "import onnxruntime; print(onnxruntime.__version__)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["False", "1", "1"], done.stderr

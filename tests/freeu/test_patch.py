@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 import freeu
 from configs import UserError
@@ -153,6 +155,68 @@ def test_a_model_without_concatenations_is_refused() -> None:
         freeu.applied(torch.nn.Linear(1, 1), STRONG),
     ):
         pass
+
+
+@pytest.mark.parametrize("use", [freeu.enable, lambda target, factors: freeu.applied(target, factors).__enter__()])
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (
+            SimpleNamespace(transformer=torch.nn.Linear(1, 1)),
+            "SimpleNamespace has a transformer and no U-Net: it has no",
+        ),
+        (torch.nn.TransformerEncoder, "has no U-Net for FreeU to act on: give a pipeline that has one, or the U-Net"),
+        (SimpleNamespace(unet=None), "has no U-Net for FreeU to act on"),
+        (None, "NoneType has no U-Net"),
+    ],
+)
+def test_what_has_no_unet_is_told(use, target, says: str) -> None:
+    """A pipeline of Flux or SD 3 has a transformer."""
+    with pytest.raises(UserError, match=says):
+        use(target, STRONG)
+    with pytest.raises(UserError, match=says):
+        freeu.disable(target)
+
+
+def test_a_pipeline_does_for_a_block_too(unet) -> None:
+    """It gives its U-Net, and its scheduler where the controls have a schedule."""
+    scheduler = DDIMScheduler()
+    scheduler.set_timesteps(4)
+    pipe = SimpleNamespace(unet=unet, scheduler=scheduler)
+    scheduled = replace(STRONG, controls=freeu.Controls(stop=0.5))
+    for factors in (STRONG, scheduled):
+        with freeu.applied(unet, factors, scheduler):
+            wanted = forward(unet)
+        with freeu.applied(pipe, factors) as given:
+            assert given is pipe
+            assert torch.equal(forward(unet), wanted)
+
+
+def test_a_controlnet_parts_what_is_one_tensor_without_a_mid_block() -> None:
+    """diffusers adds to the skip then, which is no longer the tensor that it amplifies in place."""
+    unet, factors = made("without a mid block"), replace(STRONG, version="v1", stages="block")
+    random = torch.Generator().manual_seed(1)
+    sample, words = torch.randn(1, 4, 16, 16, generator=random), torch.randn(1, 7, 16, generator=random)
+    shapes: list[torch.Size] = []
+    hooks = [
+        site.resnet.register_forward_pre_hook(lambda _, args, width=site.width: shapes.append(args[0][:, width:].shape))
+        for site in find_sites(unet)
+    ]
+    with torch.inference_mode():
+        unet(sample, 10, words)
+    for hook in hooks:
+        hook.remove()
+    added = {
+        "down_block_additional_residuals": [torch.randn(shape, generator=random) for shape in reversed(shapes)],
+        "mid_block_additional_residual": torch.randn(shapes[0], generator=random),
+    }
+    with torch.inference_mode():
+        with freeu.applied(unet, factors):
+            found = unet(sample, 10, words, **added).sample
+        unet.enable_freeu(s1=factors.s1, s2=factors.s2, b1=factors.b1, b2=factors.b2)
+        wanted = unet(sample, 10, words, **added).sample
+        unet.disable_freeu()
+    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=0)
 
 
 def low_frequencies(x: torch.Tensor, threshold: int) -> torch.Tensor:

@@ -46,6 +46,25 @@ def test_closed_forms() -> None:
     assert float(guardrails.sharpness(board.double().expand(1, 3, 8, 8))) == pytest.approx(16)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (33, 65)])
+def test_grey_has_no_colour_to_the_last_bit(size: tuple[int, int]) -> None:
+    """Else rounding errors were all that differs between grey images, and a guardrail would measure them."""
+    grey = torch.randint(0, 256, (4, 1, *size), generator=torch.Generator().manual_seed(0)).double() / 255
+    for name in ("saturation", "saturation_peak", "colourfulness"):
+        assert (GUARDRAILS[name](grey.expand(-1, 3, -1, -1)) == 0).all()
+    nearly = grey.expand(-1, 3, -1, -1).clone()
+    nearly[:, 0, 0, 0] = (nearly[:, 0, 0, 0] * 255 - 1).abs() / 255  # one level in one pixel counts
+    assert (guardrails.chroma(nearly)[:, 0, 0] > 0.1).all()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (33, 65)])
+def test_one_colour_has_no_contrast_nor_detail_to_the_last_bit(size: tuple[int, int]) -> None:
+    colours = torch.randint(0, 256, (16, 3, 1, 1), generator=torch.Generator().manual_seed(0)).double() / 255
+    for name in ("contrast", "high_band", "sharpness"):
+        assert (GUARDRAILS[name](colours.expand(-1, -1, *size)) == 0).all()
+    assert len(guardrails.spectral_slope(colours.expand(-1, -1, *size)).unique()) == 1
+
+
 @pytest.mark.parametrize("slope", [0.0, -1.0, -2.0, -3.0])
 def test_the_slope_of_noise_made_with_one(slope: float) -> None:
     side = 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 import metrics
 from configs import UserError, identity
+from metrics import aesthetic
 from metrics.aesthetic import LAION_ENCODER, LAION_SHAPE, score_of
 from metrics.base import Batch
 from metrics.clip import ClipScore
@@ -49,7 +51,7 @@ def test_clip_score_clamps_each_image_before_the_mean() -> None:
 
 
 def test_a_head_by_hand(tmp_path: Path) -> None:
-    """Two layers, no activation: (x A' + a) B' + b."""
+    """Two layers: (x A' + a) B' + b, with a ReLU between them where that is said."""
     tensors = {
         "layers.0.weight": torch.tensor([[1.0, 2, 0], [0, 1, -1]]),
         "layers.0.bias": torch.tensor([0.5, -0.5]),
@@ -57,16 +59,31 @@ def test_a_head_by_hand(tmp_path: Path) -> None:
         "layers.2.bias": torch.tensor([1.0]),
     }
     save_file(tensors, tmp_path / "head.safetensors")
-    head = metrics.aesthetic_head(tmp_path / "head.safetensors")
+    head = metrics.aesthetic_head(tmp_path / "head.safetensors", activation="none")
     # x = (1, 1, 1): layer 0 gives (3.5, -0.5), layer 2 gives 7 + 1.5 + 1.
-    np.testing.assert_allclose(head(np.array([[1.0, 1, 1], [0, 0, 0]])), [9.5, 2 * 0.5 + 3 * 0.5 + 1])
+    x = np.array([[1.0, 1, 1], [0, 0, 0]])
+    np.testing.assert_allclose(head(x), [9.5, 2 * 0.5 + 3 * 0.5 + 1])
+    rectified = metrics.aesthetic_head(tmp_path / "head.safetensors", activation="relu")
+    np.testing.assert_allclose(rectified(x), [8, 2 * 0.5 + 1])
+    with pytest.raises(UserError, match="2 linear layers and doesn't say what stands between them"):
+        metrics.aesthetic_head(tmp_path / "head.safetensors")
+    with pytest.raises(UserError, match=r"unknown activation .* 'gelu': did you mean 'relu'"):
+        metrics.aesthetic_head(tmp_path / "head.safetensors", activation="gelu")
+    save_file(tensors, tmp_path / "told.safetensors", metadata={"activation": "relu"})
+    np.testing.assert_allclose(metrics.aesthetic_head(tmp_path / "told.safetensors", activation="none")(x), [8, 2])
     with pytest.raises(UserError, match=r"takes embeddings \(n, 3\), and these are \(2, 4\)"):
         head(np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("names", [("layers.0", "layers.2", "layers.4", "layers.6", "layers.7"), ("",)])
-def test_laions_own_layouts_are_read(names: tuple[str, ...], tmp_path: Path) -> None:
-    """V2: five linear layers with dropout between; V1: one linear layer, saved bare."""
+LINEAR = tuple(f"layers.{i}" for i in (0, 2, 4, 6, 7))
+RELU = tuple(f"layers.{i}" for i in (0, 3, 6, 9, 11))
+
+
+@pytest.mark.parametrize(("names", "kind"), [(LINEAR, "laion_v2"), (RELU, "laion_v2"), (("",), "laion_v1")])
+def test_laions_own_layouts_are_read(
+    names: tuple[str, ...], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V2: five linear layers with dropout between, or ReLUs too; V1: one linear layer, saved bare."""
     widths = [768, 1024, 128, 64, 16, 1] if len(names) == 5 else [768, 1]
     draw = torch.Generator().manual_seed(0)
     state, layers = {}, []
@@ -78,12 +95,59 @@ def test_laions_own_layouts_are_read(names: tuple[str, ...], tmp_path: Path) -> 
     torch.save(state, tmp_path / "head.pth")
     x = F.normalize(torch.randn(3, 768, generator=draw), dim=-1)
     wanted = x.double()
-    for weight, bias in layers:
+    for i, (weight, bias) in enumerate(layers, start=1):
         wanted = wanted @ weight.double().T + bias.double()
-    found = metrics.aesthetic_head(tmp_path / "head.pth", LAION_ENCODER)(x.numpy())
-    np.testing.assert_allclose(found, wanted[:, 0].numpy(), rtol=1e-9)
-    with pytest.raises(UserError, match="a head for the encoder open_clip:ViT-L-14"):
-        metrics.aesthetic_head(tmp_path / "head.pth", "open_clip:ViT-B-32/openai")
+        wanted = wanted.relu() if names == RELU and i < len(layers) else wanted
+    reads = Encoder("toy", LAION_ENCODER, lambda part: x)
+    spec = {"kind": kind, "file": str(tmp_path / "head.pth")}
+    found = score_of(spec, reads, tmp_path).score(Batch(torch.zeros(3, 3, 4, 4, dtype=torch.uint8), ("",) * 3))
+    np.testing.assert_allclose(found.per_image, wanted[:, 0].numpy(), rtol=1e-6)
+    other = "laion_v1" if kind == "laion_v2" else "laion_v2"
+    with pytest.raises(UserError, match=f"is no head of kind {other}, its layers give"):
+        score_of(spec | {"kind": other}, reads, tmp_path)
+
+
+def test_a_pickle_names_no_encoder_but_laions_second_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is known by its hash; any other is what the user says it is."""
+    file = tmp_path / "head.pth"
+    torch.save({"weight": torch.zeros(1, 768), "bias": torch.zeros(1)}, file)
+    reads = Encoder("toy", LAION_ENCODER, lambda part: torch.zeros(len(part), 768))
+    spec = {"kind": "aesthetic_head", "file": str(file)}
+    with pytest.raises(UserError, match=r"head\.pth doesn't name the encoder that it is a head for"):
+        score_of(spec, reads, tmp_path)
+    with pytest.raises(UserError, match="doesn't name the encoder"):
+        metrics.aesthetic_head(file, LAION_ENCODER)
+    with pytest.raises(UserError, match="a head for the encoder open_clip:ViT-B-32"):
+        score_of(spec | {"made_for": "open_clip:ViT-B-32/openai"}, reads, tmp_path)
+    assert score_of(spec | {"made_for": LAION_ENCODER}, reads, tmp_path).encoder is reads
+    metrics.aesthetic_head(file, "one", made_for="one")
+    monkeypatch.setattr(aesthetic, "LAION_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    assert score_of(spec, reads, tmp_path).encoder is reads
+    with pytest.raises(UserError, match="a head for the encoder open_clip:ViT-L-14-quickgelu/openai"):
+        metrics.aesthetic_head(file, "open_clip:ViT-B-32/openai")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("laion_v3", "did you mean 'laion_v"), ("head", "unknown kind of aesthetic head 'head'")],
+)
+def test_an_unknown_kind_of_head_is_told(kind: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        score_of({"kind": kind, "file": "head.pth"}, Encoder("toy", "toy", lambda part: part), tmp_path)
+
+
+@pytest.mark.parametrize(("numbers", "wanted"), [((0, 2, 3), [-1, 0]), ((0, 1, 2), [0, 0])])
+def test_a_relu_stands_where_the_numbers_leave_room(
+    numbers: tuple[int, ...], wanted: list[float], tmp_path: Path
+) -> None:
+    """Behind the first alone of 0, 2, 3; of 0, 1, 2, which leave none, behind each but the last."""
+    tensors = {}
+    for number, sign in zip(numbers, (-1, -1, 1), strict=True):
+        tensors |= {f"layers.{number}.weight": sign * torch.eye(1), f"layers.{number}.bias": torch.zeros(1)}
+    save_file(tensors, tmp_path / "head.safetensors")
+    head = metrics.aesthetic_head(tmp_path / "head.safetensors", activation="relu")
+    # -1 becomes 1, then -1, which a second ReLU would make 0; 1 ends at the first.
+    np.testing.assert_allclose(head(np.array([[-1.0], [1.0]])), wanted)
 
 
 def test_a_head_of_another_encoder_is_refused(tmp_path: Path) -> None:
@@ -143,9 +207,7 @@ def copies(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-@pytest.mark.parametrize(("kind", "name"), [
-    ("laion_v2", "head.pth"), ("aesthetic_head", "head.pth"), ("laion_v1", "head.safetensors"),
-])  # fmt: skip
+@pytest.mark.parametrize(("kind", "name"), [("laion_v1", "head.pth"), ("laion_v1", "head.safetensors")])
 def test_laions_head_reads_a_copy_of_its_encoder(
     place: str, kind: str, name: str, copies: dict, models: Path, images: torch.Tensor, tmp_path: Path
 ) -> None:
@@ -164,9 +226,7 @@ def test_laions_head_reads_no_other_architecture(models: Path, tmp_path: Path) -
     named = replace(reads, identity=f"open_clip:{LAION_SHAPE}/metaclip_400m", shape=None)  # another's, by its name
     for one in (reads, named):
         with pytest.raises(UserError, match="or a copy of it on this disk, and the YAML names"):
-            score_of({"kind": "laion_v2", "file": str(tmp_path / "head.pth")}, one, models)
-        with pytest.raises(UserError, match="a head for the encoder open_clip:ViT-L-14-quickgelu/openai"):
-            score_of({"kind": "aesthetic_head", "file": str(tmp_path / "head.pth")}, one, models)
+            score_of({"kind": "laion_v1", "file": str(tmp_path / "head.pth")}, one, models)
 
 
 class Payload:
@@ -187,6 +247,11 @@ class Payload:
         ("short.pth", b"PK\x03\x04", "can't read"),
         ("shapes.safetensors", {"layers.0.weight": torch.zeros(2, 4), "layers.0.bias": torch.zeros(2)}, "ends? in one"),
         ("bias.safetensors", {"layers.0.weight": torch.zeros(1, 4)}, "has no bias"),
+        (
+            "scale.safetensors",
+            {"weight": torch.zeros(1, 4), "bias": torch.zeros(1), "scale": torch.ones(1)},
+            "beside linear layers it holds scale",
+        ),
         ("empty.safetensors", {"x": torch.zeros(1)}, "is no aesthetic head"),
     ],
 )

@@ -157,7 +157,8 @@ def test_minutes_end_the_search_and_leave_the_confirmation(tmp_path: Path, monke
     """How much is set aside for it: test_budget.py."""
     generator = FakeGenerator()
     monkeypatch.setattr(
-        "search.study.budget.monotonic", lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0)
+        "search.study.coordinator.budget.monotonic",
+        lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0),
     )
     result, said = study(settings(tmp_path, minutes=50, trials=500), generator)
     assert "the search ends: 50 minutes, the confirmation included, allow no more" in said

@@ -59,7 +59,7 @@ def test_every_flag_is_a_key() -> None:
         ({"version": "v3"}, "unknown version 'v3'"),
         ({"stages": "widht"}, "did you mean 'width'"),
         ({"dtype": "float61"}, "did you mean 'float16'"),
-        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"device": "gpu"}, "unknown device 'gpu': did you mean 'cuda'"),
         ({"objectives": ""}, "--objectives is empty"),
         ({"objectives": "clip,clip"}, "names one twice"),
         ({"objectives": 5}, "--objectives is 5: expected a list of names"),

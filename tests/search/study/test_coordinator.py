@@ -15,8 +15,7 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators
 from search.optimizer.space_file import default
-from search.storage import optuna_storage
-from search.storage.optuna_storage import Storage
+from search.storage.optuna_storage import Storage, optuna_storage
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
 from search.study.coordinator import Coordinator
@@ -272,7 +271,7 @@ def test_a_lock_that_its_holder_took_away_is_taken_anew(tmp_path: Path, monkeypa
     """Whoever opened the file just before holds one that others don't see."""
     folder = StudyFolder(tmp_path, "s")
     seen = [False, True]
-    monkeypatch.setattr("search.storage.study_folder.os.path.samestat", lambda *files: seen.pop(0))
+    monkeypatch.setattr("search.storage.optuna_storage.study_folder.os.path.samestat", lambda *files: seen.pop(0))
     with folder.locked():
         assert not seen
         with pytest.raises(UserError, match="is being run"), StudyFolder(tmp_path, "s").locked():
