@@ -24,9 +24,10 @@ from search.storage.files import write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import Storage
 from search.storage.trial_record import TrialRecord
+from search.study import confirmation
+from search.study import result as results
 from search.study.budget import Budget
-from search.study.coordinator import Coordinator, Shifts, confirmation
-from search.study.coordinator import result as results
+from search.study.coordinator import Coordinator, Shifts
 from search.study.plan import plan
 from search.terminal.progress import Progress
 from search.tracking import Tracker

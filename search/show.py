@@ -37,7 +37,7 @@ def show(
         return
     from rich.console import Console
 
-    from search.study.coordinator import result as results
+    from search.study import result as results
     from search.terminal import progress
 
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)

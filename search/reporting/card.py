@@ -17,8 +17,8 @@ from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset
 from search.storage.study_folder import StudyFolder
+from search.study import reproduce
 from search.study.confirmation import BASE, COUNTS, measurable
-from search.study.coordinator import reproduce
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,8 +12,8 @@ from configs.cli import visible
 from search.reporting import embedded_images, front_plots, held_out_pairs, history_plots
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
+from search.study import reproduce
 from search.study.confirmation import BASE, measurable
-from search.study.coordinator import reproduce
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result
 

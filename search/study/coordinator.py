@@ -18,7 +18,7 @@ from search.evaluation.evaluator import LOW, Evaluation, Task
 from search.optimizer.space import Space
 from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import INTERRUPTED, VIOLATION, TrialRecord, violation
-from search.study.coordinator import racing
+from search.study import racing
 from search.study.fewer_steps import Fidelity, cost
 from search.study.trials import Asked, Trials
 from search.workers.crew import Crew, Evaluate, WorkerDied

@@ -10,7 +10,7 @@ from configs import UserError
 from search.optimizer.space import SOBOL
 from search.settings.kept import check_resumable
 from search.settings.model import objectives
-from search.study.coordinator import estimate, racing
+from search.study import estimate, racing
 from search.terminal.progress import ARROWS, duration
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from search.evaluation.evaluator import Evaluation
 from search.optimizer import samplers
 from search.optimizer.dimension import Choice
 from search.optimizer.space import Space
-from search.storage.optuna_storage import Storage, quiet, shared_trials
+from search.storage import shared_trials
+from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import SPREADS, TrialRecord
 from search.study.queue import BASELINE, DEATHS, ORIGIN, Queue
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.reporting import history_plots
 from search.settings.fingerprints import digest
-from search.storage.optuna_storage import image_grid
+from search.storage import image_grid
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.tracking import Tracker, Unreachable

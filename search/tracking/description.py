@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.settings import fingerprints
 from search.settings.kept import kept_settings
-from search.study.coordinator import reproduce
+from search.study import reproduce
 from search.tracking.inputs import Input
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators
 from search.optimizer.space_file import default
-from search.storage.optuna_storage import Storage, optuna_storage
+from search.storage import optuna_storage
+from search.storage.optuna_storage import Storage
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
 from search.study.coordinator import Coordinator
