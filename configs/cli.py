@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MENDABLE = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only disk"}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-LONGEST = 2000
+LONGEST = 1000
 """Characters of an error: the longest of ours lists a study's settings in 700."""
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of writing, and halves of a pair: they steer what shows them."""

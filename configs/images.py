@@ -31,7 +31,7 @@ def open_image(source: Path | IO[bytes], name: str = "") -> Iterator[Image.Image
     Raises:
         UserError: it can't be read, is of another format, damaged, or has more than MOST_PIXELS pixels.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     called = name or (shown(source) if isinstance(source, Path) else "the image")
     try:
@@ -45,6 +45,8 @@ def open_image(source: Path | IO[bytes], name: str = "") -> Iterator[Image.Image
             yield image
     except Image.DecompressionBombError as error:
         raise UserError(f"the image {called} is too large: {MOST_PIXELS:,} pixels are read; scale it down") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"the image {called} can't be read: it is none of {', '.join(FORMATS)}") from error
     except (*DAMAGED, struct.error, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"the image {called} can't be read: {shortened(str(why))}") from error

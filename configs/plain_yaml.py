@@ -70,7 +70,7 @@ class _Document:
         self.nodes += 1
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise self.wrong(event, f"*{shortened(event.anchor)} stands for nothing that came before")
+                raise self.wrong(event, f"*{shortened(str(event.anchor))} stands for nothing that came before")
             found, weight = self.anchors[event.anchor]
             self.nodes += weight
         elif isinstance(event, yaml.ScalarEvent):
@@ -130,4 +130,5 @@ class _Document:
         return number
 
     def wrong(self, event: yaml.Event, why: str) -> UserError:
-        return UserError(f"{self.name}, line {event.start_mark.line + 1}: {why}")
+        where = "" if event.start_mark is None else f", line {event.start_mark.line + 1}"
+        return UserError(f"{self.name}{where}: {why}")

@@ -41,7 +41,7 @@ def read_safetensors_header(file: Path) -> dict[str, Any]:
         raise UserError(f"{shown(file)} is no safetensors file: {error}") from error
     if size < needed:
         raise UserError(f"{shown(file)} is cut off: it has {size:,} of {needed:,} bytes; get it again")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _entries(found: Any) -> list[tuple[str, Any]]:

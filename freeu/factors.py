@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from configs import unknown
+from configs import quoted, unknown
 
 from .controls import PLAIN, Controls, FactorsError, number
 
@@ -50,7 +50,7 @@ class Factors:
             if getattr(self, name) not in known:
                 raise FactorsError(str(unknown(f"FreeU {name}", getattr(self, name), known)))
         if not isinstance(self.controls, Controls):
-            raise FactorsError(f"controls are {self.controls!r}: expected freeu.Controls")
+            raise FactorsError(f"controls are {quoted(self.controls)}: expected freeu.Controls")
 
     @property
     def identity(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from configs import UserError, path, read_yaml, unknown
+from configs import UserError, path, quoted, read_yaml, unknown
 from search import samplers
 from search.storage import server
 
@@ -138,7 +138,7 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> StudyConfig:
         key = str(first["loc"][0])
         message = first["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
-        raise UserError(f"{_said(key, file, flags)} is {first['input']!r}: {message}") from None
+        raise UserError(f"{_said(key, file, flags)} is {quoted(first['input'])}: {message}") from None
     return _checked(config)
 
 

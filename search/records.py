@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from uuid import uuid4
 
 import configs
-from configs import UserError
+from configs import UserError, quoted
 from freeu import Factors
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class StudyFolder:
         try:
             return TrialRecord.from_dict(read_json(file))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{file} is no record of a trial ({error!r}): remove it and run again") from error
+            raise UserError(f"{file} is no record of a trial ({quoted(error)}): remove it and run again") from error
 
     def read_trials(self) -> list[TrialRecord]:
         """Every trial that ended, by number."""

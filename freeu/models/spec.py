@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import configs
-from configs import UserError
+from configs import UserError, quoted
 from freeu.factors import Factors, Stages, Version
 
 from .identity import read_index, read_json
@@ -271,7 +271,7 @@ def _explained(error: ValidationError) -> str:
         return str(configs.unknown(f"key of {'.'.join(above)}", key, Published.model_fields))
     if first["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} is {first['input']!r}: {first['msg']}"
+    return f"{where} is {quoted(first['input'])}: {first['msg']}"
 
 
 def _from_folder(folder: Path, name: str) -> ModelSpec:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from configs import open_image
 from search.page import study_page
 from search.store import check_folder
 from search.track.errors import told
@@ -311,9 +312,7 @@ class Tracker:
 
 
 def _opened(file: Path | None) -> Image | None:
-    from PIL import Image
-
     if file is None:
         return None
-    with Image.open(file) as picture:
+    with open_image(file) as picture:
         return picture.convert("RGB")
