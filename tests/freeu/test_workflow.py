@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -90,14 +91,202 @@ def test_a_saved_workflow_is_wired_on_both_ends() -> None:
     assert comfyui.parse(json.dumps(after))[""].factors == PRESET.factors
 
 
+def told(found: Any, *loaders: str) -> str:
+    """What is said of a workflow that is refused."""
+    with pytest.raises(UserError) as caught:
+        workflow.patch(PRESET, found if isinstance(found, str) else json.dumps(found), loaders)
+    assert len(str(caught.value)) < 600
+    return str(caught.value)
+
+
+DEEP = '{"nodes": ' + "[" * 100_000
+NODE, LINK = SAVED["nodes"][0], SAVED["links"][0]
+
+
 @pytest.mark.parametrize("found, said", [
     ([], "no ComfyUI workflow"), ({}, "no ComfyUI workflow"), ({"a": 1}, "no ComfyUI workflow"),
-    ({"4": API["4"]}, "no node that loads a model"), ({"4": {"class_type": "X"}}, "has no inputs"),
-    ({**SAVED, "definitions": {"subgraphs": [{}]}}, "subgraphs"), ({**SAVED, "links": [{"id": 1}]}, "layout"),
+    ("{", "not valid JSON"), (DEEP, "64 deep"), ({"4": API["4"]}, "no node that loads a model"),
+    ({"4": {"class_type": "X"}}, "has no inputs"),
+    ({"4": {"class_type": "X", "inputs": None}}, "has no inputs"), (["a\ud800"], "no ComfyUI workflow"),
+    ({**SAVED, "links": [{"id": 1}]}, "layout"), ({**SAVED, "links": [[[], 4, 0, 3, 0, "MODEL"]]}, "layout"),
+    ({**SAVED, "links": [[1, 4, None, 3, 0, "MODEL"]]}, "layout"), ({**SAVED, "links": [7]}, "layout"),
+    ({**SAVED, "links": [[1, 4, 5, 3, 0, "MODEL"]]}, "begins at output 5 of node 4, which has 2"),
+    ({**SAVED, "links": [[1, 4, -1, 3, 0, "MODEL"]]}, "begins at output -1"),
+    ({**SAVED, "nodes": [NODE, NODE]}, "two nodes .* id 4"), ({**SAVED, "nodes": [7]}, "layout"),
+    ({**SAVED, "nodes": [{**NODE, "id": []}]}, "layout"), ({**SAVED, "nodes": [{**NODE, "outputs": 7}]}, "no list"),
+    ({**SAVED, "nodes": [{**NODE, "inputs": [None]}]}, "damaged"),
+    ({**SAVED, "definitions": {"subgraphs": [{}]}}, "subgraphs .* layout"),
+    ({**SAVED, "definitions": {"subgraphs": 7}}, "no list"),
+    ({**SAVED, "nodes": [NODE, {"id": 7, "type": "FreeU", "properties": None}]}, "FreeU .node 7. gets no model"),
 ])  # fmt: skip
 def test_what_is_no_workflow_is_told(found: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        workflow.patch(PRESET, json.dumps(found))
+    assert re.search(said, told(found)), told(found)
+
+
+def api(*nodes: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Nodes numbered from 1."""
+    return {str(i): {"class_type": kind, "inputs": inputs} for i, (kind, inputs) in enumerate(nodes, 1)}
+
+
+LOADER, SAMPLER = ("UNETLoader", {"unet_name": "a"}), ("KSampler", {"model": ["1", 0]})
+ENCODED = ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "CLIPTextEncode", {"clip": ["5", 0]})
+
+
+@pytest.mark.parametrize("more", [
+    ("ModelSamplingFlux", {"model": ["1", 0]}), ("ModelSamplingSD3", {"model": ["1", 0]}),
+    ("BasicGuider", {"model": ["1", 0], "conditioning": ["4", 0]}, "FluxGuidance", {}),
+    ("KSampler", {"model": ["1", 0], "latent_image": ["4", 0]}, "EmptyHunyuanLatentVideo", {}),
+    ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "WanImageToVideo", {}),
+    ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "LTXVConditioning", {}),
+    ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "TextEncodeQwenImageEdit", {}),
+    (*ENCODED, "CLIPLoader", {"type": "qwen_image"}), (*ENCODED, "TripleCLIPLoader", {}),
+])  # fmt: skip
+def test_transformers_are_refused(more: tuple[Any, ...]) -> None:
+    nodes = [LOADER, SAMPLER, *zip(more[::2], more[1::2], strict=True)]
+    assert "without skip connections" in told(api(*nodes)) == told(api(*nodes), "1")
+
+
+def test_what_looks_like_a_transformers_node_does_not_count() -> None:
+    """Nor does one that only made the picture that the U-Net begins from: it has a loader of its own."""
+    found = api(
+        LOADER, ("KSampler", {"model": ["1", 0], "positive": ["3", 0], "latent_image": ["6", 0]}),
+        ("CLIPTextEncode", {"clip": ["4", 0], "text": ["5", 0]}), ("DualCLIPLoader", {"type": "sdxl"}),
+        ("QwenVLDescribe", {"image": ["6", 0]}),
+        ("KSampler", {"model": ["7", 0], "positive": ["8", 0]}), LOADER, ("FluxGuidance", {}),
+    )  # fmt: skip
+    text, done = workflow.patch(PRESET, json.dumps(found))
+    assert [node["inputs"]["model"] for node in json.loads(text).values() if node["class_type"] == "FreeU_V2"] == [
+        ["1", 0]
+    ]
+    assert "left out: UNETLoader (node 7)" in done[0] and "put FreeU_V2, node 9, behind UNETLoader (node 1)" in done[1]
+
+
+def test_pipes_are_followed_and_those_that_hide_their_model_refused() -> None:
+    """Impact's pipes have FreeU's model; easy-use's loader has none that FreeU could get."""
+    piped = patched(api(LOADER, ("ToBasicPipe", {"model": ["1", 0]}), ("FromBasicPipe", {"basic_pipe": ["2", 0]}),
+                        ("KSampler", {"model": ["3", 0]})))  # fmt: skip
+    assert len(piped) == 5 and piped["2"]["inputs"]["model"] == ["5", 0] and piped["4"]["inputs"]["model"] == ["3", 0]
+    hidden = api(("easy fullLoader", {"ckpt_name": "a"}), ("easy kSampler", {"pipe": ["1", 0]}), LOADER,
+                 ("KSampler", {"model": ["3", 0]}))  # fmt: skip
+    assert "easy fullLoader (node 1) hands its model on in a pipe" in told(hidden)
+    assert len(patched(hidden, "3")) == 5
+
+
+def test_a_loader_is_what_a_model_comes_from_whatever_it_is_called() -> None:
+    found = api(
+        ("My Checkpoint", {"x": float("nan")}), ("Load Nothing", {"model": ["1", 0]}), ("K", {"model": ["2", 0]})
+    )
+    text, done = workflow.patch(PRESET, json.dumps(found))
+    assert done == ["put FreeU_V2, node 4, behind My Checkpoint (node 1); 1 input rewired"]
+    assert '"x": NaN' in text  # as it was
+
+
+def test_what_is_said_names_the_node() -> None:
+    found = copy.deepcopy(SAVED)
+    found["nodes"][0]["title"] = "Load SDXL"
+    _, done = workflow.patch(PRESET, json.dumps(found))
+    assert done == ['put FreeU_V2, node 10, behind CheckpointLoaderSimple "Load SDXL" (node 4); 2 inputs rewired']
+
+
+def test_freeu_that_is_there_is_completed_or_refused() -> None:
+    """A loader without one gets one; two in series, and nodes of other packages, would be FreeU twice."""
+    half = api(
+        LOADER, ("FreeU", {"model": ["1", 0]}), ("KSampler", {"model": ["2", 0]}), LOADER, ("K", {"model": ["4", 0]})
+    )
+    after = patched(half)
+    assert after["2"]["class_type"] == after["6"]["class_type"] == "FreeU_V2" and after["6"]["inputs"]["model"] == [
+        "4",
+        0,
+    ]
+    half["5"]["inputs"]["model"] = ["1", 0]
+    text, done = workflow.patch(PRESET, json.dumps(half))
+    assert "the model comes to K (node 5) without FreeU, as it did" in done[1] and len(json.loads(text)) == 5
+    series = api(
+        LOADER, ("FreeU", {"model": ["1", 0]}), ("Lora", {"model": ["2", 0]}), ("FreeU_V2", {"model": ["3", 0]})
+    )
+    assert "FreeU, node 4, stands behind FreeU, node 2: remove one" in told(series)
+    other = api(LOADER, ("FreeU (Advanced)", {"model": ["1", 0]}), ("K", {"model": ["2", 0]}))
+    assert "FreeU (Advanced) (node 2) is FreeU of another kind" in told(other)
+
+
+def test_what_goes_everywhere_goes_behind_freeu() -> None:
+    """cg-use-everywhere: the LoRA's model has no link that is drawn, and comes from the loader."""
+    found = {"nodes": [
+        {"id": 1, "type": "UNETLoader", "outputs": [{"name": "MODEL", "type": "MODEL", "links": [1]}]},
+        {"id": 2, "type": "Anything Everywhere", "inputs": [{"name": "MODEL", "type": "*", "link": 1}]},
+        {"id": 3, "type": "LoraLoader", "inputs": [{"name": "model", "type": "MODEL", "link": None}],
+         "outputs": [{"name": "MODEL", "type": "MODEL", "links": [2]}]},
+        {"id": 4, "type": "KSampler", "inputs": [{"name": "model", "type": "MODEL", "link": 2}]},
+    ], "links": [[1, 1, 0, 2, 0, "MODEL"], [2, 3, 0, 4, 0, "MODEL"]]}  # fmt: skip
+    after = patched(found)
+    assert [node["type"] for node in after["nodes"][4:]] == ["FreeU_V2"] and after["links"][0] == [
+        1,
+        5,
+        0,
+        2,
+        0,
+        "MODEL",
+    ]
+
+
+def subgraphs(inside: bool) -> dict[str, Any]:
+    """A sampler in a subgraph, with the loader inside or outside."""
+
+    def link(number: int, source: int, target: int, slot: int = 0) -> dict[str, Any]:
+        ends = {"origin_id": source, "origin_slot": slot, "target_id": target, "target_slot": 0}
+        return {"id": number, **ends, "type": "MODEL"}
+
+    model = {"name": "MODEL", "type": "MODEL"}
+    loader = {"id": 1, "type": "UNETLoader", "widgets_values": ["a"], "outputs": [{**model, "links": [1]}]}
+    lora = {"id": 5, "type": "LoraLoader", "inputs": [{**model, "link": 6}], "outputs": [{**model, "links": [7]}]}
+    sampler = {"id": 7, "type": "KSampler", "inputs": [{**model, "link": 8}]}
+    within = {
+        "id": "ab-cd", "name": "Inner", "inputNode": {"id": -10}, "outputNode": {"id": -20}, "state": {"lastNodeId": 5},
+        "nodes": [lora, *([{**loader, "outputs": [{**model, "links": [6]}]}] if inside else [])],
+        "links": [link(6, 1 if inside else -10, 5), link(7, 5, -20)],
+    }  # fmt: skip
+    use = {
+        "id": 3,
+        "type": "ab-cd",
+        "inputs": [{**model, "link": None if inside else 1}],
+        "outputs": [{**model, "links": [8]}],
+    }
+    outside = [use, sampler] if inside else [loader, use, sampler]
+    links = [[8, 3, 0, 7, 0, "MODEL"]] if inside else [[1, 1, 0, 3, 0, "MODEL"], [8, 3, 0, 7, 0, "MODEL"]]
+    return {
+        "nodes": outside,
+        "links": links,
+        "definitions": {"subgraphs": [within]},
+        "last_node_id": 7,
+        "last_link_id": 8,
+    }
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_models_are_followed_through_subgraphs(inside: bool) -> None:
+    before = subgraphs(inside)
+    text, done = workflow.patch(PRESET, json.dumps(before))
+    after = json.loads(text)
+    within = after["definitions"]["subgraphs"][0]
+    assert len(done) == 1 and ("node Inner:8" if inside else "node 8") in done[0] and after["last_node_id"] == 8
+    changed, other = (within, after) if inside else (after, within)
+    node = changed["nodes"][-1]
+    assert (node["id"], node["type"], node["outputs"][0]["links"]) == (8, "FreeU_V2", [6 if inside else 1])
+    assert within["state"] == {"lastNodeId": 8, "lastLinkId": 9}
+    if inside:
+        assert within["links"][0] | {"origin_id": 1} == before["definitions"]["subgraphs"][0]["links"][0]
+        assert within["links"][0]["origin_id"] == 8 and within["links"][-1]["target_id"] == 8
+        assert other["nodes"] == before["nodes"] and "gets no model" not in done[0]
+        assert patched(before, "Inner:1") == after
+    else:
+        assert other["nodes"] == before["definitions"]["subgraphs"][0]["nodes"]
+    assert comfyui.parse(text)[""].factors == PRESET.factors and patched(after) == after
+
+
+def test_ten_thousand_nodes() -> None:
+    """In time in proportion to them: with one pass for each loader this would take minutes."""
+    found = api(*(each for i in range(1, 10_000, 2) for each in (LOADER, ("KSampler", {"model": [str(i), 0]}))))
+    assert len(patched(found)) == 15_000
 
 
 def test_a_preset_that_the_node_cannot_hold_is_refused() -> None:

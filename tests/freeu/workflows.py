@@ -28,7 +28,8 @@ NAMES = {"MODEL": "model", "CLIP": "clip", "CONDITIONING": "positive", "LATENT":
 def graphs(draw: st.DrawFn) -> list[tuple[str, list[tuple[int, int] | None], list[str]]]:
     """(class, where each input comes from, what each output is) of each node; all come from nodes before."""
     nodes: list[tuple[str, list[tuple[int, int] | None], list[str]]] = []
-    for kind in ["CheckpointLoaderSimple", *draw(st.lists(st.sampled_from(sorted(CLASSES)), min_size=1, max_size=14))]:
+    between = draw(st.lists(st.sampled_from(sorted(CLASSES)), max_size=14))
+    for kind in ["CheckpointLoaderSimple", *between, "KSampler"]:
         takes, gives = CLASSES[kind]
         inputs: list[tuple[int, int] | None] = []
         for wanted in takes:

@@ -216,5 +216,6 @@ def _position(node: dict[str, Any]) -> tuple[float, float]:
     """Saved as a list, and by older versions as a mapping of "0" and "1"."""
     place = node.get("pos")
     place = list(place.values()) if isinstance(place, dict) else place
-    sound = isinstance(place, list) and len(place) > 1 and all(type(each) in (int, float) for each in place[:2])
-    return (place[0], place[1]) if sound else (0, 0)
+    if not isinstance(place, list) or len(place) < 2 or any(type(each) not in (int, float) for each in place[:2]):
+        return 0, 0
+    return place[0], place[1]
