@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import configs
-from configs import UserError, quoted
+from configs import UserError, quoted, shortened
 from freeu.factors import Factors, Stages, Version
 
 from .identity import read_index, read_json
@@ -276,9 +276,9 @@ def _explained(error: ValidationError) -> str:
 
 def _from_folder(folder: Path, name: str) -> ModelSpec:
     index = read_index(folder)
-    pipeline = index.get("_class_name")
+    pipeline = str(index.get("_class_name"))  # a list in some hand-made files
     if pipeline not in PIPELINES:
-        raise UserError(f"{folder} holds a {pipeline}: {' and '.join(PIPELINES)} can be searched")
+        raise UserError(f"{folder} holds a {shortened(pipeline)}: {' and '.join(PIPELINES)} can be searched")
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
