@@ -25,8 +25,6 @@ from typing import Annotated
 import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-os.environ["HF_HUB_OFFLINE"] = "1"
-
 from benchmarks.hostile_files import KINDS, Read
 from configs import UserError
 
@@ -114,4 +112,5 @@ def _memory() -> int:
 
 
 if __name__ == "__main__":
+    os.environ["HF_HUB_OFFLINE"] = "1"
     typer.run(main)

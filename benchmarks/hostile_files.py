@@ -45,7 +45,7 @@ def yaml(place: Path, rng: Random) -> Read:
 def json_(place: Path, rng: Random) -> Read:
     """Prompts, another tool's presets, and a pipeline's folder."""
     from freeu import presets
-    from freeu.models import load_spec
+    from freeu.models import identity, load_spec
 
     texts = [{"prompt": f"a cat {number}", "category": "x"} for number in range(4)]
     which = rng.randrange(4)
@@ -63,7 +63,7 @@ def json_(place: Path, rng: Random) -> Read:
     _file(place / "model_index.json", mutations.as_json(index, rng))
     for part, config in ("unet", {"cross_attention_dim": 768, "sample_size": 8}), ("vae", {"block_out_channels": [8]}):
         _file(place / part / "config.json", mutations.as_json(config, rng) if rng.random() < 0.5 else b"{}")
-    return lambda: load_spec(str(place))
+    return lambda: (load_spec(str(place)), identity.layout(place))
 
 
 def csv(place: Path, rng: Random) -> Read:

@@ -81,7 +81,7 @@ def _components(folder: Path) -> list[Path]:
     index = read_index(folder)
     more = OF_VIDEO_DIFFUSION if index.get("_class_name") == "StableVideoDiffusionPipeline" else ()
     named = [name for name in (*NETWORKS, *OTHERS, *more) if isinstance(index.get(name), list)]
-    return [folder / name for name in named if index[name][0] is not None]
+    return [folder / name for name in named if index[name] and index[name][0] is not None]
 
 
 def weights(part: Path, variant: str | None = None) -> list[Path]:

@@ -150,6 +150,6 @@ def _pictures(folder: Path) -> list[Path]:
     """frame2.png before frame10.png."""
 
     def order(file: Path) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", file.name)]
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", file.name)]
 
     return sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURES), key=order)

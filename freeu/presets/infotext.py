@@ -15,7 +15,8 @@ from configs import UserError, open_image, parse_json
 from . import fooocus, forge, sdwebui
 from .preset import Preset, PresetError
 
-PAIR = re.compile(r'\s*([\w][\w \-/]*):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+PAIR = re.compile(r'(\w[\w \-/]{0,99}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+"""A key has an end, or a long prompt would be gone through from each of its letters."""
 EXIF, COMMENT = 0x8769, 0x9286
 
 

@@ -106,8 +106,8 @@ def _chosen(graph: Graph, behind: dict[Key, Key], loaders: Sequence[str]) -> tup
     wanted = [source for source, name in sources.items() if not loaders or name in loaders]
     refused = {source: mark for source, mark in transformers.found(graph).items() if source in wanted}
     why = [
-        f"{graph.name(source[0])} loads a model without skip connections, which FreeU would do nothing to: "
-        f"{graph.name(mark)} is for such models alone"
+        f"{graph.name(source[0])} loads a model without skip connections, which FreeU would do nothing to, as "
+        f"{graph.name(mark)} tells"
         for source, mark in refused.items()
     ]
     if refused and (loaders or len(refused) == len(wanted)):

@@ -6,12 +6,13 @@ import copy
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs import UserError
 from freeu.factors import Factors
-from freeu.presets import Preset, workflow
+from freeu.presets import Preset, comfyui, workflow
 
 from .workflows import api, consistent, graphs, passed, saved
 
@@ -73,3 +74,57 @@ def test_workflows_in_api_format_pass_freeu_once(nodes: list[Any]) -> None:
             assert value == (new.get(now[0], now) if isinstance(now, list) else now)
             assert not isinstance(value, list) or (now[0] in new) == (value in new.values())
         assert after[key]["class_type"] == node["class_type"] and list(after[key]["inputs"]) == list(node["inputs"])
+
+
+def subgraphs(inside: bool) -> dict[str, Any]:
+    """A sampler in a subgraph, with the loader inside or outside."""
+
+    def link(number: int, source: int, target: int, slot: int = 0) -> dict[str, Any]:
+        ends = {"origin_id": source, "origin_slot": slot, "target_id": target, "target_slot": 0}
+        return {"id": number, **ends, "type": "MODEL"}
+
+    model = {"name": "MODEL", "type": "MODEL"}
+    loader = {"id": 1, "type": "UNETLoader", "widgets_values": ["a"], "outputs": [{**model, "links": [1]}]}
+    lora = {"id": 5, "type": "LoraLoader", "inputs": [{**model, "link": 6}], "outputs": [{**model, "links": [7]}]}
+    sampler = {"id": 7, "type": "KSampler", "inputs": [{**model, "link": 8}]}
+    within = {
+        "id": "ab-cd", "name": "Inner", "inputNode": {"id": -10}, "outputNode": {"id": -20}, "state": {"lastNodeId": 5},
+        "nodes": [lora, *([{**loader, "outputs": [{**model, "links": [6]}]}] if inside else [])],
+        "links": [link(6, 1 if inside else -10, 5), link(7, 5, -20)],
+    }  # fmt: skip
+    use = {
+        "id": 3,
+        "type": "ab-cd",
+        "inputs": [{**model, "link": None if inside else 1}],
+        "outputs": [{**model, "links": [8]}],
+    }
+    outside = [use, sampler] if inside else [loader, use, sampler]
+    links = [[8, 3, 0, 7, 0, "MODEL"]] if inside else [[1, 1, 0, 3, 0, "MODEL"], [8, 3, 0, 7, 0, "MODEL"]]
+    return {
+        "nodes": outside,
+        "links": links,
+        "definitions": {"subgraphs": [within]},
+        "last_node_id": 7,
+        "last_link_id": 8,
+    }
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_models_are_followed_through_subgraphs(inside: bool) -> None:
+    before = subgraphs(inside)
+    text, done = workflow.patch(PRESET, json.dumps(before))
+    after = json.loads(text)
+    within = after["definitions"]["subgraphs"][0]
+    assert len(done) == 1 and ("node Inner:8" if inside else "node 8") in done[0] and after["last_node_id"] == 8
+    changed, other = (within, after) if inside else (after, within)
+    node = changed["nodes"][-1]
+    assert (node["id"], node["type"], node["outputs"][0]["links"]) == (8, "FreeU_V2", [6 if inside else 1])
+    assert within["state"] == {"lastNodeId": 8, "lastLinkId": 9}
+    if inside:
+        assert within["links"][0] | {"origin_id": 1} == before["definitions"]["subgraphs"][0]["links"][0]
+        assert within["links"][0]["origin_id"] == 8 and within["links"][-1]["target_id"] == 8
+        assert other["nodes"] == before["nodes"] and "gets no model" not in done[0]
+        assert json.loads(workflow.patch(PRESET, json.dumps(before), ["Inner:1"])[0]) == after
+    else:
+        assert other["nodes"] == before["definitions"]["subgraphs"][0]["nodes"]
+    assert comfyui.parse(text)[""].factors == PRESET.factors and patched(after) == after

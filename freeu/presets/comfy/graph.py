@@ -31,11 +31,15 @@ FOREIGN_FREEU = re.compile(r"(?i).*\bfree_?u.*")
 
 @dataclass(frozen=True)
 class Node:
-    """kind: ComfyUI's class of it. texts: what is typed into it, which a loader has and a context has not."""
+    """kind: ComfyUI's class of it. texts: what is typed into it, which a loader has and a context has not.
+
+    loose: it takes a model and is given none, so none leaves it.
+    """
 
     kind: str
     title: str = ""
-    texts: tuple[str, ...] | None = None
+    texts: tuple[str, ...] = ()
+    loose: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Graph:
     def sources(self) -> list[Output]:
         """The outputs of what loads a model, each once."""
         found = [(link.source, link.slot) for link in self.links if link.kind == "model"]
-        return [each for each in dict.fromkeys(found) if each[0] not in self.fed and not self._virtual(each[0])]
+        return [each for each in dict.fromkeys(found) if each[0] not in self.fed and self._loads(each[0])]
 
     @cached_property
     def hidden(self) -> list[tuple[Key, int]]:
@@ -118,8 +122,9 @@ class Graph:
         node = self.nodes.get(link.source)
         return link.kind == "pipe" and node is not None and bool(node.texts)
 
-    def _virtual(self, key: Key) -> bool:
-        return key not in self.nodes or VIRTUAL.fullmatch(self.nodes[key].kind) is not None
+    def _loads(self, key: Key) -> bool:
+        node = self.nodes.get(key)
+        return node is not None and not node.loose and VIRTUAL.fullmatch(node.kind) is None
 
 
 def shown(key: Key) -> str:

@@ -193,7 +193,9 @@ def _node(found: dict[str, Any]) -> Node:
     values = list(values.values()) if isinstance(values, dict) else values if isinstance(values, list) else []
     title = found.get("title")
     texts = tuple(value for value in values if isinstance(value, str))
-    return Node(found["type"], title if isinstance(title, str) else "", texts)
+    asked = [each for each in _list(found, "inputs") if (each.get("name"), each.get("type")) == ("model", "MODEL")]
+    loose = any(each.get("link") is None for each in asked)
+    return Node(found["type"], title if isinstance(title, str) else "", texts, loose)
 
 
 def _list(found: dict[str, Any], name: str) -> list[Any]:

@@ -31,7 +31,7 @@ TEXT_TYPES = frozenset(
 def marked(node: Node) -> bool:
     """Whether a node is used with such models alone."""
     if TEXT_LOADER.fullmatch(node.kind):
-        return not TEXT_TYPES.isdisjoint(node.texts or ())
+        return not TEXT_TYPES.isdisjoint(node.texts)
     return NODES.fullmatch(node.kind) is not None
 
 
