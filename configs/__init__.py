@@ -1,32 +1,36 @@
-"""What can be chosen, as data (models, prompt sets, studies), and what is said when a choice is wrong.
+"""What can be chosen, as data (models, prompt sets, studies), how files are read, and what is said when one is wrong.
 
 A leaf: it imports nothing of ours, so that freeu, metrics and search can all raise the same kind of error.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["UserError", "identity", "path", "read_yaml", "unknown"]
+from .errors import UserError, quoted, shortened, unknown
+from .images import open_image
+from .reading import parse_json, read_bytes, read_json, read_text
+from .safetensors_header import read_safetensors_header
 
+__all__ = [
+    "UserError",
+    "identity",
+    "open_image",
+    "parse_json",
+    "path",
+    "quoted",
+    "read_bytes",
+    "read_json",
+    "read_safetensors_header",
+    "read_text",
+    "read_yaml",
+    "shortened",
+    "unknown",
+]
 
-class UserError(Exception):
-    """Root of the project's exceptions: something that the user can mend.
-
-    The message is complete: what was wrong, the value, the fix. Commands print it and end with exit code 2.
-    """
-
-
-def unknown(kind: str, name: str, known: Iterable[str], near: str | None = None) -> UserError:
-    """The error for a name that doesn't exist, with the nearest one that does, or the one that `near` says is meant."""
-    names = sorted(known)
-    found = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5) if near is None else [near]
-    hint = f"did you mean '{found[0]}'? " if found else ""
-    return UserError(f"unknown {kind} '{name}': {hint}known: {', '.join(names) or 'none'}")
+UserError.__module__ = __name__  # as people import it, and see it in a traceback
 
 
 def path(*parts: str) -> Path:
@@ -35,28 +39,10 @@ def path(*parts: str) -> Path:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds. Only plain data: a tag that would build an object is refused.
+    """The mapping that a YAML file holds; see `configs.plain_yaml`, which is loaded when it is needed."""
+    from . import plain_yaml
 
-    Raises:
-        UserError: the file can't be read, is no YAML, or holds something else than a mapping.
-    """
-    import yaml
-
-    try:
-        found = yaml.safe_load(Path(file).read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"can't read {file}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text in UTF-8: {error.reason} at byte {error.start}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise UserError(f"{file}: expected 'key: value' lines, found a {type(found).__name__}")
-    return found
+    return plain_yaml.read_yaml(file)
 
 
 def identity(source: Path) -> str:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from configs import UserError
+from configs import UserError, shortened
 from configs.quiet import keep_quiet
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MENDABLE = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only disk"}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+LONGEST = 1000
+"""Characters of an error: the longest of ours lists a study's settings in 700."""
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of writing, and halves of a pair: they steer what shows them."""
 
@@ -52,12 +54,13 @@ def python() -> str:
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Print an error and end the process. What it quotes may come from a file of somebody else's."""
+    """Print an error and end the process. What it quotes may come from a file of somebody else's, so it has an end."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print("[bold red]error:[/] ", end="")
-    console.print("\n".join(map(visible, message.split("\n"))), markup=False)
+    lines = shortened(message, LONGEST).split("\n")
+    console.print("\n".join(map(visible, lines)), markup=False)
     sys.exit(code)
 
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import UserError
+from . import UserError, parse_json, quoted, read_text, shortened
 
 COLUMNS = ("prompt", "prompts", "caption", "text")
 """What a table calls its prompts; the first that it has."""
 CATEGORIES = ("category", "tag", "challenge")
+MOST = 2_000_000
+"""Prompts of a file."""
+LARGEST_COLUMNS = 256 * 2**20
+"""Bytes that a parquet's columns of text become; a file of kilobytes can hold gigabytes of one letter."""
+ROWS = 1024
+"""Of a parquet, at a time."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -45,20 +50,10 @@ def rows(file: Path) -> list[Prompt]:
         raise UserError(f"{file}: prompts are read from {', '.join(FORMATS)} files and folders, not from .{kind}")
     if kind == "parquet":
         return _parquet(file)
-    return _READERS[kind](_text(file), file)
-
-
-def _text(file: Path) -> str:
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"can't read the prompts in {file}: {error.strerror or error}") from error
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        at = f"{error.reason} at byte {error.start}"
-        raise UserError(f"{file} is no text in UTF-8 ({at}): save it as UTF-8") from error
+    text = read_text(file)
+    if kind != "json" and text.count("\n") > MOST:  # JSON has its own limits
+        raise UserError(f"{file} is too large: it has more than {MOST:,} lines")
+    return _READERS[kind](text, file)
 
 
 def _folder(folder: Path) -> list[Prompt]:
@@ -66,11 +61,11 @@ def _folder(folder: Path) -> list[Prompt]:
     pictures."""
     pictures = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
     if not pictures:
-        return [Prompt(" ".join(_text(file).split())) for file in sorted(folder.glob("*.txt"))]
+        return [Prompt(" ".join(read_text(file).split())) for file in sorted(folder.glob("*.txt"))]
     found = []
     for file in pictures:
         caption = file.with_suffix(".txt")
-        text = _text(caption) if caption.is_file() else re.sub("[_-]", " ", file.stem)
+        text = read_text(caption) if caption.is_file() else re.sub("[_-]", " ", file.stem)
         found.append(Prompt(" ".join(text.split()), image=file.name))
     return found
 
@@ -88,10 +83,7 @@ def _table(text: str, file: Path, delimiter: str) -> list[Prompt]:
 
 
 def _json(text: str, file: Path) -> list[Prompt]:
-    try:
-        found = json.loads(text) if text.strip() else []
-    except ValueError as error:
-        raise UserError(f"{file}: not valid JSON: {error}") from error
+    found = parse_json(text, str(file)) if text.strip() else []
     if isinstance(found, dict):  # {"prompts": [...]}; COCO's {"images": [...], "annotations": [...]}
         lists = [value for value in found.values() if isinstance(value, list)]
         found = next((each for each in lists if each and _has_prompt(each[0])), next(iter(lists), None))
@@ -104,10 +96,8 @@ def _json_lines(text: str, file: Path) -> list[Prompt]:
     found = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            try:
-                found.append(_row(json.loads(line), f"{file}, line {number}"))
-            except ValueError as error:
-                raise UserError(f"{file}, line {number}: not valid JSON: {error}") from error
+            where = f"{file}, line {number}"
+            found.append(_row(parse_json(line, where), where))
     return found
 
 
@@ -115,13 +105,30 @@ def _parquet(file: Path) -> list[Prompt]:
     import pyarrow.lib
     import pyarrow.parquet
 
+    found: list[Prompt] = []
     try:
         names = pyarrow.parquet.read_schema(file).names
         wanted = [name for name in names if name.lower() in (*COLUMNS, *CATEGORIES)]
-        table = pyarrow.parquet.read_table(file, columns=wanted or names)
-    except (OSError, pyarrow.lib.ArrowException) as error:
-        raise UserError(f"can't read the prompts in {file}: {error}") from error
-    return [_row(row, f"{file}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
+        if not any(name.lower() in COLUMNS for name in wanted):
+            raise _no_prompts(str(file), names)
+        with pyarrow.parquet.ParquetFile(file, read_dictionary=wanted) as table:  # texts that repeat are there once
+            if table.metadata.num_rows > MOST:
+                raise UserError(f"{file} is too large: it has {table.metadata.num_rows:,} rows, and {MOST:,} are read")
+            size = 0
+            for batch in table.iter_batches(ROWS, columns=wanted):
+                size += batch.nbytes
+                if size > LARGEST_COLUMNS:
+                    raise UserError(f"{file} is too large: its texts have more than {LARGEST_COLUMNS:,} bytes")
+                found += [
+                    _row(row, f"{file}, row {number}") for number, row in enumerate(batch.to_pylist(), len(found) + 1)
+                ]
+    except (OSError, ValueError, pyarrow.lib.ArrowException) as error:
+        raise UserError(f"can't read the prompts in {file}: {shortened(str(error))}") from error
+    return found
+
+
+def _no_prompts(where: str, names: Iterable[str]) -> UserError:
+    return UserError(f"{where}: no column 'prompt' among {shortened(', '.join(names)) or 'none'}")
 
 
 def _has_prompt(item: Any) -> bool:
@@ -136,11 +143,11 @@ def _row(row: Any, where: str) -> Prompt:
     cells = {str(key).strip().lower(): value for key, value in row.items() if key is not None}
     column = next((name for name in COLUMNS if name in cells), None)
     if column is None:
-        raise UserError(f"{where}: no column 'prompt' among {', '.join(cells) or 'none'}")
+        raise _no_prompts(where, cells)
     text = cells[column]
     category = next((cells[name] for name in CATEGORIES if cells.get(name)), "")
     if text is not None and not isinstance(text, str):
-        raise UserError(f"{where}: the prompt is {text!r}, not text")
+        raise UserError(f"{where}: the prompt is {quoted(text)}, not text")
     image = cells.get("image")
     return Prompt((text or "").strip(), str(category).strip(), image if isinstance(image, str) and image else None)
 

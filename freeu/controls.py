@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from configs import UserError, unknown
+from configs import UserError, quoted, unknown
 
 LOWEST, HIGHEST = -1.0, 10.0
 """The widest range of factors that any tool with FreeU accepts (the web UI from -1, ComfyUI to 10)."""
@@ -65,7 +65,7 @@ class Controls:
         for name, low, high in (("offset", 0, 1), ("width", 0, 1), ("threshold", 1, 1024), ("high", LOWEST, HIGHEST)):
             object.__setattr__(self, name, _per_stage(name, getattr(self, name), low, high))
         if not isinstance(self.symmetric, bool):
-            raise FactorsError(f"symmetric is {self.symmetric!r}: true or false")
+            raise FactorsError(f"symmetric is {quoted(self.symmetric)}: true or false")
 
     def of(self, stage: int, name: str) -> float:
         """The value of a `PerStage` control at stage 1, 2 or 3."""
@@ -89,7 +89,7 @@ class Controls:
     def from_dict(values: Any) -> Controls:
         """The inverse of `as_dict`; an unknown name is a FactorsError."""
         if not isinstance(values, Mapping):
-            raise FactorsError(f"controls are {values!r}: expected a mapping by name")
+            raise FactorsError(f"controls are {quoted(values)}: expected a mapping by name")
         names = [field.name for field in fields(Controls)]
         for name in values:
             if name not in names:
@@ -100,11 +100,11 @@ class Controls:
 def number(name: str, value: Any, low: float = LOWEST, high: float = HIGHEST) -> float:
     """`value` as a float, or a FactorsError that names it."""
     if isinstance(value, bool | str | bytes):
-        raise FactorsError(f"{name} is {value!r}: expected a number")
+        raise FactorsError(f"{name} is {quoted(value)}: expected a number")
     try:
         found = float(value)
     except (TypeError, ValueError) as error:
-        raise FactorsError(f"{name} is {value!r}: expected a number") from error
+        raise FactorsError(f"{name} is {quoted(value)}: expected a number") from error
     if not math.isfinite(found) or not low <= found <= high:
         raise FactorsError(f"{name} is {found}: it lies between {low:g} and {high:g}")
     return found
@@ -113,11 +113,11 @@ def number(name: str, value: Any, low: float = LOWEST, high: float = HIGHEST) ->
 def _per_stage(name: str, value: Any, low: float, high: float) -> PerStage:
     values = list(value) if isinstance(value, list | tuple) else [value] * 3
     if len(values) != 3:
-        raise FactorsError(f"{name} is {value!r}: one number, or three, one for each stage")
+        raise FactorsError(f"{name} is {quoted(value)}: one number, or three, one for each stage")
     values = [number(name, each, low, high) for each in values]
     if name == "threshold":
         if any(each != int(each) for each in values):
-            raise FactorsError(f"threshold is {value!r}: a whole number of frequencies")
+            raise FactorsError(f"threshold is {quoted(value)}: a whole number of frequencies")
         values = [int(each) for each in values]
     first, second, third = values
     return first if first == second == third else (first, second, third)

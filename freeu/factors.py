@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from configs import unknown
+from configs import quoted, unknown
 
 from .controls import PLAIN, Controls, FactorsError, number
 
@@ -50,7 +50,7 @@ class Factors:
             if getattr(self, name) not in known:
                 raise FactorsError(str(unknown(f"FreeU {name}", getattr(self, name), known)))
         if not isinstance(self.controls, Controls):
-            raise FactorsError(f"controls are {self.controls!r}: expected freeu.Controls")
+            raise FactorsError(f"controls are {quoted(self.controls)}: expected freeu.Controls")
 
     @property
     def identity(self) -> bool:
@@ -73,9 +73,11 @@ class Factors:
     def from_dict(values: Mapping[str, Any]) -> Factors:
         """The inverse of `as_dict`; a missing or unknown field is a FactorsError."""
         names = [field.name for field in fields(Factors)]
+        if not isinstance(values, Mapping):
+            raise FactorsError(f"factors are {quoted(values)}: expected a mapping by name")
         for name in values:
             if name not in names:
-                raise FactorsError(str(unknown("field of factors", name, names)))
+                raise FactorsError(str(unknown("field of factors", str(name), names)))
         missing = [name for name in names[:4] if name not in values]
         if missing:
             raise FactorsError(f"factors lack {', '.join(missing)}: give all of b1, b2, s1, s2")

@@ -7,7 +7,6 @@ references made with another are refused.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 
-from configs import UserError, identity, unknown
+from configs import UserError, identity, quoted, read_json, unknown
 
 from .hub import SECONDS_TO_ANSWER, why_not
 
@@ -183,10 +182,10 @@ def _checked_shape(folder: Path) -> dict[str, Any]:
     """
     file = folder / "open_clip_config.json"
     try:
-        shape: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+        shape: dict[str, Any] = read_json(file)["model_cfg"]
         given = dict(shape["text_cfg"].get("tokenizer_kwargs") or {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} describes no open_clip model: {type(error).__name__}: {error}") from error
+    except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{file} describes no open_clip model: {type(error).__name__}: {quoted(str(error))}") from error
     if strange := sorted(given.keys() - TOKENIZER_ARGUMENTS):
         raise UserError(
             f"{file} gives the tokenizer {', '.join(strange)}: {', '.join(sorted(TOKENIZER_ARGUMENTS))} alone are "

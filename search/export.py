@@ -113,12 +113,7 @@ def export(
 def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
     from freeu.presets import workflow
 
-    try:
-        text, done = workflow.patch(preset, file.read_text("utf-8-sig"), loaders)
-    except OSError as error:
-        raise UserError(f"can't read --workflow {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"can't read --workflow {file}: it is no UTF-8 ({error.reason})") from error
+    text, done = workflow.patch(preset, configs.read_text(file), loaders)
     for line in done:
         typer.echo(visible(line), err=True)
     return text

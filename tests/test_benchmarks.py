@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import overhead, trial
+from benchmarks import hostile, overhead, trial
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,3 +114,13 @@ def test_naive() -> None:
 def test_figures() -> None:
     said = printed("figures.py", "--images", "2")
     assert [line.split()[0] for line in said.splitlines()] == ["plain", "recorded", "recording"]
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json", "safetensors", "png", "webp", "csv", "parquet", "workflow"])
+def test_hostile(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process; no file of a stranger ends in anything but a `UserError`."""
+    with pytest.raises(SystemExit) as ended:
+        hostile.main(cases=40, kind=[kind], seconds=600)
+    assert not ended.value.code, capsys.readouterr().out
+    cases, read, refused, failed = map(int, capsys.readouterr().out.splitlines()[1].split()[1:5])
+    assert cases == read + refused == 40 and failed == 0 < min(read, refused)

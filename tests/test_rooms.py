@@ -50,7 +50,7 @@ def test_nobody_takes_another_rooms_private_names() -> None:
 
 def test_a_private_name_would_be_seen() -> None:
     source = "from search.storage.files import _take, replacing\nfrom search.study.plan import _low\n"
-    assert foreign_private("search", "study", source) == ["search.storage.optuna_storage.files._take"]
+    assert foreign_private("search", "study", source) == ["search.storage.files._take"]
 
 
 def test_every_room_says_what_lives_there() -> None:

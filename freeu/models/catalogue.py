@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import configs
-from configs import UserError
+from configs import UserError, quoted
 
 from .noising import noising
 from .spec import PARTS, ModelSpec, Published
@@ -90,4 +90,4 @@ def explained(error: ValidationError) -> str:
         return str(configs.unknown(f"key of {'.'.join(above)}", key, Published.model_fields))
     if first["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} is {first['input']!r}: {first['msg']}"
+    return f"{where} is {quoted(first['input'])}: {first['msg']}"

@@ -6,13 +6,13 @@ Only what is loaded counts: another variant in the hub's cache, a safety checker
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import configs
 from configs import UserError
 
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "motion_adapter")
@@ -43,10 +43,7 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         UserError: it can't be read, or holds something else.
     """
-    try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"can't read {file}: {error}") from error
+    found = configs.read_json(file)
     if not isinstance(found, dict):
         raise UserError(f"{file}: expected a JSON object")
     return found
@@ -84,7 +81,7 @@ def _components(folder: Path) -> list[Path]:
     index = read_index(folder)
     more = OF_VIDEO_DIFFUSION if index.get("_class_name") == "StableVideoDiffusionPipeline" else ()
     named = [name for name in (*NETWORKS, *OTHERS, *more) if isinstance(index.get(name), list)]
-    return [folder / name for name in named if index[name][0] is not None]
+    return [folder / name for name in named if index[name] and index[name][0] is not None]
 
 
 def weights(part: Path, variant: str | None = None) -> list[Path]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs import UserError
+from configs import UserError, open_image
 
 from .spec import ModelSpec
 
@@ -99,7 +99,7 @@ def _place(spec: ModelSpec, prompt: str) -> Path:
 
 def _frames(place: Path) -> Iterator[Image.Image]:
     """In RGB, in their order."""
-    from PIL import Image, ImageOps, ImageSequence
+    from PIL import ImageOps, ImageSequence
 
     if place.is_dir():
         found = _pictures(place)
@@ -113,12 +113,9 @@ def _frames(place: Path) -> Iterator[Image.Image]:
         return
     if place.suffix.lower() not in PICTURES:
         raise UserError(f"{place} is no picture or video: expected {', '.join((*PICTURES, *VIDEOS))}, or a folder")
-    try:
-        with Image.open(place) as picture:
-            for frame in ImageSequence.Iterator(picture):
-                yield ImageOps.exif_transpose(frame).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"can't read the picture {place}: {error}") from error
+    with open_image(place) as picture:
+        for frame in ImageSequence.Iterator(picture):
+            yield ImageOps.exif_transpose(frame).convert("RGB")
 
 
 def _video(file: Path) -> Iterator[Image.Image]:
@@ -153,6 +150,6 @@ def _pictures(folder: Path) -> list[Path]:
     """frame2.png before frame10.png."""
 
     def order(file: Path) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", file.name)]
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", file.name)]
 
     return sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURES), key=order)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import configs
-from configs import UserError
+from configs import UserError, shortened
 
 from . import fits, locate, single
 from .catalogue import explained, from_yaml, names, of_name, of_source
@@ -73,9 +73,9 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
         UserError: something in its configs is wrong, or it can't be run here.
     """
     index = read_index(folder)
-    pipeline = index.get("_class_name")
-    if not isinstance(pipeline, str) or pipeline not in PIPELINES:
-        raise UserError(f"{folder} holds a {pipeline}: {' and '.join(PIPELINES)} can be searched")
+    pipeline = str(index.get("_class_name"))  # a list in some hand-made files
+    if pipeline not in PIPELINES:
+        raise UserError(f"{folder} holds a {shortened(pipeline)}: {' and '.join(PIPELINES)} can be searched")
     fits.check(folder)
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from configs import UserError
+from configs import UserError, quoted
+from configs import read_safetensors_header as header
 
 TEXT_KEYS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 XL, XL_REFINER = (f"conditioner.embedders.{i}.model.transformer.resblocks.9.mlp.c_proj.bias" for i in (1, 0))
-LONGEST_HEADER = 100 * 2**20
-
-
-def header(file: Path) -> dict[str, Any]:
-    """Names, types and shapes of a safetensors file's tensors.
-
-    Raises:
-        UserError: it can't be read, is no safetensors file, or its end is missing.
-    """
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= LONGEST_HEADER:
-                raise ValueError("its header has no length")
-            found = json.loads(stream.read(length))
-        size = file.stat().st_size
-        needed = 8 + length + max(each["data_offsets"][1] for name, each in found.items() if name != "__metadata__")
-    except OSError as error:
-        raise UserError(f"can't read {file}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is no safetensors file: {error}") from error
-    if size < needed:
-        raise UserError(f"{file} is cut off: it has {size:,} of {needed:,} bytes; get it again")
-    return found
 
 
 def nearest(file: Path) -> str:
@@ -51,7 +26,7 @@ def nearest(file: Path) -> str:
         if (key := TEXT_KEYS.format(block)) in found:
             # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
             return "sd21" if found[key]["shape"][-1] == 1024 else "sd15"
-    some = ", ".join(list(found)[:3])
+    some = ", ".join(map(quoted, list(found)[:3]))
     raise UserError(
         f"{file} holds no Stable Diffusion checkpoint in the original layout (but {some}, …): a U-Net alone goes to "
         "--unet, a LoRA to --lora, a pipeline in diffusers' format is a folder"

@@ -22,6 +22,15 @@ PLACE = (
 )
 
 
+def _saved(workflow: dict[str, Any]) -> list[Any]:
+    """The nodes of a workflow as the editor saves it, those of its subgraphs too."""
+    definitions = workflow.get("definitions")
+    inner = definitions.get("subgraphs") if isinstance(definitions, dict) else None
+    bodies = [workflow, *(inner if isinstance(inner, list) else [])]
+    found = [body.get("nodes") for body in bodies if isinstance(body, dict)]
+    return [node for nodes in found if isinstance(nodes, list) for node in nodes]
+
+
 def render(preset: Preset) -> str:
     """JSON of one node.
 
@@ -43,7 +52,7 @@ def parse(text: str) -> dict[str, Preset]:
         for key, node in workflow.items()
         if isinstance(node, dict) and node.get("class_type") in ("FreeU", "FreeU_V2")
     }
-    for node in workflow["nodes"] if isinstance(workflow.get("nodes"), list) else []:
+    for node in _saved(workflow):
         if isinstance(node, dict) and node.get("type") in ("FreeU", "FreeU_V2"):
             values = node.get("widgets_values")
             pairs = zip(("b1", "b2", "s1", "s2"), values, strict=False) if isinstance(values, list) else ()

@@ -6,17 +6,17 @@ text stands under "parameters", in a JPEG or WebP in the EXIF comment; ComfyUI k
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from configs import UserError
+from configs import UserError, open_image, parse_json
 
 from . import fooocus, forge, sdwebui
 from .preset import Preset, PresetError
 
-PAIR = re.compile(r'\s*([\w][\w \-/]*):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+PAIR = re.compile(r'(\w[\w \-/]{0,99}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+"""A key has an end, or a long prompt would be gone through from each of its letters."""
 EXIF, COMMENT = 0x8769, 0x9286
 
 
@@ -39,14 +39,9 @@ def parse(text: str) -> dict[str, Preset]:
 
 def of_image(path: Path) -> str:
     """The text that an image holds, "" where it holds none. Raises UserError where it is no image."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            known = image.info
-            comment = image.getexif().get_ifd(EXIF).get(COMMENT, b"")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"can't read {path}: it is no whole image ({error})") from error
+    with open_image(path) as image:
+        known = image.info
+        comment = image.getexif().get_ifd(EXIF).get(COMMENT, b"")
     texts = [known.get(key) for key in ("parameters", "prompt", "workflow")]
     text = next((one for one in texts if isinstance(one, str) and one), "")
     if not text and isinstance(comment, bytes):
@@ -57,11 +52,11 @@ def of_image(path: Path) -> str:
 
 def _extension(values: dict[str, str], model: str) -> Preset:
     try:
-        stages = json.loads(values["FreeU Stages"])
+        stages = parse_json(values["FreeU Stages"], "FreeU Stages")
         schedule = [part.strip() for part in values.get("FreeU Schedule", "0.0, 1.0, 0.0").split(",")]
         # An integer is the number of a step, which sdwebui.read refuses.
         start, stop, smooth = (float(one) if "." in one or "e" in one else int(one) for one in schedule[:3])
-    except (ValueError, RecursionError) as error:
+    except (UserError, ValueError) as error:
         raise PresetError(f"the settings of the FreeU extension are damaged: {error}") from error
     # Before the extension had versions it was version 1.
     version = schedule[3] if len(schedule) > 3 else values.get("FreeU Version", "1")
@@ -72,7 +67,7 @@ def _extension(values: dict[str, str], model: str) -> Preset:
 def _plain(value: str) -> str:
     if value.startswith('"'):
         try:
-            return str(json.loads(value))
-        except ValueError:
+            return str(parse_json(value, "a quoted value", halves=True))
+        except UserError:
             return value
     return value.strip()

@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from configs import UserError, parse_json
+
 from .preset import PresetError
 
 
 def mapping(text: str) -> dict[str, Any]:
     """The mapping that a text holds, {} where it is no JSON or no mapping."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text, "the text", nan=True, halves=True)
+    except UserError:
         return {}
     return found if isinstance(found, dict) else {}
 

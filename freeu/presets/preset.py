@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import configs
-from configs import UserError
+from configs import UserError, quoted
 from freeu.factors import Factors
 
 SCORE_KEYS = ("value", "base", "difference", "low", "high", "p", "p_holm", "win_rate", "n")
@@ -45,12 +45,12 @@ class Preset:
     def __post_init__(self) -> None:
         for name, value in (("model", self.model), ("model_identity", self.model_identity)):
             if not isinstance(value, str):
-                raise PresetError(f"{name} of the preset is {value!r}: expected text")
+                raise PresetError(f"{name} of the preset is {quoted(value)}: expected text")
         for name in ("study", "pick", "created"):
             if not isinstance(getattr(self, name), str | None):
-                raise PresetError(f"{name} of the preset is {getattr(self, name)!r}: expected text")
+                raise PresetError(f"{name} of the preset is {quoted(getattr(self, name))}: expected text")
         if not isinstance(self.scores, Mapping):
-            raise PresetError(f"scores of the preset are {self.scores!r}: expected a mapping by metric")
+            raise PresetError(f"scores of the preset are {quoted(self.scores)}: expected a mapping by metric")
         object.__setattr__(self, "scores", {name: _score(name, score) for name, score in self.scores.items()})
 
     @property
@@ -63,12 +63,12 @@ class Preset:
 
 def _score(metric: Any, score: Any) -> dict[str, float | int | None]:
     if not isinstance(metric, str) or not isinstance(score, Mapping):
-        raise PresetError(f"score {metric!r} of the preset is {score!r}: expected a mapping")
+        raise PresetError(f"score {quoted(metric)} of the preset is {quoted(score)}: expected a mapping")
     for key, value in score.items():
         if key not in SCORE_KEYS:
             raise PresetError(str(configs.unknown(f"key of score {metric}", key, SCORE_KEYS)))
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise PresetError(f"{key} of score {metric} is {value!r}: expected a number")
+            raise PresetError(f"{key} of score {metric} is {quoted(value)}: expected a number")
         if isinstance(value, float) and not math.isfinite(value):
             raise PresetError(f"{key} of score {metric} is {value}: leave out what is not known")
     if score.get("value") is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from configs import quoted
 from freeu.controls import Controls
 from freeu.factors import Factors, Version
 
@@ -73,9 +74,9 @@ def read(found: dict[str, Any], model: str = "") -> Preset:
     """
     stages = found["stage_infos"]
     if not isinstance(stages, list) or len(stages) > 3 or not all(isinstance(each, dict) for each in stages):
-        raise PresetError(f"stage_infos are {stages!r}: expected up to three mappings")
+        raise PresetError(f"stage_infos are {quoted(stages)}: expected up to three mappings")
     for key in {key for each in stages for key in each} - set(STAGE):
-        raise PresetError(f"stage_infos have {key!r}, which is none of {', '.join(STAGE)}")
+        raise PresetError(f"stage_infos have {quoted(key)}, which is none of {', '.join(STAGE)}")
     whole = [STAGE | each for each in [*stages, {}, {}, {}][:3]]
     if any(each["skip_cutoff"] != 0 for each in whole):
         raise PresetError(
@@ -87,7 +88,7 @@ def read(found: dict[str, Any], model: str = "") -> Preset:
             raise PresetError(f"{key} is {schedule[key]}, the number of a step: expected a share of the run, as 0.7")
     version = str(found.get("version", "1"))
     if version not in VERSIONS:
-        raise PresetError(f'version is {version!r}: expected "1" or "2"')
+        raise PresetError(f'version is {quoted(version)}: expected "1" or "2"')
     (b1, b2, b3), (s1, s2, s3) = ([each[key] for each in whole] for key in ("backbone_factor", "skip_factor"))
     controls = Controls(
         start=schedule["start_ratio"],

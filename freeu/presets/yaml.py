@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 import configs
-from configs import UserError
+from configs import UserError, quoted
 from freeu.factors import Factors
 
 from .preset import Preset, PresetError
@@ -57,7 +57,7 @@ def read(file: Path) -> Preset:
         raise PresetError(f"{file} is no preset of version {VERSION}: it lacks the line '{MARK}: {VERSION}'")
     factors = found.pop("factors", None)
     if not isinstance(factors, dict):
-        raise PresetError(f"{file}: factors are {factors!r}: expected b1, b2, s1, s2, version and stages")
+        raise PresetError(f"{file}: factors are {quoted(factors)}: expected b1, b2, s1, s2, version and stages")
     for key in ("version", "stages"):
         if key not in factors:
             raise PresetError(f"{file}: factors lack their {key}, without which the numbers mean nothing")

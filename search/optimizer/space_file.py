@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs import UserError, read_yaml, unknown
+from configs import UserError, quoted, read_yaml, unknown
 from freeu import Controls
 from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
 from search.optimizer.space import Space
@@ -65,7 +65,7 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
         choices = given if isinstance(given, list) else given.get("choices")
         known = CHOICES[name]
         if not isinstance(choices, list) or any(each not in known for each in choices) or len(set(choices)) < 2:
-            raise UserError(f"{where}: {name} is {given!r}: expected two or more of {', '.join(known)}")
+            raise UserError(f"{where}: {name} is {quoted(given)}: expected two or more of {', '.join(known)}")
         return Dimension(name, choices=tuple(choices), when=_when(given, name, where))
     more = dict(given) if isinstance(given, dict) else {}
     low, high = (more.pop("low", None), more.pop("high", None)) if more else given if len(given) == 2 else (None, None)
@@ -75,22 +75,22 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     numbers = [each for each in (low, high, step) if each is not None]
     sound = all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
     if low is None or high is None or not sound or more or not isinstance(log, bool):
-        raise UserError(f"{where}: {name} is {given!r}: expected [low, high], or low, high and log, step or when")
+        raise UserError(f"{where}: {name} is {quoted(given)}: expected [low, high], or low, high and log, step or when")
     if not low < high:
         raise UserError(f"{where}: {name} goes from {low} to {high}: the lower end has to be the smaller")
     if (log and (low <= 0 or step)) or (step is not None and not 0 < step <= high - low):
         raise UserError(
-            f"{where}: {name} is {given!r}: a log range begins above 0 and has no step, a step fits into it"
+            f"{where}: {name} is {quoted(given)}: a log range begins above 0 and has no step, a step fits into it"
         )
     if name in WHOLE and any(each != int(each) for each in numbers):
-        raise UserError(f"{where}: {name} is {given!r}: its ends and its step are whole numbers")
+        raise UserError(f"{where}: {name} is {quoted(given)}: its ends and its step are whole numbers")
     return Dimension(name, float(low), float(high), log, None if step is None else float(step), when=when)
 
 
 def _when(given: Any, name: str, where: str) -> Mapping[str, Choice]:
     when = given.get("when", {}) if isinstance(given, dict) else {}
     if not isinstance(when, dict) or not set(when) <= {*CHOICES, *NUMBERS, *CONTROLS} - {name}:
-        raise UserError(f"{where}: {name}: when is {when!r}: expected another dimension and its value")
+        raise UserError(f"{where}: {name}: when is {quoted(when)}: expected another dimension and its value")
     return when
 
 
@@ -102,8 +102,8 @@ def _check(space: Space, where: str) -> None:
         for name, value in each.when.items():
             if not _can_be(space, name, value):
                 raise UserError(
-                    f"{where}: {each.name} is searched when {name} is {value!r}, which it never is: give a value that "
-                    f"{name} can have"
+                    f"{where}: {each.name} is searched when {name} is {quoted(value)}, which it never is: give a value "
+                    f"that {name} can have"
                 )
     latest, earliest = (_end(space, name, high, where) for name, high in (("start", True), ("stop", False)))
     if latest >= earliest:
@@ -127,7 +127,7 @@ def _end(space: Space, name: str, high: bool, where: str) -> float:
             return each.high if high else each.low
     value = space.fixed.get(name, getattr(Controls(), name))
     if isinstance(value, bool | str) or value is None:
-        raise UserError(f"{where}: {name} is {value!r}: expected a number")
+        raise UserError(f"{where}: {name} is {quoted(value)}: expected a number")
     return float(value)
 
 

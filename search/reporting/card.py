@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, read_yaml
+from configs import UserError, open_image, read_yaml
 from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset
@@ -145,7 +145,7 @@ def _picture(folder: StudyFolder, number: int) -> tuple[list[str], Image.Image |
     images = []
     for line in files:
         for file in line:
-            with Image.open(file) as opened:
+            with open_image(file) as opened:
                 image = opened.convert("RGB")
             image.thumbnail((SIDE, SIDE))
             images.append(image)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from configs import UserError, open_image
+
 SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 192, 160, 128, 96, 64)
 """Pixels of the longer side that images are made smaller to, where the files as they are don't fit."""
 GUESS = 256
@@ -46,12 +48,10 @@ def _uri(data: bytes, kind: str) -> str:
 
 
 def _runs(file: Path) -> bool:
-    from PIL import Image
-
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             return getattr(image, "n_frames", 1) > 1
-    except OSError:
+    except UserError:
         return True  # no image: it will be left out where all are decoded
 
 
@@ -60,10 +60,10 @@ def _small(file: Path, side: int) -> bytes:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             image.seek(getattr(image, "n_frames", 1) // 2)
             still = image.convert("RGB")
-    except OSError:
+    except UserError:
         return b""
     still.thumbnail((side, side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()

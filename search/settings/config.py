@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from configs import UserError, devices, path, read_yaml, unknown
+from configs import UserError, devices, path, quoted, read_yaml, unknown
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.optuna_storage import server
@@ -190,7 +190,7 @@ def load(file: str | Path | None, flags: Mapping[str, Any]) -> StudyConfig:
         message = first["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
         where = flag_of(key, FIELDS[key]) if flags.get(key) is not None or file is None else f"{file}: {key}"
-        raise UserError(f"{where} is {first['input']!r}: {message}") from None
+        raise UserError(f"{where} is {quoted(first['input'])}: {message}") from None
     return _checked(config)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import configs
 from configs import UserError
 
 
@@ -35,6 +36,6 @@ def write_json(file: Path, content: Any) -> None:
 def read_json(file: Path) -> Any:
     """What `write_json` wrote. Raises UserError where the file is damaged."""
     try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
+        return configs.read_json(file)
+    except UserError as error:
+        raise UserError(f"{error}: remove it to have it made again") from error

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import Z_RLE
 
+from configs import open_image
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -77,12 +79,12 @@ def difference(file: Path, n: int, base: Path, of_base: int) -> Image.Image | No
 
 def _cells(file: Path, n: int) -> list[Image.Image] | None:
     """The images of a grid that `save_grid` wrote; None where they aren't n (or 64), or it is no PNG."""
-    from PIL import Image, ImageChops
+    from PIL import ImageChops
 
     n = min(n, LIMIT)
     if file.suffix != ".png" or not file.exists() or n < 1:
         return None
-    with Image.open(file) as picture:
+    with open_image(file) as picture:
         grid = picture.convert("RGB")
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from configs import UserError
+from configs import UserError, quoted
 from search.storage.files import read_json, replacing, write_json
 from search.storage.trial_record import TrialRecord
 
@@ -122,7 +122,7 @@ class StudyFolder:
         try:
             return TrialRecord.from_dict(read_json(file))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{file} is no record of a trial ({error!r}): remove it and run again") from error
+            raise UserError(f"{file} is no record of a trial ({quoted(error)}): remove it and run again") from error
 
     def read_trials(self) -> list[TrialRecord]:
         """Every trial that ended, by number."""

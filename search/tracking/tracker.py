@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from configs import open_image
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
@@ -288,9 +289,7 @@ class Tracker:
 
 
 def _opened(file: Path | None) -> Image | None:
-    from PIL import Image
-
     if file is None:
         return None
-    with Image.open(file) as picture:
+    with open_image(file) as picture:
         return picture.convert("RGB")

@@ -274,7 +274,8 @@ def test_settings_are_read_from_text_and_from_images(tmp_path: Path, text: str, 
     ('{"x": {"stage_infos": 3}}', "stage_infos"),
     ('{"1": {"class_type": "FreeU", "inputs": {"b1": 1}}}', "lack b2"),
     ("pipe.enable_freeu(b1=x, b2=1, s1=1, s2=1)", "no plain numbers"),
-    ("\x89PNG", "no whole image|holds the baseline"),
+    ("a " * 50_000, "holds no settings of FreeU"), ("a: " * 30_000, "holds no settings of FreeU"),
+    ("\x89PNG", "settings can't be read: it is none of PNG"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_told(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "settings"

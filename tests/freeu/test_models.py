@@ -52,7 +52,7 @@ def test_specs_need_neither_torch_nor_diffusers() -> None:
     ("name: other", "unknown key 'name'"),
     ("resolution: 63", "resolution is 63"),
     ("steps: many", "steps is 'many'"),
-    ("guidance: .nan", "guidance is nan"),
+    ("guidance: .nan", ".nan is not a finite number"),
     ("scheduler: eulr", "scheduler is 'eulr'"),
     ("published: {b1: 1, b2: 1, s1: 1, s3: 1, version: v2, stages: width, source: me}", "published"),
     ("published: {b1: 99, b2: 1, s1: 1, s2: 1, version: v2, stages: width, source: me}", "b1 is 99"),
@@ -151,7 +151,7 @@ def test_a_motion_adapter_brings_its_schedule_and_a_controlnet_does_not() -> Non
 
 @pytest.mark.parametrize("broken, said", [
     (lambda f: (f / "model_index.json").unlink(), "no model_index.json"),
-    (lambda f: (f / "model_index.json").write_text("{"), "can't read"),
+    (lambda f: (f / "model_index.json").write_text("{"), "can't be read"),
     (lambda f: (f / "model_index.json").write_text("[]"), "JSON object"),
     (lambda f: (f / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'), "FluxPipeline"),
     (lambda f: (f / "vae" / "config.json").unlink(), "no vae/config.json"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -90,14 +91,158 @@ def test_a_saved_workflow_is_wired_on_both_ends() -> None:
     assert comfyui.parse(json.dumps(after))[""].factors == PRESET.factors
 
 
+def told(found: Any, *loaders: str) -> str:
+    """What is said of a workflow that is refused."""
+    with pytest.raises(UserError) as caught:
+        workflow.patch(PRESET, found if isinstance(found, str) else json.dumps(found), loaders)
+    assert len(str(caught.value)) < 600
+    return str(caught.value)
+
+
+DEEP = '{"nodes": ' + "[" * 100_000
+NODE, LINK = SAVED["nodes"][0], SAVED["links"][0]
+
+
 @pytest.mark.parametrize("found, said", [
     ([], "no ComfyUI workflow"), ({}, "no ComfyUI workflow"), ({"a": 1}, "no ComfyUI workflow"),
-    ({"4": API["4"]}, "no node that loads a model"), ({"4": {"class_type": "X"}}, "has no inputs"),
-    ({**SAVED, "definitions": {"subgraphs": [{}]}}, "subgraphs"), ({**SAVED, "links": [{"id": 1}]}, "layout"),
+    ("{", "not valid JSON"), (DEEP, "64 deep"), ({"4": API["4"]}, "no node that loads a model"),
+    ({"4": {"class_type": "X"}}, "has no inputs"),
+    ({"4": {"class_type": "X", "inputs": None}}, "has no inputs"), (["a\ud800"], "no ComfyUI workflow"),
+    ({**SAVED, "links": [{"id": 1}]}, "layout"), ({**SAVED, "links": [[[], 4, 0, 3, 0, "MODEL"]]}, "layout"),
+    ({**SAVED, "links": [[1, 4, None, 3, 0, "MODEL"]]}, "layout"), ({**SAVED, "links": [7]}, "layout"),
+    ({**SAVED, "links": [[1, 4, 5, 3, 0, "MODEL"]]}, "begins at output 5 of node 4, which has 2"),
+    ({**SAVED, "links": [[1, 4, -1, 3, 0, "MODEL"]]}, "begins at output -1"),
+    ({**SAVED, "nodes": [NODE, NODE]}, "two nodes .* id 4"), ({**SAVED, "nodes": [7]}, "layout"),
+    ({**SAVED, "nodes": [{**NODE, "id": []}]}, "layout"), ({**SAVED, "nodes": [{**NODE, "outputs": 7}]}, "no list"),
+    ({**SAVED, "nodes": [{**NODE, "inputs": [None]}]}, "damaged"),
+    ({**SAVED, "definitions": {"subgraphs": [{}]}}, "subgraphs .* layout"),
+    ({**SAVED, "definitions": {"subgraphs": 7}}, "no list"),
+    ({**SAVED, "nodes": [NODE, {"id": 7, "type": "FreeU", "properties": None}]}, "FreeU .node 7. gets no model"),
 ])  # fmt: skip
 def test_what_is_no_workflow_is_told(found: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        workflow.patch(PRESET, json.dumps(found))
+    assert re.search(said, told(found)), told(found)
+
+
+def api(*nodes: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Nodes numbered from 1."""
+    return {str(i): {"class_type": kind, "inputs": inputs} for i, (kind, inputs) in enumerate(nodes, 1)}
+
+
+LOADER, SAMPLER = ("UNETLoader", {"unet_name": "a"}), ("KSampler", {"model": ["1", 0]})
+ENCODED = ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "CLIPTextEncode", {"clip": ["5", 0]})
+
+
+@pytest.mark.parametrize("more", [
+    ("ModelSamplingFlux", {"model": ["1", 0]}), ("ModelSamplingSD3", {"model": ["1", 0]}),
+    ("BasicGuider", {"model": ["1", 0], "conditioning": ["4", 0]}, "FluxGuidance", {}),
+    ("KSampler", {"model": ["1", 0], "latent_image": ["4", 0]}, "EmptyHunyuanLatentVideo", {}),
+    ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "WanImageToVideo", {}),
+    ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "LTXVConditioning", {}),
+    ("KSampler", {"model": ["1", 0], "positive": ["4", 0]}, "TextEncodeQwenImageEdit", {}),
+    (*ENCODED, "CLIPLoader", {"type": "qwen_image"}), (*ENCODED, "TripleCLIPLoader", {}),
+])  # fmt: skip
+def test_transformers_are_refused(more: tuple[Any, ...]) -> None:
+    nodes = [LOADER, SAMPLER, *zip(more[::2], more[1::2], strict=True)]
+    assert "without skip connections" in told(api(*nodes)) == told(api(*nodes), "1")
+
+
+def test_what_looks_like_a_transformers_node_does_not_count() -> None:
+    """Nor does one that only made the picture that the U-Net begins from: it has a loader of its own."""
+    found = api(
+        LOADER, ("KSampler", {"model": ["1", 0], "positive": ["3", 0], "latent_image": ["6", 0]}),
+        ("CLIPTextEncode", {"clip": ["4", 0], "text": ["5", 0]}), ("DualCLIPLoader", {"type": "sdxl"}),
+        ("QwenVLDescribe", {"image": ["6", 0]}),
+        ("KSampler", {"model": ["7", 0], "positive": ["8", 0]}), LOADER, ("FluxGuidance", {}),
+    )  # fmt: skip
+    text, done = workflow.patch(PRESET, json.dumps(found))
+    assert [node["inputs"]["model"] for node in json.loads(text).values() if node["class_type"] == "FreeU_V2"] == [
+        ["1", 0]
+    ]
+    assert "left out: UNETLoader (node 7)" in done[0] and "put FreeU_V2, node 9, behind UNETLoader (node 1)" in done[1]
+
+
+def test_pipes_are_followed_and_those_that_hide_their_model_refused() -> None:
+    """Impact's pipes have FreeU's model; easy-use's loader has none that FreeU could get."""
+    piped = patched(api(LOADER, ("ToBasicPipe", {"model": ["1", 0]}), ("FromBasicPipe", {"basic_pipe": ["2", 0]}),
+                        ("KSampler", {"model": ["3", 0]})))  # fmt: skip
+    assert len(piped) == 5 and piped["2"]["inputs"]["model"] == ["5", 0] and piped["4"]["inputs"]["model"] == ["3", 0]
+    hidden = api(("easy fullLoader", {"ckpt_name": "a"}), ("easy kSampler", {"pipe": ["1", 0]}), LOADER,
+                 ("KSampler", {"model": ["3", 0]}))  # fmt: skip
+    assert "easy fullLoader (node 1) hands its model on in a pipe" in told(hidden)
+    assert len(patched(hidden, "3")) == 5
+
+
+def test_a_loader_is_what_a_model_comes_from_whatever_it_is_called() -> None:
+    found = api(
+        ("My Checkpoint", {"x": float("nan")}), ("Load Nothing", {"model": ["1", 0]}), ("K", {"model": ["2", 0]})
+    )
+    text, done = workflow.patch(PRESET, json.dumps(found))
+    assert done == ["put FreeU_V2, node 4, behind My Checkpoint (node 1); 1 input rewired"]
+    assert '"x": NaN' in text  # as it was
+
+
+def test_what_is_said_names_the_node() -> None:
+    found = copy.deepcopy(SAVED)
+    found["nodes"][0]["title"] = "Load SDXL"
+    _, done = workflow.patch(PRESET, json.dumps(found))
+    assert done == ['put FreeU_V2, node 10, behind CheckpointLoaderSimple "Load SDXL" (node 4); 2 inputs rewired']
+
+
+def test_freeu_that_is_there_is_completed_or_refused() -> None:
+    """A loader without one gets one; two in series, and nodes of other packages, would be FreeU twice."""
+    half = api(
+        LOADER, ("FreeU", {"model": ["1", 0]}), ("KSampler", {"model": ["2", 0]}), LOADER, ("K", {"model": ["4", 0]})
+    )
+    after = patched(half)
+    assert after["2"]["class_type"] == after["6"]["class_type"] == "FreeU_V2" and after["6"]["inputs"]["model"] == [
+        "4",
+        0,
+    ]
+    half["5"]["inputs"]["model"] = ["1", 0]
+    text, done = workflow.patch(PRESET, json.dumps(half))
+    assert "the model comes to K (node 5) without FreeU, as it did" in done[1] and len(json.loads(text)) == 5
+    series = api(
+        LOADER, ("FreeU", {"model": ["1", 0]}), ("Lora", {"model": ["2", 0]}), ("FreeU_V2", {"model": ["3", 0]})
+    )
+    assert "FreeU, node 4, stands behind FreeU, node 2: remove one" in told(series)
+    other = api(LOADER, ("FreeU (Advanced)", {"model": ["1", 0]}), ("K", {"model": ["2", 0]}))
+    assert "FreeU (Advanced) (node 2) is FreeU of another kind" in told(other)
+
+
+def test_a_lora_without_a_model_is_no_loader() -> None:
+    """In the editor's format it shows what it takes; what is left over of an older version of a workflow feeds none."""
+    found = copy.deepcopy(SAVED)
+    lora = {"id": 8, "type": "LoraLoader", "inputs": [{"name": "model", "type": "MODEL", "link": None}]}
+    found["nodes"] += [{**lora, "outputs": [{"name": "MODEL", "type": "MODEL", "links": [9]}]}]
+    found["nodes"] += [{"id": 9, "type": "KSampler", "inputs": [{"name": "model", "type": "MODEL", "link": 9}]}]
+    found["links"] += [[9, 8, 0, 9, 0, "MODEL"]]
+    assert [link[1] for link in patched(found)["links"] if link[3] == 10] == [4]
+
+
+def test_what_goes_everywhere_goes_behind_freeu() -> None:
+    """cg-use-everywhere: the LoRA's model has no link that is drawn, and comes from the loader."""
+    found = {"nodes": [
+        {"id": 1, "type": "UNETLoader", "outputs": [{"name": "MODEL", "type": "MODEL", "links": [1]}]},
+        {"id": 2, "type": "Anything Everywhere", "inputs": [{"name": "MODEL", "type": "*", "link": 1}]},
+        {"id": 3, "type": "LoraLoader", "inputs": [{"name": "model", "type": "MODEL", "link": None}],
+         "outputs": [{"name": "MODEL", "type": "MODEL", "links": [2]}]},
+        {"id": 4, "type": "KSampler", "inputs": [{"name": "model", "type": "MODEL", "link": 2}]},
+    ], "links": [[1, 1, 0, 2, 0, "MODEL"], [2, 3, 0, 4, 0, "MODEL"]]}  # fmt: skip
+    after = patched(found)
+    assert [node["type"] for node in after["nodes"][4:]] == ["FreeU_V2"] and after["links"][0] == [
+        1,
+        5,
+        0,
+        2,
+        0,
+        "MODEL",
+    ]
+
+
+def test_ten_thousand_nodes() -> None:
+    """In time in proportion to them: with one pass for each loader this would take minutes."""
+    found = api(*(each for i in range(1, 10_000, 2) for each in (LOADER, ("KSampler", {"model": [str(i), 0]}))))
+    assert len(patched(found)) == 15_000
 
 
 def test_a_preset_that_the_node_cannot_hold_is_refused() -> None:

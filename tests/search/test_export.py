@@ -133,7 +133,7 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "sunday", "--all"], "--all needs --out"),
         (["--study", "sunday", "--all", "--card", "--out", "x"], "give one"),
         (["--study", "sunday", "--node", "4"], "--node 4 needs --workflow"),
-        (["--study", "sunday", "--workflow", "none.json"], "can't read --workflow none.json: No such file"),
+        (["--study", "sunday", "--workflow", "none.json"], "can't read none.json: No such file"),
         (["--study", "sunday", "--card", "--out", "a.png"], "name a .md file"),
         (["--study", "sunday", "--card", "--out", "."], "--out . is a folder: name a .md file in it, as CARD.md"),
         (["--study", "sunday", "--card", "--out", "/"], "--out / is a folder: name a .md file in it, as /CARD.md"),
@@ -197,7 +197,7 @@ def test_a_workflow_gets_freeu_and_stays(mlruns: Path, tmp_path: Path) -> None:
     file.write_text(json.dumps({"4": loader, "5": {"class_type": "KSampler", "inputs": {"model": ["4", 0]}}}))
     before = file.read_text()
     said = exported(mlruns, "--study", "sunday", "--workflow", file, "--out", out)
-    assert "put FreeU_V2, node 6, behind loader 4; 1 input rewired" in said
+    assert "put FreeU_V2, node 6, behind CheckpointLoaderSimple (node 4); 1 input rewired" in said
     assert json.loads(out.read_text())["5"]["inputs"]["model"] == ["6", 0]
     assert file.read_text() == before and presets.read(out).factors == KNEE
 

@@ -1,0 +1,1 @@
+"""ComfyUI's workflows as graphs: how a model goes from what loads it to what samples, in both formats."""
