@@ -144,7 +144,7 @@ def _scored(
     from .images import files as images_of
     from .images import names_in, read
     from .matching import check_pairs
-    from .places import parse
+    from .reference_kinds import parse
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     compared_with = parse(reference) if reference else default

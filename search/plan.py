@@ -262,7 +262,7 @@ def begun_from(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]
     from freeu.models import inputs, load_spec
     from freeu.models.addons import addons
     from freeu.models.spec import changed
-    from metrics.places import parse
+    from metrics.reference_kinds import parse
     from search import prompts
     from search.store import check_folder
 

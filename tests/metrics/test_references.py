@@ -16,7 +16,7 @@ from configs import UserError, identity
 from metrics.base import Batch
 from metrics.encoders import encoder
 from metrics.fid import Fid
-from metrics.places import parse
+from metrics.reference_kinds import parse
 from metrics.reference import load_reference, read_statistics
 from tests.metrics.conftest import RESNET
 
