@@ -1,8 +1,9 @@
 """What generated images are measured against: mean, covariance and features of real ones, made once and kept.
 
-A model's YAML names it, or `--reference` (see `metrics.reference_kinds`): {kind: statistics, file} for an .npz, or a list of
-them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet file with
-images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of the hub.
+A model's YAML names it, or `--reference` (see `metrics.reference_kinds`): {kind: statistics, file} for an .npz, or a
+list of them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet
+file with images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of
+the hub.
 Features are kept in the user's cache by the encoder's identity and by content.
 """
 

@@ -16,8 +16,8 @@ from configs import UserError, identity
 from metrics.base import Batch
 from metrics.encoders import encoder
 from metrics.fid import Fid
-from metrics.reference_kinds import parse
 from metrics.reference import load_reference, read_statistics
+from metrics.reference_kinds import parse
 from tests.metrics.conftest import RESNET
 
 N = 6
