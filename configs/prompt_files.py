@@ -9,27 +9,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import UserError
+from .image_folders import files_in, images_in
+from .prompt_rows import CATEGORIES, COLUMNS, IMAGES, Prompt, has_prompt, prompt_of, with_names
 
-COLUMNS = ("prompt", "prompts", "caption", "text")
-"""What a table calls its prompts; the first that it has."""
-CATEGORIES = ("category", "tag", "challenge")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One line of a prompt set; the category is "" where the set has none. image: what its image begins from, or is."""
-
-    text: str
-    category: str = ""
-    image: str | None = None
+METADATA = "metadata"
+"""Of a Hugging Face image folder: the table (csv, jsonl, parquet) that captions the pictures beside it."""
 
 
 def rows(file: Path) -> list[Prompt]:
@@ -62,17 +55,57 @@ def _text(file: Path) -> str:
 
 
 def _folder(folder: Path) -> list[Prompt]:
-    """A prompt for each picture (the text beside it, else its name in words), or for each text file where there are no
-    pictures."""
-    pictures = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
+    """A prompt for each picture: the metadata's, the text beside it, or its name in words. Where there are no pictures
+    one for each text file, whose name is the image's."""
+    pictures, texts = images_in(folder), files_in(folder, (".txt",))
     if not pictures:
-        return [Prompt(" ".join(_text(file).split())) for file in sorted(folder.glob("*.txt"))]
+        return [Prompt(_one_line(file), name=file.relative_to(folder).as_posix()) for file in texts]
+    tables = [file for file in files_in(folder, (".csv", ".jsonl", ".parquet")) if file.stem == METADATA]
+    return _in_tables(folder, pictures, tables) if tables else _beside(folder, pictures, texts)
+
+
+def _beside(folder: Path, pictures: list[Path], texts: list[Path]) -> list[Prompt]:
+    """Raises UserError where there are texts without a picture and pictures without a text."""
+    captions = {_spelt(file.with_suffix("")): file for file in texts}
     found = []
     for file in pictures:
-        caption = file.with_suffix(".txt")
-        text = _text(caption) if caption.is_file() else re.sub("[_-]", " ", file.stem)
-        found.append(Prompt(" ".join(text.split()), image=file.name))
+        caption, name = captions.get(_spelt(file.with_suffix(""))), file.relative_to(folder).as_posix()
+        text = _one_line(caption) if caption else " ".join(re.sub("[_-]", " ", file.stem).split())
+        found.append(Prompt(text, image=name, name=name))
+    bare = [file.name for file in pictures if _spelt(file.with_suffix("")) not in captions]
+    left = captions.keys() - {_spelt(file.with_suffix("")) for file in pictures}
+    if bare and left:
+        raise UserError(
+            f"{folder}: no picture is called as {captions[min(left)].name}, and no text as {bare[0]}: give a picture "
+            "and its caption one name, and move other texts out"
+        )
     return found
+
+
+def _in_tables(folder: Path, pictures: list[Path], tables: list[Path]) -> list[Prompt]:
+    """Raises UserError where a picture has no row, or a row no name."""
+    places = {_spelt(file): file for file in pictures}
+    found, told = [], set()
+    for table in tables:
+        for row in rows(table):
+            if row.name is None:
+                raise UserError(f"{table} has a prompt without the name of its picture in a column file_name")
+            key = _spelt(table.parent / row.name)
+            told.add(key)
+            name = Path(os.path.relpath(places.get(key, table.parent / row.name), folder)).as_posix()
+            found.append(replace(row, image=name, name=name))
+    if missing := [file.name for key, file in places.items() if key not in told]:
+        raise UserError(f"{tables[0]} has no prompt for {missing[0]} ({len(missing)} of {len(pictures)} pictures)")
+    return found
+
+
+def _spelt(file: Path) -> str:
+    """A path in one spelling: macOS' names have é in two characters."""
+    return unicodedata.normalize("NFC", file.as_posix())
+
+
+def _one_line(file: Path) -> str:
+    return " ".join(_text(file).split())
 
 
 def _lines(text: str, file: Path) -> list[Prompt]:
@@ -82,7 +115,7 @@ def _lines(text: str, file: Path) -> list[Prompt]:
 def _table(text: str, file: Path, delimiter: str) -> list[Prompt]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        return [_row(row, f"{file}, line {reader.line_num}") for row in reader]
+        return [prompt_of(row, f"{file}, line {reader.line_num}") for row in reader]
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: {error}") from error
 
@@ -94,10 +127,13 @@ def _json(text: str, file: Path) -> list[Prompt]:
         raise UserError(f"{file}: not valid JSON: {error}") from error
     if isinstance(found, dict):  # {"prompts": [...]}; COCO's {"images": [...], "annotations": [...]}
         lists = [value for value in found.values() if isinstance(value, list)]
-        found = next((each for each in lists if each and _has_prompt(each[0])), next(iter(lists), None))
+        images = found.get("images")
+        found = next((each for each in lists if each and has_prompt(each[0])), next(iter(lists), None))
+        if isinstance(found, list) and isinstance(images, list) and found is not images:
+            found = list(with_names(found, images, str(file)))
     if not isinstance(found, list):
         raise UserError(f"{file}: expected a list of prompts, or of objects with a 'prompt'")
-    return [_row(item, f"{file}, item {number}") for number, item in enumerate(found, 1)]
+    return [prompt_of(item, f"{file}, item {number}") for number, item in enumerate(found, 1)]
 
 
 def _json_lines(text: str, file: Path) -> list[Prompt]:
@@ -105,7 +141,7 @@ def _json_lines(text: str, file: Path) -> list[Prompt]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                found.append(_row(json.loads(line), f"{file}, line {number}"))
+                found.append(prompt_of(json.loads(line), f"{file}, line {number}"))
             except ValueError as error:
                 raise UserError(f"{file}, line {number}: not valid JSON: {error}") from error
     return found
@@ -116,33 +152,27 @@ def _parquet(file: Path) -> list[Prompt]:
     import pyarrow.parquet
 
     try:
-        names = pyarrow.parquet.read_schema(file).names
-        wanted = [name for name in names if name.lower() in (*COLUMNS, *CATEGORIES)]
-        table = pyarrow.parquet.read_table(file, columns=wanted or names)
+        schema = pyarrow.parquet.read_schema(file)
+        wanted = [name for name in schema.names if name.lower() in (*COLUMNS, *CATEGORIES)]
+        table = pyarrow.parquet.read_table(file, columns=[*wanted, *_names_of_images(schema)] if wanted else None)
     except (OSError, pyarrow.lib.ArrowException) as error:
         raise UserError(f"can't read the prompts in {file}: {error}") from error
-    return [_row(row, f"{file}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
+    return [prompt_of(row, f"{file}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
 
 
-def _has_prompt(item: Any) -> bool:
-    return isinstance(item, str) or (isinstance(item, Mapping) and any(str(key).lower() in COLUMNS for key in item))
+def _names_of_images(schema: Any) -> list[str]:
+    """The columns of a parquet file that name images, without those that hold them."""
+    import pyarrow
 
-
-def _row(row: Any, where: str) -> Prompt:
-    if isinstance(row, str):
-        return Prompt(row.strip())
-    if not isinstance(row, Mapping):
-        raise UserError(f"{where}: expected a prompt or an object with a 'prompt', found {type(row).__name__}")
-    cells = {str(key).strip().lower(): value for key, value in row.items() if key is not None}
-    column = next((name for name in COLUMNS if name in cells), None)
-    if column is None:
-        raise UserError(f"{where}: no column 'prompt' among {', '.join(cells) or 'none'}")
-    text = cells[column]
-    category = next((cells[name] for name in CATEGORIES if cells.get(name)), "")
-    if text is not None and not isinstance(text, str):
-        raise UserError(f"{where}: the prompt is {text!r}, not text")
-    image = cells.get("image")
-    return Prompt((text or "").strip(), str(category).strip(), image if isinstance(image, str) and image else None)
+    found = []
+    for field in schema:
+        if field.name.lower() not in IMAGES:
+            continue
+        if pyarrow.types.is_string(field.type) or pyarrow.types.is_large_string(field.type):
+            found.append(field.name)
+        elif pyarrow.types.is_struct(field.type) and field.type.get_field_index("path") >= 0:
+            found.append(f"{field.name}.path")
+    return found
 
 
 _READERS: dict[str, Callable[[str, Path], list[Prompt]]] = {

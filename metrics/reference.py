@@ -2,8 +2,8 @@
 
 A model's YAML names it, or `--reference` (see `metrics.reference_kinds`): {kind: statistics, file} for an .npz, or a
 list of them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet
-file with images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of
-the hub.
+file with images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set
+of the hub.
 Features are kept in the user's cache by the encoder's identity and by content.
 """
 
@@ -28,6 +28,9 @@ from . import images
 from .base import MetricError
 from .encoders import Encoder, made_with, short
 from .hub import SECONDS_TO_ANSWER, why_not
+
+DECODING = "2"
+"""Raised whenever `configs.image_files` gives other pixels of a file: kept features are of the pixels."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def load_reference(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> R
         files = images.files(models / Path(spec["folder"]).expanduser())
         if len(files) < 2:
             raise UserError(f"the reference folder {files[0].parent} holds 1 image: at least 2 are needed")
-        return _kept(_content(files), encoder, lambda: ((str(file), file.read_bytes()) for file in files))
+        return _kept(_content(files), encoder, lambda: ((str(file), file) for file in files))
     if kind == "table":
         tables = [models / Path(file).expanduser() for file in _listed(spec["file"])]
         rows = (images.table_rows(file, spec["image"]) for file in tables)
@@ -155,10 +158,10 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
     return Reference(mu, sigma, None if n is None else int(n.item()), features)
 
 
-def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, bytes]]]) -> Reference:
+def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, Path | bytes]]]) -> Reference:
     """Features from the cache, or made now and kept."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freeu-search" / "references"
-    key = hashlib.sha256("\n".join([encoder.identity, name]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([DECODING, encoder.identity, name]).encode()).hexdigest()
     file = home / f"{key[:32]}.npy"
     if not file.exists():
         parts = [encoder.embed_images(part).numpy() for part in _batches(found(), encoder)]
@@ -178,11 +181,11 @@ def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, b
         raise UserError(f"the kept features {file} are damaged ({error}): delete the file") from error
 
 
-def _batches(found: Iterator[tuple[str, bytes]], encoder: Encoder) -> Iterator[torch.Tensor]:
+def _batches(found: Iterator[tuple[str, Path | bytes]], encoder: Encoder) -> Iterator[torch.Tensor]:
     """Stacks of images, which differ in size, resized as the encoder resizes the generated ones."""
     batch: list[torch.Tensor] = []
-    for name, data in found:
-        image = images.decoded(name, data)
+    for name, source in found:
+        image = images.decoded(name, source)
         batch.append(image if encoder.fit is None else encoder.fit(image[None])[0])
         if batch[-1].shape != batch[0].shape:
             raise UserError(f"the reference image {name} differs in size, and {encoder.name} doesn't resize")

@@ -102,7 +102,7 @@ def _inputs(folder: Path, prompts: Path | None) -> tuple[tuple[str, ...], list[P
     if prompts is None:
         return ("",) * len(found), found
     given = [row for row in rows(prompts) if row.text]
-    by_image = {row.image: row.text for row in given if row.image}
+    by_image = [(row.name, row.text) for row in given if row.name is not None]
     if by_image:
         return prompts_by_name(names_in(folder, found), by_image, prompts), found
     if len(given) != len(found):
@@ -143,7 +143,7 @@ def _scored(
     from .base import Batch
     from .images import files as images_of
     from .images import names_in, read
-    from .matching import check_pairs
+    from .matching import pairs
     from .reference_kinds import parse
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -153,7 +153,15 @@ def _scored(
         batches = [Batch(read(files), texts)]
     else:
         others = images_of(base)
-        check_pairs(names_in(folder, files), names_in(base, others), base)
+        of_images, of_base = names_in(folder, files), names_in(base, others)
+        order, by_name = pairs(of_images, of_base, base)
+        if not by_name:
+            typer.echo(
+                f"note: no name is in both folders, so images are paired in their order: {of_images[0]} with "
+                f"{of_base[0]}, …, {of_images[-1]} with {of_base[-1]}",
+                err=True,
+            )
+        others = [others[place] for place in order]
         # The base's own base is itself, from which it drifts by 0.
         plain = Batch(read(others), texts)
         batches = [Batch(read(files), texts, base=plain), replace(plain, base=plain)]
