@@ -52,7 +52,7 @@ def still_image(source: Path | bytes, name: str) -> Image.Image:
     """
     found = list(islice(image_frames(source, name), 2))
     if len(found) > 1:
-        raise UserError(f"the image {name} holds several frames: save each as an image of its own")
+        raise UserError(f"the image {name} can't be read: it holds several frames; save each as an image of its own")
     return found[0]
 
 

@@ -15,7 +15,6 @@ from configs import UserError
 from freeu.shapes.caption import caption
 from freeu.shapes.draw import draw
 from freeu.shapes.scene import sample
-from metrics.matching import check_pairs, prompts_by_name
 from metrics.score import app
 
 N = 20
@@ -117,27 +116,6 @@ def test_wins_are_those_of_the_better_side(folders: Path, tmp_path: Path) -> Non
     assert (dark["Calm"]["better"], dark["Calm"]["win_rate"]) == ("lower", 1)
 
 
-def test_prompts_and_pairs_go_by_names(tmp_path: Path) -> None:
-    """Also where sub-folders have the same names in them, and what is in one folder alone is told."""
-    names = ["a/0.png", "a/1.png", "b/0.png"]
-    given = {name: f"prompt {name}" for name in names}
-    table = Path("x.csv")
-    assert prompts_by_name(names, given, table) == tuple(given.values())
-    assert (
-        prompts_by_name(names, {f"/runs/x/{name}": text for name, text in given.items()}, table)[2] == "prompt b/0.png"
-    )
-    assert prompts_by_name(["a/0.png", "b/0.png"], {"0.png": "one for both"}, table) == ("one for both",) * 2
-    assert prompts_by_name(["b/0.png"], {"0.png": "any", "b\\0.png": "its own"}, table) == ("its own",)
-    with pytest.raises(UserError, match=r"x.csv has no prompt for a/1.png \(1 of 3 images\)"):
-        prompts_by_name(names, {"0.png": "zero"}, table)
-    with pytest.raises(UserError, match=r"several prompts for 0\.png: name images by their folders"):
-        prompts_by_name(["0.png"], given, table)
-    check_pairs(["0.png", "1.png"], ["0.png", "1.png"], table)
-    check_pairs(["0.png", "1.png"], ["x.png", "y.png"], table)
-    with pytest.raises(UserError, match=r"holds 1.png but not 5.png: images are paired by their names"):
-        check_pairs(["0.png", "5.png"], ["0.png", "1.png"], table)
-
-
 def damaged(root: Path) -> Path:
     folder = root / "damaged"
     folder.mkdir()
@@ -160,10 +138,28 @@ def empty(root: Path) -> Path:
     return root / "empty"
 
 
+def animated(root: Path) -> Path:
+    folder = root / "animated"
+    folder.mkdir()
+    first, second = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red")
+    first.save(folder / "1.webp", save_all=True, append_images=[second])
+    return folder
+
+
+def of_phone(root: Path) -> Path:
+    folder = root / "phone"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    (folder / "2.heic").write_bytes(b"?")
+    return folder
+
+
 @pytest.mark.parametrize(("images", "options", "said"), [
     (empty, ["--metrics", "luma"], "empty holds no images"),
     (damaged, ["--metrics", "luma"], "2.png can't be read"),
     (mixed, ["--metrics", "luma"], "2.png is 9×8 and not 8×8 as 1.png"),
+    (animated, ["--metrics", "luma"], "1.webp can't be read: it holds several frames"),
+    (of_phone, ["--metrics", "luma"], "2.heic can't be read: save it as PNG"),
     (lambda root: root / "none", ["--metrics", "luma"], "none is no folder"),
     ("sharp", ["--metrics", "lumma"], "did you mean 'luma'"),
     ("sharp", ["--metrics", ""], "--metrics is empty"),
