@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,27 +57,24 @@ def read(found: Sequence[Path]) -> torch.Tensor:
     return torch.stack(images)
 
 
-def table_rows(file: Path, column: str) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of the images of a table: parquet whose column holds {bytes, path}, bytes or paths, or a csv, tsv
-    or jsonl whose column holds paths, relative to the table.
+def table_rows(file: Path, column: str) -> Iterator[tuple[str, Path | bytes]]:
+    """(name, file or content) of the images of a table: parquet whose column holds {bytes, path}, bytes or paths, or a
+    csv, tsv or jsonl whose column holds paths, relative to the table.
 
     Raises:
         UserError: it can't be read, has no such column, or an image is not there.
     """
     for number, cell in enumerate(_cells(file, column), 1):
         where = f"{file}, row {number}"
-        if isinstance(cell, dict):
-            name, data = str(cell.get("path") or where), cell.get("bytes")
-            if data is not None:
-                yield name, data
-                continue
-            cell = cell.get("path")
-        if isinstance(cell, bytes):
-            yield where, cell
-        elif isinstance(cell, str) and (file.parent / cell).is_file():
-            yield cell, (file.parent / cell).read_bytes()
+        path, data = (cell.get("path"), cell.get("bytes")) if isinstance(cell, dict) else (cell, None)
+        if data is not None:
+            yield str(path or where), data
+        elif isinstance(path, bytes):
+            yield where, path
+        elif isinstance(path, str) and os.path.isfile(file.parent / path):
+            yield path, file.parent / path
         else:
-            raise UserError(f"{where}: the image {cell!r} is neither there nor an image's bytes")
+            raise UserError(f"{where}: the image {str(cell)[:200]!r} is neither there nor an image's bytes")
 
 
 def _cells(file: Path, column: str) -> Iterator[Any]:
