@@ -82,6 +82,8 @@ def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     Raises:
         UserError: an unknown kind, or weights that can't be had.
     """
+    if not isinstance(spec, Mapping):
+        raise UserError(f"an encoder is {spec!r}: 'key: value' lines are expected, the first of them its kind")
     key = (repr(sorted(spec.items(), key=str)), device, str(models.resolve()))
     if key not in _LOADED:
         from .inception_encoder import load_inception
@@ -94,12 +96,13 @@ def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
             "transformers": load_vision,
             "inception": load_inception,
         }
-        if spec.get("kind") not in kinds:
-            raise unknown("kind of encoder", str(spec.get("kind")), kinds)
+        kind = str(spec.get("kind"))
+        if kind not in kinds:
+            raise unknown("kind of encoder", kind, kinds)
         try:
-            _LOADED[key] = kinds[spec["kind"]](spec, device, models)
+            _LOADED[key] = kinds[kind](spec, device, models)
         except KeyError as error:
-            raise UserError(
-                f"an encoder of kind '{spec['kind']}' needs {error}, and its YAML has {dict(spec)}"
-            ) from error
+            raise UserError(f"an encoder of kind '{kind}' needs {error}, and its YAML has {dict(spec)}") from error
+        except (TypeError, ValueError, AttributeError) as error:  # a text for a number, a number for a list
+            raise UserError(f"no encoder of kind '{kind}' is made of {dict(spec)}: {error}") from error
     return _LOADED[key]

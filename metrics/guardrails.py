@@ -18,6 +18,8 @@ from .encoders import Encoder
 
 PART = 64
 """Images that are measured at a time."""
+SMALLEST = 8
+"""Pixels of a side below which an image has no detail to measure."""
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601."""
 
@@ -34,9 +36,13 @@ class Guardrail:
         self.name = name
 
     def score(self, batch: Batch) -> Score:
-        """See `Metric.score`."""
+        """See `Metric.score`. Raises MetricError for images too small to have detail."""
         check_count(self, len(batch))
-        measure = GUARDRAILS[self.name]
+        measure, (height, width) = GUARDRAILS[self.name], batch.images.shape[-2:]
+        if measure in (spectral_slope, high_band, sharpness) and min(height, width) < SMALLEST:
+            raise MetricError(
+                f"{self.name} needs images of at least {SMALLEST}×{SMALLEST} pixels, and these are {width}×{height}"
+            )
         found = [measure(part.double() / 255) for part in batch.images.split(PART)]
         return mean_score(self, np.asarray(torch.cat(found)))
 

@@ -28,11 +28,6 @@ def files(folder: Path) -> list[Path]:
     raise UserError(f"{folder} holds no images: expected {', '.join(SUFFIXES)}")
 
 
-def names_in(folder: Path, found: Sequence[Path]) -> list[str]:
-    """What the images are called below their folder, as a/0.png."""
-    return [file.relative_to(folder).as_posix() for file in found]
-
-
 def decoded(name: str, source: Path | bytes) -> torch.Tensor:
     """One image file as uint8 (3, H, W), as `configs.image_files` opens it.
 

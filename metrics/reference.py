@@ -65,9 +65,9 @@ def load_reference(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> R
         "table": ("file", "image"),
         "hub_dataset": ("dataset", "split", "image", "n"),
     }
-    kind = spec.get("kind")
+    kind = str(spec.get("kind"))
     if kind not in needs:
-        raise unknown("kind of reference", str(kind), needs)
+        raise unknown("kind of reference", kind, needs)
     if lacking := [name for name in needs[kind] if name not in spec]:
         raise UserError(f"a reference of kind '{kind}' needs {', '.join(lacking)}, and its YAML has {dict(spec)}")
     if kind == "statistics":

@@ -130,6 +130,8 @@ def build(
     if name not in scorers:
         raise UserError(f"there is no scorer for '{name}': the YAML names {', '.join(scorers) or 'none'}")
     spec = scorers[name]
+    if not isinstance(spec, Mapping):
+        raise UserError(f"the scorer '{name}' is {spec!r}: 'key: value' lines are expected")
     if name == "image_reward":
         from . import image_reward
 

@@ -20,6 +20,7 @@ def load_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     """The encoder of {kind: clip, …}; see `metrics.encoders.encoder`. Raises UserError."""
     from transformers import CLIPModel
 
+    _quiet()
     source, label = _place(spec["source"], models)
     tokenizer, read_by = tokens_of(spec.get("tokenizer", spec["source"]), models)
     if read_by != label:
@@ -46,6 +47,7 @@ def load_vision(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     """The encoder of {kind: transformers, …}; see `metrics.encoders.encoder`. Raises UserError."""
     from transformers import AutoModel
 
+    _quiet()
     source, label = _place(spec["source"], models)
     mean, std = (",".join(str(float(each)) for each in spec[name]) for name in ("mean", "std"))
     label += f" size={spec['size']} mean={mean} std={std}"
@@ -71,6 +73,14 @@ def tokens_of(given: str, models: Path) -> tuple[Any, str]:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False), label
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the tokenizer {place}: {error}") from error
+
+
+def _quiet() -> None:
+    """Transformers' notes are for developers, and its bars would fight with ours."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _place(given: str, models: Path) -> tuple[Path | str, str]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from configs import UserError
+from metrics.folder_scores import read_folder
 from metrics.matching import pairs, prompts_by_name
-from metrics.score import _inputs
 
 HERE = Path("x")
 NAMES = [f"{i}.png" for i in range(12)]
@@ -89,9 +89,8 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_prompts_go_by_the_names_of_their_images(layout: str, spelling: str, images: Path, tmp_path: Path) -> None:
     names = [spelling.format(i) for i in range(12)]
-    texts, files = _inputs(images, LAYOUTS[layout](tmp_path, names))
-    assert [file.name for file in files] == NAMES
-    assert texts == tuple(map(prompt, NAMES))
+    found = read_folder(images, LAYOUTS[layout](tmp_path, names))
+    assert found.names == NAMES and found.prompts == tuple(map(prompt, NAMES))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -99,14 +98,14 @@ def test_an_image_without_a_prompt_is_named(layout: str, images: Path, tmp_path:
     """Also where as many prompts as images are there."""
     source = LAYOUTS[layout](tmp_path, [*NAMES[:3], *NAMES[4:], "12.png"])
     with pytest.raises(UserError, match=r"has no prompt for 3\.png \(1 of 12 images\)"):
-        _inputs(images, source)
+        read_folder(images, source)
 
 
 def test_a_coco_annotation_without_an_image_is_told(images: Path, tmp_path: Path) -> None:
     notes = {"images": [{"id": 1, "file_name": "1.png"}], "annotations": [{"image_id": 2, "caption": "x"}]}
     (tmp_path / "coco.json").write_text(json.dumps(notes))
     with pytest.raises(UserError, match="annotation 1 is of image 2, which is not among its images"):
-        _inputs(images, tmp_path / "coco.json")
+        read_folder(images, tmp_path / "coco.json")
 
 
 def test_paths_that_end_alike_are_of_one_image() -> None:
