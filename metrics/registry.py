@@ -171,9 +171,9 @@ def _of_set(name: str, reads: Encoder, reference: Reference) -> Metric:
         from .fid import Fid
 
         return Fid(reads, reference, name)
-    from . import kernel
+    from .kernel import KernelDistance
 
-    return kernel.KernelDistance(name, {"kid": kernel.kid, "cmmd": kernel.cmmd}[name], reads, reference)
+    return KernelDistance(name, reads, reference)
 
 
 def _own(name: str) -> Any:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +141,13 @@ def empty(root: Path) -> Path:
     return root / "empty"
 
 
+def tiny(root: Path) -> Path:
+    folder = root / "tiny"
+    folder.mkdir()
+    Image.new("RGB", (7, 9)).save(folder / "1.png")
+    return folder
+
+
 def animated(root: Path) -> Path:
     folder = root / "animated"
     folder.mkdir()
@@ -173,6 +183,26 @@ def of_phone(root: Path) -> Path:
     ("sharp", ["--metrics", "luma", "--out", "/no/such/x.csv"], "there is no folder /no/such"),
     ("sharp", ["--metrics", "kid", "--scorers", "shapes", "--reference", "/no/such"], "no such folder of images"),
     (mixed, ["--metrics", "kid", "--scorers", "shapes"], "kid needs at least 16 images, found 2"),
+    (tiny, ["--metrics", "sharpness"], "sharpness needs images of at least 8×8 pixels, and these are 7×9"),
+    (tiny, ["--metrics", "spectral_slope"], "spectral_slope needs images of at least 8×8"),
+    ("prompts.txt", ["--metrics", "luma"], "prompts.txt is no folder of images"),
+    ("sharp", ["--metrics", "luma", "--prompts", ""], "--prompts is empty: give a path"),
+    ("sharp", ["--metrics", "luma", "--base", " "], "--base is empty: give a path"),
+    ("sharp", ["--metrics", "luma", "--reference", ""], "--reference is empty"),
+    ("sharp", ["--metrics", "luma", "--out", ""], "--out is empty: give a path"),
+    ("sharp", ["--metrics", "luma", "--prompts", "/no/such.txt"], "can't read the prompts in /no/such.txt"),
+    ("sharp", ["--metrics", "luma", "--device", "gpu"], "unknown device 'gpu': give cpu, cuda (a GPU)"),
+    ("sharp", ["--metrics", "luma", "--device", "cpu:x"], "unknown device 'cpu:x'"),
+    ("sharp", ["--metrics", "luma", "--device", "cuda:99"], "--device cuda:99: this machine has none"),
+    ("sharp", ["--metrics", "drift", "--scorers", "shapes"], "give them with --base FOLDER"),
+    ("sharp", ["--metrics", "consistency", "--scorers", "shapes"], "consistency compares the frames of a video"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: [1]}"], "scorers is [1]: 'key: value' lines"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{reference: 7}"], "reference is 7: 'key: value' lines"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: 3}}"], "the scorer 'fid' is 3"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: {encoder: 3}}}"], "an encoder is 3"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: {kind: [1]}}}"], "unknown kind of encoder '[1]'"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: {kind: open_clip, model: 3, pretrained: x}}}"],
+     "no encoder of kind 'open_clip' is made of"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named(folders: Path, tmp_path: Path, images, options: list[str], said: str) -> None:
     place = folders / images if isinstance(images, str) else images(tmp_path)
@@ -181,9 +211,57 @@ def test_what_is_wrong_is_named(folders: Path, tmp_path: Path, images, options: 
         "{folder}": lambda: (tmp_path / "x.csv", (tmp_path / "x.csv").mkdir())[0],
     }
     options = [str(made[each]()) if each in made else each for each in options]
+    if options[-1].startswith("{"):  # a YAML file's content
+        (tmp_path / "mine.yaml").write_text(options[-1])
+        options[-1] = str(tmp_path / "mine.yaml")
     with pytest.raises(UserError) as error:
         CliRunner().invoke(app, [str(place), *options], catch_exceptions=False)
     assert said in str(error.value)
+
+
+def test_a_fault_is_one_line_and_exit_code_2(folders: Path) -> None:
+    command = [sys.executable, "-m", "metrics.score", str(folders / "none"), "--metrics", "luma"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines() == [f"error: {folders / 'none'} is no folder of images"]
+
+
+def test_pairs_without_names_or_of_other_sizes_are_noted(tmp_path: Path) -> None:
+    for folder, names, side in (("one", "ab", 8), ("two", "xy", 8), ("three", "ab", 9)):
+        (tmp_path / folder).mkdir()
+        for i, name in enumerate(names):
+            Image.new("RGB", (side, 8), (40 * i, 0, 0)).save(tmp_path / folder / f"{name}.png")
+    for other, said in (("two", "paired in order: a.png with x.png, …, b.png with y.png"), ("three", "are 8×8 and"),
+                        ("one", "")):  # fmt: skip
+        options = [str(tmp_path / "one"), "--base", str(tmp_path / other), "--metrics", "luma", "--json"]
+        done = CliRunner().invoke(app, options, catch_exceptions=False)
+        # means of equal pixels, of 64 or of 72
+        assert json.loads(done.stdout)[0]["difference"] == pytest.approx(0, abs=1e-15)
+        assert said in done.stderr and bool(said) == done.stderr.startswith("note: ")
+
+
+def test_pairs_go_by_name_whatever_the_order_of_the_files(tmp_path: Path) -> None:
+    """a and b of one folder are 1 and 2 by number; the base's letters run the other way."""
+    for folder, names in (("one", ("a_2", "b_1")), ("two", ("y_1", "z_2"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (8, 8), (100 * int(name[-1]), 0, 0)).save(tmp_path / folder / f"{name}.png")
+    row = scored(tmp_path / "one", "--base", tmp_path / "two", "--metrics", "luma")[0]
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+
+
+def test_a_name_that_is_no_text_is_told_where_it_cant_be_written(tmp_path: Path) -> None:
+    (tmp_path / "im").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    try:
+        (tmp_path / "1.png").rename(tmp_path / "im" / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("this disk takes names of text alone")
+    options = [str(tmp_path / "im"), "--metrics", "luma"]
+    assert CliRunner().invoke(app, options, catch_exceptions=False).exit_code == 0
+    with pytest.raises(UserError, match="can't write --out"):
+        CliRunner().invoke(app, [*options, "--out", str(tmp_path / "x.csv")], catch_exceptions=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["im"]
 
 
 def test_prompts_that_are_too_few_are_counted(folders: Path, tmp_path: Path) -> None:
