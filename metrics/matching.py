@@ -39,7 +39,7 @@ def _without_folders(parts: Parts) -> Parts:
 
 
 def _numbers(parts: Parts) -> Parts:
-    return tuple(re.findall(r"\d+", *_without_folders(parts)))
+    return tuple(re.findall(r"\d+", _without_folders(parts)[0]))
 
 
 SPELLINGS: tuple[Callable[[Parts], Parts], ...] = (_same, _without_suffix, _without_zeros)
@@ -101,7 +101,8 @@ def pairs(names: Sequence[str], others: Sequence[str], base: Path) -> tuple[list
         here, there = ([spelling(_parts(name)) for name in each] for each in (names, others))
         alone = len(set(here)) == len(names) and len(set(there)) == len(others)
         if alone and set(here) == set(there):
-            return [there.index(key) for key in here], True
+            places = {key: place for place, key in enumerate(there)}
+            return [places[key] for key in here], True
         if set(here) & set(there) and here != there and (alone or spelling is not _numbers):
             unpaired = unpaired or _unpaired(dict(zip(here, names, strict=True)), dict(zip(there, others, strict=True)))
     if unpaired:

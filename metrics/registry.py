@@ -80,7 +80,7 @@ def _infos() -> list[MetricInfo]:
         *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, encoder=False) for name, asks in pixels.items()),
-        MetricInfo("drift", "none", True, 1, "how far from the image without FreeU, as CLIP sees it"),
+        MetricInfo("drift", "none", True, 1, "how far from the baseline's image, as CLIP sees it"),
     ]
 
 

@@ -168,7 +168,7 @@ def _device(name: str | None) -> str:
         raise UserError(f"unknown device '{name}': give cpu, cuda (a GPU), cuda:1 (the second) or mps (Apple's)")
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(index or 0) >= count:
-        raise UserError(f"--device {name}: this machine has none; try --device cpu")
+        raise UserError(f"this machine has no device {name!r}: try --device cpu")
     return name
 
 
