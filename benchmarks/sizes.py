@@ -138,8 +138,9 @@ def metrics(size: str, device: str) -> dict[str, Any]:
 
     from metrics.aesthetic import AestheticScore
     from metrics.clip import ClipScore
-    from metrics.encoders import CLIP_MEAN, CLIP_STD, Encoder, fitted, scaled
+    from metrics.encoders import Encoder
     from metrics.fid import Fid
+    from metrics.preprocessing import CLIP_MEAN, CLIP_STD, fitted, scaled
     from metrics.reference import Reference
 
     tower = open_clip.create_model("ViT-L-14", precision="fp32", device=device).eval()

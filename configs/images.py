@@ -19,7 +19,11 @@ MOST_PIXELS = 2**26
 """8192 × 8192. A file of kilobytes can claim billions, which would take all memory ("decompression bomb")."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 """Pillow would take fifty, and start Ghostscript for one of them."""
-DAMAGED = (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
+DAMAGED = (
+    *(OSError, EOFError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError, RuntimeError),
+    AssertionError,
+)
+"""What decoders raise."""
 
 
 @contextmanager

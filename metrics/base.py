@@ -29,7 +29,7 @@ class Batch:
         images: uint8 (n, 3, H, W).
         prompts: n of them, in the order of the images.
         frames: of each video, whose frames stand next to one another; an image is one.
-        base: the images without FreeU of the same prompts and seeds, for what compares with them.
+        base: the baseline's images (FreeU off) of the same prompts and seeds, for metrics that compare with them.
     """
 
     images: torch.Tensor

@@ -1,7 +1,7 @@
 """FreeU's known failures, measured on the pixels: colours too strong, clipped or flat; detail lost or overdone.
 
-None has a better direction: what counts is whether FreeU takes an image further from the baseline than the base model's
-own images differ from seed to seed (see `search.evaluation.guardrails`).
+None has a better direction: what counts is whether FreeU moves an image further from the baseline's than the base
+model's own images differ from seed to seed (see `search.evaluation.guardrails`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from .encoders import Encoder
 
 PART = 64
 """Images that are measured at a time."""
+SMALLEST = 8
+"""Pixels of a side below which an image has no detail to measure."""
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601."""
 
@@ -34,15 +36,19 @@ class Guardrail:
         self.name = name
 
     def score(self, batch: Batch) -> Score:
-        """See `Metric.score`."""
+        """See `Metric.score`. Raises MetricError for images too small to have detail."""
         check_count(self, len(batch))
-        measure = GUARDRAILS[self.name]
+        measure, (height, width) = GUARDRAILS[self.name], batch.images.shape[-2:]
+        if measure in (spectral_slope, high_band, sharpness) and min(height, width) < SMALLEST:
+            raise MetricError(
+                f"{self.name} needs images of at least {SMALLEST}×{SMALLEST} pixels, and these are {width}×{height}"
+            )
         found = [measure(part.double() / 255) for part in batch.images.split(PART)]
         return mean_score(self, np.asarray(torch.cat(found)))
 
 
 class Drift:
-    """How far an encoder sees an image from the one without FreeU of the same prompt and seed: 100 (1 - cos), 0 to 200.
+    """Distance of an image from the baseline's (same prompt and seed), as an encoder sees it: 100 (1 - cos), 0 to 200.
 
     A departure, not a quality.
     """
@@ -60,7 +66,9 @@ class Drift:
         """See `Metric.score`; the batch names its base. Raises MetricError where it has none, or another number."""
         check_count(self, len(batch))
         if batch.base is None or len(batch.base) != len(batch):
-            raise MetricError("drift is from images without FreeU: give as many of them, in the same order (--base)")
+            raise MetricError(
+                "drift is the distance from the baseline's images: give as many of them, in the same order (--base)"
+            )
         here, there = (F.normalize(each.embed(self.encoder), dim=-1).double() for each in (batch, batch.base))
         return mean_score(self, np.asarray(100 * (1 - (here * there).sum(-1))))
 

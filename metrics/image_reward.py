@@ -18,7 +18,10 @@ import torch
 from configs import UserError, identity
 
 from .base import Batch, Direction, Score, check_count, mean_score
-from .encoders import BATCH, CLIP_MEAN, CLIP_STD, fitted, scaled, tokens_of, weights_file
+from .encoders import BATCH
+from .hub import weights_file
+from .preprocessing import CLIP_MEAN, CLIP_STD, fitted, scaled
+from .transformers_encoder import tokens_of
 
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 """Of the head's values over its authors' data; the score is in these units."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import re
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,45 +11,30 @@ import numpy as np
 import torch
 
 from configs import UserError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+from configs.image_files import SUFFIXES, still_image
+from configs.image_folders import images_in
 
 
 def files(folder: Path) -> list[Path]:
-    """The images below a folder, image2 before image10.
+    """The images below a folder, image2 before image10; see `configs.image_folders`.
 
     Raises:
         UserError: it is no folder, or there are none.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder of images")
-    found = [file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()]
-    if not found:
-        raise UserError(f"{folder} holds no images: expected {', '.join(SUFFIXES)}")
-    return sorted(found, key=lambda file: _natural(*names_in(folder, [file])))
+    if found := images_in(folder):
+        return found
+    raise UserError(f"{folder} holds no images: expected {', '.join(SUFFIXES)}")
 
 
-def names_in(folder: Path, found: Sequence[Path]) -> list[str]:
-    """What the images are called below their folder, as a/0.png."""
-    return [file.relative_to(folder).as_posix() for file in found]
-
-
-def decoded(name: str, data: bytes) -> torch.Tensor:
-    """One image file as uint8 (3, H, W); grey becomes RGB, transparency lies on white.
+def decoded(name: str, source: Path | bytes) -> torch.Tensor:
+    """One image file as uint8 (3, H, W), as `configs.image_files` opens it.
 
     Raises:
-        UserError: it is no image.
+        UserError: it can't be read, or holds several frames.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data))
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        pixels = np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"the image {name} can't be read: {error}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return torch.from_numpy(np.array(still_image(source, name))).permute(2, 0, 1)
 
 
 def read(found: Sequence[Path]) -> torch.Tensor:
@@ -59,35 +43,33 @@ def read(found: Sequence[Path]) -> torch.Tensor:
     Raises:
         UserError: one can't be read, or differs in size from the first.
     """
-    images = [decoded(str(file), file.read_bytes()) for file in found]
-    for file, image in zip(found, images, strict=True):
-        if image.shape != images[0].shape:
-            sizes = (f"{each.shape[2]}×{each.shape[1]}" for each in (image, images[0]))
+    images: list[torch.Tensor] = []
+    for file in found:
+        images.append(decoded(str(file), file))
+        if images[-1].shape != images[0].shape:
+            sizes = (f"{each.shape[2]}×{each.shape[1]}" for each in (images[-1], images[0]))
             raise UserError(f"{file} is {' and not '.join(sizes)} as {found[0].name}: images of a set are of one size")
     return torch.stack(images)
 
 
-def table_rows(file: Path, column: str) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of the images of a table: parquet whose column holds {bytes, path}, bytes or paths, or a csv, tsv
-    or jsonl whose column holds paths, relative to the table.
+def table_rows(file: Path, column: str) -> Iterator[tuple[str, Path | bytes]]:
+    """(name, file or content) of the images of a table: parquet whose column holds {bytes, path}, bytes or paths, or a
+    csv, tsv or jsonl whose column holds paths, relative to the table.
 
     Raises:
         UserError: it can't be read, has no such column, or an image is not there.
     """
     for number, cell in enumerate(_cells(file, column), 1):
         where = f"{file}, row {number}"
-        if isinstance(cell, dict):
-            name, data = str(cell.get("path") or where), cell.get("bytes")
-            if data is not None:
-                yield name, data
-                continue
-            cell = cell.get("path")
-        if isinstance(cell, bytes):
-            yield where, cell
-        elif isinstance(cell, str) and (file.parent / cell).is_file():
-            yield cell, (file.parent / cell).read_bytes()
+        path, data = (cell.get("path"), cell.get("bytes")) if isinstance(cell, dict) else (cell, None)
+        if data is not None:
+            yield str(path or where), data
+        elif isinstance(path, bytes):
+            yield where, path
+        elif isinstance(path, str) and os.path.isfile(file.parent / path):
+            yield path, file.parent / path
         else:
-            raise UserError(f"{where}: the image {cell!r} is neither there nor an image's bytes")
+            raise UserError(f"{where}: the image {str(cell)[:200]!r} is neither there nor an image's bytes")
 
 
 def _cells(file: Path, column: str) -> Iterator[Any]:
@@ -105,7 +87,3 @@ def _cells(file: Path, column: str) -> Iterator[Any]:
     if column not in table.columns:
         raise UserError(f"{file} has no column '{column}': {', '.join(map(str, table.columns))}")
     yield from table[column]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -6,7 +6,7 @@ any number of images, and it can be below 0. The authors of CMMD give the V-stat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ SIGMA, SCALE = 10.0, 1000.0
 """CMMD's bandwidth and its factor."""
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Of each pair of features (n, d) and (m, d): (n, m), symmetric."""
 
 
 def kid(x: np.ndarray, y: np.ndarray) -> float:
@@ -62,14 +63,15 @@ class KernelDistance:
     per_image = False
     min_n = 2 * GROUPS
 
-    def __init__(self, name: str, distance: Callable[[np.ndarray, np.ndarray], float], encoder: Encoder,
-                 reference: Reference) -> None:  # fmt: skip
+    def __init__(self, name: str, encoder: Encoder, reference: Reference) -> None:
+        """name: kid or cmmd."""
         if reference.features is None:
             raise MetricError(
                 f"{name} needs the features of the reference's images, and this one holds their mean and covariance "
                 "alone: give the images with --reference FOLDER"
             )
-        self.name, self.encoder, self._distance = name, encoder, distance
+        self.name, self.encoder = name, encoder
+        self._distance = {"kid": kid, "cmmd": cmmd}[name]
         kept = np.random.default_rng(0).permutation(len(reference.features))[:MOST]
         self._reference = reference.features[np.sort(kept)].astype(np.float64)
 
@@ -80,6 +82,22 @@ class KernelDistance:
     def distance(self, features: np.ndarray) -> float:
         """The distance to the reference of images with these features (n, d), n at least 2."""
         return self._distance(features, self._reference)
+
+    def distances(self, pool: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
+        """(k,) `distance` of pool[rows] for the rows of each of k sets: the pool's kernel is computed once for all.
+
+        pool: features (m, d). sets: indices of rows, 2 or more each. Raises as `distance` does.
+        """
+        kernel, prepared, scale = (_cubic, np.asarray, 1.0) if self.name == "kid" else (_gaussian, _unit, SCALE)
+        x, y = map(prepared, _checked(pool, self._reference))
+        counts = np.stack([np.bincount(rows, minlength=len(x)) for rows in sets]).astype(np.float64)  # (k, m)
+        within, across = np.zeros(len(sets)), np.zeros(len(sets))
+        for i in range(0, len(x), ROWS):
+            share, block = counts[:, i : i + ROWS], kernel(x[i : i + ROWS], x)
+            within += ((counts @ block.T) * share).sum(1) - share @ block.diagonal(i)
+            across += share @ kernel(x[i : i + ROWS], y).sum(1)
+        n = counts.sum(1)
+        return np.asarray(scale * (within / (n * (n - 1)) + _within(y, kernel) - 2 * across / (n * len(y))))
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""
@@ -100,10 +118,11 @@ def _gaussian(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _discrepancy(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:
-    n, m = len(x), len(y)
-    within_x = (_total(x, x, kernel) - _diagonal(x, kernel)) / (n * (n - 1))
-    within_y = (_total(y, y, kernel) - _diagonal(y, kernel)) / (m * (m - 1))
-    return float(within_x + within_y - 2 * _total(x, y, kernel) / (n * m))
+    return _within(x, kernel) + _within(y, kernel) - 2 * _total(x, y, kernel) / (len(x) * len(y))
+
+
+def _within(x: np.ndarray, kernel: Kernel) -> float:
+    return (_total(x, x, kernel) - _diagonal(x, kernel)) / (len(x) * (len(x) - 1))
 
 
 def _total(x: np.ndarray, y: np.ndarray, kernel: Kernel) -> float:

@@ -1,8 +1,9 @@
 """What generated images are measured against: mean, covariance and features of real ones, made once and kept.
 
-A model's YAML names it, or `--reference` (see `metrics.places`): {kind: statistics, file} for an .npz, or a list of
-them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet file with
-images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set of the hub.
+A model's YAML names it, or `--reference` (see `metrics.reference_kinds`): {kind: statistics, file} for an .npz, or a
+list of them for several encoders; {kind: folder, folder} for images on disk; {kind: table, file, image} for a parquet
+file with images, or a csv, tsv or jsonl that names them; {kind: hub_dataset, dataset, split, image, n} for a data set
+of the hub.
 Features are kept in the user's cache by the encoder's identity and by content.
 """
 
@@ -11,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ from . import images
 from .base import MetricError
 from .encoders import Encoder, made_with, short
 from .hub import SECONDS_TO_ANSWER, why_not
+
+DECODING = "2"
+"""Raised whenever `configs.image_files` gives other pixels of a file: kept features are of the pixels."""
+Named = tuple[str, Path | bytes]
+"""What an error calls an image, and its file or content."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +65,28 @@ def load_reference(spec: Mapping[str, Any], encoder: Encoder, models: Path) -> R
         "table": ("file", "image"),
         "hub_dataset": ("dataset", "split", "image", "n"),
     }
-    kind = spec.get("kind")
+    kind = str(spec.get("kind"))
     if kind not in needs:
-        raise unknown("kind of reference", str(kind), needs)
+        raise unknown("kind of reference", kind, needs)
     if lacking := [name for name in needs[kind] if name not in spec]:
         raise UserError(f"a reference of kind '{kind}' needs {', '.join(lacking)}, and its YAML has {dict(spec)}")
     if kind == "statistics":
         return _statistics(spec["file"], encoder, models)
-    if kind == "folder":
-        files = images.files(models / Path(spec["folder"]).expanduser())
-        if len(files) < 2:
-            raise UserError(f"the reference folder {files[0].parent} holds 1 image: at least 2 are needed")
-        return _kept(_content(files), encoder, lambda: ((str(file), file.read_bytes()) for file in files))
-    if kind == "table":
-        tables = [models / Path(file).expanduser() for file in _listed(spec["file"])]
-        rows = (images.table_rows(file, spec["image"]) for file in tables)
-        return _kept(f"{spec['image']} {_content(tables)}", encoder, lambda: chain.from_iterable(rows))
-    name = f"{spec['dataset']} {spec['split']} {spec['image']} {spec['n']}"
-    return _kept(name, encoder, lambda: _hub_images(spec))
+    if kind == "hub_dataset":
+        name = f"{spec['dataset']} {spec['split']} {spec['image']} {spec['n']}"
+        return _kept(name, encoder, lambda: _hub_images(spec))
+    found = partial(_from_folder if kind == "folder" else _from_tables, spec, models)
+    return _kept(_content(found()), encoder, found)
+
+
+def _from_folder(spec: Mapping[str, Any], models: Path) -> Iterator[Named]:
+    for file in images.files(models / Path(spec["folder"]).expanduser()):
+        yield str(file), file
+
+
+def _from_tables(spec: Mapping[str, Any], models: Path) -> Iterator[Named]:
+    for file in _listed(spec["file"]):
+        yield from images.table_rows(models / Path(file).expanduser(), spec["image"])
 
 
 def _statistics(given: str | Sequence[str], encoder: Encoder, models: Path) -> Reference:
@@ -97,15 +107,14 @@ def _listed(given: str | Sequence[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _content(files: Sequence[Path]) -> str:
-    """Names files by what is in them, not by where they are."""
+def _content(found: Iterable[Named]) -> str:
+    """Names images by what is in them, not by where they are or what lists them."""
     digest = hashlib.sha256()
-    for file in files:
+    for name, source in found:
         try:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(hashlib.sha256(source if isinstance(source, bytes) else source.read_bytes()).digest())
         except OSError as error:
-            raise UserError(f"can't read the reference {file}: {error.strerror or error}") from error
+            raise UserError(f"can't read the reference {name}: {error.strerror or error}") from error
     return digest.hexdigest()
 
 
@@ -154,10 +163,10 @@ def read_statistics(file: Path, encoder: str | None = None) -> Reference:
     return Reference(mu, sigma, None if n is None else int(n.item()), features)
 
 
-def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, bytes]]]) -> Reference:
+def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[Named]]) -> Reference:
     """Features from the cache, or made now and kept."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freeu-search" / "references"
-    key = hashlib.sha256("\n".join([encoder.identity, name]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([DECODING, encoder.identity, name]).encode()).hexdigest()
     file = home / f"{key[:32]}.npy"
     if not file.exists():
         parts = [encoder.embed_images(part).numpy() for part in _batches(found(), encoder)]
@@ -177,11 +186,11 @@ def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[tuple[str, b
         raise UserError(f"the kept features {file} are damaged ({error}): delete the file") from error
 
 
-def _batches(found: Iterator[tuple[str, bytes]], encoder: Encoder) -> Iterator[torch.Tensor]:
+def _batches(found: Iterator[Named], encoder: Encoder) -> Iterator[torch.Tensor]:
     """Stacks of images, which differ in size, resized as the encoder resizes the generated ones."""
     batch: list[torch.Tensor] = []
-    for name, data in found:
-        image = images.decoded(name, data)
+    for name, source in found:
+        image = images.decoded(name, source)
         batch.append(image if encoder.fit is None else encoder.fit(image[None])[0])
         if batch[-1].shape != batch[0].shape:
             raise UserError(f"the reference image {name} differs in size, and {encoder.name} doesn't resize")

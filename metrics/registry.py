@@ -74,7 +74,7 @@ def _infos() -> list[MetricInfo]:
         *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, "2", encoder=False) for name, asks in pixels.items()),
-        MetricInfo("drift", "none", True, 1, "how far from the image without FreeU, as CLIP sees it"),
+        MetricInfo("drift", "none", True, 1, "how far from the baseline's image, as CLIP sees it"),
     ]
 
 
@@ -128,6 +128,8 @@ def build(
     if name not in scorers:
         raise UserError(f"there is no scorer for '{name}': the YAML names {', '.join(scorers) or 'none'}")
     spec = scorers[name]
+    if not isinstance(spec, Mapping):
+        raise UserError(f"the scorer '{name}' is {spec!r}: 'key: value' lines are expected")
     if name == "image_reward":
         from . import image_reward
 
@@ -167,6 +169,6 @@ def _of_set(name: str, reads: Encoder, reference: Reference) -> Metric:
         from .fid import Fid
 
         return Fid(reads, reference, name)
-    from . import kernel
+    from .kernel import KernelDistance
 
-    return kernel.KernelDistance(name, {"kid": kernel.kid, "cmmd": kernel.cmmd}[name], reads, reference)
+    return KernelDistance(name, reads, reference)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,13 @@ import typer
 
 import configs
 from configs import UserError, devices
-from configs.cli import main
+from configs.cli import main, visible
 
 if TYPE_CHECKING:
     from .base import Batch, Metric, Score
+    from .folder_scores import ImageFolder
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False)
 
 
 def _list(asked: bool) -> None:
@@ -39,131 +40,130 @@ def _list(asked: bool) -> None:
 
 @app.command()
 def score(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder of images, in the order of their names.")],
+    images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder of images.")],
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Their prompts, in that order, or by a column 'image'.")
+        str | None,
+        typer.Option(metavar="FILE", help="Prompts: by the images' names where it has them, else in their order."),
     ] = None,
-    metrics: Annotated[str, typer.Option(metavar="A,B", help="What to score.")] = "clip,aesthetic",
-    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to compare with in pairs.")] = None,
+    metrics: Annotated[str, typer.Option(metavar="A,B", help="Metrics to compute; see --list.")] = "clip,aesthetic",
+    base: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Images to compare with in pairs, as the baseline's.")
+    ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Real images for metrics of sets: a folder, table, .npz, or hub data set."),
+        typer.Option(
+            metavar="PLACE", help="Real images, for metrics of a set: a folder, table, .npz, or data set of the hub."
+        ),
     ] = None,
     scorers: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Encoders of a model's YAML, as shapes, in place of the usual.")
+        str | None, typer.Option(metavar="MODEL", help="Use the scorers of this model's YAML, such as shapes.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu, cuda or mps (default: cuda where there is one).")
+        str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda where there is one).")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of intervals and p-values.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Each image's scores, as csv or parquet.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the intervals and p-values.")] = 0,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write each image's scores to a .csv or .parquet.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     listed: Annotated[
-        bool, typer.Option("--list", help="Name the metrics and end.", is_eager=True, callback=_list)
+        bool, typer.Option("--list", help="List the metrics and exit.", is_eager=True, callback=_list)
     ] = False,
 ) -> None:
-    """Score a folder of images; with --base also the difference to another one, with its 95 % interval.
+    """Score a folder of images; with --base, also its difference from another folder, with a 95 % interval.
 
-    Images are taken in the order of their names (2 before 10). A video's frames are scored as images.
+    Images are taken in the order of their names, 2 before 10. The frames of a video are scored as images.
     """
+    from . import folder_scores, registry
+
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    if out is not None:
-        _check(out)
-    texts, files = _inputs(images, prompts)
-    found, other = _scored(names, images, files, texts, base, reference, scorers, device)
-    compared = _compared(found, other, texts, seed) if other is not None else {}
-    if out is not None:
-        _write(out, images, files, texts, {name: part for name, (_, part, _) in found.items()})
-    rows = [_row(name, part, compared.get(name)) for name, (_, part, _) in found.items()]
+    if not names:
+        raise UserError("--metrics is empty: name at least one, as clip,aesthetic")
+    infos = registry.describe_all(names)
+    table = None if out is None else _writable(_place("--out", out))
+    found = folder_scores.read_folder(
+        _place("IMAGES", images), None if prompts is None else _place("--prompts", prompts)
+    )
+    others = None if base is None else _beside(found, _place("--base", base))
+    folder_scores.check_possible(infos, found, others is not None)
+    built = _built(names, reference, scorers, device)
+    scores, of_base = folder_scores.score_folders(built, found, others)
+    compared = {}
+    if of_base:
+        _note_sizes(*(next(iter(each.values())).batch for each in (scores, of_base)))
+        compared = folder_scores.differences(scores, of_base, found.prompts, seed)
+    if table is not None:
+        _write(table, found, {name: each.score for name, each in scores.items()})
+    rows = [_row(name, each.score, compared.get(name)) for name, each in scores.items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
         _show(rows, compared=bool(compared))
 
 
-def _check(out: Path) -> None:
-    """Before minutes are spent."""
+def _place(flag: str, text: str) -> Path:
+    if not text.strip():
+        raise UserError(f"{flag} is empty: give a path")
+    return Path(text).expanduser()
+
+
+def _writable(out: Path) -> Path:
+    """Checked before minutes are spent."""
     if out.suffix not in (".csv", ".parquet"):
         raise UserError(f"--out {out}: .csv and .parquet are written")
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: name a file in it")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}")
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise UserError(f"--out {out}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"--out {out}: the folder {folder} can't be written to; name another")
+    return out
 
 
-def _inputs(folder: Path, prompts: Path | None) -> tuple[tuple[str, ...], list[Path]]:
-    """(a prompt for each image, "" where none were given; the images)."""
-    from configs.prompt_files import rows
+def _beside(images: ImageFolder, folder: Path) -> ImageFolder:
+    from .folder_scores import read_base
 
-    from .images import files, names_in
-    from .matching import prompts_by_name
+    base, by_name = read_base(images, folder)
+    if not by_name:
+        first, last = (f"{images.names[place]} with {base.names[place]}" for place in (0, -1))
+        _note(f"the folders share no names, so images are paired in order: {first}, …, {last}")
+    return base
 
-    found = files(folder)
-    if prompts is None:
-        return ("",) * len(found), found
-    given = [row for row in rows(prompts) if row.text]
-    by_image = {row.image: row.text for row in given if row.image}
-    if by_image:
-        return prompts_by_name(names_in(folder, found), by_image, prompts), found
-    if len(given) != len(found):
-        raise UserError(
-            f"{prompts} holds {len(given)} prompts and {folder} {len(found)} images: give one for each image in the "
-            "order of their names, or a table with the columns image and prompt"
+
+def _note_sizes(images: Batch, base: Batch) -> None:
+    (height, width), (other_height, other_width) = (each.images.shape[-2:] for each in (images, base))
+    if (height, width) != (other_height, other_width):
+        _note(
+            f"the images are {width}×{height} and the base's {other_width}×{other_height} pixels: measures of detail "
+            "(sharpness, high_band, spectral_slope) depend on the size"
         )
-    return tuple(row.text for row in given), found
 
 
-Found = dict[str, tuple["Metric", "Score", "Batch"]]
+def _note(text: str) -> None:
+    typer.echo(visible(f"note: {text}"), err=True)
 
 
-def _scored(
-    names: list[str],
-    folder: Path,
-    files: list[Path],
-    texts: tuple[str, ...],
-    base: Path | None,
-    reference: str | None,
-    scorers: str | None,
-    device: str | None,
-) -> tuple[Found, Found | None]:
-    """The metrics with their scores of the images, and of those of `base`."""
+def _built(names: list[str], reference: str | None, scorers: str | None, device: str | None) -> list[Metric]:
     from . import registry
+    from .reference_kinds import parse
 
-    infos = registry.describe_all(names)
-    if not names:
-        raise UserError("--metrics is empty: name at least one, as clip,aesthetic")
-    if (worded := [info.name for info in infos if info.name in WORDED]) and not any(texts):
-        raise UserError(f"{', '.join(worded)} compares images with their prompts: give --prompts FILE")
-    for info in infos:
-        if len(files) < info.min_n:
-            raise UserError(f"{info.name} needs at least {info.min_n} images, found {len(files)}")
     models, own, default = _scorers(scorers)
-    if device is not None:
-        devices.check_present(device)
+    place = _device(device)
+    if reference is not None and not reference.strip():
+        raise UserError("--reference is empty: name a folder, table, .npz, or data set of the hub")
+    compared_with = default if reference is None else parse(reference)
+    return [registry.build(name, own, place, models, compared_with) for name in names]
+
+
+def _device(name: str | None) -> str:
+    """Raises UserError where this machine has none of that name."""
+    if name is not None:
+        devices.check_present(name)
+        return name
     import torch
 
-    from .base import Batch
-    from .images import files as images_of
-    from .images import names_in, read
-    from .matching import check_pairs
-    from .places import parse
-
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    compared_with = parse(reference) if reference else default
-    built = [registry.build(name, own, place, models, compared_with) for name in names]
-    if base is None:
-        batches = [Batch(read(files), texts)]
-    else:
-        others = images_of(base)
-        check_pairs(names_in(folder, files), names_in(base, others), base)
-        # The base's own base is itself, from which it drifts by 0.
-        plain = Batch(read(others), texts)
-        batches = [Batch(read(files), texts, base=plain), replace(plain, base=plain)]
-    results: list[Found] = [{each.name: (each, each.score(batch), batch) for each in built} for batch in batches]
-    return results[0], results[1] if base is not None else None
-
-
-WORDED = ("clip", "hps", "pickscore", "image_reward")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _scorers(name: str | None) -> tuple[Path, dict[str, Any], dict[str, Any]]:
@@ -178,38 +178,11 @@ def _scorers(name: str | None) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     if not file.is_file():
         raise configs.unknown("model", name, [each.stem for each in configs.path("models").glob("*.yaml")])
     own = configs.read_yaml(file)
-    return file.resolve().parent, {**common, **own.get("scorers", {})}, own.get("reference") or reference
-
-
-def _compared(found: Found, other: Found, texts: tuple[str, ...], seed: int) -> dict[str, dict[str, float]]:
-    """What differs between the two, in pairs; Holm's correction covers all metrics that were compared."""
-    import numpy as np
-
-    from . import stats
-
-    clusters = texts if any(texts) else tuple(map(str, range(len(texts))))
-    pairs: dict[str, stats.Paired] = {}
-    for name, (metric, here, batch) in found.items():
-        _, there, before = other[name]
-        rng = np.random.default_rng([seed, len(pairs)])
-        if here.per_image is not None and there.per_image is not None:
-            pairs[name] = stats.paired(here.per_image, there.per_image, clusters, rng)
-        else:
-            sets: Any = metric
-            features, distances = (sets.features(batch), sets.features(before)), getattr(sets, "distances", None)
-            pairs[name] = stats.paired_set(*features, sets.distance, clusters, rng, distances)
-    corrected = stats.holm([pair.p for pair in pairs.values()])
-    return {
-        name: {
-            "base": other[name][1].value,
-            "difference": pair.mean,
-            "low": pair.low,
-            "high": pair.high,
-            "win_rate": {"up": pair.win_rate, "down": 1 - pair.win_rate, "none": math.nan}[found[name][1].direction],
-            "p_holm": float(p),
-        }
-        for (name, pair), p in zip(pairs.items(), corrected, strict=True)
-    }
+    given = {"scorers": own.get("scorers") or {}, "reference": own.get("reference") or reference}
+    for key, value in given.items():
+        if not isinstance(value, Mapping):
+            raise UserError(f"{file}: {key} is {value!r}: 'key: value' lines are expected")
+    return file.resolve().parent, {**common, **given["scorers"]}, given["reference"]
 
 
 def _row(name: str, found: Score, compared: dict[str, float] | None) -> dict[str, Any]:
@@ -243,17 +216,21 @@ def _show(rows: list[dict[str, Any]], compared: bool) -> None:
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
 
 
-def _write(out: Path, folder: Path, files: list[Path], texts: tuple[str, ...], scores: dict[str, Score]) -> None:
+def _write(out: Path, images: ImageFolder, scores: dict[str, Score]) -> None:
     import pandas as pd
 
-    from .images import names_in
-
     columns = {name: each.per_image for name, each in scores.items() if each.per_image is not None}
-    table = pd.DataFrame({"image": names_in(folder, files), "prompt": texts, **columns})
-    if out.suffix == ".csv":
-        table.to_csv(out, index=False)
-    else:
-        table.to_parquet(out, index=False)
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    try:
+        table = pd.DataFrame({"image": images.names, "prompt": images.prompts, **columns})
+        if out.suffix == ".csv":
+            table.to_csv(part, index=False)
+        else:
+            table.to_parquet(part, index=False)
+        part.replace(out)
+    except (OSError, ValueError) as error:  # a ValueError where a file's name is no text
+        part.unlink(missing_ok=True)
+        raise UserError(f"can't write --out {out}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs import UserError, open_image
+from configs import UserError
+from configs.image_files import SUFFIXES, image_frames
+from configs.image_folders import images_in
 
 from .spec import ModelSpec
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 
@@ -51,7 +51,7 @@ def read(spec: ModelSpec) -> None:
 def files(spec: ModelSpec) -> list[Path]:
     """Those that the images depend on, for the identity of what is searched."""
     places = [spec.base / text for text in (*([spec.input] if spec.input else []), *spec.inputs.values())]
-    return [file for place in places for file in (_pictures(place) if place.is_dir() else [place])]
+    return [file for place in places for file in (images_in(place, deep=False) if place.is_dir() else [place])]
 
 
 def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
@@ -99,23 +99,18 @@ def _place(spec: ModelSpec, prompt: str) -> Path:
 
 def _frames(place: Path) -> Iterator[Image.Image]:
     """In RGB, in their order."""
-    from PIL import ImageOps, ImageSequence
-
     if place.is_dir():
-        found = _pictures(place)
+        found = images_in(place, deep=False)
         if not found:
-            raise UserError(f"{place} holds no frames: expected {', '.join(PICTURES)}")
+            raise UserError(f"{place} holds no frames: expected {', '.join(SUFFIXES)}")
         for file in found:
-            yield next(_frames(file))
-        return
-    if place.suffix.lower() in VIDEOS:
+            yield next(image_frames(file, str(file)))
+    elif place.suffix.lower() in VIDEOS:
         yield from _video(place)
-        return
-    if place.suffix.lower() not in PICTURES:
-        raise UserError(f"{place} is no picture or video: expected {', '.join((*PICTURES, *VIDEOS))}, or a folder")
-    with open_image(place) as picture:
-        for frame in ImageSequence.Iterator(picture):
-            yield ImageOps.exif_transpose(frame).convert("RGB")
+    elif place.suffix.lower() in SUFFIXES:
+        yield from image_frames(place, str(place))
+    else:
+        raise UserError(f"{place} is no picture or video: expected {', '.join((*SUFFIXES, *VIDEOS))}, or a folder")
 
 
 def _video(file: Path) -> Iterator[Image.Image]:
@@ -144,12 +139,3 @@ def opencv(why: str):  # type: ignore[no-untyped-def]
     except ImportError as error:
         raise UserError(f'OpenCV is needed {why}: pip install "opencv-python-headless"') from error
     return cv2
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """frame2.png before frame10.png."""
-
-    def order(file: Path) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", file.name)]
-
-    return sorted((file for file in folder.iterdir() if file.suffix.lower() in PICTURES), key=order)

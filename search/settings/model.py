@@ -20,7 +20,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
     from freeu.models import changed, inputs, load_spec
     from freeu.models.addons import addons
-    from metrics.places import parse
+    from metrics.reference_kinds import parse
     from search.storage.mlflow_location import check_folder
 
     check_folder(config.mlruns, config.tracking_uri)

@@ -37,8 +37,11 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
             row = replace(row, text=row.text.replace(SUBJECT, subject))
         if row.image is not None:
             row = replace(row, image=str(beside.resolve() / row.image))
-        if row.text:
-            prompts.setdefault(row.text, row)
+        if row.text and (first := prompts.setdefault(row.text, row)).image != row.image:
+            raise UserError(
+                f"the prompt {row.text!r} of {file} has two images, {first.image or 'none'} and {row.image or 'none'}: "
+                "a study knows an image by its prompt, so give each words of its own"
+            )
     if not prompts:
         raise UserError(f"{file} holds no prompts: give one a line, or another set with --prompts")
     return tuple(prompts.values())

@@ -108,3 +108,55 @@ def test_a_parquet_without_prompts_is_named(tmp_path: Path) -> None:
     pd.DataFrame({"title": ["x"]}).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(UserError, match="no column 'prompt' among title"):
         rows(tmp_path / "x.parquet")
+
+
+def test_the_name_of_its_image_stays_with_a_prompt(tmp_path: Path) -> None:
+    named = {layout.__name__: [row.name for row in rows(layout(tmp_path))] for layout in (coco, dpg, parti)}
+    assert named == {"coco": ["1.jpg", "2.jpg"], "dpg": ["0.txt", "1.txt"], "parti": [None, None]}
+    assert [row.image for row in rows(tmp_path / "captions_val2014.json")] == [None, None]  # no image to begin from
+
+
+def picture_folder(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_the_metadata_of_a_picture_folder_are_its_prompts(tmp_path: Path) -> None:
+    """Hugging Face's image folders; the names of the pictures are no words."""
+    folder = picture_folder(tmp_path / "set", "train/0.png", "train/1.png", "2.png", ".thumbnails/2.png")
+    (folder / "metadata.csv").write_text("file_name,text\n2.png,two\n")
+    (folder / "train" / "metadata.jsonl").write_text(
+        '{"file_name": "1.png", "text": "one"}\n{"file_name": "0.png", "text": "zero"}\n'
+    )
+    found = [("2.png", "two"), ("train/1.png", "one"), ("train/0.png", "zero")]
+    assert [(row.image, row.text) for row in rows(folder)] == found
+    assert [row.name for row in rows(folder)] == [name for name, _ in found]
+    (folder / "train" / "3.png").touch()
+    with pytest.raises(UserError, match=r"metadata\.csv has no prompt for 3\.png \(1 of 4 pictures\)"):
+        rows(folder)
+    (folder / "metadata.csv").write_text("text\ntwo\n")
+    with pytest.raises(UserError, match="a prompt without the name of its picture in a column file_name"):
+        rows(folder)
+
+
+def test_captions_beside_pictures_go_by_names_in_either_encoding(tmp_path: Path) -> None:
+    folder = picture_folder(tmp_path / "set", "e\u0301.png", "a/10.png", "a/9.png")
+    (folder / "\u00e9.txt").write_text("an accent")
+    (folder / "a" / "9.TXT").write_text("nine")
+    assert [(row.name, row.text) for row in rows(folder)] == [
+        ("a/9.png", "nine"),
+        ("a/10.png", "10"),
+        ("e\u0301.png", "an accent"),
+    ]
+    (folder / "a" / "010.txt").write_text("ten")
+    with pytest.raises(UserError, match=r"no picture is called as 010\.txt, and no text as 10\.png"):
+        rows(folder)
+
+
+def test_a_folder_of_texts_is_read_in_the_order_of_counting(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"{i}.txt").write_text(f"prompt {i}")
+    (tmp_path / "._0.txt").write_bytes(b"\x00\x05\x16\x07")
+    assert [row.text for row in rows(tmp_path)] == [f"prompt {i}" for i in range(12)]

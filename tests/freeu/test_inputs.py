@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from configs import UserError
-from freeu.models import ModelSpec, changed, inputs, load_generator, load_spec
+from freeu.models import inputs, load_generator, load_spec
+from freeu.models.spec import ModelSpec, changed
 
 WIDE = (48, 32)
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200), (90, 90, 90)]
@@ -93,9 +94,38 @@ def test_each_prompt_its_own(tmp_path: Path) -> None:
         inputs.load(spec, "c", (8, 8))
 
 
+def test_a_picture_is_what_a_viewer_shows(tmp_path: Path) -> None:
+    """In 16 bits, turned by EXIF, with transparency: the same pixels as the plain picture's."""
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    plain, exif = Image.fromarray(grey), Image.Exif()
+    exif[0x0112] = 6
+    plain.save(tmp_path / "plain.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    plain.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    plain.save(tmp_path / "clear.png", transparency=5)
+    found = {
+        file.stem: inputs.load(changed(load_spec("sd15"), {"input": str(file)}), "any", (6, 8))[0, 0]
+        for file in tmp_path.iterdir()
+    }
+    assert found["plain"].tolist() == grey.tolist()
+    assert torch.equal(found["deep"], found["plain"]) and torch.equal(found["turned"], found["plain"])
+    assert found["clear"].tolist() == np.where(grey == 5, 255, grey).tolist()
+
+
+def test_a_folders_frames_are_its_own(tmp_path: Path) -> None:
+    """In their order, without thumbnails and what lies in further folders."""
+    file = saved(tmp_path, "folder")
+    for other in (".thumbnails", "depth"):
+        (file / other).mkdir()
+        Image.new("RGB", WIDE, "white").save(file / other / "f0.png")
+    Image.new("RGB", WIDE, "white").save(file / "._f7.png")
+    (file / "f²0.png").write_bytes((file / "f13.png").read_bytes())
+    assert [each.name for each in inputs.files(rerender(file))] == [*(f"f{i + 7}.png" for i in range(7)), "f²0.png"]
+
+
 @pytest.mark.parametrize("name, content, said", [
-    ("no.png", b"not a picture", "can't be read"),
-    ("cut.png", None, "can't be read"),
+    ("no.png", b"not a picture", "no.png can't be read"),
+    ("cut.png", None, "cut.png can't be read"),
     ("no.mp4", b"not a video", "no frame of it can be decoded"),
     ("a.txt", b"words", "is no picture or video"),
 ])  # fmt: skip
@@ -113,7 +143,7 @@ def test_what_cant_be_read_is_named(tmp_path: Path, name: str, content: bytes | 
 def test_a_damaged_one_is_told_before_the_weights_load(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_bytes(b"not a picture")
     spec = changed(load_spec("sd15"), {"inputs": {"a": str(tmp_path / "no.png")}, "source": str(tmp_path / "none")})
-    with pytest.raises(UserError, match=r"the image .*no.png can't be read"):
+    with pytest.raises(UserError, match=r"the image .*no\.png can't be read"):
         load_generator(spec, device="cpu")
 
 

@@ -33,7 +33,7 @@ def test_the_spread_of_videos_is_over_videos() -> None:
     """Against a jackknife by hand that leaves out two of 16 videos; by frames it is far too small."""
     features = np.repeat(drawn(16, 4, 1), 8, axis=0) + 0.1 * drawn(128, 4, 2)
     encoder = encoder_of(4)
-    metric = KernelDistance("kid", metrics.kid, encoder, Reference.of(drawn(64, 4, 3)))
+    metric = KernelDistance("kid", encoder, Reference.of(drawn(64, 4, 3)))
     batch = Batch(torch.zeros(128, 3, 4, 4, dtype=torch.uint8), ("",) * 128, frames=8)
     batch._embedded[encoder.identity] = torch.from_numpy(features)
     videos = features.reshape(16, 8, 4)
@@ -63,6 +63,23 @@ def test_kid_is_torchmetrics_of_the_whole_sets() -> None:
 
     assert metrics.kid(x, y) == pytest.approx(float(maximum_mean_discrepancy(*kernel)), rel=1e-6)
     assert metrics.kid(x, y) == pytest.approx(float(poly_mmd(torch.from_numpy(x), torch.from_numpy(y))), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["kid", "cmmd"])
+@pytest.mark.parametrize("rows", [1024, 7])
+def test_many_sets_of_one_pool_are_as_one_by_one(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of sets that repeat rows and differ in size; the reference's own kernel is computed once, not for each."""
+    monkeypatch.setattr("metrics.kernel.ROWS", rows)
+    pool, rng = drawn(24, 6, 0), np.random.default_rng(1)
+    metric = KernelDistance(name, encoder_of(6), Reference.of(drawn(40, 6, 2, 0.5)))
+    sets = [np.arange(12), np.arange(12, 24), *(rng.integers(24, size=n) for n in (2, 12, 30))]
+    wanted = [metric.distance(pool[each]) for each in sets]
+    seen, within = [], metrics.kernel._within
+    monkeypatch.setattr("metrics.kernel._within", lambda x, kernel: seen.append(len(x)) or within(x, kernel))
+    np.testing.assert_allclose(metric.distances(pool, sets), wanted, rtol=1e-9, atol=1e-9)
+    assert seen == [40]
+    with pytest.raises(MetricError, match="NaN"):
+        metric.distances(np.full((4, 6), np.nan), [np.arange(4)])
 
 
 @pytest.mark.parametrize("name", ["kid", "cmmd"])
@@ -116,7 +133,7 @@ def test_an_embedding_without_a_direction() -> None:
 
 def test_a_large_reference_is_drawn_from_by_a_seed() -> None:
     features = drawn(MOST + 500, 4, 3)
-    one, two = (KernelDistance("kid", metrics.kid, encoder_of(4), Reference.of(features)) for _ in range(2))
+    one, two = (KernelDistance("kid", encoder_of(4), Reference.of(features)) for _ in range(2))
     x = drawn(20, 4, 9)
     assert one.distance(x) == two.distance(x)
     assert one.distance(x) != metrics.kid(x, features)
@@ -125,4 +142,4 @@ def test_a_large_reference_is_drawn_from_by_a_seed() -> None:
 
 def test_a_reference_without_features_is_told() -> None:
     with pytest.raises(MetricError, match="kid needs the features of the reference's images"):
-        KernelDistance("kid", metrics.kid, encoder_of(2), Reference(np.zeros(2), np.eye(2)))
+        KernelDistance("kid", encoder_of(2), Reference(np.zeros(2), np.eye(2)))

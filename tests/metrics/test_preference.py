@@ -16,8 +16,9 @@ from torch.nn import functional as F
 import metrics
 from configs import UserError, identity
 from metrics.base import Batch, MetricError
-from metrics.encoders import CLIP_MEAN, CLIP_STD, encoder
+from metrics.encoders import encoder
 from metrics.image_reward import MEAN, STD, ImageReward, configurations, load
+from metrics.preprocessing import CLIP_MEAN, CLIP_STD
 
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))
 SIDE = 32

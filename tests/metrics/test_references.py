@@ -16,8 +16,8 @@ from configs import UserError, identity
 from metrics.base import Batch
 from metrics.encoders import encoder
 from metrics.fid import Fid
-from metrics.places import parse
 from metrics.reference import load_reference, read_statistics
+from metrics.reference_kinds import parse
 from tests.metrics.conftest import RESNET
 
 N = 6
@@ -74,6 +74,33 @@ def test_features_are_kept_by_content_not_by_place(real: Path, reader, tmp_path:
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "moved" / "0.png")
     load_reference(parse(str(tmp_path / "moved")), counting, Path("/"))
     assert sum(seen) == 2 * N
+
+
+def test_a_tables_features_are_those_of_its_images(real: Path, reader, tmp_path: Path) -> None:
+    """Not of the table: the images under the same names can be others."""
+    first = load_reference(parse(str(tmp_path / "named.csv")), reader, Path("/"))
+    Image.new("RGB", (32, 32), (1, 2, 3)).save(real / "0.png")
+    second = load_reference(parse(str(tmp_path / "named.csv")), reader, Path("/"))
+    assert not np.allclose(first.mu, second.mu)
+    np.testing.assert_array_equal(second.features, load_reference(parse(str(real)), reader, Path("/")).features)
+
+
+def test_real_images_are_what_a_viewer_shows(real: Path, reader, tmp_path: Path) -> None:
+    """In 16 bits, turned by EXIF, among thumbnails, behind a link: the same features."""
+    plain, odd, exif = tmp_path / "plain", tmp_path / "odd", Image.Exif()
+    (odd / ".thumbnails").mkdir(parents=True)
+    plain.mkdir()
+    grey = Image.open(real / "0.png").convert("L")
+    grey.save(plain / "0.png")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(odd / "0.tiff")
+    Image.open(real / "1.png").save(plain / "1.png")
+    exif[0x0112] = 6
+    (tmp_path / "elsewhere").mkdir()
+    (odd / "linked").symlink_to(tmp_path / "elsewhere")
+    Image.open(real / "1.png").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "elsewhere" / "1.png", exif=exif)
+    Image.new("RGB", (8, 8)).save(odd / ".thumbnails" / "0.png")
+    wanted, found = (load_reference(parse(str(each)), reader, Path("/")) for each in (plain, odd))
+    np.testing.assert_array_equal(found.features, wanted.features)
 
 
 SETTINGS = [{"size": 48}, {"mean": [0.4, 0.5, 0.5]}, {"std": [0.5, 0.5, 0.6]}]

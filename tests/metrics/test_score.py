@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,6 @@ from configs import UserError
 from freeu.shapes.caption import caption
 from freeu.shapes.draw import draw
 from freeu.shapes.scene import sample
-from metrics.matching import check_pairs, prompts_by_name
 from metrics.score import app
 
 N = 20
@@ -117,27 +119,6 @@ def test_wins_are_those_of_the_better_side(folders: Path, tmp_path: Path) -> Non
     assert (dark["Calm"]["better"], dark["Calm"]["win_rate"]) == ("lower", 1)
 
 
-def test_prompts_and_pairs_go_by_names(tmp_path: Path) -> None:
-    """Also where sub-folders have the same names in them, and what is in one folder alone is told."""
-    names = ["a/0.png", "a/1.png", "b/0.png"]
-    given = {name: f"prompt {name}" for name in names}
-    table = Path("x.csv")
-    assert prompts_by_name(names, given, table) == tuple(given.values())
-    assert (
-        prompts_by_name(names, {f"/runs/x/{name}": text for name, text in given.items()}, table)[2] == "prompt b/0.png"
-    )
-    assert prompts_by_name(["a/0.png", "b/0.png"], {"0.png": "one for both"}, table) == ("one for both",) * 2
-    assert prompts_by_name(["b/0.png"], {"0.png": "any", "b\\0.png": "its own"}, table) == ("its own",)
-    with pytest.raises(UserError, match=r"x.csv has no prompt for a/1.png \(1 of 3 images\)"):
-        prompts_by_name(names, {"0.png": "zero"}, table)
-    with pytest.raises(UserError, match=r"several prompts for 0\.png: name images by their folders"):
-        prompts_by_name(["0.png"], given, table)
-    check_pairs(["0.png", "1.png"], ["0.png", "1.png"], table)
-    check_pairs(["0.png", "1.png"], ["x.png", "y.png"], table)
-    with pytest.raises(UserError, match=r"holds 1.png but not 5.png: images are paired by their names"):
-        check_pairs(["0.png", "5.png"], ["0.png", "1.png"], table)
-
-
 def damaged(root: Path) -> Path:
     folder = root / "damaged"
     folder.mkdir()
@@ -160,10 +141,35 @@ def empty(root: Path) -> Path:
     return root / "empty"
 
 
+def tiny(root: Path) -> Path:
+    folder = root / "tiny"
+    folder.mkdir()
+    Image.new("RGB", (7, 9)).save(folder / "1.png")
+    return folder
+
+
+def animated(root: Path) -> Path:
+    folder = root / "animated"
+    folder.mkdir()
+    first, second = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red")
+    first.save(folder / "1.webp", save_all=True, append_images=[second])
+    return folder
+
+
+def of_phone(root: Path) -> Path:
+    folder = root / "phone"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    (folder / "2.heic").write_bytes(b"?")
+    return folder
+
+
 @pytest.mark.parametrize(("images", "options", "said"), [
     (empty, ["--metrics", "luma"], "empty holds no images"),
     (damaged, ["--metrics", "luma"], "2.png can't be read"),
     (mixed, ["--metrics", "luma"], "2.png is 9×8 and not 8×8 as 1.png"),
+    (animated, ["--metrics", "luma"], "1.webp can't be read: it holds several frames"),
+    (of_phone, ["--metrics", "luma"], "2.heic can't be read: save it as PNG"),
     (lambda root: root / "none", ["--metrics", "luma"], "none is no folder"),
     ("sharp", ["--metrics", "lumma"], "did you mean 'luma'"),
     ("sharp", ["--metrics", ""], "--metrics is empty"),
@@ -179,6 +185,26 @@ def empty(root: Path) -> Path:
     ("sharp", ["--metrics", "luma", "--out", "/no/such/x.csv"], "there is no folder /no/such"),
     ("sharp", ["--metrics", "kid", "--scorers", "shapes", "--reference", "/no/such"], "no such folder of images"),
     (mixed, ["--metrics", "kid", "--scorers", "shapes"], "kid needs at least 16 images, found 2"),
+    (tiny, ["--metrics", "sharpness"], "sharpness needs images of at least 8×8 pixels, and these are 7×9"),
+    (tiny, ["--metrics", "spectral_slope"], "spectral_slope needs images of at least 8×8"),
+    ("prompts.txt", ["--metrics", "luma"], "prompts.txt is no folder of images"),
+    ("sharp", ["--metrics", "luma", "--prompts", ""], "--prompts is empty: give a path"),
+    ("sharp", ["--metrics", "luma", "--base", " "], "--base is empty: give a path"),
+    ("sharp", ["--metrics", "luma", "--reference", ""], "--reference is empty"),
+    ("sharp", ["--metrics", "luma", "--out", ""], "--out is empty: give a path"),
+    ("sharp", ["--metrics", "luma", "--prompts", "/no/such.txt"], "can't read the prompts in /no/such.txt"),
+    ("sharp", ["--metrics", "luma", "--device", "gpu"], "unknown device 'gpu'"),
+    ("sharp", ["--metrics", "luma", "--device", "cpu:x"], "unknown device 'cpu:x'"),
+    ("sharp", ["--metrics", "luma", "--device", "cuda:99"], "this machine has no device 'cuda:99'"),
+    ("sharp", ["--metrics", "drift", "--scorers", "shapes"], "give them with --base FOLDER"),
+    ("sharp", ["--metrics", "consistency", "--scorers", "shapes"], "consistency compares the frames of a video"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: [1]}"], "scorers is [1]: 'key: value' lines"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{reference: 7}"], "reference is 7: 'key: value' lines"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: 3}}"], "the scorer 'fid' is 3"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: {encoder: 3}}}"], "an encoder is 3"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: {kind: [1]}}}"], "unknown kind of encoder '[1]'"),
+    ("sharp", ["--metrics", "fid", "--scorers", "{scorers: {fid: {kind: open_clip, model: 3, pretrained: x}}}"],
+     "no encoder of kind 'open_clip' is made of"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named(folders: Path, tmp_path: Path, images, options: list[str], said: str) -> None:
     place = folders / images if isinstance(images, str) else images(tmp_path)
@@ -187,9 +213,57 @@ def test_what_is_wrong_is_named(folders: Path, tmp_path: Path, images, options: 
         "{folder}": lambda: (tmp_path / "x.csv", (tmp_path / "x.csv").mkdir())[0],
     }
     options = [str(made[each]()) if each in made else each for each in options]
+    if options[-1].startswith("{"):  # a YAML file's content
+        (tmp_path / "mine.yaml").write_text(options[-1])
+        options[-1] = str(tmp_path / "mine.yaml")
     with pytest.raises(UserError) as error:
         CliRunner().invoke(app, [str(place), *options], catch_exceptions=False)
     assert said in str(error.value)
+
+
+def test_a_fault_is_one_line_and_exit_code_2(folders: Path) -> None:
+    command = [sys.executable, "-m", "metrics.score", str(folders / "none"), "--metrics", "luma"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines() == [f"error: {folders / 'none'} is no folder of images"]
+
+
+def test_pairs_without_names_or_of_other_sizes_are_noted(tmp_path: Path) -> None:
+    for folder, names, side in (("one", "ab", 8), ("two", "xy", 8), ("three", "ab", 9)):
+        (tmp_path / folder).mkdir()
+        for i, name in enumerate(names):
+            Image.new("RGB", (side, 8), (40 * i, 0, 0)).save(tmp_path / folder / f"{name}.png")
+    for other, said in (("two", "paired in order: a.png with x.png, …, b.png with y.png"), ("three", "are 8×8 and"),
+                        ("one", "")):  # fmt: skip
+        options = [str(tmp_path / "one"), "--base", str(tmp_path / other), "--metrics", "luma", "--json"]
+        done = CliRunner().invoke(app, options, catch_exceptions=False)
+        # means of equal pixels, of 64 or of 72
+        assert json.loads(done.stdout)[0]["difference"] == pytest.approx(0, abs=1e-15)
+        assert said in done.stderr and bool(said) == done.stderr.startswith("note: ")
+
+
+def test_pairs_go_by_name_whatever_the_order_of_the_files(tmp_path: Path) -> None:
+    """a and b of one folder are 1 and 2 by number; the base's letters run the other way."""
+    for folder, names in (("one", ("a_2", "b_1")), ("two", ("y_1", "z_2"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (8, 8), (100 * int(name[-1]), 0, 0)).save(tmp_path / folder / f"{name}.png")
+    row = scored(tmp_path / "one", "--base", tmp_path / "two", "--metrics", "luma")[0]
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+
+
+def test_a_name_that_is_no_text_is_told_where_it_cant_be_written(tmp_path: Path) -> None:
+    (tmp_path / "im").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    try:
+        (tmp_path / "1.png").rename(tmp_path / "im" / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("this disk takes names of text alone")
+    options = [str(tmp_path / "im"), "--metrics", "luma"]
+    assert CliRunner().invoke(app, options, catch_exceptions=False).exit_code == 0
+    with pytest.raises(UserError, match="can't write --out"):
+        CliRunner().invoke(app, [*options, "--out", str(tmp_path / "x.csv")], catch_exceptions=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["im"]
 
 
 def test_prompts_that_are_too_few_are_counted(folders: Path, tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from metrics import aesthetic
 from metrics.aesthetic import LAION_ENCODER, LAION_SHAPE, score_of
 from metrics.base import Batch
 from metrics.clip import ClipScore
-from metrics.encoders import Encoder, encoder, fitted
+from metrics.encoders import Encoder, encoder
 from metrics.images import decoded
+from metrics.preprocessing import fitted
 from metrics.reference import Reference, load_reference, read_statistics
 from tests.metrics.conftest import CLIP, RESNET
 

@@ -16,8 +16,9 @@ from PIL import Image
 from configs import UserError, identity
 from metrics.aesthetic import laion_head
 from metrics.base import Batch
-from metrics.encoders import Encoder, encoder, fitted
+from metrics.encoders import Encoder, encoder
 from metrics.fid import Fid
+from metrics.preprocessing import fitted
 from metrics.reference import Reference, load_reference, read_statistics
 from tests.metrics.conftest import RESNET
 

@@ -82,6 +82,14 @@ def test_a_table_can_name_a_picture_beside_it(tmp_path: Path) -> None:
     assert [each.image for each in load(str(tmp_path / "a.csv"))] == [str(tmp_path / "pictures" / "1.png"), None]
 
 
+def test_two_pictures_of_one_prompt_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,image\nx,1.png\nx,1.png\ny,2.png\n")
+    assert len(load(str(tmp_path / "a.csv"))) == 2
+    (tmp_path / "b.csv").write_text("prompt,image\nx,1.png\nx,2.png\n")
+    with pytest.raises(UserError, match=r"the prompt 'x' of .*b\.csv has two images, .*1\.png and .*2\.png"):
+        load(str(tmp_path / "b.csv"))
+
+
 def test_the_halves_are_disjoint_about_equal_and_keep_their_members() -> None:
     prompts = [Prompt(f"prompt {i}") for i in range(1000)]
     search, held_out = split(prompts)

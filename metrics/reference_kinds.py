@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError
+from configs.image_folders import files_in
 
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl")
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
@@ -22,7 +23,7 @@ def parse(text: str) -> dict[str, Any]:
     """
     place = Path(text).expanduser().absolute()
     if place.is_dir():
-        tables = [str(file) for file in sorted(place.rglob("*.parquet"))]
+        tables = [str(file) for file in files_in(place, (".parquet",))]
         return _table(tables) if tables else {"kind": "folder", "folder": str(place)}
     if place.is_file() and place.suffix == ".npz":
         return {"kind": "statistics", "file": str(place)}
