@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from configs import UserError
-from freeu.models import inputs, load_generator, load_spec
-from freeu.models.spec import ModelSpec, changed
+from freeu.models import changed, inputs, load_generator, load_spec
+from freeu.models.spec import ModelSpec
 
 WIDE = (48, 32)
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200), (90, 90, 90)]
