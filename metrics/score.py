@@ -41,25 +41,30 @@ def _list(asked: bool) -> None:
 def score(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder of images, in the order of their names.")],
     prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Their prompts, in that order, or by a column 'image'.")
+        Path | None, typer.Option(metavar="FILE", help="Prompts, in the images' order or by a column 'image'.")
     ] = None,
-    metrics: Annotated[str, typer.Option(metavar="A,B", help="What to score.")] = "clip,aesthetic",
-    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to compare with in pairs.")] = None,
+    metrics: Annotated[str, typer.Option(metavar="A,B", help="Metrics to compute.")] = "clip,aesthetic",
+    base: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Images to compare with, in pairs.")] = None,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Real images for metrics of sets: a folder, table, .npz, or hub data set."),
+        typer.Option(metavar="PLACE", help="Real images, for metrics of sets: a folder, table, .npz or hub data set."),
     ] = None,
     scorers: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Encoders of a model's YAML, as shapes, in place of the usual.")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Base model, as shapes, whose YAML names the encoders (default: the usual ones)."
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda or mps (default: cuda where there is one).")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of intervals and p-values.")] = 0,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Each image's scores, as csv or parquet.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of intervals and p-values.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write each image's scores, as csv or parquet.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     listed: Annotated[
-        bool, typer.Option("--list", help="Name the metrics and end.", is_eager=True, callback=_list)
+        bool, typer.Option("--list", help="List the metrics and exit.", is_eager=True, callback=_list)
     ] = False,
 ) -> None:
     """Score a folder of images; with --base also the difference to another one, with its 95 % interval.

@@ -72,10 +72,10 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     if low is None or high is None or not sound or more or not isinstance(log, bool):
         raise UserError(f"{where}: {name} is {given!r}: expected [low, high], or low, high and log, step or when")
     if not low < high:
-        raise UserError(f"{where}: {name} goes from {low} to {high}: the lower end has to be the smaller")
+        raise UserError(f"{where}: {name} goes from {low} to {high}: low must be below high")
     if (log and (low <= 0 or step)) or (step is not None and not 0 < step <= high - low):
         raise UserError(
-            f"{where}: {name} is {given!r}: a log range begins above 0 and has no step, a step fits into it"
+            f"{where}: {name} is {given!r}: a log range begins above 0 and has no step, and a step divides its range"
         )
     if name in WHOLE and any(each != int(each) for each in numbers):
         raise UserError(f"{where}: {name} is {given!r}: its ends and its step are whole numbers")
@@ -103,7 +103,7 @@ def _check(space: Space, where: str) -> None:
     latest, earliest = (_end(space, name, high, where) for name, high in (("start", True), ("stop", False)))
     if latest >= earliest:
         raise UserError(
-            f"{where}: start goes up to {latest:g} and stop begins at {earliest:g}: every start has to come "
+            f"{where}: start goes up to {latest:g} and stop begins at {earliest:g}: every start must come "
             "before every stop"
         )
     for each in space.dimensions:

@@ -48,8 +48,8 @@ def side(folder: StudyFolder) -> Side:
     result, base = finished(folder), folder.read_held_out(BASE)
     if base is None:
         raise UserError(
-            f"study '{folder.name}' has no scores on held-out prompts to compare: no pick of it was confirmed, or an "
-            "older version did that"
+            f"study '{folder.name}' has no scores on held-out prompts to compare: none of its picks was confirmed, or "
+            "an older version confirmed them"
         )
     picks: dict[str, int | None] = {BASE: None}
     tables: dict[int | None, pd.DataFrame] = {None: base}
@@ -141,7 +141,7 @@ def _matched(a: Side, b: Side) -> tuple[bool, str, tuple[dict[int | None, pd.Dat
     tables = tuple(
         {number: table[table["prompt"].isin(prompts)] for number, table in each.tables.items()} for each in (a, b)
     )
-    return False, f"unpaired, on {_of(len(prompts), one, two)}, since their seeds are others", tables
+    return False, f"unpaired, on {_of(len(prompts), one, two)}, since their seeds differ", tables
 
 
 def _of(n: int, one: pd.DataFrame, two: pd.DataFrame) -> str:

@@ -220,7 +220,7 @@ def _checked(config: StudyConfig) -> StudyConfig:
     if config.objectives is not None:
         check_objectives(config.objectives)
     if config.low_steps is not None and not config.racing:
-        raise UserError(f"--low-steps {config.low_steps} is for the first rung of a race: leave out --no-racing")
+        raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
         raise UserError(
             f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "

@@ -46,7 +46,9 @@ def objective(name: str) -> MetricInfo:
 
     found = registry.describe(name)
     if found.direction == "none":
-        raise UserError(f"{name} is a guardrail, which has no better direction: it is no objective (--guardrails)")
+        raise UserError(
+            f"{name} is a guardrail (--guardrails): neither direction is better, so it can't be an objective"
+        )
     return found
 
 

@@ -32,7 +32,7 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
         if SUBJECT in row.text:
             if subject is None:
                 raise UserError(
-                    f'the prompts of {file.name} are about a subject of yours: name it, as --subject "a sks dog"'
+                    f'the prompts of {file.name} are about a subject of your own: name it, as --subject "a sks dog"'
                 )
             row = replace(row, text=row.text.replace(SUBJECT, subject))
         if row.image is not None:
@@ -40,7 +40,7 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
         if row.text:
             prompts.setdefault(row.text, row)
     if not prompts:
-        raise UserError(f"{file} holds no prompts: give one a line, or another set with --prompts")
+        raise UserError(f"{file} holds no prompts: put one on each line, or give another set with --prompts")
     return tuple(prompts.values())
 
 

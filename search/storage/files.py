@@ -37,4 +37,4 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
+        raise UserError(f"{file} can't be read ({error}): remove it, and it is made again") from error

@@ -164,7 +164,7 @@ def server(url: str) -> str:
     if not mark or scheme not in ("postgresql", "postgres", DRIVER):
         raise UserError(
             f"--storage {hidden(url)}: expected postgresql://user:password@host/database; without it the study is "
-            "kept in its folder, in SQLite, which one machine alone can use"
+            "kept in its folder, in SQLite, for one machine only"
         )
     try:
         import psycopg  # noqa: F401

@@ -55,15 +55,15 @@ class Budget:
         # A trial is one worker's work, and so is each pass of the confirmation.
         left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * plan.held_out)
         if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
-            return f"{config.minutes:g} minutes, the confirmation included, allow no more"
+            return f"{config.minutes:g} minutes, confirmation included, are used up"
         # the baseline's, two more times
         first = plan.images * (bool(config.guardrails) + (config.low_steps is not None))
         whole = images + first + (running + 1) * a_trial + reserve
         if config.images is not None and whole > config.images:
-            return f"{config.images:,} images, the {reserve:,} of the confirmation included, allow no more"
+            return f"{config.images:,} images, {reserve:,} for the confirmation included, are used up"
         hours = per_image * whole / 3600
         if config.gpu_hours is not None and hours > config.gpu_hours:
-            return f"{config.gpu_hours:g} device hours, the confirmation included, allow no more"
+            return f"{config.gpu_hours:g} device hours, confirmation included, are used up"
         return None
 
     def _still(self, done: Sequence[TrialRecord]) -> str | None:

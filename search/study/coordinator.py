@@ -124,7 +124,7 @@ class Coordinator:
                     idle = not self._running and bool(crew.free)  # else workers are at work, or still coming
                     if idle and not (wanted and self._others(trials)):
                         if wanted and self.complete() < trials and self.trials.exhausted():
-                            self.watcher.said(f"the search ends: all that {self.trials.sampler} has was tried")
+                            self.watcher.said(f"the search ends: {self.trials.sampler} has nothing left to try")
                         return
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
@@ -258,9 +258,9 @@ class Coordinator:
         self._kept(self._failure(number, running, reason))
         self._failures += 1
         if running.asked.factors.identity:
-            raise Failing(f"the baseline, which all candidates are compared with, failed: {reason}")
+            raise Failing(f"the baseline failed, and all candidates are compared with it: {reason}")
         if self._failures == PATIENCE:
-            raise Failing(f"{PATIENCE} trials in a row failed, the last one so: {reason}")
+            raise Failing(f"{PATIENCE} trials in a row failed, the last one with: {reason}")
 
     def _given_back(self, number: int, reason: str) -> None:
         """Tell a trial as failed, and queue its candidate again."""

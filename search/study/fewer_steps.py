@@ -99,8 +99,8 @@ class Fidelity:
         """For a person."""
         assert self.lines is not None
         found = ", ".join(f"{name} {each.correlation:.2f}" for name, each in self.lines.items())
-        end = "candidates begin with few steps" if self.usable else f"below {ENOUGH}, so all get all steps"
-        return f"rank correlation of few steps with all, by {PAIRS} candidates: {found}; {end}"
+        end = "candidates begin with few steps" if self.usable else f"below {ENOUGH}, so few steps are dropped"
+        return f"rank correlation of few steps with all steps, over {PAIRS} candidates: {found}; {end}"
 
 
 def line(low: np.ndarray, full: np.ndarray) -> Line:

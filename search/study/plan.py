@@ -86,7 +86,7 @@ class Plan:
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
-            f"then        the picks against the baseline (FreeU off) on {self.held_out} held-out prompts",
+            f"then        the picks tested against the baseline (FreeU off) on {self.held_out} held-out prompts",
             f"work        {self._work()}",
             f"results     {job.folder.root}",
         ]
@@ -120,7 +120,7 @@ class Plan:
         fixed = {name: value for name, value in space.fixed.items() if name not in ("version", "stages")}
         version, stages = (space.fixed.get(name, "v1 and v2") for name in ("version", "stages"))
         said = f"FreeU {version} by {'width and block' if 'stages' in names else stages}"
-        said += "" if names == ["b1", "b2", "s1", "s2"] else f", over {', '.join(names)}"
+        said += "" if names == ["b1", "b2", "s1", "s2"] else f", searching {', '.join(names)}"
         return said + (f" with {', '.join(f'{name} {value:g}' for name, value in fixed.items())}" if fixed else "")
 
     def _low(self) -> list[str]:
@@ -132,8 +132,8 @@ class Plan:
         seconds, measured = self.seconds()
         minutes = self.job.config.minutes
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
-        how = "as measured here" if measured else "a rough guess: this model was not run here so before"
-        how += "; a GPU is meant" if self.job.device == "cpu" and seconds > DAY else ""
+        how = "as measured here" if measured else "a rough guess: this model has not run here before"
+        how += "; use a GPU" if self.job.device == "cpu" and seconds > DAY else ""
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
 
 
@@ -141,10 +141,10 @@ def plan(job: Job) -> Plan:
     """The plan of a job, from where its study stands. Raises UserError where a first rung of fewer steps can't be."""
     few, n = job.config.low_steps, len(job.prompts)
     if few is not None and few >= job.steps:
-        raise UserError(f"--low-steps {few}: it has to be fewer than the {job.steps} of all other images")
+        raise UserError(f"--low-steps {few}: give fewer than the {job.steps} steps of all other images")
     if few is not None and len(racing.rungs(n)) == 1:
         raise UserError(
-            f"--low-steps {few} is for the first rung of a race, and {n} prompts are one rung: give "
+            f"--low-steps {few} is for the first of several rungs, and {n} prompts make only one: give "
             f"{2 * racing.FEWEST} or more"
         )
     return Plan(job, sum(record.complete for record in job.folder.read_trials()))

@@ -48,7 +48,7 @@ def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
 
     A study that was ended by the clock is begun by its number of trials, which doesn't depend on the machine.
     """
-    words = ["python", "-m", "search.run", "--study", f"{study}-again", "--trials", str(trials)]
+    words = ["uv", "run", "python", "-m", "search.run", "--study", f"{study}-again", "--trials", str(trials)]
     words += ["--model", str(settings.get("model_given") or settings.get("model") or FIELDS["model"].default)]
     for key, value in settings.items():
         if key in ELSEWHERE or key not in FIELDS or value is None or _usual(key, value):

@@ -110,7 +110,7 @@ class BackgroundTracker:
         try:
             return self.tracker.has(stamp(result), [record.number for record in records])
         except Unreachable as error:
-            self.say(f"warning: {error}: what it lacks of this study is logged by the same command")
+            self.say(f"warning: {error}: run the same command again to log what it lacks of this study")
             return True
 
     # In the main thread
@@ -133,7 +133,9 @@ class BackgroundTracker:
             self._changed.notify_all()
         self._thread = None
         if not well:
-            self.say(f"warning: {self.tracker.settings.place} lacks a part of this study: the same command logs it")
+            self.say(
+                f"warning: {self.tracker.settings.place} lacks a part of this study: run the command again to log it"
+            )
 
     def _answered_well(self, number: int) -> bool:
         with self._changed:
@@ -172,7 +174,7 @@ class BackgroundTracker:
 
     def _is_away(self, error: Exception) -> None:
         if not self._away:
-            self.say(f"warning: {error}: the study goes on, and MLflow gets what it misses when it can be reached")
+            self.say(f"warning: {error}: the study goes on, and what is missing is logged once MLflow can be reached")
         self._away = True
 
     def _bring_up(self) -> None:
@@ -227,7 +229,7 @@ class BackgroundTracker:
 
         began = time.monotonic()
         found = pareto_front.find(done, study.directions, study.space)
-        said = f"The study runs: {len(done)} of {study.config['trials']} trials are complete."
+        said = f"Running: {len(done)} of {study.config['trials']} trials are complete."
         rows = front_rows(done, found, study.directions)
         self.tracker.front({"objectives": dict(study.directions), "front": rows, "verdict": said}, records)
         took = time.monotonic() - began

@@ -75,7 +75,7 @@ class WorkerPool:
         except self._died as error:
             self._lost += 1
             if self._lost >= TRIES * len(self._makers):
-                raise UserError(f"workers end while they load the model: {error}") from error
+                raise UserError(f"workers die while they load the model: {error}") from error
             self._workers[worker].close()
             self._make(worker)
         else:

@@ -152,7 +152,7 @@ def test_refusals_end_with_exit_code_2_and_leave_no_file(
 
 
 def test_no_study_yet(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no study yet"):
+    with pytest.raises(UserError, match="holds no study"):
         find_study(tmp_path, "sunday")
 
 
