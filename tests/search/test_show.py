@@ -84,7 +84,7 @@ def test_a_result_that_is_not_of_all_trials_is_said_to(tmp_path: Path) -> None:
     said = told(show, tmp_path, folder.name)
     assert said.startswith("sunday: unfinished, 5 of 3 trials of shapes\n")
     assert said.count("its result is from the first 3 trials; 5 are complete by now") == 1
-    assert said.index("its result") < said.index("The front")
+    assert said.index("its result") < said.index("The Pareto front")
 
 
 def test_no_study_is_no_error(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_the_same_candidates_tell_after_a_restart() -> None:
 
 def test_few_steps_that_rank_otherwise_are_given_up(tmp_path: Path) -> None:
     tasks, records, said = race(tmp_path, 24, sign=-1.0)
-    assert "clip -1.00" in said[0] and "all get all steps" in said[0]
+    assert "clip -1.00" in said[0] and "few steps are dropped" in said[0]
     assert sum(task.purpose == LOW for task in tasks) == PAIRS
     assert all(record.images in (12, 24, PROMPTS) and max(record.rungs) > 0 for record in records)
 
@@ -139,7 +139,7 @@ def test_few_steps_are_checked_before_anything_loads(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leave out --no-racing"):
         load(None, {"mlruns": tmp_path, "low_steps": 6, "racing": False})
     with pytest.raises(UserError, match="--low-steps 6 is for the first of several rungs, and 8 prompts make only one"):
-        prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8}))
+        plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8})))
     lines = plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6}))).lines()
     assert any("6 steps, if they rank the first candidates as 12 do" in each for each in lines)
 
