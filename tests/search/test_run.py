@@ -69,7 +69,7 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
         "U-Net evaluations",
         "candidates",
         "10/10",
-        "The front",
+        "The Pareto front",
         "search.export",
         result["verdict"],
     ):
