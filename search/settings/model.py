@@ -1,4 +1,4 @@
-"""The base model, its prompts and its objectives as the settings have them, checked without weights."""
+"""Resolves the base model, the prompts and the objectives that the settings name, without weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
-    """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
+    """(the base model's spec with the settings applied, the prompt set's name, its prompts). Raises UserError."""
     from freeu.models import inputs, load_spec
     from freeu.models.addons import addons
     from freeu.models.spec import changed
@@ -41,7 +41,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
 
 
 def objective(name: str) -> MetricInfo:
-    """What is known of it. Raises UserError for a metric that has no better direction."""
+    """Describe a metric that is to be an objective. Raises UserError if neither direction is better."""
     from metrics import registry
 
     found = registry.describe(name)

@@ -1,4 +1,4 @@
-"""What a study is going to do: its size, its cost, and the lines that say so, at its start and in a dry run."""
+"""A study's plan: its size, its cost, and the lines that tell the user, at the start and in a dry run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DAY = 24 * 3600
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's size. done: trials complete already."""
+    """A study's size and cost. done: trials that are complete already."""
 
     job: Job
     done: int = 0
 
     @property
     def images(self) -> int:
-        """Of a trial."""
+        """Images of a trial on all prompts."""
         return len(self.job.prompts)
 
     @property
@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def first(self) -> int:
-        """Candidates before the sampler's."""
+        """How many candidates come before the sampler's."""
         return len(self.job.fixed) + SOBOL
 
     @property
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def per_image(self) -> int:
-        """U-Net evaluations of an image: two a step under guidance; of a redrawn video each frame's."""
+        """U-Net evaluations per image: two per step under guidance, and those of each frame for a redrawn video."""
         spec = self.job.spec
         part = spec.strength if spec.kind in ("image-to-image", "video-to-video") else 1
         frames = spec.frames if spec.kind == "video-to-video" else 1
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def evaluations(self) -> int:
-        """U-Net evaluations that are left, the confirmation included."""
+        """U-Net evaluations still to do, the confirmation included."""
         config = self.job.config
         left = max(0, config.trials - self.done)
         whole = min(left, max(0, len(self.job.fixed) - self.done))
@@ -68,11 +68,11 @@ class Plan:
         return round(self.per_image * images)
 
     def seconds(self) -> tuple[float, bool]:
-        """(about how long it takes, whether that was measured here)."""
+        """(estimated seconds, whether that rests on measurements here)."""
         return estimate.seconds(self.job, self.evaluations)
 
     def lines(self) -> list[str]:
-        """For a person to read, a line for each matter."""
+        """The plan as lines for the terminal."""
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
@@ -138,7 +138,7 @@ class Plan:
 
 
 def plan(job: Job) -> Plan:
-    """The plan of a job, from where its study stands. Raises UserError where a first rung of fewer steps can't be."""
+    """The plan of a job, counting trials already done. Raises UserError if --low-steps doesn't fit the job."""
     few, n = job.config.low_steps, len(job.prompts)
     if few is not None and few >= job.steps:
         raise UserError(f"--low-steps {few}: give fewer than the {job.steps} steps of all other images")

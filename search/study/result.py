@@ -1,4 +1,4 @@
-"""A study's result: put together from its parts (as result.json holds it), and shown to a person."""
+"""A study's result: assembled for result.json, and printed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[st
 
 
 def _at(space: Space, dimension: Dimension, factors: Factors, share: float) -> bool:
-    """Whether a dimension that is in force for the factors is at that share of its range."""
+    """Whether a dimension that applies to the factors is at that share (0 to 1) of its range."""
     in_force = dimension.name in space.needed(space.params(factors))
     return in_force and abs(dimension.unit(value_of(factors, dimension.name)) - share) < NEAR
 
@@ -118,7 +118,7 @@ def _verdict(
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
-    """Print the front, the picks, the verdict, where it all lies, and what to do next."""
+    """Print the front, the picks, the verdict, where the files are, and the next commands."""
     tables(console, result)
     ways_on(console, job.folder, job.config.mlruns, result, job.config.tracking_uri)
 
@@ -126,7 +126,7 @@ def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
 def ways_on(
     console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any], uri: str | None = None
 ) -> None:
-    """Print where a study lies, and the commands that come next. uri: of MLflow; None is where the study was begun."""
+    """Print a study's place, and the next commands. uri: MLflow's; None is the one the study was begun with."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
     uri = hidden(uri) if uri else str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
     look = f"{python()} -m search.ui --study {folder.name}{where}"
@@ -145,7 +145,7 @@ def ways_on(
 
 
 def tables(console: Console, result: Mapping[str, Any]) -> None:
-    """The front, the picks with their held-out differences and 95 % intervals, and the verdict.
+    """Print the front, the picks with their held-out differences and 95 % intervals, and the verdict.
 
     result: as result.json holds it.
     """
