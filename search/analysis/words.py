@@ -1,4 +1,4 @@
-"""The diagnosis in words: what of the paper is so on this model, and where to look for factors."""
+"""The diagnosis in words: which observations of the paper hold on this model, and where to look for factors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _points(claim: Claim) -> str:
 
 
 def where(suggested: Suggested) -> str:
-    """What the ranges are, what ends them, what became of them in the box, and what the corner showed."""
+    """The suggested ranges in words: their ends, what limits them, and what the test of the corner showed."""
     said = [_range(each) for each in suggested.ranges]
     b, s = suggested.corner
     guardrail, shift = suggested.worst

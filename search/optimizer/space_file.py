@@ -24,15 +24,15 @@ DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2],
 
 
 def default(version: str = "v2", stages: str = "width") -> Space:
-    """The four numbers, in wide ranges."""
+    """The default space: the four factors, in wide ranges."""
     return _made({**DEFAULT, "version": version, "stages": stages}, "the default space")
 
 
 def load(file: Path, version: str, stages: str) -> Space:
-    """The space of a YAML; numbers that it doesn't name have their default ranges.
+    """Read a space from a YAML; factors that it doesn't name keep their default ranges.
 
     Raises:
-        UserError: an unknown name (with the nearest), or a range, choice or condition that can't be.
+        UserError: an unknown name (with the nearest one), or an invalid range, choice or condition.
     """
     return _made({**DEFAULT, "version": version, "stages": stages, **read_yaml(file)}, str(file))
 
@@ -90,7 +90,7 @@ def _when(given: Any, name: str, where: str) -> Mapping[str, Choice]:
 
 
 def _check(space: Space, where: str) -> None:
-    """Raises UserError where nothing is left to search, or the ends of the ranges make no factors."""
+    """Raise UserError if nothing is left to search, or the ends of the ranges make invalid factors."""
     if not space.dimensions:
         raise UserError(f"{where} fixes everything: leave a range to search")
     for each in space.dimensions:

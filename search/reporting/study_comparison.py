@@ -1,8 +1,8 @@
-"""Two studies' picks beside each other, on the held-out prompts that both have.
+"""Compares the picks of two studies on the held-out prompts that both have.
 
-Where both were scored under the same seeds the datum is the paired difference, prompt by prompt; else the two sides are
-independent samples, compared by Welch's t. Holm's correction covers every candidate times objective. What was measured
-in different ways is not compared.
+If both were scored under the same seeds, the comparison is paired, prompt by prompt; otherwise the two sides are
+independent samples, compared by Welch's t. Holm's correction covers every candidate times objective. Scores that were
+measured in different ways are not compared.
 """
 
 from __future__ import annotations

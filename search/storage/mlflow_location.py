@@ -1,4 +1,4 @@
-"""Where a study's runs go in MLflow: SQLite in the results folder, or a server. Doesn't import mlflow.
+"""Where MLflow keeps a study's runs: SQLite in the results folder, or a server. Doesn't import mlflow.
 
 The database is SQLite in the folder itself, always named by an absolute URI: MLflow's own default depends on
 the working directory and on what lies there.

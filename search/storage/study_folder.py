@@ -41,7 +41,7 @@ TRIES = 5
 
 
 class StudyFolder:
-    """Where a study lies. Making one writes nothing."""
+    """A study's folder and files. Constructing one writes nothing."""
 
     def __init__(self, mlruns: Path, name: str) -> None:
         self.name = name

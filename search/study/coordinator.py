@@ -77,8 +77,8 @@ class Coordinator:
         race: bool = False,
     ) -> None:
         """directions: objective → "up" or "down". prompts: number in a whole evaluation. fixed: (origin, factors) of
-        the first candidates, the baseline first; they are always evaluated on all prompts. Text after a colon in an origin
-        only tells candidates of one origin apart.
+        the first candidates, the baseline first; they are always evaluated on all prompts. Text after a colon in an
+        origin only tells candidates of one origin apart.
         """
         self.storage, self.directions = storage, dict(directions)
         self.rungs = racing.rungs(prompts) if race else (prompts,)

@@ -1,4 +1,4 @@
-"""What a person sees: a live panel on a terminal, a line for each trial elsewhere, and the result at the end."""
+"""Progress in the shell: a live panel on a terminal, and a line for each trial."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Told of each trial by the study, and of each pass of the confirmation. Use it as a context manager."""
+    """Shows each trial, and each pass of the confirmation. A context manager."""
 
     def __init__(
         self, console: Console, directions: Mapping[str, str], trials: int, images: int, passes: int = 0
@@ -117,7 +117,7 @@ class Progress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def left(self) -> float | None:
-        """Seconds to the end, the confirmation included, by what trials took so far; None before the first."""
+        """Estimated seconds to the end, confirmation included, from the trials so far; None before the first."""
         done = [record.seconds.get("total", 0.0) for record in self.records if record.complete]
         if not done:
             return None

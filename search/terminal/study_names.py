@@ -1,4 +1,4 @@
-"""Studies by their names: found, and completed by the shell."""
+"""Finds studies by name, and completes their names in the shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a study stands: how far it is, and what came out."""
+"""The state of a study: how far it is, and its verdict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Standing:
 
 
 def standing(folder: StudyFolder) -> Standing:
-    """Read from its files; a damaged one raises nothing."""
+    """A study's state, read from its files. Damaged files are a state, and raise nothing."""
     try:
         config, records, result = read_yaml(folder.config), folder.read_trials(), folder.read_result()
         complete = sum(record.complete for record in records)

@@ -1,8 +1,8 @@
-"""Brings MLflow to what the study's folder holds, in a thread of its own: the search never waits for it.
+"""Brings MLflow up to date with the study's folder, in a thread of its own: the search never waits for it.
 
-Where the server is away the study goes on. What it misses needs no list: the next attempt that reaches it asks what is
-there, throws half a trial away, and logs the rest, so each trial is there once in the end. The attempts are made after
-each trial, every ten seconds, at the end, and when the same command is given again.
+If the server is away the study goes on. There is no list of what is missing: the next attempt that reaches the server
+asks what is there, deletes half-logged trials, and logs the rest, so in the end each trial is there once. Attempts are
+made after each trial, every ten seconds, at the end, and when the same command is run again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BackgroundTracker:
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend.
+        """Reach MLflow before anything is generated. Raises UserError for errors that waiting won't fix.
 
         A results folder's first database takes seconds to make: the thread does it while images are made.
         """
@@ -98,7 +98,7 @@ class BackgroundTracker:
         self._last(0.0, LAST)
 
     def interrupt(self) -> None:
-        """The study ends before its time."""
+        """The study was interrupted: mark its run, and stop."""
         if self._thread is None:
             return
         with self._changed:

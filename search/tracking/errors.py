@@ -1,4 +1,4 @@
-"""What MLflow, its server, its database or the disk raise, in one sentence."""
+"""Turns what MLflow, its server, its database or the disk raise into one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Unreachable(UserError):
 
 @contextmanager
 def told(doing: str, settings: Settings) -> Iterator[None]:
-    """Raises Unreachable, or UserError for what waiting doesn't mend."""
+    """Raise Unreachable, or UserError for errors that waiting won't fix."""
     import sqlalchemy
     from mlflow.exceptions import MlflowException
 
