@@ -45,7 +45,7 @@ class Cache:
     def write(
         self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], found: Mapping[str, np.ndarray]
     ) -> None:
-        """Add what was found: metric → (n,) or (n, d), in the order of the prompts. If the disk refuses, keep nothing."""
+        """Add scores: metric → (n,) or (n, d), in the prompts' order. Keeps nothing if the disk refuses."""
         kept = self._kept(factors)
         new = {KEYS: np.array([_key(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]), **found}
         if kept.keys() == new.keys():

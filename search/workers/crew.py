@@ -1,8 +1,8 @@
 """The protocol of a crew: it takes jobs, each a function of what a worker holds, and returns their results.
 
 It has no queue: submit a job only if a worker is free. If a worker dies, its job comes back as `WorkerDied`, and
-another worker takes its place. `SingleWorker` is a crew of one, this process; search/workers/processes.py has processes of this
-machine, search/workers/ray_actors.py those of a cluster.
+another worker takes its place. `SingleWorker` is a crew of one, this process; search/workers/processes.py has processes
+of this machine, search/workers/ray_actors.py actors on a cluster.
 """
 
 from __future__ import annotations
