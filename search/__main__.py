@@ -13,7 +13,7 @@ from metrics import score
 from search import compare, export, figures, models, report, run, show, studies, ui
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Searches FreeU's factors, and says whether they help."
+    no_args_is_help=True, rich_markup_mode=None, help="Search FreeU's factors for a model, and test whether they help."
 )
 for _command in (
     run.run,

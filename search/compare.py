@@ -19,11 +19,11 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A finished study.", autocompletion=complete)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=complete)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another finished study.", autocompletion=complete)],
     mlruns: flags.Results = Path("mlruns"),
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare what the baseline and the picks of two studies got on held-out prompts."""
+    """Compare the baseline and the picks of two studies on held-out prompts."""
     folders = [find_study(mlruns, name) for name in (a, b)]
     from search.reporting.study_comparison import compared, side
     from search.terminal.study_status import finished, of_result

@@ -1,8 +1,8 @@
-"""`python -m search.export`: takes factors away as a preset, in the format of a tool: a study's, or those of a file.
+"""`python -m search.export`: writes factors of a study, or of a file, as a preset in a tool's format.
 
-What a format can't honour (freeu.presets knows) is refused with the reason, never written silently wrong.
-A preset carries held-out scores only: those of the search's own prompts flatter what it chose, so a trial
-that is no pick goes without.
+What a format can't hold (freeu.presets knows) is refused with the reason, never written silently wrong.
+A preset carries held-out scores only: those of the search's own prompts flatter what it chose. So a trial that is not a
+pick has none.
 """
 
 from __future__ import annotations
@@ -40,41 +40,47 @@ def export(
     ] = None,
     from_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Instead of a study: a preset of any tool, or an image with its settings."),
+        typer.Option(metavar="FILE", help="A preset of any tool, or an image with its settings, in place of a study."),
     ] = None,
     pick: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|N",
-            help="knee, most-improved, best-clip, …, or a trial's number (default: knee); of a file, a preset's name.",
+            help="knee, most-improved, best-clip, … or a trial's number (default: knee); with a file, a preset's name.",
         ),
     ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="One of: " + ", ".join(NAMES) + ".")] = "yaml",
     workflow: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A ComfyUI workflow to put FreeU into; it stays as it is.")
+        Path | None,
+        typer.Option(metavar="FILE", help="ComfyUI workflow to put FreeU into; the file itself is not changed."),
     ] = None,
     node: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Of the workflow, the loader to come behind; several times (default: all)."),
+        typer.Option(metavar="ID", help="Loader in the workflow to put FreeU behind; repeatable (default: all)."),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every format that fits, into the folder --out.")] = False,
-    card: Annotated[bool, typer.Option("--card", help="A Markdown card for a model hub, and its picture.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Write every format that can hold the preset into the folder --out.")
+    ] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write a Markdown card for a model hub, and its picture.")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to; without it the preset is printed.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write (default: print it); an existing one is kept as FILE.bak."),
     ] = None,
     mlruns: flags.Results = Path("mlruns"),
 ) -> None:
-    """Write a pick of a study, or a preset that you have, for a tool. What a file held before becomes FILE.bak."""
+    """Export a pick of a study, or a preset that you have, in a tool's format."""
     from freeu import presets
 
     if (study is None) == (from_file is None):
-        raise UserError("give one of --study NAME and --from-file FILE: whose factors to take")
+        raise UserError("give either --study NAME or --from-file FILE: where to take the factors from")
     if sum((all_, card, workflow is not None)) > 1:
-        raise UserError("--all, --card and --workflow are three ways to write: give one")
+        raise UserError("--all, --card and --workflow exclude each other: give one")
     if (all_ or card) and out is None:
         raise UserError(f"--{'all' if all_ else 'card'} needs --out: {'a folder' if all_ else 'a .md file'} to write")
     if card and study is None:
-        raise UserError("--card needs --study: a preset's file has no images and no history")
+        raise UserError("--card needs --study: a preset file has no images and no history")
     if node and workflow is None:
         raise UserError(f"--node {node[0]} needs --workflow: the ComfyUI workflow that has this node")
     folder = None if study is None else find_study(mlruns, study)
@@ -82,7 +88,7 @@ def export(
         preset = preset_of(folder, pick or "knee")
         if not preset.scores:
             whose = f"trial {pick}" if pick and pick.isdecimal() else pick or "knee"
-            typer.echo(f"note: {whose} has no scores on held-out prompts, so neither has the preset", err=True)
+            typer.echo(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)
         if preset.factors.identity:
             typer.echo(f"note: {pick or 'knee'} is the baseline: nothing the search tried was better there", err=True)
     else:
@@ -107,7 +113,7 @@ def export(
         backups = [] if kept is None else [kept]
         typer.echo(f"wrote {out}", err=True)
     for backup in backups:
-        typer.echo(f"what was there is {backup}", err=True)
+        typer.echo(f"kept the old file as {backup}", err=True)
 
 
 def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import UserError
-from configs.cli import main, visible
+from configs.cli import main, python, visible
 from search.settings import flags
 
 if TYPE_CHECKING:
@@ -64,14 +64,17 @@ def figures(
     given: dict[str, Any],
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="A preset: the FreeU to look at (default: the published)."),
+        typer.Option(
+            "--from", metavar="FILE", help="Preset with the factors to look at (default: the published ones)."
+        ),
     ] = None,
     config: flags.ConfigFile = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to (default: figures/NAME in the results folder).")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder to write (default: figures/NAME in the results folder)."),
     ] = None,
 ) -> None:
-    """Show the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
+    """Repeat the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
     from rich.console import Console
 
     from search.settings.config import load
@@ -90,14 +93,14 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
     texts = tuple(prompt.text for prompt in prompts.limited(prompts.split(prompt_set)[0], config.limit))
     if len(texts) < FEWEST:
         raise UserError(
-            f"{len(texts)} prompts are too few for any claim to hold or fail: give {FEWEST} or more "
-            "(--limit, and --prompts, whose half for the search is taken)"
+            f"{len(texts)} prompts are too few for any claim to hold or fail: give {FEWEST} or more with --limit and "
+            "--prompts (the search's half of the set is used)"
         )
     factors = _factors(config, spec, from_file)
     folder = (out or config.mlruns / "figures" / config.name).expanduser()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file: name a folder")
-    console.print(f"{config.name}: {len(texts)} prompts, each drawn some 20 times", markup=False)
+    console.print(f"{config.name}: {len(texts)} prompts, some 20 images of each", markup=False)
     found, suggested = _drawn(config, spec, texts, factors, console)
     from search.analysis.claims import claims
 
@@ -200,7 +203,7 @@ def _written(
         "where": words.where(suggested),
         "prompts": len(found.prompts),
         "space": space.read_text("utf-8"),
-        "command": f"python -m search.run --model {shlex.quote(config.model)} --space {shlex.quote(str(space))}",
+        "command": f"{python()} -m search.run --model {shlex.quote(config.model)} --space {shlex.quote(str(space))}",
         "facts": {
             "prompts": f"{len(found.prompts)} of '{Path(chosen).name}'",
             "size": f"{spec.resolution} pixels" + (f", {spec.frames} frames" if spec.frames > 1 else ""),
@@ -229,9 +232,9 @@ def _show(console: Console, tested: Sequence[Claim], words: dict[str, Any]) -> N
         p = f"{claim.p_holm:.2g}"
         table.add_row(str(claim.figure), claim.says, measured, signed(claim.effect), p, claim.verdict)
     console.print(table)
-    console.print("above 0 is what the paper says; effect: the mean in standard deviations between prompts")
+    console.print("above 0: as the paper says; effect: the mean in standard deviations between prompts")
     console.print(
-        "open: 0 lies in the interval, or p, corrected for all claims (Holm), is not below 0.05", markup=False
+        "open: the interval contains 0, or p, corrected for all claims (Holm), is not below 0.05", markup=False
     )
     for line in ("", words["diagnosis"], "", words["where"], "", visible(words["command"])):
         console.print(line, markup=False, soft_wrap=True)

@@ -17,9 +17,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the base models of configs/models."""
+    """List the base models known by name, and which of them are on this machine."""
     rows = [row(name) for name in _names()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))

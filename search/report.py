@@ -28,7 +28,7 @@ def report(
     study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
     mlruns: flags.Results = Path("mlruns"),
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to; without it report.html in the study's folder.")
+        Path | None, typer.Option(metavar="FILE", help="File to write (default: report.html in the study's folder).")
     ] = None,
 ) -> None:
     """Write a finished study as one HTML file that works offline."""

@@ -28,7 +28,7 @@ def run(
     config: flags.ConfigFile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.", rich_help_panel=PLACE)] = False,
 ) -> None:
-    """Find the FreeU factors that suit a model, and see whether they help at all.
+    """Find the FreeU factors that suit a model, and test whether they help at all.
 
     Run the same command again to resume.
     """

@@ -65,7 +65,7 @@ class Session:
                 shown = ", ".join(f"'{text[:60]}…'" for text in told.too_long[:3])
                 more = f" and {len(told.too_long) - 3} more" if len(told.too_long) > 3 else ""
                 self.progress.say(
-                    f"warning: longer than the text encoder takes, so their ends are not seen: {shown}{more}"
+                    f"warning: prompts longer than the text encoder takes, so their ends are cut off: {shown}{more}"
                 )
             if told.untold:
                 self.progress.say(
@@ -73,9 +73,7 @@ class Session:
                     "resume doesn't notice other weights; give it an attribute identity (docs/own-model.md)"
                 )
             for name, floor in told.floors.items():
-                self.progress.say(
-                    f"{name} of {len(self.job.prompts)} real images is {floor:.4g}: the floor, which images can't beat"
-                )
+                self.progress.say(f"the floor: real images score {name} {floor:.4g} at n = {len(self.job.prompts)}")
             return self._searched(crew, told)
 
     @contextmanager

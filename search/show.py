@@ -22,9 +22,9 @@ app = typer.Typer(add_completion=False)
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.", autocompletion=complete)],
     mlruns: flags.Results = Path("mlruns"),
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: settings, trials and result.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: settings, trials and result.")] = False,
 ) -> None:
-    """Show how a study stands: its front, its picks beside the baseline, its verdict."""
+    """Show a study: its front, its picks beside the baseline, its verdict."""
     folder = find_study(mlruns, name)
     now = standing(folder)
     if now.state == "damaged":

@@ -21,15 +21,15 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def studies(
     mlruns: flags.Results = Path("mlruns"),
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: one JSON list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the studies: how far each is, and its verdict."""
+    """List the studies, with their state and verdict."""
     found = [standing(StudyFolder(mlruns, name)) for name in names(mlruns)]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
     if not found:
-        typer.echo(f"{mlruns} holds no study yet", err=True)
+        typer.echo(f"{mlruns} holds no study", err=True)
         return
     from rich.console import Console
     from rich.table import Table

@@ -25,7 +25,7 @@ from typing import IO, Annotated
 import typer
 
 from configs import UserError
-from configs.cli import main
+from configs.cli import main, python
 from search.settings import flags
 from search.storage.mlflow_location import Settings, check_folder, page_path, settle
 from search.storage.study_folder import studies
@@ -54,31 +54,31 @@ def ui(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Whose page to open (default: the only one's; of several, their list).",
+            help="Study whose page to open (default: the only one, or the list of all).",
             autocompletion=complete,
         ),
     ] = None,
     mlruns: flags.Results = Path("mlruns"),
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help=f"The port; without it {PORT}, or the next free one.")
+        int | None, typer.Option(min=1, max=65535, help=f"Port (default: {PORT}, or the next free one).")
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; the pages have no password.")] = "127.0.0.1",
     browser: Annotated[
         bool,
         typer.Option(
-            "--browser/--no-browser", help="Open the page, where there is a desktop (default: on).", show_default=False
+            "--browser/--no-browser", help="Open the page if there is a desktop (default: on).", show_default=False
         ),
     ] = True,
 ) -> None:
-    """Open MLflow's UI on the results. Ctrl-C ends it."""
+    """Open MLflow's UI on the results; Ctrl-C stops it."""
     settings = check_folder(mlruns)
     if not settings.database.exists() and studies(mlruns):
         raise UserError(
-            f"the studies of {settings.folder} are in another MLflow: each one's config.yaml names it as tracking_uri"
+            f"the studies in {settings.folder} log to another MLflow: each study's config.yaml has its tracking_uri"
         )
     if not settings.database.exists():
         raise UserError(
-            f"{settings.folder} holds no study yet: run `python -m search.run` first, or name another folder "
+            f"{settings.folder} holds no study: run `{python()} -m search.run` first, or give another folder "
             "with --mlruns"
         )
     if study is not None:
@@ -86,15 +86,15 @@ def ui(
     path = page_path(settings, study).removeprefix("/")
     settle(settings)
     if host not in LOCAL:
-        typer.echo(f"warning: {host} may be reached from other machines, and these pages have no password", err=True)
+        typer.echo(f"warning: other machines may reach {host}, and these pages have no password", err=True)
     with serving(settings, host, free_port(host, port)) as (address, server):
-        typer.echo(f"MLflow UI: {address.replace('//0.0.0.0:', f'//{socket.gethostname()}:')}{path}\nCtrl-C ends it")
+        typer.echo(f"MLflow UI: {address.replace('//0.0.0.0:', f'//{socket.gethostname()}:')}{path}\nCtrl-C stops it")
         if browser and _desktop():
             webbrowser.open(f"{address}{path}")
         try:
             server.wait()
         except KeyboardInterrupt:
-            typer.echo("ended")
+            typer.echo("stopped")
             return
         raise UserError(f"the MLflow server ended by itself (exit code {server.returncode})")
 
@@ -203,7 +203,7 @@ def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: IO[bytes]
             time.sleep(0.2)
     log.seek(0)
     tail = "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
-    raise UserError(f"the MLflow server did not come up at {address}; its last words:\n{tail}")
+    raise UserError(f"the MLflow server did not come up at {address}; its last lines:\n{tail}")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -1,8 +1,8 @@
-"""What the paper says of U-Nets and of FreeU, each as a number that can come out either way.
+"""The paper's claims about U-Nets and FreeU, each as a number that may confirm or contradict it.
 
-A number is one for each prompt; its mean has a 95 % interval by a bootstrap over prompts and a p by flips of signs
-(`metrics.stats.paired`). A claim holds where the whole interval is on its side of 0 and p, corrected for all claims
-(Holm), is below 0.05; it fails where that is so on the other side; else it is open.
+Each claim has one number per prompt; their mean has a 95 % interval by a bootstrap over prompts and a p by sign flips
+(`metrics.stats.paired`). A claim holds if the whole interval is on its side of 0 and p, corrected for all claims
+(Holm), is below 0.05; it fails if the same is true on the other side; otherwise it is open.
 """
 
 from __future__ import annotations

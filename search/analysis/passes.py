@@ -1,4 +1,4 @@
-"""Every image that the analysis takes: the same prompts and noise each time, under factors that differ in one thing.
+"""Makes every image that the analysis needs: the same prompts and noise, under factors that differ in one thing.
 
 One pass without FreeU is recorded by hooks, and one with it. The others are measured on their images: a sweep of b with
 s at 1, a sweep of s with b at 1, the ablations, and the baseline under other seeds, which tells how far apart images of

@@ -2,9 +2,9 @@
 
 b1 and b2 move together in the sweep, and so do s1 and s2: an end of a range is where the first guardrail is reached, a
 shift of one spread between seeds (`search.evaluation.guardrails`), between two values of the sweep on a straight line.
-What the two ranges do together is tried: the corner that is expected to be worst is drawn, and where it breaks a
-guardrail the box is drawn in towards the baseline, and tried again. A box that would be too narrow to search is
-widened, and says so."""
+Both ranges together are tested: images are made at the corner that is expected to be worst, and if they break a
+guardrail the box is narrowed towards the baseline and tested again. A box too narrow to search is widened, and the page
+says so."""
 
 from __future__ import annotations
 

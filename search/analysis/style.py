@@ -1,4 +1,4 @@
-"""How figures look, in print and on screen, in colours that the colour-blind tell apart; and how they are saved."""
+"""The style of figures, for print and screen, in colours that the colour-blind can tell apart; and saving them."""
 
 from __future__ import annotations
 

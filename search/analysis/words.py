@@ -1,4 +1,4 @@
-"""The diagnosis in words: what of the paper is so on this model, and where to look for factors."""
+"""The diagnosis in words: which observations of the paper hold on this model, and where to look for factors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 OBSERVED = {
     "holds": "The paper's observation holds on {model}: ",
-    "fails": "The paper's observation does not hold on {model}, it is the other way round: ",
-    "open": "Whether the paper's observation holds on {model}, these prompts don't tell: ",
+    "fails": "On {model} it is the opposite of what the paper observed: ",
+    "open": "These prompts don't show whether the paper's observation holds on {model}: ",
 }
 SUPPRESSED = {
     "holds": "As b grows, the images' high frequencies are suppressed: ",
-    "fails": "As b grows, the images' high frequencies are not suppressed but grow: ",
+    "fails": "As b grows, the images' high frequencies grow in place of being suppressed: ",
     "open": "As b grows, the images' high frequencies are neither clearly suppressed nor clearly raised: ",
 }
 
@@ -46,7 +46,9 @@ def diagnosis(found: Passes, claims: Sequence[Claim], model: str) -> str:
             f"(effect size {-claim.effect:+.2g})."
         )
     counts = [sum(claim.verdict == verdict for claim in claims) for verdict in ("holds", "fails", "open")]
-    said.append(f"Of {len(claims)} claims of the paper {counts[0]} hold here, {counts[1]} fail, {counts[2]} are open.")
+    said.append(
+        f"Of {len(claims)} claims of the paper {counts[0]} hold here, {counts[1]} fail and {counts[2]} are open."
+    )
     return " ".join(said)
 
 
@@ -56,26 +58,26 @@ def _points(claim: Claim) -> str:
 
 
 def where(suggested: Suggested) -> str:
-    """What the ranges are, what ends them, what became of them in the box, and what the corner showed."""
+    """The suggested ranges in words: their ends, what limits them, and what the test of the corner showed."""
     said = [_range(each) for each in suggested.ranges]
     b, s = suggested.corner
     guardrail, shift = suggested.worst
-    tried = f"The corner expected to be worst, b {b:g} with s {s:g}, was tried: "
+    tried = f"The corner expected to be worst, b {b:g} with s {s:g}, was tested: "
     if not guardrail:
-        tried += "it gave no images, so look with care."
+        tried += "it gave no images, so treat the ranges with care."
     else:
         tried += f"{guardrail} moves most, by {shift:+.2f} spreads between seeds, "
         tried += (
             "which is within the guardrails."
             if suggested.within
-            else "which is out of bounds: there the box below does not keep the guardrails."
+            else "which is out of bounds: in that corner the ranges below break the guardrails."
         )
     if suggested.drawn_in:
-        said.append("Together they went too far, so the box below is drawn in.")
+        said.append("Together they went too far, so the ranges below are narrower.")
     if suggested.widened:
         said.append(
-            f"The box below reaches beyond what was measured at {' and '.join(suggested.widened)}: it is widened to "
-            f"{NARROWEST:g} from 1, so that there is something to search."
+            f"At {' and '.join(suggested.widened)} the ranges below reach beyond what was measured: they are widened "
+            f"to {NARROWEST:g} from 1, so that there is something to search."
         )
     return " ".join([*said, tried])
 

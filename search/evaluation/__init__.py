@@ -1,4 +1,4 @@
-"""A candidate to its scores: the generator draws, the metrics score, and what was scored before is kept.
+"""A candidate to its scores: the generator makes the images, the metrics score them, and a cache keeps the scores.
 
-Knows neither Optuna nor MLflow.
+It knows neither Optuna nor MLflow.
 """

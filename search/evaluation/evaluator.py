@@ -1,7 +1,7 @@
-"""A candidate to its scores: generate, then score. Knows neither Optuna nor MLflow.
+"""Evaluates a candidate: generate, then score. Knows neither Optuna nor MLflow.
 
-A candidate may be evaluated in parts: a task names the last prompt, and carries what was found on those before. What it
-got on a part of the prompts is made into what is to be expected on all by search/evaluation/extrapolation.py.
+A candidate may be evaluated in parts: a task names the last prompt, and carries the results on those before.
+search/evaluation/extrapolation.py estimates the scores on all prompts from those on a part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OnImages = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one candidate got on the first n prompts. values: of all prompts; expected ones, where n are a part.
+    """A candidate's results on the first n prompts. values: for all prompts; estimated, if n is a part of them.
 
     per_image: columns prompt, seed, then one for each metric that has such scores. features: by metric of the set,
     (n, d), of videos one row for each frame. images: uint8, of this part alone; see `search.storage.image_grid.small`.
@@ -53,10 +53,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Task:
-    """A candidate on the prompts up to `end`.
+    """Evaluate a candidate on the prompts up to `end`.
 
-    before: what it got on the first ones. base: what the baseline got on all. purpose: whose prompts and seeds, as
-    "search" or "confirm".
+    before: its results on the first ones. base: the baseline's on all. purpose: which prompts and seeds, as "search" or
+    "confirm".
     """
 
     factors: Factors
@@ -192,10 +192,10 @@ class Evaluator:
 
 
 def value_of(metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], base: Evaluation | None) -> Value:
-    """A metric's value by the per-image scores (n rows) or the features; beside the baseline's, where they are known.
+    """A metric's value from per-image scores (n rows) or features, with the paired error if the baseline's are known.
 
     Raises:
-        UserError: it is no number.
+        UserError: the value is not finite.
     """
     from search.evaluation import extrapolation
 
@@ -224,7 +224,7 @@ def _joined(before: np.ndarray | None, found: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Evaluators:
-    """What a worker holds: an evaluator for each purpose, all of one model. too_long: prompts that it cuts."""
+    """What a worker holds: one model, and an evaluator for each purpose. too_long: prompts that the model cuts."""
 
     by_purpose: Mapping[str, Evaluator]
     too_long: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""What a candidate would get on all prompts, by what it got on the first ones, and how sure that is.
+"""Estimates a candidate's scores on all prompts from those on the first ones, with standard errors.
 
-Prompts differ far more than factors do, so everything goes by the difference to the baseline under the same noise:
+Prompts differ far more than factors do, so all estimates use the difference to the baseline under the same noise:
 
 - a mean over images is the baseline's mean plus the mean difference;
 - a distance of sets can't be compared between sets of other prompts or another size. The features of images that were

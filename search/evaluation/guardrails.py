@@ -1,9 +1,8 @@
 """Guardrails: does FreeU take the images further from the baseline than the model's own differ from seed to seed?
 
 The spread of a measure is its standard deviation between images of one prompt under two seeds, without FreeU. A
-candidate's shift is the mean of its paired differences to the baseline, in such spreads; beyond 1, either way, it is
-out of
-bounds: no front and no pick holds it, and the sampler is told so as a constraint.
+candidate's shift is the mean of its paired differences to the baseline, in such spreads. Beyond 1, either way, the
+candidate is out of bounds: it can be on no front and be no pick, and the sampler gets the shift as a constraint.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ NAMES = (
 
 
 def spread(folder: StudyFolder, n: int, measure: Callable[[Task], Evaluation]) -> pd.DataFrame:
-    """The measures of the baseline under other seeds on the n prompts, made by `measure` once a study."""
+    """The guardrail measures of the baseline under other seeds on the n prompts; measured once per study."""
     import pandas as pd
 
     if not folder.guardrails.exists():

@@ -1,4 +1,4 @@
-"""Ctrl-C while images are made: the first ends the run after the step in flight, the second at once."""
+"""Ctrl-C while images are made: the first stops after the denoising step in flight, the second at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker holds: the base model, and an evaluator for each purpose. Loaded once a process."""
+"""Loads what a worker holds, once per process: the base model, and an evaluator for each purpose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric
 
 
 def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
-    """The base model and the objectives' metrics, on the device. Raises UserError where they can't be had."""
+    """Load the base model and the objectives' metrics onto the device. Raises UserError if that fails."""
     import torch
 
     from freeu.models import load_generator
@@ -126,7 +126,7 @@ class Known:
 
 
 def known(held: Evaluators, on_images: OnImages) -> Known:
-    """The first job of a run."""
+    """What is known after loading; the first job of a run."""
     evaluator = held.by_purpose["search"]
     n = len(evaluator.prompts)
     floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}

@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at most: of the GPU where it is there, else of this process."""
+"""Measures the peak memory of a piece of work: on the GPU if there is one, else of this process."""
 
 from __future__ import annotations
 

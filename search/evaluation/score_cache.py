@@ -1,9 +1,9 @@
-"""Scores of images that were made before: a candidate is drawn once on a prompt and seed, by whatever study.
+"""The score cache: a candidate's image for a prompt and seed is made and scored once, across studies.
 
     mlruns/cache/MADE/FACTORS.npz   prompts and seeds by hash, and for each its scores and features
 
-MADE names what an image and its scores depend on beside factors, prompt and seed: the weights, the steps, the device's
-kind, the metrics and the weights that they read. Images are not kept. A file that can't be read counts as none.
+MADE is a digest of everything else that an image and its scores depend on: the weights, the steps, the device's kind,
+the metrics and the weights that they read. Images are not kept. An unreadable file counts as missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEYS = "keys"
 
 
 class Cache:
-    """Of one way to make images and score them."""
+    """The cached scores for one way to make and score images."""
 
     def __init__(self, folder: Path, made: Mapping[str, Any]) -> None:
         """made: all that the scores depend on, of JSON's types."""
@@ -36,7 +36,7 @@ class Cache:
     def read(
         self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int]
     ) -> list[dict[str, np.ndarray] | None]:
-        """For each prompt and seed what was found, by metric; None where nothing was."""
+        """Metric → score or features, for each prompt and seed; None for those not in the cache."""
         kept = self._kept(factors)
         places = {key: place for place, key in enumerate(kept.pop(KEYS, np.array([])).tolist())}
         keys = (_key(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True))
@@ -45,7 +45,7 @@ class Cache:
     def write(
         self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], found: Mapping[str, np.ndarray]
     ) -> None:
-        """Add what was found: metric → (n,) or (n, d), in the order of the prompts. Where the disk refuses, nothing."""
+        """Add scores: metric → (n,) or (n, d), in the prompts' order. Keeps nothing if the disk refuses."""
         kept = self._kept(factors)
         new = {KEYS: np.array([_key(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]), **found}
         if kept.keys() == new.keys():

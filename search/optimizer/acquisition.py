@@ -1,4 +1,4 @@
-"""The next candidate: where the front is expected to grow most, by a Gaussian process of each objective.
+"""Proposes the candidate expected to enlarge the front most, by a Gaussian process of each objective.
 
 Made for scores with known noise, many of them on few prompts: what counts as the front so far is the models' mean at
 the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195), and what a candidate may add
@@ -49,10 +49,10 @@ SPACES: WeakKeyDictionary[Study, IntersectionSearchSpace] = WeakKeyDictionary()
 
 
 class FrontSampler(BaseSampler):
-    """Proposes what the front is expected to grow by most; random as long as there are few trials."""
+    """Proposes the candidate expected to enlarge the front most; random while there are few trials."""
 
     def __init__(self, seed: int | None = None, fewest: int = FEWEST) -> None:
-        """fewest: complete trials before a model is trusted, one at least."""
+        """fewest: complete trials before a model is trusted, at least 1."""
         self._fewest = fewest
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed)
@@ -147,7 +147,7 @@ def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:
 
 
 def _model(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> Any:
-    """A Gaussian process, or the constant that all values are."""
+    """A Gaussian process; a constant if all values are equal."""
     if y.std() <= 1e-12 * max(1.0, float(np.abs(y).max())):
         return float(y.mean())
     return GaussianProcess(x, y, spread)
@@ -167,6 +167,6 @@ def _predicted(models: Sequence[Any], x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _limits(x: np.ndarray, done: Sequence[FrozenTrial]) -> list[Any]:
-    """A model of each constraint that all trials have; it holds where it is 0 or less."""
+    """A model of each constraint that all trials have; a constraint is met at 0 or below."""
     names = set.intersection(*(set(t.constraints) for t in done))
     return [_model(x, np.array([t.constraints[name] for t in done]), np.full(len(x), np.nan)) for name in sorted(names)]

@@ -19,7 +19,7 @@ WHOLE = ("threshold",)
 
 @dataclass(frozen=True)
 class Dimension:
-    """One that is searched: a range of numbers, or a choice. when: values that other dimensions have to have."""
+    """A dimension to search: a range of numbers, or a choice. when: values that other dimensions must have for it."""
 
     name: str
     low: float = 0.0
@@ -31,7 +31,7 @@ class Dimension:
 
     @property
     def distribution(self) -> BaseDistribution:
-        """As Optuna has it."""
+        """The dimension as Optuna's distribution."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices:
@@ -49,11 +49,11 @@ class Dimension:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
 
     def holds(self, value: Choice) -> bool:
-        """Whether a value is one of it; a range's steps don't count, since what is between them can be tried too."""
+        """Whether a value lies in the dimension. A range's steps don't matter: values between them count, too."""
         return value in self.choices if self.choices else self.low <= float(value) <= self.high
 
     def nearest(self, value: Choice) -> Choice:
-        """The value of it that is nearest to one outside; the first of choices."""
+        """The nearest value that lies in the dimension; for a choice, its first."""
         return self.choices[0] if self.choices else min(max(float(value), self.low), self.high)
 
     def at(self, share: float) -> Choice:
@@ -66,7 +66,7 @@ class Dimension:
         return round(value) if self.name in WHOLE else float(value)
 
     def unit(self, value: Choice) -> float:
-        """The inverse of `at` for ranges; a choice's place among the others."""
+        """The inverse of `at`; for a choice, its index."""
         import math
 
         if self.choices:

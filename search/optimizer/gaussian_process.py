@@ -26,7 +26,7 @@ PRECISION = {"maxiter": 60, "ftol": 1e-6, "gtol": 1e-3}
 
 
 class GaussianProcess:
-    """Fitted when it is made."""
+    """A Gaussian process of one objective; constructing it fits it."""
 
     @one_thread
     def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> None:
@@ -60,7 +60,7 @@ class GaussianProcess:
 
     @one_thread
     def awaiting(self, x: np.ndarray) -> GaussianProcess:
-        """The same process, its fit as it is, had it seen just what it expects at x (m, d)."""
+        """The same fit, as if it had observed its own predictions at x (m, d)."""
         more = copy(self)
         more._z = np.concatenate([self._z, (self.predict(x)[0] - self._mean) / self._scale])
         more._known = np.concatenate([self._known, np.full(len(x), np.median(self._known))])

@@ -20,7 +20,7 @@ FAR = 1e6
 
 
 class Growth:
-    """Beyond a front and a reference point."""
+    """The expected hypervolume gain beyond a front and a reference point."""
 
     def __init__(self, front: np.ndarray, reference: np.ndarray) -> None:
         """front: (n, k), all maximised; none of its rows dominates another. reference: (k,), below each row."""

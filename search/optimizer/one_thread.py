@@ -1,7 +1,7 @@
-"""Products of small matrices, by one thread.
+"""Runs products of small matrices on one thread.
 
-NumPy and SciPy have a pool of threads each. One that has worked waits busily for more, some 25 ms, in the way of all
-else: on two cores a factorisation of 13 rows took 0.5 ms in place of 0.01.
+NumPy and SciPy have a pool of threads each. After work a thread busy-waits for some 25 ms and blocks a core: on two
+cores a factorisation of 13 rows took 0.5 ms in place of 0.01.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 
 class _OneThread(ContextDecorator):
-    """Both pools work with one thread for whoever is inside, one caller at a time: they are the whole process's."""
+    """Limits both pools to one thread. The pools are the whole process's, so there is one caller at a time."""
 
     def __init__(self) -> None:
         self._pools = ThreadpoolController().select(user_api="blas")

@@ -1,6 +1,6 @@
-"""Which candidates are best, by what a model expects of them and not by what they happened to score.
+"""The Pareto front and its picks, by what a model expects of the candidates, not by what they happened to score.
 
-The best observed score of many noisy ones flatters itself. A Gaussian process of each objective
+The best of many noisy scores is better than its candidate. A Gaussian process of each objective
 (search/optimizer/gaussian_process.py), with the standard errors of paired differences as its noise, gives each
 candidate's posterior mean. The front holds the candidates whose means no other one dominates."""
 
@@ -32,7 +32,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Front:
-    """expected: objective → posterior mean by trial number; numbers: the non-dominated trials; picks among them."""
+    """numbers: the non-dominated trials. picks: some of them, named. expected: objective → trial → posterior mean."""
 
     expected: dict[str, dict[int, float]]
     numbers: tuple[int, ...]
@@ -44,10 +44,10 @@ def find(
     directions: Mapping[str, str],
     space: Space | None = None,
 ) -> Front:
-    """The front of complete trials within the guardrails, of which there is one at least (the baseline).
+    """Find the front of complete trials within the guardrails; there is at least one (the baseline).
 
-    directions: objective → "up" or "down". space: what was searched; the default one unless told. The noise of an
-    objective is `paired_spreads`; where that is not known it is fitted.
+    directions: objective → "up" or "down". space: what was searched (default: the default space). The noise of an
+    objective is `paired_spreads`; if unknown, it is fitted.
     """
     done = [record for record in records if record.complete]
     space = space or default()
@@ -154,11 +154,11 @@ def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarr
 
 
 def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:
-    """Objective → trial → the standard error to compare trials by.
+    """Objective → trial → the standard error to use when comparing trials.
 
-    Trials share prompts and noise, so what tells them apart is the paired difference to the baseline; half of its
-    variance is each side's. The baseline itself gets the mean of those with as many prompts. Objectives whose errors
-    are not known are left out.
+    Trials share prompts and noise, so only the paired difference to the baseline is uncertain; each side gets half of
+    its variance. The baseline gets the mean of the trials with as many prompts. Objectives whose errors are unknown are
+    left out.
     """
     found: dict[str, dict[int, float]] = {}
     for name in names:

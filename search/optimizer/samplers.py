@@ -83,7 +83,7 @@ NAMES = (*SAMPLERS, "grid")
 
 
 def check(name: str) -> str:
-    """The name itself. Raises UserError with the nearest one where it is unknown; imports nothing heavy."""
+    """Return the name. Raises UserError, with the nearest name, if it is unknown. Imports nothing heavy."""
     if name not in NAMES:
         raise unknown("sampler", name, NAMES)
     return name
@@ -107,7 +107,7 @@ def build(name: str, seed: int, trials: int, space: Space) -> BaseSampler:
 
 
 def exhausted(name: str, study: Study, space: Space) -> bool:
-    """Whether the sampler has nothing more to propose, as a grid of which each cell has been tried."""
+    """Whether the sampler has nothing left to propose, as a grid with every cell tried."""
     return name == "grid" and build(name, 0, 0, space).is_exhausted(study)  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Where candidates come from: the dimensions that are searched, what is fixed, and the Factors that both make."""
+"""The search space: the dimensions to search, the fixed values, and the `Factors` that they make together."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Space:
         return {dimension.name: dimension.distribution for dimension in self.dimensions}
 
     def factors(self, params: Mapping[str, Choice]) -> Factors:
-        """What a candidate's values make. Raises FactorsError where they make none, as a start behind the stop."""
+        """The factors of a candidate's values. Raises FactorsError if they are invalid, as a start after the stop."""
         values: dict[str, Any] = {**{name: 1.0 for name in NUMBERS}, **self.fixed, **params}
         controls = {name: values.pop(name) for name in CONTROLS if name in values}
         return Factors(**values, controls=Controls(**controls))
@@ -60,7 +60,7 @@ class Space:
         return params
 
     def holds(self, factors: Factors) -> bool:
-        """Whether the search could have proposed these."""
+        """Whether the search could have proposed these factors."""
         return self.factors(self.params(factors)) == factors
 
     def unit(self, factors: Factors) -> list[float]:
@@ -119,6 +119,6 @@ def _same(space: Space) -> dict[str, Any]:
 
 
 def warm(factors: Sequence[Factors], space: Space) -> list[Factors]:
-    """Those that the space holds, each once, brought under its fixed version and convention."""
+    """The candidates that lie in the space, without duplicates, under its fixed version and convention."""
     here = [replace(each, **_same(space)) for each in factors]
     return list(dict.fromkeys(each for each in here if space.holds(each)))

@@ -29,15 +29,15 @@ def chosen(file: str | None, version: str, stages: str) -> Space:
 
 
 def default(version: str = "v2", stages: str = "width") -> Space:
-    """The four numbers, in wide ranges."""
+    """The default space: the four factors, in wide ranges."""
     return _made({**DEFAULT, "version": version, "stages": stages}, "the default space")
 
 
 def load(file: Path, version: str, stages: str) -> Space:
-    """The space of a YAML; numbers that it doesn't name have their default ranges.
+    """Read a space from a YAML; factors that it doesn't name keep their default ranges.
 
     Raises:
-        UserError: an unknown name (with the nearest), or a range, choice or condition that can't be.
+        UserError: an unknown name (with the nearest one), or an invalid range, choice or condition.
     """
     return _made({**DEFAULT, "version": version, "stages": stages, **read_yaml(file)}, str(file))
 
@@ -77,7 +77,7 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     if low is None or high is None or not sound or more or not isinstance(log, bool):
         raise UserError(f"{where}: {name} is {quoted(given)}: expected [low, high], or low, high and log, step or when")
     if not low < high:
-        raise UserError(f"{where}: {name} goes from {low} to {high}: the lower end has to be the smaller")
+        raise UserError(f"{where}: {name} goes from {low} to {high}: low must be below high")
     if (log and (low <= 0 or step)) or (step is not None and not 0 < step <= high - low):
         raise UserError(
             f"{where}: {name} is {quoted(given)}: a log range begins above 0 and has no step, a step fits into it"
@@ -95,7 +95,7 @@ def _when(given: Any, name: str, where: str) -> Mapping[str, Choice]:
 
 
 def _check(space: Space, where: str) -> None:
-    """Raises UserError where nothing is left to search, or the ends of the ranges make no factors."""
+    """Raise UserError if nothing is left to search, or the ends of the ranges make invalid factors."""
     if not space.dimensions:
         raise UserError(f"{where} fixes everything: leave a range to search")
     for each in space.dimensions:
@@ -108,7 +108,7 @@ def _check(space: Space, where: str) -> None:
     latest, earliest = (_end(space, name, high, where) for name, high in (("start", True), ("stop", False)))
     if latest >= earliest:
         raise UserError(
-            f"{where}: start goes up to {latest:g} and stop begins at {earliest:g}: every start has to come "
+            f"{where}: start goes up to {latest:g} and stop begins at {earliest:g}: every start must come "
             "before every stop"
         )
     for each in space.dimensions:

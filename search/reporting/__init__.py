@@ -1,4 +1,4 @@
-"""What a person reads of a study beside the terminal: the report, MLflow's page, plots, cards, comparisons of studies.
+"""What a person reads of a study outside the terminal: report, MLflow's page, plots, cards, comparisons.
 
-Reads study folders; changes nothing in them.
+It reads study folders, and changes nothing in them.
 """

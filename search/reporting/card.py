@@ -77,8 +77,8 @@ def _card(
         "|---|---|---|---|---|---|",
         f"| {f.b1:.4g} | {f.b2:.4g} | {f.s1:.4g} | {f.s2:.4g} | {f.version} | by {f.stages} |",
         "",
-        f"Pick {_plain(str(preset.pick))}, trial {number}, of the study {_plain(folder.name)}. Under another version "
-        "or convention of stages the same numbers are another method. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
+        f"Pick {_plain(str(preset.pick))}, trial {number}, of the study {_plain(folder.name)}. With another version "
+        "or convention of stages the same numbers give other images. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
         "",
         "## Scores on held-out prompts, beside the baseline",
         "",
@@ -89,7 +89,7 @@ def _card(
     if shown is not None:
         name, prompts = shown
         lines += ["## Images", "", f"![The baseline above, with FreeU below](<{name}>)", ""]
-        said = "The baseline above, FreeU below, from the same noise; the first held-out prompts, not chosen:"
+        said = "The baseline above, FreeU below, from the same noise; the first held-out prompts, not a selection:"
         lines += [said, ""]
         lines += [f"{place}. {_plain(prompt)}" for place, prompt in enumerate(prompts, 1)] + [""]
     lines += ["## Use", "", "```python", "import freeu", ""]
@@ -103,7 +103,7 @@ def _card(
 
 def _scores(preset: Preset, directions: Mapping[str, str]) -> list[str]:
     if not preset.scores:
-        return ["None: this candidate was not scored on held-out prompts, or it is the baseline."]
+        return ["None: this candidate is the baseline, or was not scored on held-out prompts."]
     lines = [
         "| objective | better | baseline | with FreeU | difference | 95 % interval | p, corrected | prompts won | n |",
         "|---|---|---|---|---|---|---|---|---|",

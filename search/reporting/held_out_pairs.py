@@ -1,5 +1,4 @@
-"""What the confirmation kept of each image: a pick and the baseline on the same held-out prompts, under the same
-seeds."""
+"""The confirmation's per-image scores: each pick and the baseline on the same held-out prompts and seeds."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ FEWEST = 10
 BEST = 0.25
 """Share of the trials whose factors importances tell from all others'."""
 EXPLAINED = {
-    "Hypervolume": "How much of the box between the worst and the best scores the trials so far dominate; those out of "
-    "bounds are left out. Flat at the end: more trials would hardly have helped.",
+    "Hypervolume": "The share of the box between the worst and the best scores that the trials so far dominate, "
+    "without those out of bounds. A flat end means that more trials would hardly have helped.",
     "Importances": "For each objective, how much each factor tells the best quarter of the trials from all "
     "(PED-ANOVA). From few trials it is a hint.",
-    "Timeline": "How long each trial took. The first one also pays for what is made once.",
+    "Timeline": "How long each trial took. The first one includes what is done once for the study.",
 }
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito's
 

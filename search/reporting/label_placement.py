@@ -1,4 +1,4 @@
-"""Where the labels of a plot's points have room: greedily, one after the other."""
+"""Places the labels of a plot's points greedily, one after the other, where there is room."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 CONFIG = {"displaylogo": False, "responsive": True}
 EXPLAINED = history_plots.EXPLAINED | {
-    "Hypervolume by images": "The same over the images that the trials took, which tells the cost.",
-    "Parallel coordinates": "Each line is a trial; better scores are above. Drag along an axis to keep some of them.",
+    "Hypervolume by images": "The same over the number of images, which is the cost.",
+    "Parallel coordinates": "Each line is a trial; better scores are higher up. Drag along an axis to select trials.",
 }
-SLICES = "What the model expects in the plane of two factors; the others are those of {through}. Points are the trials."
+SLICES = "What the model expects over two factors; the others are fixed as in {through}. Points are trials."
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -1,8 +1,8 @@
-"""Two studies' picks beside each other, on the held-out prompts that both have.
+"""Compares the picks of two studies on the held-out prompts that both have.
 
-Where both were scored under the same seeds the datum is the paired difference, prompt by prompt; else the two sides are
-independent samples, compared by Welch's t. Holm's correction covers every candidate times objective. What was measured
-in different ways is not compared.
+If both were scored under the same seeds, the comparison is paired, prompt by prompt; otherwise the two sides are
+independent samples, compared by Welch's t. Holm's correction covers every candidate times objective. Scores that were
+measured in different ways are not compared.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def side(folder: StudyFolder) -> Side:
     result, base = finished(folder), folder.read_held_out(BASE)
     if base is None:
         raise UserError(
-            f"study '{folder.name}' has no scores on held-out prompts to compare: no pick of it was confirmed, or an "
-            "older version did that"
+            f"study '{folder.name}' has no scores on held-out prompts to compare: none of its picks was confirmed, or "
+            "an older version confirmed them"
         )
     picks: dict[str, int | None] = {BASE: None}
     tables: dict[int | None, pd.DataFrame] = {None: base}
@@ -141,7 +141,7 @@ def _matched(a: Side, b: Side) -> tuple[bool, str, tuple[dict[int | None, pd.Dat
     tables = tuple(
         {number: table[table["prompt"].isin(prompts)] for number, table in each.tables.items()} for each in (a, b)
     )
-    return False, f"unpaired, on {_of(len(prompts), one, two)}, since their seeds are others", tables
+    return False, f"unpaired, on {_of(len(prompts), one, two)}, since their seeds differ", tables
 
 
 def _of(n: int, one: pd.DataFrame, two: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""How pages are made of search/reporting/templates: all is escaped, control characters are made visible."""
+"""Renders search/reporting/templates: everything is escaped, and control characters are made visible."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def environment() -> jinja2.Environment:
-    """With the filters number, signed and percent. A name that a template misspells is an error."""
+    """The environment, with the filters number, signed and percent. An undefined name in a template is an error."""
     import jinja2
 
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("search"),
+        loader=jinja2.PackageLoader("search.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,5 @@
-"""What was asked for: flags and YAML made into a `StudyConfig`, checked against the model and the prompts into a `Job`.
+"""What the user asked for: flags and YAML become a `StudyConfig`, which is checked against the model and the prompts
+and becomes a `Job`.
 
-All of it before any weights load.
+All of it happens before any weights load.
 """

@@ -1,6 +1,6 @@
-"""A study's settings: each is one field of `StudyConfig`, given by a flag, else by the user's YAML, else its default.
+"""A study's settings. Each is one field of `StudyConfig`; its value comes from a flag, else a YAML, else its default.
 
-Everything else about a setting is made from its field; see `search.settings.setting`. Checked before anything loads.
+Everything else about a setting is made from its field; see `search.settings.setting`. To add one, add a field here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class StudyConfig(BaseModel):
-    """What a study is. None means: as the model's spec has it, or chosen for the device."""
+    """The settings of one study, validated. None means the model's own value, or one chosen for the device."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -168,11 +168,13 @@ KEPT_ALONE = ("fingerprint", "model_given")
 
 
 def load(file: str | Path | None, flags: Mapping[str, Any]) -> StudyConfig:
-    """The settings of a run. file: a YAML, a study's own config.yaml among them, or the name of one in
-    configs/studies. flags: those that were given, by field (None: not given).
+    """Build the settings of a run from a file and flags; flags win.
+
+    file: a YAML (a study's own config.yaml is one), or the name of one in configs/studies. flags: by field; None is not
+    given.
 
     Raises:
-        UserError: an unreadable file, an unknown key (with the nearest known one), a value that can't be.
+        UserError: an unreadable file, an unknown key (names the nearest known one), or an invalid value.
     """
     values: dict[str, Any] = {} if file is None else _of_file(_found(file))
     values |= {key: value for key, value in flags.items() if value is not None}
@@ -201,7 +203,7 @@ def _found(file: str | Path) -> Path:
 
 
 def _of_file(file: Path) -> dict[str, Any]:
-    """The settings that a YAML names, by field. One of a study is taken as its command was given."""
+    """Read a YAML's settings, by field. A study's config.yaml gives the model as its command named it."""
     keys = {flag_of(key, field)[2:].replace("-", "_"): key for key, field in FIELDS.items()}
     found = {keys.get(key, key): value for key, value in read_yaml(file).items()}
     if "fingerprint" in found:
@@ -220,7 +222,7 @@ def _checked(config: StudyConfig) -> StudyConfig:
     if config.objectives is not None:
         check_objectives(config.objectives)
     if config.low_steps is not None and not config.racing:
-        raise UserError(f"--low-steps {config.low_steps} is for the first rung of a race: leave out --no-racing")
+        raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
         raise UserError(
             f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
@@ -232,7 +234,7 @@ def _checked(config: StudyConfig) -> StudyConfig:
 
 
 def check_objectives(objectives: Sequence[str]) -> None:
-    """Raises UserError where there are none, or one twice."""
+    """Raise UserError if there are no objectives, or one is there twice."""
     if not objectives:
         raise UserError("--objectives is empty: name at least one, as clip,aesthetic,fid")
     if len(set(objectives)) < len(objectives):

@@ -1,4 +1,4 @@
-"""What must stay the same for a study to go on: all that its scores or candidates depend on, as plain data."""
+"""A study's fingerprint: everything that its scores or candidates depend on, so it can't change on resuming."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fingerprint(
     config: StudyConfig, spec: ModelSpec, space: Space, prompts: Sequence[str], held_out: Sequence[str]
 ) -> dict[str, Any]:
-    """What must stay the same for a study to go on: all that its scores or candidates depend on.
+    """Everything that must stay the same for a study to resume, as plain data.
 
     The number of trials, the time, the device and the batch size may change. spec: the model's ModelSpec.
     space: the study's Space.
@@ -66,10 +66,10 @@ def digest(text: str) -> str:
 
 
 def check_same(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a study whose fingerprint is another. Keys that only one of them has don't count.
+    """Check that a study's fingerprint has not changed. Keys that only one of the two has don't count.
 
     Raises:
-        UserError: shows each difference.
+        UserError: it has; names each difference.
     """
     other = [key for key in now if key in before and before[key] != now[key]]
     if other:

@@ -1,4 +1,4 @@
-"""Flags: those of a study's settings, made from the fields of `StudyConfig`, and those that several commands have."""
+"""Command-line flags, made from the fields of `StudyConfig`, and the flags that several commands share."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ConfigFile = Annotated[
 def with_settings(
     *names: str, leave_out: tuple[str, ...] = (), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting: those named, else all but `leave_out`.
+    """Decorate a command with an option for each setting: those named, else all but `leave_out`.
 
-    The command's first argument, `given`, is the mapping of those that were given, by field. Its other parameters are
-    options as usual. defaults: another default for this command than a study has.
+    The command's first argument, `given`, maps field to value for the options that the user gave. Its other parameters
+    are options as usual. defaults: values that differ, for this command, from a study's defaults.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,7 +1,7 @@
-"""A job: the settings of a study, checked against its model, its prompts and its space, with no weights loaded.
+"""A job: a study's settings, checked against its model, prompts and space, before any weights load.
 
-The one step between what was asked (`StudyConfig`) and everything that a study does: whatever is wrong is told here, in
-a second, and everything behind it takes the one finished `Job`. Nothing is written.
+It is the step between what the user asked for (`StudyConfig`) and what a study does. Whatever is wrong ends here,
+within a second; everything later takes the one finished `Job`. Nothing is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """All that is known before anything heavy is loaded.
+    """Everything that is known of a study before anything heavy loads.
 
     Attributes:
         config: with the objectives resolved. spec: the base model as the settings change it. prompt_set: its name.
@@ -60,7 +60,7 @@ class Job:
 
 
 def prepare(config: StudyConfig) -> Job:
-    """Check everything that can be checked without weights. Raises UserError."""
+    """Make the job of some settings. Raises UserError for whatever can be found wrong without weights."""
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
@@ -90,5 +90,5 @@ def check_enough(job: Job) -> None:
 
 
 def likely_device(asked: str | None) -> str:
-    """The device that will be chosen, told without loading torch."""
+    """The device that torch will most likely choose, guessed without loading it."""
     return asked or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu")

@@ -1,4 +1,4 @@
-"""The settings as a study keeps them, in its config.yaml and in MLflow: with its fingerprint, without a password."""
+"""A study's settings as config.yaml and MLflow keep them: with the fingerprint, without passwords."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_resumable(job: Job) -> None:
 
 
 def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:
-    """Write the study's settings and its fingerprint. Raises UserError where it was begun with another."""
+    """Write a study's config.yaml. Raises UserError if the study was begun with another fingerprint."""
     import yaml
 
     if job.folder.config.exists():
@@ -43,7 +43,7 @@ def seal(job: Job, fingerprint: Mapping[str, Any]) -> None:
 
 
 def kept_settings(job: Job) -> dict[str, Any]:
-    """The settings as they are kept and logged: without a password."""
+    """The settings to keep and log, without passwords."""
     kept = job.config.model_dump(mode="json")
     storage, uri = job.config.storage, job.config.tracking_uri
     given = {} if job.config.model == job.spec.name else {"model_given": job.config.model}

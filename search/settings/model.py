@@ -1,4 +1,4 @@
-"""The base model, its prompts and its objectives as the settings have them, checked without weights."""
+"""Resolves the base model, the prompts and the objectives that the settings name, without weights."""
 
 from __future__ import annotations
 

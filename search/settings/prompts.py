@@ -1,7 +1,7 @@
 """Prompt sets: a name in configs/prompts, a file of the user's, or a folder of pictures; see `configs.prompt_files`.
 
-A set is cut in two by the hash of each prompt: the search sees one half, the confirmation the other. Which half
-a prompt falls into doesn't depend on the others, so adding prompts moves none.
+A set is split by the hash of each prompt: the search sees one half, the confirmation the other. A prompt's half doesn't
+depend on the other prompts, so adding prompts moves none.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ SUBJECT = "{subject}"
 
 
 def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
-    """The prompts of a set, in the file's order, each once. source: a name, or a path. subject: for {subject}.
+    """Read a prompt set, in the file's order, without duplicates. source: name or path. subject: replaces {subject}.
 
     Raises:
-        UserError: no such set or file, not readable, nothing in it, or a {subject} that is not said.
+        UserError: no such set or file, unreadable or empty, or a {subject} without --subject.
     """
     file = _find(source)
     beside = file if file.is_dir() else file.parent
@@ -32,7 +32,7 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
         if SUBJECT in row.text:
             if subject is None:
                 raise UserError(
-                    f'the prompts of {file.name} are about a subject of yours: name it, as --subject "a sks dog"'
+                    f'the prompts of {file.name} are about a subject of your own: name it, as --subject "a sks dog"'
                 )
             row = replace(row, text=row.text.replace(SUBJECT, subject))
         if row.image is not None:
@@ -43,12 +43,12 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
                 "a study knows an image by its prompt, so give each words of its own"
             )
     if not prompts:
-        raise UserError(f"{file} holds no prompts: give one a line, or another set with --prompts")
+        raise UserError(f"{file} holds no prompts: put one on each line, or give another set with --prompts")
     return tuple(prompts.values())
 
 
 def split(prompts: Iterable[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
-    """(for the search, held out): about half each, a prompt always on the same side. Order kept.
+    """Split into (search, held out), about half each; a prompt always falls on the same side. Keeps the order.
 
     Raises:
         UserError: one side is empty, so nothing could be confirmed.
@@ -78,7 +78,7 @@ def limited(prompts: Sequence[Prompt], limit: int) -> tuple[Prompt, ...]:
 
 
 def check_enough(metric: str, least: int, n: int) -> None:
-    """Raises UserError where a metric takes more images than there are prompts."""
+    """Raise UserError if a metric needs more images than there are prompts."""
     if n < least:
         raise UserError(
             f"{metric} needs at least {least} images, and there are {n} prompts: "

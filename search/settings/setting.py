@@ -1,7 +1,7 @@
-"""What a setting says of itself beside its type: a field of `StudyConfig` carries one in its annotation.
+"""What a setting has beside its type and default: help, flag, group. A field of `StudyConfig` carries it as annotation.
 
-Flags, their help, the YAML keys, the fingerprint and the CLI reference are made from it, so that adding a setting is
-adding one field.
+Flags, their help, YAML keys, the fingerprint and the CLI reference are made from it, so a new setting is one new
+field.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ MACHINE, PLACE = "The machine", "The study and its results"
 
 @dataclass(frozen=True)
 class Setting:
-    """
+    """How a setting appears to the user.
+
     Attributes:
-        group: the heading of --help that it stands under.
-        metavar: what stands for its value in --help; None for a switch.
+        group: its heading in --help.
+        metavar: the placeholder for its value in --help; None for a switch.
         help: one line, without the default.
-        default: in words, where the field's own default is None: "the model's".
-        flag: without dashes, where it is not the field's name; a setting that may be given several times has the
-            singular, and a YAML may use either.
-        fingerprint: whether trials of another value would not compare with those before. What is resolved by the
-            model (steps, guidance, …) is in the fingerprint by what it resolves to; see `search.settings.fingerprints`.
+        default: the default in words ("the model's"), if the field's own default is None.
+        flag: without dashes, if it differs from the field's name; a repeatable setting has a singular here, and a YAML
+            may use either.
+        fingerprint: whether trials under another value can't be compared. Values that the model resolves (steps,
+            guidance, …) enter the fingerprint as resolved; see `search.settings.fingerprints`.
     """
 
     group: str
@@ -41,17 +42,17 @@ class Setting:
 
 
 def setting_of(field: FieldInfo) -> Setting:
-    """The one that a field of `StudyConfig` carries."""
+    """The `Setting` of a field of `StudyConfig`."""
     return next(each for each in field.metadata if isinstance(each, Setting))
 
 
 def flag_of(key: str, field: FieldInfo) -> str:
-    """What the setting is called on the command line, with its dashes."""
+    """The setting's flag, with dashes."""
     return "--" + (setting_of(field).flag or key).replace("_", "-")
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """The values that it can have, where its type lists them."""
+    """The allowed values, if the field's type lists them; else empty."""
     kind = bare(field.annotation)
     return get_args(kind) if get_origin(kind) is Literal else ()
 

@@ -1,4 +1,4 @@
-"""What is written: the study's folder, Optuna's database, where MLflow's data lie. Each file is whole or not there.
+"""What is written: a study's folder, Optuna's database, the place of MLflow's data. Files are whole or not there.
 
-The lowest room: it knows no other.
+The lowest room: it imports no other.
 """

@@ -38,4 +38,4 @@ def read_json(file: Path) -> Any:
     try:
         return configs.read_json(file)
     except UserError as error:
-        raise UserError(f"{error}: remove it to have it made again") from error
+        raise UserError(f"{error}: remove it, and it is made again") from error

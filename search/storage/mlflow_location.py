@@ -1,4 +1,4 @@
-"""Where a study's runs go in MLflow: SQLite in the results folder, or a server. Doesn't import mlflow.
+"""Where MLflow keeps a study's runs: SQLite in the results folder, or a server. Doesn't import mlflow.
 
 The database is SQLite in the folder itself, always named by an absolute URI: MLflow's own default depends on
 the working directory and on what lies there.
@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from configs import UserError
+from configs.cli import python
 from search.storage.optuna_storage import hidden
 
 UNFIT = re.compile(r"\?|%[0-9A-Fa-f]{2}")
@@ -70,8 +71,8 @@ def mlflow_settings(mlruns: Path, uri: str | None = None) -> Settings:
     folder = Path(mlruns).expanduser().absolute()
     if UNFIT.search(str(folder)):
         raise UserError(
-            f"--mlruns {mlruns}: the path of a results folder can't have '?', or '%' with two digits behind it, which "
-            "databases take for something else: rename the folder, or name another"
+            f"--mlruns {mlruns}: the path of a results folder can't contain '?', or '%' and two digits, since "
+            "databases read them as something else: rename the folder, or give another"
         )
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine
@@ -102,7 +103,7 @@ def _checked(uri: str | None) -> str:
             raise UserError(f"{expected} (it names no host)")
         return uri.strip().rstrip("/")
     if found.scheme.partition("+")[0] not in DATABASES:
-        raise UserError(f"{expected}; MLflow keeps no runs in plain files any more")
+        raise UserError(f"{expected}; MLflow no longer keeps runs in plain files")
     if found.scheme.partition("+")[0] != "sqlite":
         return uri.strip()
     file = uri.strip().partition(":///")[2]
@@ -155,7 +156,7 @@ def page_path(settings: Settings, study: str | None = None) -> str:
     if study is not None:
         run = _asked(settings, f"SELECT run_uuid {studies} AND value = ? ORDER BY start_time", study)
         if run is None:
-            raise UserError(f"{settings.place} has no study {study!r}: `python -m search.studies` lists the names")
+            raise UserError(f"{settings.place} has no study {study!r}: `{python()} -m search.studies` lists the names")
     else:
         run = _asked(settings, f"SELECT min(run_uuid) {studies} HAVING count(*) = 1")
     if experiment is None:
@@ -186,7 +187,7 @@ def settle(settings: Settings) -> None:
                 )
     except sqlite3.Error as error:
         raise UserError(
-            f"{settings.folder} was moved, and its database can't be told so ({error}): end what else uses it"
+            f"{settings.folder} was moved, and its database can't be updated ({error}): stop whatever else uses it"
         ) from None
 
 

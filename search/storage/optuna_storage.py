@@ -1,8 +1,8 @@
 """Where Optuna keeps a study: SQLite in its folder, or a PostgreSQL server that several machines share.
 
-SQLite belongs to one coordinator, which holds the folder's lock. On a server each coordinator keeps the trials in its
-hands alive by a heartbeat (Optuna's own table, the server's clock); one whose heart stands still for LEASE seconds has
-lost them. A server that goes away is waited for.
+SQLite belongs to one coordinator, which holds the folder's lock. On a server each coordinator keeps its trials alive by
+a heartbeat (Optuna's own table, the server's clock); without a heartbeat for LEASE seconds it loses them. If the server
+goes away, calls wait for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DRIVER = "postgresql+psycopg"
 
 
 class Storage:
-    """A study's storage; making one connects to nothing."""
+    """A study's storage; constructing it does not connect."""
 
     def __init__(self, folder: StudyFolder, url: str | None = None, lease: float = LEASE) -> None:
         """url: of the server, as postgresql://user:password@host/database; None is SQLite in the folder."""
@@ -50,7 +50,7 @@ class Storage:
         return self.url is not None
 
     def open(self, directions: Mapping[str, str]) -> optuna.Study:
-        """The study, made where there is none."""
+        """Open the study; create it if there is none."""
         import optuna
 
         wanted: list[Direction] = ["maximize" if direction == "up" else "minimize" for direction in directions.values()]
@@ -80,7 +80,7 @@ class Storage:
 
     @contextmanager
     def lock(self, purpose: str = "trials") -> Iterator[None]:
-        """Nobody else is in such a block for this purpose meanwhile. The server lets go where this process ends."""
+        """Hold an exclusive lock for this purpose. The server releases it if this process ends."""
         if self.url is None or purpose in self._locked:  # the folder is locked for the whole run
             yield
             return
@@ -119,11 +119,11 @@ class Storage:
             self._heart.start()
 
     def release(self, trial_id: int) -> None:
-        """The trial has ended."""
+        """Stop renewing the lease: the trial has ended."""
         self._beating.discard(trial_id)
 
     def lost(self, study: optuna.Study) -> list[int]:
-        """The numbers of the running trials whose process ended; all, where nobody shares the study."""
+        """Numbers of running trials whose process has ended; all running ones if the study isn't shared."""
         from datetime import datetime, timedelta
 
         from optuna.trial import TrialState
@@ -164,7 +164,7 @@ def server(url: str) -> str:
     if not mark or scheme not in ("postgresql", "postgres", DRIVER):
         raise UserError(
             f"--storage {hidden(url)}: expected postgresql://user:password@host/database; without it the study is "
-            "kept in its folder, in SQLite, which one machine alone can use"
+            "kept in its folder, in SQLite, for one machine only"
         )
     try:
         import psycopg  # noqa: F401

@@ -1,4 +1,4 @@
-"""Optuna's storage on a server that may go away for a while: calls wait for it and are made again."""
+"""Optuna's storage on a server that may go away for a while: calls wait and are retried."""
 
 from __future__ import annotations
 

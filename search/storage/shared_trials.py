@@ -1,4 +1,4 @@
-"""A trial's files as attributes of Optuna's trial, for the machines that don't share a disk."""
+"""Packs a trial's files into attributes of Optuna's trial, for machines that don't share a disk."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Optuna's storage of a study that one process alone writes to: it reads nothing twice.
+"""Optuna's storage for a study with a single writer: it reads nothing twice.
 
 Optuna's own reads a trial again and again from its start to its end, and writes it row by row through SQLAlchemy's
-object mapper: 37 statements for a trial with four factors and two objectives. Here all that was read or written is kept
-too, so what is left are eight statements that write. The database holds the same rows.
+object mapper: 37 statements for a trial with four factors and two objectives. Here everything read or written is also
+kept in memory, which leaves eight statements that write. The database holds the same rows.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ TRIES = 5
 
 
 class StudyFolder:
-    """Where a study lies. Making one writes nothing."""
+    """A study's folder and files. Constructing one writes nothing."""
 
     def __init__(self, mlruns: Path, name: str) -> None:
         self.name = name
@@ -122,7 +122,7 @@ class StudyFolder:
         try:
             return TrialRecord.from_dict(read_json(file))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{file} is no record of a trial ({quoted(error)}): remove it and run again") from error
+            raise UserError(f"{file} is not a trial's record ({quoted(error)}): remove it and run again") from error
 
     def read_trials(self) -> list[TrialRecord]:
         """Every trial that ended, by number."""
@@ -189,8 +189,7 @@ class StudyFolder:
                 stream.seek(0)
                 holder = stream.read().strip() or "another process"
                 raise UserError(
-                    f"study '{self.name}' is being run by {holder}: wait for it, or give this one another name "
-                    "with --study"
+                    f"study '{self.name}' is being run by {holder}: wait for it, or give another name with --study"
                 ) from None
             if self.lock.exists() and os.path.samestat(os.fstat(stream.fileno()), self.lock.stat()):
                 yield stream

@@ -1,4 +1,4 @@
-"""The record of a trial: what is known of it once it has ended, as plain JSON and back."""
+"""The record of a finished trial, to and from JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One study from plan to verdict: its trials, racing, budget, confirmation and result.
+"""One study from plan to verdict: trials, racing, budget, confirmation, result.
 
-Asks the optimizer what to try, and a crew of workers to evaluate it.
+It asks the optimizer what to try next, and a crew of workers to evaluate it.
 """

@@ -1,6 +1,6 @@
-"""When a search has had enough: time, images, device hours, or nothing more to gain.
+"""When a search stops early: out of time, images or device hours, or without improvement (`patience`).
 
-What the confirmation takes is set aside from each budget, by what trials took so far.
+Each budget sets aside what the confirmation will take, estimated from the trials so far.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ FIRST = 2
 
 
 class Budget:
-    """Asked before each trial whether it may begin. One that said no while none ran goes on saying so."""
+    """Says before each trial whether it may begin. Once it has said no with nothing running, the answer stays no."""
 
     def __init__(self, plan: Plan, began: float, say: Callable[[str], None]) -> None:
-        """began: of the run, by time.monotonic. say: told why the search ends."""
+        """began: when the run began, by time.monotonic. say: called with the reason when the search ends."""
         self._plan, self._began, self._say = plan, began, say
         self._space, self._directions = plan.job.space, plan.job.directions
         self._ended = False
         self._seen = 0  # complete trials when the hypervolume was last computed
 
     def __call__(self, records: Sequence[TrialRecord], running: int) -> bool:
-        """records: of the trials that ended. running: how many others have begun."""
+        """Whether another trial may begin. records: of finished trials. running: number of trials in flight."""
         done = [record for record in records if record.complete]
         if self._ended or not done or len(done) + running < FIRST:
             return not self._ended
@@ -55,15 +55,15 @@ class Budget:
         # A trial is one worker's work, and so is each pass of the confirmation.
         left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * plan.held_out)
         if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
-            return f"{config.minutes:g} minutes, the confirmation included, allow no more"
+            return f"{config.minutes:g} minutes, confirmation included, are used up"
         # the baseline's, two more times
         first = plan.images * (bool(config.guardrails) + (config.low_steps is not None))
         whole = images + first + (running + 1) * a_trial + reserve
         if config.images is not None and whole > config.images:
-            return f"{config.images:,} images, the {reserve:,} of the confirmation included, allow no more"
+            return f"{config.images:,} images, {reserve:,} for the confirmation included, are used up"
         hours = per_image * whole / 3600
         if config.gpu_hours is not None and hours > config.gpu_hours:
-            return f"{config.gpu_hours:g} device hours, the confirmation included, allow no more"
+            return f"{config.gpu_hours:g} device hours, confirmation included, are used up"
         return None
 
     def _still(self, done: Sequence[TrialRecord]) -> str | None:

@@ -1,7 +1,7 @@
-"""Evaluate, rung by rung, and judge: the coordinator of a study. Survives being killed at any instant.
+"""The coordinator of a study: it has candidates evaluated, rung by rung, and judges them. Safe to kill at any instant.
 
-A trial goes: ask → evaluate → write its files → tell → track. What is asked, written and told is the trials'
-(search/study/trials.py), who evaluates is a `Crew`: this file knows no model.
+A trial goes: ask → evaluate → write its files → tell → track. search/study/trials.py asks, writes and tells; a `Crew`
+evaluates. This file knows no model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POLL = 1.0  # seconds between two looks at what others do
 
 
 class Watcher(Protocol):
-    """Told what happens, for progress and tracking."""
+    """Receives what happens in a study, for progress and tracking."""
 
     def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
@@ -47,8 +47,9 @@ all."""
 
 @dataclass
 class Running:
-    """A trial in this coordinator's hands. task: its last one. low: what it got with few steps. rungs and images: of
-    what it was evaluated on so far.
+    """A trial that this coordinator is running.
+
+    task: the latest one. low: its evaluation with few steps. rungs, images: the results so far.
     """
 
     asked: Asked
@@ -60,7 +61,7 @@ class Running:
 
 
 class Coordinator:
-    """One study. Opening it creates it, or reaps what a killed process left. Hold the folder's lock."""
+    """One study. Opening it creates it, or puts right what a killed process left. Hold the folder's lock."""
 
     def __init__(
         self,
@@ -75,9 +76,9 @@ class Coordinator:
         watcher: Watcher,
         race: bool = False,
     ) -> None:
-        """directions: objective → "up" or "down". prompts: of a whole evaluation. fixed: the first candidates, the
-        baseline before all, each with its origin; what stands behind a colon there tells those of one origin apart;
-        they are evaluated whole.
+        """directions: objective → "up" or "down". prompts: number in a whole evaluation. fixed: (origin, factors) of
+        the first candidates, the baseline first; they are always evaluated on all prompts. Text after a colon in an
+        origin only tells candidates of one origin apart.
         """
         self.storage, self.directions = storage, dict(directions)
         self.rungs = racing.rungs(prompts) if race else (prompts,)
@@ -101,9 +102,9 @@ class Coordinator:
         shifts: Shifts | None = None,
         low: Evaluation | None = None,
     ) -> None:
-        """Run until `trials` are complete, or until go_on(records so far, trials running) says no; it is asked before
-        each. shifts: the guardrails. low: what the baseline gets with few steps on all prompts, where candidates are to
-        begin with few; see search/study/fewer_steps.py.
+        """Run until `trials` are complete, or go_on(records so far, trials running) returns False; it is asked before
+        each trial. shifts: the guardrails. low: the baseline with few steps on all prompts, if candidates begin
+        with few steps; see search/study/fewer_steps.py.
 
         Raises:
             UserError: three trials in a row failed, or the baseline did; says why.
@@ -124,7 +125,7 @@ class Coordinator:
                     idle = not self._running and bool(crew.free)  # else workers are at work, or still coming
                     if idle and not (wanted and self._others(trials)):
                         if wanted and self.complete() < trials and self.trials.exhausted():
-                            self.watcher.said(f"the search ends: all that {self.trials.sampler} has was tried")
+                            self.watcher.said(f"the search ends: {self.trials.sampler} has nothing left to try")
                         return
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
@@ -148,7 +149,7 @@ class Coordinator:
     # To begin a trial
 
     def _begin(self, trials: int) -> bool:
-        """Ask for a candidate. False where enough are complete or running, or the baseline is still awaited."""
+        """Ask for a candidate. False if enough are complete or running, or the baseline is not done yet."""
         asked = self.trials.ask(trials, len(self._running))
         if asked is None:
             return False
@@ -182,7 +183,7 @@ class Coordinator:
             self._judge(number, found)
 
     def _judge(self, number: int, found: Evaluation) -> None:
-        """On to the next rung, or to the end."""
+        """Send a trial on to the next rung, or end it."""
         running, scores = self._running[number], {name: found.values[name].value for name in self.directions}
         if broken := [f"{name} is {value}" for name, value in scores.items() if not math.isfinite(value)]:
             self._failed(number, ", ".join(broken))
@@ -202,7 +203,7 @@ class Coordinator:
             self._ended(number, cost(found, running.low), shifts)
 
     def _judge_low(self, number: int, found: Evaluation, scores: dict[str, float], fidelity: Fidelity) -> None:
-        """On with all steps, or to the end, where few steps are known to tell."""
+        """Send a trial on to all steps, or end it if few steps are known to rank as all do."""
         running, shifts = self._running[number], self._shifted(found, fidelity.base, self.trials.baseline())
         running.low = found
         running.rungs[fidelity.rung] = scores | {VIOLATION: violation(shifts)}
@@ -220,7 +221,7 @@ class Coordinator:
         return dict(self._shifts(found.per_image, base.per_image, whole.per_image))
 
     def _measured(self) -> None:
-        """Learn what few steps tell, once there are candidates enough."""
+        """Measure how well few steps rank, once there are enough candidates."""
         if self._fidelity is not None and self._fidelity.learn(self.records(), self.trials.once):
             self.watcher.said(self._fidelity.said())
 
@@ -258,9 +259,9 @@ class Coordinator:
         self._kept(self._failure(number, running, reason))
         self._failures += 1
         if running.asked.factors.identity:
-            raise Failing(f"the baseline, which all candidates are compared with, failed: {reason}")
+            raise Failing(f"the baseline failed, and all candidates are compared with it: {reason}")
         if self._failures == PATIENCE:
-            raise Failing(f"{PATIENCE} trials in a row failed, the last one so: {reason}")
+            raise Failing(f"{PATIENCE} trials in a row failed, the last one with: {reason}")
 
     def _given_back(self, number: int, reason: str) -> None:
         """Tell a trial as failed, and queue its candidate again."""
@@ -290,7 +291,7 @@ class Coordinator:
 
 
 class Failing(UserError):
-    """Trials fail for a reason that the next ones would share."""
+    """Trials fail for a reason that will fail the next ones, too."""
 
 
 def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor | None:

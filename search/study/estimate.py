@@ -1,5 +1,5 @@
-"""How long a study takes: by what the same model took before on this machine, where a study of it is there, else by the
-work of one U-Net evaluation and the usual speed of such a machine, which is a guess within a factor of 3.
+"""Estimates how long a study takes: from what the same model took before in this results folder, else from the work of
+one U-Net evaluation and the usual speed of such a machine, a guess within a factor of 3.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
 
 
 def seconds(job: Job, evaluations: int) -> tuple[float, bool]:
-    """(about how long so many U-Net evaluations of the job take, whether that was measured here)."""
+    """(seconds that so many U-Net evaluations of the job take, whether that rests on measurements here)."""
     config, spec = job.config, job.spec
     rate = measured(config.mlruns, spec.name, job.device, config.dtype)
     if rate is not None:

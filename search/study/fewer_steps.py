@@ -1,9 +1,9 @@
 """A cheaper first rung: images of fewer denoising steps, as long as they rank candidates as all steps do.
 
-Optional (`low_steps`). The first candidates are evaluated on the first rung's prompts both ways. Where the rank
-correlation (Spearman's) is at least `ENOUGH` in each objective, the candidates after them begin with few steps, and the
-promising ones go on to the second rung with all; the others get the scores that all steps are expected to give, by a
-straight line through the first candidates'. Else few steps are not used any more. The baseline has its own scores of
+Optional (`low_steps`). The first candidates are evaluated on the first rung's prompts both ways. If the rank
+correlation (Spearman's) is at least `ENOUGH` in each objective, later candidates begin with few steps, and the
+promising ones go on to the second rung with all steps; the others get the scores that all steps are expected to give,
+from a straight line through the first candidates'. Otherwise few steps are dropped. The baseline has its own scores of
 few steps on all prompts, so within either number of steps everything is compared as in
 search/evaluation/extrapolation.py.
 """
@@ -41,7 +41,7 @@ class Line:
 
 
 class Fidelity:
-    """What few steps say of all. Measured once a study, by its first candidates."""
+    """How well scores of few steps predict those of all steps. Measured once per study, on its first candidates."""
 
     def __init__(self, base: Evaluation, n: int, objectives: Sequence[str]) -> None:
         """base: the baseline's with few steps, on all prompts. n: prompts of the first rung."""
@@ -99,8 +99,8 @@ class Fidelity:
         """For a person."""
         assert self.lines is not None
         found = ", ".join(f"{name} {each.correlation:.2f}" for name, each in self.lines.items())
-        end = "candidates begin with few steps" if self.usable else f"below {ENOUGH}, so all get all steps"
-        return f"rank correlation of few steps with all, by {PAIRS} candidates: {found}; {end}"
+        end = "candidates begin with few steps" if self.usable else f"below {ENOUGH}, so few steps are dropped"
+        return f"rank correlation of few steps with all steps, over {PAIRS} candidates: {found}; {end}"
 
 
 def line(low: np.ndarray, full: np.ndarray) -> Line:
@@ -116,7 +116,7 @@ def line(low: np.ndarray, full: np.ndarray) -> Line:
 
 
 def made(record: TrialRecord) -> int:
-    """Images that were drawn for a trial, those of few steps included."""
+    """The number of images made for a trial, those of few steps included."""
     low = sum(-n for n in record.rungs if n < 0)
     return low if low and max(record.rungs) < 0 else record.images + low
 

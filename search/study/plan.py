@@ -1,4 +1,4 @@
-"""What a study is going to do: its size, its cost, and the lines that say so, at its start and in a dry run."""
+"""A study's plan: its size, its cost, and the lines that tell the user, at the start and in a dry run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DAY = 24 * 3600
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's size. done: trials complete already."""
+    """A study's size and cost. done: trials that are complete already."""
 
     job: Job
     done: int = 0
 
     @property
     def images(self) -> int:
-        """Of a trial."""
+        """Images of a trial on all prompts."""
         return len(self.job.prompts)
 
     @property
@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def first(self) -> int:
-        """Candidates before the sampler's."""
+        """How many candidates come before the sampler's."""
         return len(self.job.fixed) + SOBOL
 
     @property
@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def per_image(self) -> int:
-        """U-Net evaluations of an image: two a step under guidance; of a redrawn video each frame's."""
+        """U-Net evaluations per image: two per step under guidance, and those of each frame for a redrawn video."""
         spec = self.job.spec
         part = spec.strength if spec.kind in ("image-to-image", "video-to-video") else 1
         frames = spec.frames if spec.kind == "video-to-video" else 1
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def evaluations(self) -> int:
-        """U-Net evaluations that are left, the confirmation included."""
+        """U-Net evaluations still to do, the confirmation included."""
         config = self.job.config
         left = max(0, config.trials - self.done)
         whole = min(left, max(0, len(self.job.fixed) - self.done))
@@ -69,11 +69,11 @@ class Plan:
         return round(self.per_image * images)
 
     def seconds(self) -> tuple[float, bool]:
-        """(about how long it takes, whether that was measured here)."""
+        """(estimated seconds, whether that rests on measurements here)."""
         return estimate.seconds(self.job, self.evaluations)
 
     def lines(self) -> list[str]:
-        """For a person to read, a line for each matter."""
+        """The plan as lines for the terminal."""
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
@@ -87,7 +87,7 @@ class Plan:
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
-            f"then        the picks against the baseline (FreeU off) on {self.held_out} held-out prompts",
+            f"then        the picks tested against the baseline (FreeU off) on {self.held_out} held-out prompts",
             f"work        {self._work()}",
             f"results     {job.folder.root}",
         ]
@@ -121,7 +121,7 @@ class Plan:
         fixed = {name: value for name, value in space.fixed.items() if name not in ("version", "stages")}
         version, stages = (space.fixed.get(name, "v1 and v2") for name in ("version", "stages"))
         said = f"FreeU {version} by {'width and block' if 'stages' in names else stages}"
-        said += "" if names == ["b1", "b2", "s1", "s2"] else f", over {', '.join(names)}"
+        said += "" if names == ["b1", "b2", "s1", "s2"] else f", searching {', '.join(names)}"
         return said + (f" with {', '.join(f'{name} {value:g}' for name, value in fixed.items())}" if fixed else "")
 
     def _low(self) -> list[str]:
@@ -133,8 +133,8 @@ class Plan:
         seconds, measured = self.seconds()
         minutes = self.job.config.minutes
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
-        how = "as measured here" if measured else "a rough guess: this model was not run here so before"
-        how += "; a GPU is meant" if self.job.device == "cpu" and seconds > DAY else ""
+        how = "as measured here" if measured else "a rough guess: this model has not run here before"
+        how += "; use a GPU" if self.job.device == "cpu" and seconds > DAY else ""
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
 
 
@@ -147,10 +147,10 @@ def plan(job: Job) -> Plan:
     check_resumable(job)
     few, n = job.config.low_steps, len(job.prompts)
     if few is not None and few >= job.steps:
-        raise UserError(f"--low-steps {few}: it has to be fewer than the {job.steps} of all other images")
+        raise UserError(f"--low-steps {few}: give fewer than the {job.steps} steps of all other images")
     if few is not None and len(racing.rungs(n)) == 1:
         raise UserError(
-            f"--low-steps {few} is for the first rung of a race, and {n} prompts are one rung: give "
+            f"--low-steps {few} is for the first of several rungs, and {n} prompts make only one: give "
             f"{2 * racing.FEWEST} or more"
         )
     return Plan(job, sum(record.complete for record in job.folder.read_trials()))

@@ -1,7 +1,7 @@
-"""What waits to be tried: the fixed candidates and the Sobol points before all, and again what a dead process had.
+"""The candidates that wait to be tried: the fixed ones, the Sobol points, and those of processes that died.
 
-All of it is Optuna's own queue of trials: a candidate there carries its origin and, where it has one, its slot, so that
-whoever starts next finds it and queues nothing twice.
+They wait in Optuna's own queue. Each carries its origin and, if it has one, its slot, so a later start finds it there
+and queues nothing twice.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ DEATHS = "deaths"  # of the workers that had a candidate in their hands
 
 
 class Queue:
-    """The waiting candidates of one study of Optuna's. Hold the study's lock."""
+    """The waiting candidates of one Optuna study. The caller holds the study's lock."""
 
     def __init__(self, optuna: Study, space: Space, sampler: str) -> None:
         self._optuna, self._space, self._sampler = optuna, space, sampler
 
     def fill(self, fixed: Sequence[tuple[str, Factors]], seed: int, baseline_done: bool) -> None:
-        """Queue the fixed candidates, each with its origin, then the Sobol points; those alone that never were."""
+        """Queue the fixed candidates, then the Sobol points; skip those that were queued before."""
         trials = self._optuna.get_trials(deepcopy=False)
         there = {trial.user_attrs.get(SLOT) for trial in trials}
         for origin, factors in fixed:
@@ -46,16 +46,14 @@ class Queue:
                 self._add(point, {SLOT: f"sobol {number}", ORIGIN: "sobol"})
 
     def again(self, number: int, params: Mapping[str, Choice], attrs: Mapping[str, Any]) -> None:
-        """Queue the candidate of a trial once more; once, whoever asks."""
+        """Queue a trial's candidate again, but only once, whoever asks."""
         # Before the trial is told as failed: killed between the two, the next start finds it queued already.
         if not any(trial.user_attrs.get(RETRY) == number for trial in self._optuna.get_trials(deepcopy=False)):
             kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN, DEATHS) if name in attrs}
             self._add(params, {ORIGIN: self._sampler, **kept, RETRY: number})
 
     def take_baseline(self) -> Trial | None:
-        """Begin the baseline: all others are compared with it, so it goes first, also where it failed before and stands
-        behind them. None where it is not waiting.
-        """
+        """Begin the baseline, ahead of all that waits: the others are compared with it. None if it isn't waiting."""
         from optuna.trial import Trial, TrialState
 
         for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
@@ -65,13 +63,13 @@ class Queue:
         return None
 
     def candidate(self, trial: FrozenTrial) -> dict[str, Choice] | None:
-        """What the trial tries; None where its process died while it was being chosen."""
+        """The trial's parameters; None if its process died before all were chosen."""
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         wanted = self._space.needed(params)
         return {name: params[name] for name in wanted} if wanted <= set(params) else None
 
     def factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
-        """A candidate's; one from outside of the space has them in its own attribute."""
+        """A candidate's factors; a candidate outside the space has them in an attribute of its own."""
         outside = attrs.get(OUTSIDE)
         return Factors.from_dict(outside) if outside is not None else self._space.factors(params)
 

@@ -1,10 +1,10 @@
-"""Racing: more prompts for the promising candidates.
+"""Racing: the rule which candidates go on to more prompts.
 
-Each candidate is evaluated on a quarter of the prompts, then half, then all, and after each rung it goes on if it ranks
-among the best quarter of those that reached the rung so far: by non-dominated sorting, then crowding distance (Deb et
-al. 2002), as in MO-ASHA (Schmucker et al., arXiv 2106.12639). The rule asks nobody to wait. All are compared on the
-same prompts under the same noise, by what is expected on all (search/evaluation/extrapolation.py), so neither the
-prompts' own differences nor the bias of distances between small sets counts.
+Each candidate is evaluated on a quarter of the prompts, then half, then all. After each rung it goes on if it ranks in
+the best quarter of those that have reached the rung so far: by non-dominated sorting, then crowding distance (Deb et
+al. 2002), as in MO-ASHA (Schmucker et al., arXiv 2106.12639). Nobody waits for others. All are compared on the same
+prompts under the same noise, by their estimated scores on all prompts (search/evaluation/extrapolation.py), so neither
+differences between prompts nor the bias of distances between small sets matters.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ import numpy as np
 from search.storage.trial_record import VIOLATION
 
 SHARES = (0.25, 0.5)
-"""Of the prompts, at the rungs before the last."""
+"""Share of the prompts at each rung before the last."""
 KEPT = 0.25
-"""Of the candidates that reach a rung, how many go on."""
+"""Share of the candidates at a rung that go on."""
 FEWEST = 8
-"""Prompts on a rung: fewer tell nothing apart."""
+"""Fewest prompts of a rung: fewer can't tell candidates apart."""
 AFRESH = 0.1
-"""Of the candidates at a rung, how many may come at once before all are sorted anew."""
+"""Share of the candidates at a rung that may arrive at once before all are sorted anew."""
 
 
 def rungs(n: int) -> tuple[int, ...]:
-    """How many prompts a candidate has been evaluated on after each rung; the last is n."""
+    """The number of prompts at each rung, cumulative; the last is n."""
     return (*sorted({part for share in SHARES if FEWEST <= (part := round(share * n)) < n}), n)
 
 
 def usual(n: int) -> float:
-    """How many of the n prompts a candidate is evaluated on, on average."""
+    """The expected number of prompts, of n, that a candidate is evaluated on."""
     steps = rungs(n)
     return sum((end - begin) * KEPT**i for i, (begin, end) in enumerate(zip((0, *steps), steps, strict=False)))
 
 
 @dataclass(frozen=True)
 class Tier:
-    """Candidates of whom none dominates another: their trials (n,); their scores (n, objectives), all maximised."""
+    """Candidates none of which dominates another. numbers: trials (n,). table: (n, objectives), all maximised."""
 
     numbers: np.ndarray
     table: np.ndarray
@@ -55,22 +55,22 @@ class Tier:
         return Tier(np.concatenate([self.numbers, other.numbers]), np.concatenate([self.table, other.table]))
 
     def beaten(self, others: Tier) -> np.ndarray:
-        """(n,) whom any of the others dominates."""
+        """(n,) bool: which are dominated by any of the others."""
         own, best = self.table[:, None], others.table[None]
         return np.any((best >= own).all(-1) & (best > own).any(-1), axis=1)
 
     def place(self, number: int) -> int:
-        """How many go before a trial: those less crowded, and of those as crowded the earlier ones."""
+        """How many rank before a trial: the less crowded ones, and earlier ones that are as crowded."""
         order = np.argsort(self.numbers)
         lonely, row = crowding(self.table[order]), np.searchsorted(self.numbers[order], number)
         return int((lonely > lonely[row]).sum() + (lonely[:row] == lonely[row]).sum())
 
 
 class Rung:
-    """Who has reached a rung, front by front; those out of bounds stand behind all others.
+    """The candidates that have reached a rung, sorted into fronts; those out of bounds come last.
 
-    The fronts are kept: one candidate more moves a few to the next front, and a few of that to the one after it, where
-    sorting all anew takes time as the candidates times a front's size.
+    The fronts are updated, not sorted anew: a new candidate moves only a few to the next front, and so on, while
+    sorting takes time proportional to the number of candidates times a front's size.
     """
 
     def __init__(self, directions: Mapping[str, str]) -> None:
@@ -80,7 +80,7 @@ class Rung:
         self._tiers: dict[bool, list[Tier]] = {True: [], False: []}  # within bounds, and not
 
     def hold(self, reached: Mapping[int, Mapping[str, float]]) -> None:
-        """Everyone who has reached it by now: trial → what is expected then, by objective, and its violation."""
+        """Take in all that have reached the rung. reached: trial → estimated score by objective, and its violation."""
         new = reached.keys() - self._held
         anew = not self._held <= reached.keys() or len(new) > 1 + AFRESH * len(self._held)
         groups: dict[bool, list[int]] = {True: [], False: []}
@@ -95,7 +95,7 @@ class Rung:
         self._held = set(reached)
 
     def goes_on(self, number: int) -> bool:
-        """Whether a trial is among the best quarter."""
+        """Whether a trial ranks in the best quarter."""
         places = max(1, round(KEPT * len(self._held)))
         before = 0
         for tier in (*self._tiers[True], *self._tiers[False]):

@@ -1,4 +1,4 @@
-"""What it takes to get a study's numbers again: the command, the versions of what computed them, and hashes."""
+"""What is needed to reproduce a study's numbers: the command, package versions, and hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that images and scores depend on; what is not installed is left out."""
+    """Versions of Python and the packages that images and scores depend on, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
@@ -44,11 +44,11 @@ def revision() -> str | None:
 
 
 def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
-    """The line for a shell that begins such a study. settings: of config.yaml; trials: how many were complete.
+    """The shell command that runs the study again. settings: of config.yaml; trials: how many were complete.
 
-    A study that was ended by the clock is begun by its number of trials, which doesn't depend on the machine.
+    A study that was limited by time gets its number of trials instead, which doesn't depend on the machine.
     """
-    words = ["python", "-m", "search.run", "--study", f"{study}-again", "--trials", str(trials)]
+    words = ["uv", "run", "python", "-m", "search.run", "--study", f"{study}-again", "--trials", str(trials)]
     words += ["--model", str(settings.get("model_given") or settings.get("model") or FIELDS["model"].default)]
     for key, value in settings.items():
         if key in ELSEWHERE or key not in FIELDS or value is None or _usual(key, value):

@@ -1,4 +1,4 @@
-"""A study's result: put together from its parts (as result.json holds it), and shown to a person."""
+"""A study's result: assembled for result.json, and printed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from search.storage.trial_record import TrialRecord
 
 NEAR = 0.01
+"""Share of a range: a factor this near to its edge counts as at the edge."""
 WIDEST = dict.fromkeys(("stop", "smooth", "offset", "width", "threshold"), 1)
-"""Ends of ranges that are those of what can be."""
-"""Of a range: as near as this to its end is at it."""
+"""Edges beyond which no value is possible, so they are not worth a word."""
 DIGITS = 4
-"""Of a column's largest number."""
+"""Significant digits of a column's largest number."""
 
 
 def assembled(
@@ -86,13 +86,13 @@ def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[st
 
 
 def _at(space: Space, dimension: Dimension, factors: Factors, share: float) -> bool:
-    """Whether a dimension that is in force for the factors is at that share of its range."""
+    """Whether a dimension that applies to the factors is at that share (0 to 1) of its range."""
     in_force = dimension.name in space.needed(space.params(factors))
     return in_force and abs(dimension.unit(value_of(factors, dimension.name)) - share) < NEAR
 
 
 def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence on picks whose factors are as far as the search could go; empty where there is none."""
+    """A sentence on picks at the edge of a searched range; empty if there are none."""
     found = []
     for each in space.dimensions:
         for share, end in ((0.0, each.low), (1.0, each.high)):
@@ -101,8 +101,8 @@ def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
             names = [pick["pick"] for pick in picks if _at(space, each, Factors.from_dict(pick["factors"]), share)]
             if names:
                 found.append(f"{each.name} {end:g} ({', '.join(names)})")
-    beyond = "better ones may lie beyond, and --space FILE widens the ranges"
-    return f"At the end of what was searched: {'; '.join(found)}: {beyond}." if found else ""
+    beyond = "Better values may lie beyond it; --space FILE widens the ranges."
+    return f"At the edge of the searched range: {'; '.join(found)}. {beyond}" if found else ""
 
 
 def _verdict(
@@ -112,13 +112,13 @@ def _verdict(
     directions: Mapping[str, str],
 ) -> str:
     if all(record.factors.identity for record in done):
-        return "Nothing can be said of FreeU here: only the baseline was tried. Give more --trials or --minutes."
+        return "Only the baseline was tried, so nothing is known of FreeU here. Give more --trials or --minutes."
     factors = {record.number: record.factors for record in done}
     return verdict(front.picks, found, directions, len(candidates(front.picks, factors)))
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
-    """Print the front, the picks, the verdict, where it all lies, and what to do next."""
+    """Print the front, the picks, the verdict, where the files are, and the next commands."""
     tables(console, result)
     ways_on(console, job.folder, job.config.mlruns, result, job.config.tracking_uri)
 
@@ -126,7 +126,7 @@ def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
 def ways_on(
     console: Console, folder: StudyFolder, mlruns: Path, result: Mapping[str, Any], uri: str | None = None
 ) -> None:
-    """Print where a study lies, and the commands that come next. uri: of MLflow; None is where the study was begun."""
+    """Print a study's place, and the next commands. uri: MLflow's; None is the one the study was begun with."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
     uri = hidden(uri) if uri else str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
     look = f"{python()} -m search.ui --study {folder.name}{where}"
@@ -139,13 +139,13 @@ def ways_on(
     ]
     picks = [pick["pick"] for pick in result["picks"] if not Factors.from_dict(pick["factors"]).identity]
     if picks:
-        lines.append(f"take away   {python()} -m search.export --study {folder.name} --pick {picks[-1]}{where}")
+        lines.append(f"export      {python()} -m search.export --study {folder.name} --pick {picks[-1]}{where}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 
 
 def tables(console: Console, result: Mapping[str, Any]) -> None:
-    """The front, the picks with their held-out differences and 95 % intervals, and the verdict.
+    """Print the front, the picks with their held-out differences and 95 % intervals, and the verdict.
 
     result: as result.json holds it.
     """
@@ -163,14 +163,16 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         "s1",
         "s2",
         *goals,
-        title="The front, by what the model expects",
+        title="The Pareto front, scores as the model expects them",
         box=None,
     )
     expected = [_column([row["expected"][name] for row in result["front"]]) for name in directions]
     for row, *values in zip(result["front"], *expected, strict=True):
         factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
         front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *values)
-    picks = Table("pick", "trial", *goals, title="The picks against the baseline, held out, 95 %", box=None)
+    picks = Table(
+        "pick", "trial", *goals, title="The picks minus the baseline, on held-out prompts, 95 % intervals", box=None
+    )
     for pick in result["picks"]:
         bare = BASE if Factors.from_dict(pick["factors"]).identity else "not confirmed"
         cells = [_difference(pick["scores"].get(name), bare) for name in directions]

@@ -1,12 +1,11 @@
-"""The trials of a study: Optuna's, asked and told, and the records in its folder, kept in step through any kill.
+"""The trials of a study: keeps Optuna's trials and the records in the folder in step, whenever a process is killed.
 
-A trial's files are written first, its record last; then it is told. Whatever runs and has lost its process
-(`storage.lost`) is put right:
-- its record is there: it was evaluated, so its values are told;
-- it has its candidate: the candidate is queued again, once, and the trial is told as failed;
-- it was killed while the candidate was being chosen: the same trial goes on, or is told as failed where others may
-  have gone on meanwhile.
-So no candidate is lost and none is finished twice.
+A trial's files are written first, its record last; then Optuna is told. When a study is opened, each trial that is
+running but has lost its process (`storage.lost`) is put right:
+- its record exists: it was evaluated, so its values are told;
+- it has a candidate: the candidate is queued again, once, and the trial is told as failed;
+- its candidate was still being chosen: the same trial continues, or is told as failed if others share the study.
+So no candidate is lost, and none is finished twice.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ CONSTRAINT = "guardrails"
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that was begun here. origin: what proposed its candidate. params: as the space has them. attrs: what
-    Optuna keeps beside them.
+    """A trial that this process began. origin: what proposed its candidate. params: the space's values. attrs:
+    Optuna's user attributes.
     """
 
     trial: Trial
@@ -50,12 +49,12 @@ class Asked:
 
     @property
     def deaths(self) -> int:
-        """Of the workers that had the candidate in their hands so far."""
+        """How many workers have died while evaluating the candidate."""
         return int(self.attrs.get(DEATHS, 0))
 
 
 class Trials:
-    """`ask`, then `ended` for each; `look` now and then, where others share the study. Hold the folder's lock."""
+    """Call `ask`, then `ended`, for each trial; `look` now and then if the study is shared. Hold the folder's lock."""
 
     def __init__(
         self,
@@ -95,7 +94,7 @@ class Trials:
         return sum(record.complete for record in self._records.values())
 
     def baseline(self) -> Evaluation | None:
-        """What it got, once it is complete."""
+        """The baseline's evaluation; None until it is complete."""
         if self._base is None:
             record = next((one for one in self.records() if one.complete and one.factors.identity), None)
             if record is not None:
@@ -104,11 +103,11 @@ class Trials:
         return self._base
 
     def agreed(self, key: str, make: Callable[[], Any]) -> Any:
-        """What all machines of the study have under a key, of JSON's types; made by the first that asks."""
+        """The value (JSON types) that all machines of the study share under a key; the first to ask makes it."""
         return self.once(key, make) if self.storage.shared else make()
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
-        """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process."""
+        """The value (JSON types) that the study keeps under a key; made if there is none yet."""
         with quiet(self.storage), self.storage.lock(key):
             kept = self.optuna.user_attrs.get(key)
             if kept is None:
@@ -119,9 +118,9 @@ class Trials:
     # To begin a trial
 
     def ask(self, trials: int, running: int) -> Asked | None:
-        """The next candidate; None where `trials` are complete or running, or the baseline is still awaited.
+        """The next candidate; None if `trials` are complete or running, or the baseline is not done yet.
 
-        running: how many of ours are.
+        running: how many of this process's trials are.
         """
         trial = self._ask(trials, running)
         if trial is None:
@@ -147,7 +146,7 @@ class Trials:
             return asked
 
     def exhausted(self) -> bool:
-        """Whether there is nothing more to try, however many trials are asked for."""
+        """Whether nothing is left to try, as when a grid is finished."""
         from optuna.trial import TrialState
 
         return samplers.exhausted(self.sampler, self.optuna, self.space) and not self.optuna.get_trials(
@@ -174,7 +173,7 @@ class Trials:
         features: Mapping[str, np.ndarray] | None = None,
         images: torch.Tensor | None = None,
     ) -> bool:
-        """Write a trial of ours down and tell it. False, and nothing, where others took it for lost meanwhile.
+        """Write and tell a trial of this process. Returns False, and does nothing, if others took it for lost.
 
         per_image, images: as `StudyFolder.write_trial` has them; features: of the baseline alone.
         """
@@ -236,14 +235,14 @@ class Trials:
     # What others did, and what the dead left
 
     def look(self) -> None:
-        """See what others did, where the study is shared, and put right what the dead left."""
+        """If the study is shared: take in others' trials, and put right those whose process died."""
         if self.storage.shared:
             with self.storage.lock():
                 self._learn()
                 self._reap()
 
     def coming(self) -> bool:
-        """Whether more is in others' hands, or may come to be in ours."""
+        """Whether trials are running elsewhere, or may still be ours to run."""
         from optuna.trial import TrialState
 
         unended = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))

@@ -1,1 +1,1 @@
-"""What a person sees in the shell: progress, the names of studies, how each stands."""
+"""What a person sees in the shell: progress, names of studies, the state of each study."""

@@ -1,4 +1,4 @@
-"""What a person sees: a live panel on a terminal, a line for each trial elsewhere, and the result at the end."""
+"""Progress in the shell: a live panel on a terminal, and a line for each trial."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Told of each trial by the study, and of each pass of the confirmation. Use it as a context manager."""
+    """Shows each trial, and each pass of the confirmation. A context manager."""
 
     def __init__(
         self, console: Console, directions: Mapping[str, str], trials: int, images: int, passes: int = 0
@@ -104,7 +104,7 @@ class Progress:
         """The baseline is drawn under other seeds, for the guardrails."""
         self._stage, self._what = "guardrails", "the baseline under other seeds"
         self._done, self._size, self._began = 0, images, time.monotonic()
-        self.say(f"measuring how {images} images differ from seed to seed, for the guardrails")
+        self.say(f"measuring how {images} images differ between seeds, for the guardrails")
 
     def confirming(self, what: str, left: int, images: int) -> None:
         """One pass of the confirmation begins; left: passes after it."""
@@ -117,7 +117,7 @@ class Progress:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def left(self) -> float | None:
-        """Seconds to the end, the confirmation included, by what trials took so far; None before the first."""
+        """Estimated seconds to the end, confirmation included, from the trials so far; None before the first."""
         done = [record.seconds.get("total", 0.0) for record in self.records if record.complete]
         if not done:
             return None
@@ -139,9 +139,9 @@ class Progress:
             values += f"  out of bounds: {out_of_bounds(record)}"
         if record.images < self.per_trial:
             few = " with few steps" if max(record.rungs, default=1) < 0 else ""
-            values += f"  expected, by {record.images} prompts{few}"
+            values += f"  estimated from {record.images} prompts{few}"
         left = self.left()
-        return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s  left {duration(left or 0.0)}"
+        return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s, {duration(left or 0.0)} left"
 
     def _panel(self) -> RenderableType:
         from rich.console import Group
@@ -164,5 +164,7 @@ class Progress:
                 for name, record in best.items()
             )
             lines.append(Text("best so far  " + "  ".join(parts)))
-        lines.append(Text(f"time left    {'measuring' if left is None else 'about ' + duration(left)}"))
+        lines.append(
+            Text(f"time left    {'unknown until the first trial ends' if left is None else 'about ' + duration(left)}")
+        )
         return Group(*lines)

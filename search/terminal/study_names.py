@@ -1,4 +1,4 @@
-"""Studies by their names: found, and completed by the shell."""
+"""Finds studies by name, and completes their names in the shell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 import configs
 from configs import UserError
+from configs.cli import python
 from search.storage.study_folder import StudyFolder, studies
 
 
@@ -15,7 +16,9 @@ def find_study(mlruns: Path, name: str) -> StudyFolder:
     """The folder of a study. Raises UserError, with the nearest name, where there is none."""
     known = studies(mlruns)
     if not known:
-        raise UserError(f"{mlruns} holds no study yet: run `python -m search.run` first, or name another with --mlruns")
+        raise UserError(
+            f"{mlruns} holds no study: run `{python()} -m search.run` first, or give another folder with --mlruns"
+        )
     if name not in known:
         raise configs.unknown("study", name, known)
     return StudyFolder(mlruns, name)

@@ -1,4 +1,4 @@
-"""How a study stands: how far it is, and what came out."""
+"""The state of a study: how far it is, and its verdict."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError, read_yaml
+from configs.cli import python
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 
@@ -32,7 +33,7 @@ class Standing:
 
 
 def standing(folder: StudyFolder) -> Standing:
-    """Read from its files; a damaged one raises nothing."""
+    """A study's state, read from its files. Damaged files are a state, and raise nothing."""
     try:
         config, records, result = read_yaml(folder.config), folder.read_trials(), folder.read_result()
         complete = sum(record.complete for record in records)
@@ -70,8 +71,8 @@ def finished(folder: StudyFolder) -> Mapping[str, Any]:
     result = folder.read_result()
     if result is None:
         raise UserError(
-            f"study '{folder.name}' is not finished: the command that began it goes on with it; "
-            f"`python -m search.show {folder.name}` says how far it is"
+            f"study '{folder.name}' is not finished: run the command that began it again to resume; "
+            f"`{python()} -m search.show {folder.name}` shows how far it is"
         )
     return result
 
@@ -92,7 +93,7 @@ def of_result(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tupl
     since = {record.number for record in done[result["trials"] :]}
     end = min(since, default=math.inf)
     kept = [record for record in records if (record.number not in since if record.complete else record.number < end)]
-    return kept, f"of the first {result['trials']} trials; {len(done)} are complete by now"
+    return kept, f"from the first {result['trials']} trials; {len(done)} are complete by now"
 
 
 def _changed(folder: StudyFolder) -> str:

@@ -1,6 +1,6 @@
 """A study in MLflow: a parent run for the study, a child run for each trial. Nothing else imports mlflow.
 
-MLflow is for looking, `mlruns/studies/NAME` is the truth: what is missing here is logged again from there, as soon as
+MLflow is a view; `mlruns/studies/NAME` is the truth. Whatever MLflow lacks is logged again from there, as soon as
 MLflow can be reached. Everything goes through `MlflowClient` with an explicit URI, so no global state is read or set,
 and an `mlruns` folder elsewhere on the machine can't change where results land.
 

@@ -1,8 +1,8 @@
-"""Brings MLflow to what the study's folder holds, in a thread of its own: the search never waits for it.
+"""Brings MLflow up to date with the study's folder, in a thread of its own: the search never waits for it.
 
-Where the server is away the study goes on. What it misses needs no list: the next attempt that reaches it asks what is
-there, throws half a trial away, and logs the rest, so each trial is there once in the end. The attempts are made after
-each trial, every ten seconds, at the end, and when the same command is given again.
+If the server is away the study goes on. There is no list of what is missing: the next attempt that reaches the server
+asks what is there, deletes half-logged trials, and logs the rest, so in the end each trial is there once. Attempts are
+made after each trial, every ten seconds, at the end, and when the same command is run again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BackgroundTracker:
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Reach MLflow before anything is generated. Raises UserError for what waiting doesn't mend.
+        """Reach MLflow before anything is generated. Raises UserError for errors that waiting won't fix.
 
         A results folder's first database takes seconds to make: the thread does it while images are made.
         """
@@ -98,7 +98,7 @@ class BackgroundTracker:
         self._last(0.0, LAST)
 
     def interrupt(self) -> None:
-        """The study ends before its time."""
+        """The study was interrupted: mark its run, and stop."""
         if self._thread is None:
             return
         with self._changed:
@@ -110,7 +110,7 @@ class BackgroundTracker:
         try:
             return self.tracker.has(stamp(result), [record.number for record in records])
         except Unreachable as error:
-            self.say(f"warning: {error}: what it lacks of this study is logged by the same command")
+            self.say(f"warning: {error}: run the same command again to log what it lacks of this study")
             return True
 
     # In the main thread
@@ -133,7 +133,9 @@ class BackgroundTracker:
             self._changed.notify_all()
         self._thread = None
         if not well:
-            self.say(f"warning: {self.tracker.settings.place} lacks a part of this study: the same command logs it")
+            self.say(
+                f"warning: {self.tracker.settings.place} lacks a part of this study: run the command again to log it"
+            )
 
     def _answered_well(self, number: int) -> bool:
         with self._changed:
@@ -172,7 +174,7 @@ class BackgroundTracker:
 
     def _is_away(self, error: Exception) -> None:
         if not self._away:
-            self.say(f"warning: {error}: the study goes on, and MLflow gets what it misses when it can be reached")
+            self.say(f"warning: {error}: the study goes on, and what is missing is logged once MLflow can be reached")
         self._away = True
 
     def _bring_up(self) -> None:
@@ -227,7 +229,7 @@ class BackgroundTracker:
 
         began = time.monotonic()
         found = pareto_front.find(done, study.directions, study.space)
-        said = f"The study runs: {len(done)} of {study.config['trials']} trials are complete."
+        said = f"Running: {len(done)} of {study.config['trials']} trials are complete."
         rows = front_rows(done, found, study.directions)
         self.tracker.front({"objectives": dict(study.directions), "front": rows, "verdict": said}, records)
         took = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""What MLflow is told of a study once, at its start: settings, fingerprint, tags, and what it reads."""
+"""Describes a study to MLflow, once at its start: settings, fingerprint, tags, inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow, its server, its database or the disk raise, in one sentence."""
+"""Turns what MLflow, its server, its database or the disk raise into one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Unreachable(UserError):
 
 @contextmanager
 def told(doing: str, settings: Settings) -> Iterator[None]:
-    """Raises Unreachable, or UserError for what waiting doesn't mend."""
+    """Raise Unreachable, or UserError for errors that waiting won't fix."""
     import sqlalchemy
     from mlflow.exceptions import MlflowException
 
@@ -46,11 +46,11 @@ def _of_server(doing: str, place: str, error: Exception, reason: str) -> UserErr
     else:
         status = int(found[1] or found[2]) if found is not None else None
     if status == 401:
-        return UserError(f"{place} refuses the name or password: {CREDENTIALS}")
+        return UserError(f"{place} rejects the user name or password: {CREDENTIALS}")
     if status == 403:
         return UserError(f"{place} does not allow this ({reason[:200]})")
     if (status == 404 and not isinstance(error, RestException)) or "valid JSON" in str(error):
-        return UserError(f"{place} is no MLflow server: check --tracking-uri and MLFLOW_TRACKING_URI")
+        return UserError(f"{place} is not an MLflow server: check --tracking-uri and MLFLOW_TRACKING_URI")
     if status is not None and status < 500 and status not in (408, 429):
         return UserError(f"could not {doing} at {place}: {reason[:400]}")
     return Unreachable(f"{place} does not answer ({_short(str(error), status)})")

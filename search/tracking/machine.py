@@ -1,4 +1,4 @@
-"""What the machine does meanwhile: processor, memory, disk and network, and each NVIDIA GPU.
+"""Measures the machine during a study: processor, memory, disk, network, each NVIDIA GPU.
 
 MLflow's own gauges, under the names that its pages know; its own loop would give up at the first lost connection.
 """

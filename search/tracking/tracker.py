@@ -1,4 +1,4 @@
-"""Writes one study to MLflow. Every call may be repeated: what is there already is not written twice."""
+"""Logs one study to MLflow. Every call may be repeated: nothing is logged twice."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Logged(NamedTuple):
 class Tracker:
     """Logs one study. `start`, then `trial` for each, then `finish` (or `interrupt`).
 
-    Each raises Unreachable where the server does not answer, and UserError for what waiting doesn't mend. After
-    `forget`, say because a call failed halfway, `start` finds what is there and throws half a trial away.
+    Each raises Unreachable if the server does not answer, and UserError for errors that waiting won't fix. After
+    `forget`, say because a call failed halfway, `start` finds what is there and deletes half-logged trials.
     """
 
     def __init__(self, mlruns: Path, study: str, uri: str | None = None) -> None:

@@ -1,8 +1,8 @@
-"""What a crew is: it takes jobs, each a function of what a worker holds, and gives back what they returned.
+"""The protocol of a crew: it takes jobs, each a function of what a worker holds, and returns their results.
 
-It keeps no queue: a job is taken where someone is free. A worker that dies costs the job in its hands, which comes back
-as `WorkerDied`; another one takes its place. Here is the crew of one, this process; search/workers/processes.py has the
-processes of this machine, search/workers/ray_actors.py those of a cluster.
+It has no queue: submit a job only if a worker is free. If a worker dies, its job comes back as `WorkerDied`, and
+another worker takes its place. `SingleWorker` is a crew of one, this process; search/workers/processes.py has processes
+of this machine, search/workers/ray_actors.py actors on a cluster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TRIES = 3  # of a job whose worker dies
 
 
 class WorkerDied(RuntimeError):
-    """The process that did a job ended before the job did."""
+    """The process doing a job ended before the job was done."""
 
 
 Job = Callable[[Evaluators, OnImages], Any]
@@ -58,7 +58,7 @@ class Crew(Protocol):
 
 
 def done(crew: Crew, job: Job) -> Any:
-    """What one job returned, by a crew that does nothing else; done again where its worker died. Raises what it did."""
+    """Do one job with an idle crew, and return its result; retry if its worker dies. Raises what the job raises."""
     found: Any = None
     for _ in range(TRIES):
         while not crew.free:
@@ -76,7 +76,7 @@ def done(crew: Crew, job: Job) -> Any:
 
 
 class SingleWorker:
-    """This process does the work, when it is waited for."""
+    """A crew of one: this process does the job when `wait` is called."""
 
     def __init__(self, held: Evaluators, on_images: OnImages = lambda done: None) -> None:
         self._held, self._on_images = held, on_images

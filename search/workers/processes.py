@@ -14,7 +14,7 @@ from search.workers.crew import TRIES, Job, WorkerDied
 
 
 class Worker(Protocol):
-    """One that is elsewhere and does one job at a time."""
+    """A worker in another process, doing one job at a time."""
 
     def ready(self) -> Future[Any]:
         """Done once it has loaded the model; raises UserError where it can't."""
@@ -25,9 +25,9 @@ class Worker(Protocol):
 
 
 class WorkerPool:
-    """Several workers, each made by one of the functions, and made again after its death.
+    """Several workers, each made by one of the functions, and made again if it dies.
 
-    One counts from the moment when it has loaded, so workers may come at any time.
+    A worker counts once it has loaded the model, so workers may join at any time.
     """
 
     def __init__(self, makers: Sequence[Callable[[], Worker]], died: tuple[type[BaseException], ...]) -> None:
@@ -75,7 +75,7 @@ class WorkerPool:
         except self._died as error:
             self._lost += 1
             if self._lost >= TRIES * len(self._makers):
-                raise UserError(f"workers end while they load the model: {error}") from error
+                raise UserError(f"workers die while they load the model: {error}") from error
             self._workers[worker].close()
             self._make(worker)
         else:

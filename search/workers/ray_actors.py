@@ -1,7 +1,7 @@
 """Workers on a Ray cluster: actors that hold the model. Nothing else imports ray.
 
-An actor asks for a GPU where the model runs on one, else for a CPU; those that the cluster has no room for yet are
-there as soon as a machine joins. One that dies, or whose machine leaves, is made again.
+An actor asks for a GPU if the model runs on one, else for a CPU. Actors that the cluster has no room for start as soon
+as a machine joins. One that dies, or whose machine leaves, is made again.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def test_other_seeds_are_two_samples(a: StudyFolder) -> None:
         changed(b, key, seed=lambda old: old + 1, clip=lambda old: 2 * old)
     found = compared(side(a), side(b))
     assert not found["paired"]
-    assert found["note"].startswith("unpaired, on 12 prompts, since their seeds are others")
+    assert found["note"].startswith("unpaired, on 12 prompts, since their seeds differ")
     row = rows(found)["best-clip = knee", "clip"]
     table = a.read_held_out("0001")
     assert table is not None
@@ -151,6 +151,6 @@ def test_a_result_that_is_not_of_all_trials_is_said_to(a: StudyFolder) -> None:
     gone_on(copied(a, "monday"))
     command = ["sunday", "monday", "--mlruns", str(a.root.parents[1])]
     said = CliRunner().invoke(app, command).stdout
-    note = "of the first 3 trials; 5 are complete by now"
+    note = "from the first 3 trials; 5 are complete by now"
     assert f"A = sunday, of shapes\nB = monday, of shapes; its result is {note}\n" in said
     assert json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["b"]["result"] == note

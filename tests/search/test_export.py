@@ -127,8 +127,8 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "sunday", "--format", "comfy"], "did you mean 'comfyui'"),
         (["--study", "sunday", "--pick", "knee", "--format", "diffusers", "--out", "no.py"], "version 1|v1"),
         (["--study", "sunday", "--out", "."], "it is a folder; name a file in it"),
-        ([], "--study NAME and --from-file"),
-        (["--study", "sunday", "--from-file", "x"], "--study NAME and --from-file"),
+        ([], "--study NAME or --from-file"),
+        (["--study", "sunday", "--from-file", "x"], "--study NAME or --from-file"),
         (["--from-file", "none.json"], "can't read none.json"),
         (["--study", "sunday", "--all"], "--all needs --out"),
         (["--study", "sunday", "--all", "--card", "--out", "x"], "give one"),
@@ -152,7 +152,7 @@ def test_refusals_end_with_exit_code_2_and_leave_no_file(
 
 
 def test_no_study_yet(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no study yet"):
+    with pytest.raises(UserError, match="holds no study"):
         find_study(tmp_path, "sunday")
 
 

@@ -379,7 +379,7 @@ def test_a_study_that_went_on_has_its_result_with_the_trials_that_it_is_of(tmp_p
     before = page(folder)
     gone_on(folder)
     text = page(folder)
-    fact = "<div><dt>Result</dt><dd>of the first 4 trials; 6 are complete by now</dd></div>\n"
+    fact = "<div><dt>Result</dt><dd>from the first 4 trials; 6 are complete by now</dd></div>\n"
     assert text.count(fact) == 1 and text.replace(fact, "") == before
 
 
@@ -391,7 +391,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     assert "The images were not kept: " in page(folder)
     for file in folder.root.glob("confirm/*.parquet"):
         file.unlink()
-    assert "Nothing was kept of single images" in page(folder)
+    assert "No scores of single images were kept" in page(folder)
     folder.result.unlink()
     with pytest.raises(UserError, match="study 'sunday' is not finished"):
         page(folder)

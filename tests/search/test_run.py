@@ -69,7 +69,7 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
         "U-Net evaluations",
         "candidates",
         "10/10",
-        "The front",
+        "The Pareto front",
         "search.export",
         result["verdict"],
     ):
@@ -161,7 +161,7 @@ def test_minutes_end_the_search_and_leave_the_confirmation(tmp_path: Path, monke
         lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0),
     )
     result, said = study(settings(tmp_path, minutes=50, trials=500), generator)
-    assert "the search ends: 50 minutes, the confirmation included, allow no more" in said
+    assert "the search ends: 50 minutes, confirmation included, are used up" in said
     assert 2 <= result["trials"] < 12
     assert any(pick["scores"] for pick in result["picks"])
 
@@ -234,7 +234,7 @@ def test_bad_input_ends_with_2_and_a_sentence(tmp_path: Path, arguments: tuple[s
 
 def test_one_trial_is_no_verdict(tmp_path: Path) -> None:
     result, _ = study(settings(tmp_path, trials=1))
-    assert result["verdict"].startswith("Nothing can be said of FreeU here: only the baseline was tried")
+    assert result["verdict"].startswith("Only the baseline was tried, so nothing is known of FreeU here")
 
 
 def test_mlflow_is_made_again_where_it_was_deleted(tmp_path: Path) -> None:
@@ -296,8 +296,8 @@ def test_picks_at_the_ends_of_the_ranges_are_named() -> None:
         {"pick": "knee", "factors": Factors(0.8, 1.2, 1.2, 0.0).as_dict()},
     ]
     assert at_the_ends(space, picks) == (
-        "At the end of what was searched: b1 0.8 (best-clip, knee); b2 0.8 (best-clip); s1 1.2 (knee): better ones "
-        "may lie beyond, and --space FILE widens the ranges."
+        "At the edge of the searched range: b1 0.8 (best-clip, knee); b2 0.8 (best-clip); s1 1.2 (knee). Better values "
+        "may lie beyond it; --space FILE widens the ranges."
     )
     assert at_the_ends(space, [{"pick": "knee", "factors": Factors(1.2, 1.2, 0.5, 0.5).as_dict()}]) == ""
 

@@ -83,14 +83,14 @@ def test_a_result_that_is_not_of_all_trials_is_said_to(tmp_path: Path) -> None:
     gone_on(folder)
     said = told(show, tmp_path, folder.name)
     assert said.startswith("sunday: unfinished, 5 of 3 trials of shapes\n")
-    assert said.count("its result is of the first 3 trials; 5 are complete by now") == 1
-    assert said.index("its result") < said.index("The front")
+    assert said.count("its result is from the first 3 trials; 5 are complete by now") == 1
+    assert said.index("its result") < said.index("The Pareto front")
 
 
 def test_no_study_is_no_error(tmp_path: Path) -> None:
     done = CliRunner().invoke(studies.app, ["--mlruns", str(tmp_path)])
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "holds no study yet" in done.stderr
+    assert "holds no study" in done.stderr
     assert told(studies, tmp_path, "--json") == "[]\n"
 
 

@@ -80,7 +80,7 @@
       const alt = `Images of ${trial.prompts} of the search's prompts, in their order: ${said}`;
       figure.append(element("img", { src: trial.image, alt }));
     } else {
-      figure.append(element("p", { textContent: "Its images are not here: their scores were taken over from another study, or the study has more trials than the page shows." }));
+      figure.append(element("p", { textContent: "No images here: the scores came from the cache, from another study, or the study has more trials than the page shows." }));
     }
     return figure;
   }

@@ -81,7 +81,7 @@ def test_a_claim_holds_fails_or_is_open_by_its_interval() -> None:
     turned = found()
     turned.plain = recording(skip=0.3)
     assert by_name(claims(turned, 0))["skip"].verdict == "fails"
-    assert "the other way round" in words.diagnosis(turned, claims(turned, 0), "m")
+    assert "the opposite" in words.diagnosis(turned, claims(turned, 0), "m")
     assert all(claim.p_holm >= claim.result.p for claim in tested.values())
 
 
@@ -193,7 +193,7 @@ def test_what_two_ranges_do_together_draws_them_in() -> None:
     assert suggested.within
     b, s = suggested.box
     assert 0.8 <= 2.5 * (b[1] - 1 + 1 - s[0]) <= 1  # as far as both may go, but for the margin
-    assert "drawn in" in words.where(suggested)
+    assert "narrower" in words.where(suggested)
 
 
 def test_factors_without_images_end_a_range() -> None:
@@ -239,7 +239,7 @@ def test_a_widened_box_is_not_told_as_measured(tmp_path: Path) -> None:
     assert suggested.widened == ["s 0.95", "s 1.05"]
     said = words.where(suggested)
     assert "s keeps the guardrails from 0.99 [" in said and "to 1.01 [" in said
-    assert "reaches beyond what was measured at s 0.95 and s 1.05" in said
+    assert "At s 0.95 and s 1.05 the ranges below reach beyond what was measured" in said
     heading = saved(suggested, tmp_path).splitlines()[:3]
     assert heading[0].endswith("by search.figures, but:")
     assert heading[1].startswith("# Not at s 0.95 and s 1.05: widened")

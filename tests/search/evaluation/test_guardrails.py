@@ -83,7 +83,7 @@ def test_optuna_is_told(tmp_path: Path) -> None:
 def test_in_a_study_of_the_real_model(tmp_path: Path) -> None:
     settings = dict(model="shapes", limit=16, objectives="clip", steps=4, mlruns=tmp_path, study="s")
     said = study(trials=2, **settings)
-    assert "differ from seed to seed" in said and "out of bounds" in said
+    assert "differ between seeds" in said and "out of bounds" in said
     folder = StudyFolder(tmp_path, "s")
     base, published = folder.read_trials()
     assert set(base.guardrails.values()) == {0.0} and not published.feasible
@@ -91,7 +91,7 @@ def test_in_a_study_of_the_real_model(tmp_path: Path) -> None:
     # A resumed study measures the spread no second time, and knows it.
     before = folder.guardrails.read_bytes()
     said = study(trials=3, **settings)
-    assert "seed to seed" not in said and folder.guardrails.read_bytes() == before
+    assert "between seeds" not in said and folder.guardrails.read_bytes() == before
     assert folder.read_trials()[2].guardrails
     from mlflow import MlflowClient
 

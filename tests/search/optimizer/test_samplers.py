@@ -63,7 +63,7 @@ def test_a_grid_ends(tmp_path: Path) -> None:
         study.run(64)
         cells = {record.factors for record in study.records() if record.origin == "grid"}
         assert len(cells) == GRID_LEVELS**2 and len(study.records()) == 2 + SOBOL + GRID_LEVELS**2
-        assert watcher.lines == ["the search ends: all that grid has was tried"], again
+        assert watcher.lines == ["the search ends: grid has nothing left to try"], again
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest() -> None:

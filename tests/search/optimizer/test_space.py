@@ -116,7 +116,7 @@ def test_what_was_found_elsewhere_is_brought_here(tmp_path: Path) -> None:
     ("b1: {low: 1, hihg: 2}", "expected [low, high]"),
     ("b1: [-9, 2]", "b1 at -9.0"),
     ("s1: {low: 0, high: 1, log: true}", "a log range begins above 0"),
-    ("s1: {low: 0, high: 1, step: 3}", "a step fits into it"),
+    ("s1: {low: 0, high: 1, step: 3}", "a step divides its range"),
     ("version: [v1, v3]", "version is ['v1', 'v3']"),
     ("version: v3", "unknown FreeU version"),
     ("start: [0, 0.6]\nstop: [0.5, 1]", "start goes up to 0.6 and stop begins at 0.5"),

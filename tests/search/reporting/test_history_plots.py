@@ -136,8 +136,8 @@ SETTINGS = st.fixed_dictionaries(
 def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
     whole = load(None, settings).model_dump(mode="json")
     line = shlex.split(command("sunday", whole | {"fingerprint": {}, "minutes": 3.0}, 7))
-    assert line[:3] == ["python", "-m", "search.run"]
-    given_flags = typer.main.get_command(run.app).make_context("run", line[3:]).params
+    assert line[:5] == ["uv", "run", "python", "-m", "search.run"]
+    given_flags = typer.main.get_command(run.app).make_context("run", line[5:]).params
     flags = {key.rstrip("_"): value for key, value in given_flags.items() if key not in ("config", "dry_run")}
     flags = {key: value for key, value in flags.items() if value not in (None, [])}
     again = load(None, {key.removesuffix("_"): value for key, value in flags.items()}).model_dump(mode="json")
@@ -146,7 +146,7 @@ def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
 
 def test_the_command_names_the_model_as_it_was_given() -> None:
     line = command("sunday", {"model": "mine", "model_given": "models/mine.yaml", "gpu_hours": 2.0}, 7)
-    assert shlex.split(line)[3:] == ["--study", "sunday-again", "--trials", "7", "--model", "models/mine.yaml"]
+    assert shlex.split(line)[5:] == ["--study", "sunday-again", "--trials", "7", "--model", "models/mine.yaml"]
 
 
 def test_versions_and_hashes() -> None:

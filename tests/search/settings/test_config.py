@@ -31,7 +31,7 @@ def test_settings_that_may_be_given_several_times_have_both_names(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["a%20b", "a?b"])
 def test_a_results_folder_that_databases_take_for_another_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the path of a results folder can't have"):
+    with pytest.raises(UserError, match="the path of a results folder can't contain"):
         prepare(load(None, {"mlruns": tmp_path / name}))
 
 

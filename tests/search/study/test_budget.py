@@ -42,7 +42,7 @@ def began(found: Budget, most: int = 40) -> int:
 def test_images_hold_those_of_the_confirmation(tmp_path: Path) -> None:
     found, said = budget(tmp_path, images=12 * 10 + 60)
     assert began(found) == 10
-    assert said == ["the search ends: 180 images, the 60 of the confirmation included, allow no more"]
+    assert said == ["the search ends: 180 images, 60 for the confirmation included, are used up"]
 
 
 def test_device_hours_hold_the_confirmation(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_three_failures_in_a_row_end_the_study_with_the_reason(tmp_path: Path) -
         calls.append(factors)
         raise ValueError("no such layer")
 
-    with pytest.raises(UserError, match="3 trials in a row failed, the last one so: ValueError: no such layer"):
+    with pytest.raises(UserError, match="3 trials in a row failed, the last one with: ValueError: no such layer"):
         opened(tmp_path, broken).run(10)
     assert len(calls) == 3
     opened(tmp_path).run(6)
@@ -259,7 +259,7 @@ def test_a_broken_database_or_record_is_said(tmp_path: Path, monkeypatch: pytest
     opened(tmp_path).run(2)
     folder = StudyFolder(tmp_path, "s")
     folder.record_file(1).write_text('{"number": 1}')
-    with pytest.raises(UserError, match=r"0001\.json is no record of a trial"):
+    with pytest.raises(UserError, match=r"0001\.json is not a trial's record"):
         opened(tmp_path)
     folder.record_file(1).unlink()
     for content in (b"not a database at all, but long enough to be looked at" * 20, b""):

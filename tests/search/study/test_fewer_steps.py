@@ -92,7 +92,7 @@ def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
     assert all({-12, 12} <= set(record.rungs) for record in first)
     assert all(-12 in record.rungs and 12 not in record.rungs for record in later)
     assert said == [
-        "rank correlation of few steps with all, by 8 candidates: clip 1.00, fid 1.00; candidates begin with few steps"
+        "rank correlation of few steps with all steps, over 8 candidates: clip 1.00, fid 1.00; candidates begin with few steps"
     ]
     ended = [record for record in later if max(record.rungs) < 0]
     went_on = [record for record in later if 24 in record.rungs]
@@ -128,17 +128,17 @@ def test_the_same_candidates_tell_after_a_restart() -> None:
 
 def test_few_steps_that_rank_otherwise_are_given_up(tmp_path: Path) -> None:
     tasks, records, said = race(tmp_path, 24, sign=-1.0)
-    assert "clip -1.00" in said[0] and "all get all steps" in said[0]
+    assert "clip -1.00" in said[0] and "few steps are dropped" in said[0]
     assert sum(task.purpose == LOW for task in tasks) == PAIRS
     assert all(record.images in (12, 24, PROMPTS) and max(record.rungs) > 0 for record in records)
 
 
 def test_few_steps_are_checked_before_anything_loads(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--low-steps 12: it has to be fewer than the 12"):
+    with pytest.raises(UserError, match="--low-steps 12: give fewer than the 12"):
         plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 12})))
     with pytest.raises(UserError, match="leave out --no-racing"):
         load(None, {"mlruns": tmp_path, "low_steps": 6, "racing": False})
-    with pytest.raises(UserError, match="--low-steps 6 is for the first rung of a race, and 8 prompts are one rung"):
+    with pytest.raises(UserError, match="--low-steps 6 is for the first of several rungs, and 8 prompts make only one"):
         plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6, "limit": 8})))
     lines = plan(prepare(load(None, {"mlruns": tmp_path, "low_steps": 6}))).lines()
     assert any("6 steps, if they rank the first candidates as 12 do" in each for each in lines)
@@ -155,7 +155,7 @@ def test_a_trial_of_few_steps_says_so() -> None:
     for rungs in ((-12,), (-12, 24)):
         progress.ended(TrialRecord(1, IDENTITY, "gp", "COMPLETE", value, images=12, rungs={n: {} for n in rungs}))
     first, second = console.export_text().splitlines()
-    assert "expected, by 12 prompts with few steps" in first and "with few steps" not in second
+    assert "estimated from 12 prompts with few steps" in first and "with few steps" not in second
 
 
 def test_published_factors_are_not_judged_by_few_steps(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_first_trials_with_those_that_failed_among_them(tmp_path: Path) -> N
     before = folder.read_trials()
     assert [record.number for record in before if not record.complete] == [3]
     gone_on(folder)
-    note = "of the first 11 trials; 13 are complete by now"
+    note = "from the first 11 trials; 13 are complete by now"
     assert of_result(folder.read_trials(), finished(folder)) == (before, note)
 
 
@@ -61,7 +61,7 @@ def test_records_that_are_gone_are_told(tmp_path: Path) -> None:
     folder.record_file(2).unlink()
     kept, note = of_result(folder.read_trials(), finished(folder))
     assert [record.number for record in kept] == [0, 1]
-    assert note == "of the first 3 trials; 2 are complete by now"
+    assert note == "from the first 3 trials; 2 are complete by now"
 
 
 def test_a_look_does_not_refuse_a_start(tmp_path: Path) -> None:

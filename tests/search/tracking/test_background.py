@@ -168,10 +168,10 @@ def test_a_server_that_is_not_there_at_all(server: Server, tmp_path: Path) -> No
     result, said = study(config)
     assert result["trials"] == 3
     assert said.count("does not answer (connection refused): the study goes on") == 1
-    assert said.count("lacks a part of this study: the same command logs it") == 1
+    assert said.count("lacks a part of this study: run the command again to log it") == 1
     again, said = study(config)  # a finished study, and still nobody there
     assert again == result
-    assert "what it lacks of this study is logged by the same command" in said
+    assert "run the same command again to log what it lacks of this study" in said
     study(config.model_copy(update={"tracking_uri": server.uri}))
     whole(server.uri, StudyFolder(config.mlruns, "alone"))
 
@@ -214,7 +214,7 @@ def test_a_page_that_is_no_mlflow_is_refused(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), Page) as page:
         threading.Thread(target=page.serve_forever, daemon=True).start()
         for path in ("", "/none"):
-            with pytest.raises(UserError, match="is no MLflow server: check --tracking-uri"):
+            with pytest.raises(UserError, match="is not an MLflow server: check --tracking-uri"):
                 study(settings(tmp_path, tracking_uri=f"http://127.0.0.1:{page.server_port}{path}"))
         page.shutdown()
     assert not list(tmp_path.glob("mlruns/studies/*/trials/*"))
@@ -265,7 +265,7 @@ def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, password in (("", ""), ("admin", "wrong")):
             monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
             monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
-            with pytest.raises(UserError, match="refuses the name or password: set MLFLOW_TRACKING_USERNAME"):
+            with pytest.raises(UserError, match="rejects the user name or password: set MLFLOW_TRACKING_USERNAME"):
                 study(config)
         folder = StudyFolder(config.mlruns, "small")
         assert not list(folder.root.glob("trials/*"))

@@ -99,7 +99,7 @@ def test_what_cannot_be_loaded_is_said() -> None:
         crew.close()
     crew = processes(dies, 1, "cpu")
     try:
-        with pytest.raises(UserError, match="workers end while they load the model"):
+        with pytest.raises(UserError, match="workers die while they load the model"):
             done(crew, pid)
     finally:
         crew.close()
