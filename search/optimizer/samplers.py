@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError, unknown
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.study import Study
 
@@ -57,12 +58,6 @@ def _botorch(seed: int) -> BaseSampler:
     return BoTorchSampler(seed=seed, independent_sampler=RandomSampler(seed), n_startup_trials=FEW)
 
 
-def _qmc(seed: int) -> BaseSampler:
-    from optuna.samplers import QMCSampler
-
-    return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-
-
 def _random(seed: int) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
@@ -75,11 +70,10 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "nsga2": _nsga2,
     "nsga3": _nsga3,
     "botorch": _botorch,
-    "qmc": _qmc,
     "random": _random,
 }
-"""Those that need the seed alone; `grid` needs the space."""
-NAMES = (*SAMPLERS, "grid")
+"""Those that need the seed alone; the others need the space."""
+NAMES = (*SAMPLERS, "qmc", "grid")
 
 
 def check(name: str) -> str:
@@ -89,21 +83,41 @@ def check(name: str) -> str:
     return name
 
 
-def build(name: str, seed: int, trials: int, space: Space) -> BaseSampler:
-    """A sampler for the next candidate. trials: how many the study has so far, in any state.
+def build(name: str, seed: int, place: int, space: Space) -> BaseSampler:
+    """A sampler for the candidate at a place in the study, counted from 0.
 
     A sampler with the study's own seed would propose its first points again after a resume, so the seed
-    depends on the number of trials. QMC keeps its place in the study itself and needs one seed throughout.
+    depends on the place.
     """
     if check(name) == "grid":
-        from optuna.samplers import GridSampler
+        return _grid(seed, space)
+    if name == "qmc":
+        return _qmc(seed, place, space)
+    return SAMPLERS[name](derived(seed, "sampler", place))
 
-        class Grid(GridSampler):
-            def after_trial(self, *given: Any) -> None:
-                """Nothing: Optuna's would stop its own loop, which there is none of. See `exhausted`."""
 
-        return Grid(space.grid(), seed=derived(seed, "sampler"))
-    return SAMPLERS[name](derived(seed, "sampler", 0 if name == "qmc" else trials))
+def _grid(seed: int, space: Space) -> BaseSampler:
+    from optuna.samplers import GridSampler
+
+    class Grid(GridSampler):
+        def after_trial(self, *given: Any) -> None:
+            """Nothing: Optuna's would stop its own loop, which there is none of. See `exhausted`."""
+
+    return Grid(space.grid(), seed=derived(seed, "sampler"))
+
+
+def _qmc(seed: int, place: int, space: Space) -> BaseSampler:
+    """Optuna's own counts in the study how often it was asked, so a restart would skip points."""
+    from optuna.samplers import RandomSampler
+
+    class Sobol(RandomSampler):
+        def infer_relative_search_space(self, *given: Any) -> dict[str, BaseDistribution]:
+            return space.distributions()
+
+        def sample_relative(self, *given: Any) -> dict[str, Any]:
+            return dict(space.sobol(place + 1, derived(seed, "sampler"))[place])
+
+    return Sobol()
 
 
 def exhausted(name: str, study: Study, space: Space) -> bool:

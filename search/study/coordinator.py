@@ -108,7 +108,8 @@ class Coordinator:
 
         Raises:
             UserError: three trials in a row failed, or the baseline did; says why.
-            KeyboardInterrupt: the trials in flight are told as failed, and their candidates are queued again.
+            KeyboardInterrupt: the trials in flight go on with the next run; on a server their candidates are queued
+                again, for whoever is there.
         """
         self._failures, self._shifts = 0, shifts
         if low is not None and len(self.rungs) > 1:
@@ -129,8 +130,7 @@ class Coordinator:
                         return
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
-                for number in tuple(self._running):
-                    self._given_back(number, INTERRUPTED)
+                self._interrupted()
                 raise
 
     def _wait(self, crew: Crew, idle: bool) -> None:
@@ -274,6 +274,14 @@ class Coordinator:
         record = self._failure(number, running, reason)
         if self.trials.given_back(running.asked, record, deaths):
             self.watcher.ended(record)
+
+    def _interrupted(self) -> None:
+        """Leave the trials in flight to the next run, or to others."""
+        for number in tuple(self._running):
+            if self.storage.shared:
+                self._given_back(number, INTERRUPTED)
+            else:
+                del self._running[number]
 
     def _failure(self, number: int, running: Running, reason: str) -> TrialRecord:
         seconds = {"total": time.perf_counter() - running.began}

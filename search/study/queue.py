@@ -1,11 +1,13 @@
-"""The candidates that wait to be tried: the fixed ones, the Sobol points, and those of processes that died.
+"""What waits to be tried: what comes again before all, then the fixed candidates and the Sobol points.
 
-They wait in Optuna's own queue. Each carries its origin and, if it has one, its slot, so a later start finds it there
-and queues nothing twice.
+All of it is Optuna's own queue of trials: a candidate there carries its origin and, where it has one, its slot, so that
+whoever starts next finds it and queues nothing twice. What the sampler proposes depends on its place in the study, which
+what comes again doesn't move.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,13 @@ from search.optimizer.space import SOBOL, Space
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import FrozenTrial
 
 BASELINE = "baseline"  # an origin
 OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as the baseline in a narrow one
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
 DEATHS = "deaths"  # of the workers that had a candidate in their hands
+PLACE = "place"  # where it is not the trial's number
 
 
 class Queue:
@@ -36,11 +39,12 @@ class Queue:
         there = {trial.user_attrs.get(SLOT) for trial in trials}
         for origin, factors in fixed:
             outside = {} if self._space.holds(factors) else {OUTSIDE: factors.as_dict()}
-            coming = any(not trial.state.is_finished() for trial in trials if trial.user_attrs.get(ORIGIN) == origin)
-            lost = factors.identity and origin in there and not coming and not baseline_done
-            slot = f"{origin}, after {len(trials)}" if lost else origin  # nothing goes without it
-            if slot not in there:
-                self._add(self._space.params(factors), {SLOT: slot, ORIGIN: origin.partition(":")[0], **outside})
+            if origin not in there:
+                self._add(self._space.params(factors), {SLOT: origin, ORIGIN: origin.partition(":")[0], **outside})
+            elif factors.identity and not baseline_done:  # nothing goes without it
+                last = [trial for trial in trials if trial.user_attrs.get(ORIGIN) == BASELINE][-1]
+                if last.state.is_finished():
+                    self.again(last.number, self._space.params(factors), {ORIGIN: BASELINE, **outside})
         for number, point in enumerate(self._space.sobol(SOBOL, samplers.derived(seed, "sobol"))):
             if f"sobol {number}" not in there:
                 self._add(point, {SLOT: f"sobol {number}", ORIGIN: "sobol"})
@@ -52,15 +56,36 @@ class Queue:
             kept = {name: attrs[name] for name in (OUTSIDE, ORIGIN, DEATHS) if name in attrs}
             self._add(params, {ORIGIN: self._sampler, **kept, RETRY: number})
 
-    def take_baseline(self) -> Trial | None:
-        """Begin the baseline, ahead of all that waits: the others are compared with it. None if it isn't waiting."""
-        from optuna.trial import Trial, TrialState
+    def take(self, baseline_done: bool) -> int | None:
+        """Begin what is to come next; Optuna's id of it, None where nothing waits. Without the baseline nothing else
+        begins: all others are compared with it.
+        """
+        from optuna.trial import TrialState
 
-        for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            if trial.user_attrs.get(ORIGIN) == BASELINE:
-                self._optuna._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING)
-                return Trial(self._optuna, trial._trial_id)
-        return None
+        waiting = self._optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if not baseline_done:
+            waiting = [trial for trial in waiting if trial.user_attrs.get(ORIGIN) == BASELINE]
+        if not waiting:
+            return None
+        again = [trial for trial in waiting if RETRY in trial.user_attrs]
+        first = min(again, key=lambda trial: trial.user_attrs[RETRY]) if again else waiting[0]
+        self._optuna._storage.set_trial_state_values(first._trial_id, state=TrialState.RUNNING)
+        return first._trial_id
+
+    def place(self, trial_id: int | None = None) -> int:
+        """The first place in the study that no other trial has. What comes again has none of its own, and who died
+        before its candidate was chosen leaves it to the next. trial_id: Optuna's, of one without a candidate yet.
+        """
+        from optuna.trial import TrialState
+
+        taken = {
+            trial.user_attrs.get(PLACE, trial.number)
+            for trial in self._optuna.get_trials(deepcopy=False)
+            if trial._trial_id != trial_id
+            and RETRY not in trial.user_attrs
+            and not (trial.state == TrialState.FAIL and self.candidate(trial) is None)
+        }
+        return next(place for place in itertools.count() if place not in taken)
 
     def candidate(self, trial: FrozenTrial) -> dict[str, Choice] | None:
         """The trial's parameters; None if its process died before all were chosen."""

@@ -1,11 +1,12 @@
 """The trials of a study: keeps Optuna's trials and the records in the folder in step, whenever a process is killed.
 
-A trial's files are written first, its record last; then Optuna is told. When a study is opened, each trial that is
-running but has lost its process (`storage.lost`) is put right:
-- its record exists: it was evaluated, so its values are told;
-- it has a candidate: the candidate is queued again, once, and the trial is told as failed;
-- its candidate was still being chosen: the same trial continues, or is told as failed if others share the study.
-So no candidate is lost, and none is finished twice.
+A trial's files are written first, its record last; then it is told. Whatever runs and has lost its process
+(`storage.lost`) is put right:
+- its record is there: it was evaluated, so its values are told;
+- in a folder of one's own the same trial goes on, before all else: a study is the one that its seed gives, however
+  often it was killed;
+- on a server others went on meanwhile: it is told as failed, and its candidate is queued again, once, to come next.
+So no candidate is lost and none is finished twice.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from search.optimizer.space import Space
 from search.storage import shared_trials
 from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import SPREADS, TrialRecord
-from search.study.queue import BASELINE, DEATHS, ORIGIN, Queue
+from search.study.queue import BASELINE, DEATHS, ORIGIN, PLACE, Queue
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +74,7 @@ class Trials:
         """
         self.storage, self.folder, self.directions = storage, storage.folder, dict(directions)
         self.space, self.sampler, self.seed, self.elsewhere = space, sampler, seed, elsewhere
-        self._half_chosen: list[int] = []  # Optuna's ids
+        self._left: list[int] = []  # by a process that ended: Optuna's ids, by number
         self._records: dict[int, TrialRecord] = {record.number: record for record in self.folder.read_trials()}
         self._base: Evaluation | None = None
         with quiet(storage):
@@ -125,25 +126,47 @@ class Trials:
         trial = self._ask(trials, running)
         if trial is None:
             return None
-        self.optuna.sampler = samplers.build(self.sampler, self.seed, trial.number, self.space)
-        params, attrs = self.space.suggest(trial), trial.user_attrs
+        params, attrs = self._chosen(trial), trial.user_attrs
         return Asked(trial, self._queue.factors(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
 
     def _ask(self, trials: int, running: int) -> Trial | None:
-        from optuna.trial import Trial
-
         with self.storage.lock():
-            if self._half_chosen:
-                return Trial(self.optuna, self._half_chosen.pop())
-            if self._taken(running) >= trials or self.exhausted():
+            if self._taken(running) >= trials:
                 return None
-            number = len(self._records) + running
-            self.optuna.sampler = samplers.build(self.sampler, self.seed, number, self.space)
-            asked = self.optuna.ask() if self.baseline() is not None else self._queue.take_baseline()
-            if asked is None:
+            if self._left:
+                return self._begun(self._left.pop(0))
+            if self.exhausted():
                 return None
+            waited = self._queue.take(self.baseline() is not None)
+            if waited is None and self.baseline() is None:
+                return None
+            asked = self._begun(waited)
             self.storage.hold(asked._trial_id)
             return asked
+
+    def _begun(self, trial_id: int | None) -> Trial:
+        """The trial of Optuna's id, or a new one, with what the sampler proposes for its place."""
+        from optuna.trial import Trial
+
+        place = self._queue.place(trial_id)
+        self.optuna.sampler = samplers.build(self.sampler, self.seed, place, self.space)
+        trial = self.optuna.ask() if trial_id is None else Trial(self.optuna, trial_id)
+        if trial.number != place and self._queue.candidate(self.optuna._storage.get_trial(trial._trial_id)) is None:
+            trial.set_user_attr(PLACE, place)
+        return trial
+
+    def _chosen(self, trial: Trial) -> dict[str, Choice]:
+        """Its candidate's values. What a process that was killed meanwhile had chosen stands, and is drawn once more
+        all the same: what is drawn after it would be another value.
+        """
+        place = trial.user_attrs.get(PLACE, trial.number)
+        self.optuna.sampler = samplers.build(self.sampler, self.seed, place, self.space)
+        kept = self.optuna._storage.get_trial(trial._trial_id)
+        half = self._queue.candidate(kept) is None
+        for each in self.space.dimensions:
+            if half and each.name in kept.params and each.name not in trial.relative_params:
+                self.optuna.sampler.sample_independent(self.optuna, kept, each.name, each.distribution)
+        return self.space.suggest(trial)
 
     def exhausted(self) -> bool:
         """Whether nothing is left to try, as when a grid is finished."""
@@ -285,8 +308,10 @@ class Trials:
             with suppress(UpdateFinishedTrialError):  # its process was not dead: the server had been away
                 if self.storage.shared and shared_trials.RECORD in trial.user_attrs:
                     self._write(*shared_trials.unpacked(trial.user_attrs))
-                elif self.storage.shared or number not in self._records:
+                elif self.storage.shared:
                     self._bury(trial)
+                elif number not in self._records:
+                    self._left.append(trial._trial_id)
                 if number in self._records:
                     self._tell(self._records[number], Trial(self.optuna, trial._trial_id))
 
@@ -299,11 +324,8 @@ class Trials:
             origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
             factors, reason = self._queue.factors(trial.user_attrs, params), "its process ended before it did"
             record = TrialRecord(trial.number, factors, origin, "FAIL", reason=reason)
-            if self.storage.shared:
-                for key, value in shared_trials.packed(record).items():
-                    Trial(self.optuna, trial._trial_id).set_user_attr(key, value)
+            for key, value in shared_trials.packed(record).items():
+                Trial(self.optuna, trial._trial_id).set_user_attr(key, value)
             self._write(record)
-        elif self.storage.shared:  # killed while its candidate was being chosen; others went on
+        else:  # killed while its candidate was being chosen
             self.optuna.tell(trial.number, state=TrialState.FAIL)
-        else:
-            self._half_chosen.append(trial._trial_id)

@@ -149,8 +149,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "run the same command again to resume" in out.getvalue()
     result, _ = study(config)
     records = StudyFolder(tmp_path / "mlruns", "small").read_trials()
-    assert [r.reason for r in records if not r.complete] == ["interrupted"]
-    assert result["trials"] == 10
+    assert result["trials"] == 10 == len(records) and all(r.complete for r in records)
 
 
 def test_minutes_end_the_search_and_leave_the_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,8 @@ def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
     assert all({-12, 12} <= set(record.rungs) for record in first)
     assert all(-12 in record.rungs and 12 not in record.rungs for record in later)
     assert said == [
-        "rank correlation of few steps with all steps, over 8 candidates: clip 1.00, fid 1.00; candidates begin with few steps"
+        "rank correlation of few steps with all steps, over 8 candidates: clip 1.00, fid 1.00; "
+        "candidates begin with few steps"
     ]
     ended = [record for record in later if max(record.rungs) < 0]
     went_on = [record for record in later if 24 in record.rungs]

@@ -233,16 +233,15 @@ class Machine(RuleBasedStateMachine):
             return
         states = {trial.number: trial.state.name for trial in self.trials() if trial.state.is_finished()}
         assert states == {record.number: record.state for record in self.folder.read_trials()}
-        assert all(trial.state.name in ("COMPLETE", "FAIL", "WAITING") for trial in self.trials())
 
     @precondition(lambda self: not self.killed)
     @rule()
     def nobody_is_lost(self) -> None:
-        """Whoever was begun is complete, or waits, or failed for a reason of its own."""
+        """Whoever was begun is complete, or waits, or goes on, or failed for a reason of its own."""
         waiting = {
-            default().factors(trial.system_attrs["fixed_params"])
+            default().factors({**trial.system_attrs.get("fixed_params", {}), **trial.params})
             for trial in self.trials()
-            if trial.state.name == "WAITING"
+            if not trial.state.is_finished()
         }
         worn = {r.factors for r in self.folder.read_trials() if r.reason and r.reason.endswith("times")}
         left = self.begun - set(self.complete()) - waiting - worn
