@@ -128,8 +128,9 @@ class Coordinator:
                         return
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
-                for number in tuple(self._running):
-                    self._given_back(number, INTERRUPTED)
+                with self.storage.ending():
+                    for number in tuple(self._running):
+                        self._given_back(number, INTERRUPTED)
                 raise
 
     def _wait(self, crew: Crew, idle: bool) -> None:
