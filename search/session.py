@@ -22,7 +22,7 @@ from search.settings.job import check_enough, kept_fingerprint, prepare
 from search.settings.kept import seal
 from search.storage.files import write_json
 from search.storage.mlflow_location import holds
-from search.storage.optuna_storage import Storage
+from search.storage.optuna_storage import TRACKING, Storage, quiet
 from search.storage.trial_record import TrialRecord
 from search.study import confirmation
 from search.study import result as results
@@ -31,7 +31,7 @@ from search.study.coordinator import Coordinator, Shifts
 from search.study.plan import plan
 from search.terminal.progress import Progress
 from search.tracking import Tracker
-from search.tracking.background import BackgroundTracker, stamp
+from search.tracking.background import BackgroundTracker, Lock, stamp
 from search.tracking.description import describe
 from search.workers.crew import Crew, Evaluate, SingleWorker, done
 from search.workers.processes import processes
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.study.plan import Plan
 
+TURN = 60.0  # seconds that a machine waits for another one to have logged
+
 
 class Session:
     """Everything of a run that stands beside the study itself."""
@@ -54,10 +56,12 @@ class Session:
         """load: makes model and metrics. began: of the run, by time.monotonic."""
         self.plan, self.job, self.config, self.folder = planned, planned.job, planned.job.config, planned.job.folder
         self.load, self.progress, self.tracking, self.began = load, progress, tracking, began
-        self.storage = Storage(self.folder, self.config.storage)
+        self.storage = Storage(self.folder, self.config.storage, say=progress.say)
 
     def run(self) -> dict[str, Any]:
         """The result, as result.json holds it. Raises UserError and KeyboardInterrupt."""
+        if self.storage.shared and (before := self.storage.known("fingerprint")) is not None:
+            fingerprints.check_same(self.config.name, before, self.job.fingerprint)
         self.tracking.open()
         with self._crew() as crew:
             told = done(crew, known)
@@ -92,6 +96,7 @@ class Session:
     def _searched(self, crew: Crew, told: Known) -> dict[str, Any]:
         job, config, identity = self.job, self.config, told.identity
         fingerprint = {**job.fingerprint, "weights": identity, "scorer_weights": told.scorer_weights}
+        self._agree(fingerprint)
         seal(job, fingerprint)
         study = Coordinator(
             self.storage,
@@ -104,12 +109,10 @@ class Session:
             watcher=_Watcher(self),
             race=config.racing,
         )
-        fingerprints.check_same(config.name, study.agreed("fingerprint", lambda: fingerprint), fingerprint)
         shifts = self._shifts(study, crew) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
-        lock = functools.partial(self.storage.lock, "track") if self.storage.shared else nullcontext
-        self.tracking.start(describe(job, fingerprint, identity), records, lock)
+        self.tracking.start(describe(job, fingerprint, identity), records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
         study.run(crew, config.trials, budget, shifts, self._low(crew) if config.low_steps is not None else None)
@@ -121,6 +124,14 @@ class Session:
         self.tracking.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
+
+    def _agree(self, fingerprint: dict[str, Any]) -> None:
+        """Where machines share the study, refuse other settings than theirs before anything is written or queued."""
+        if self.storage.shared:
+            with quiet(self.storage):
+                study = self.storage.open(self.job.directions)
+                before = self.storage.once(study, "fingerprint", lambda: fingerprint)
+            fingerprints.check_same(self.config.name, before, fingerprint)
 
     def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
         """Front, picks, confirmation, verdict."""
@@ -240,5 +251,11 @@ def _catch_up(job: Job, tracking: BackgroundTracker, result: dict[str, Any]) -> 
         return
     with job.folder.locked():
         described = describe(job, kept_fingerprint(job.folder), str(result["model_identity"]))
-        tracking.start(described, records, live=False)
+        storage = Storage(job.folder, job.config.storage, say=tracking.say)
+        tracking.start(described, records, _tracking_lock(storage), live=False)
         tracking.finish(result, records)
+
+
+def _tracking_lock(storage: Storage) -> Lock:
+    """One machine at a time logs a study."""
+    return functools.partial(storage.lock, TRACKING, patience=TURN) if storage.shared else nullcontext

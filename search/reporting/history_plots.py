@@ -49,7 +49,13 @@ def growth(
     table, spanned = _upwards(records, directions), _upwards(records if box is None else box, directions)
     low, span = spanned.min(0), np.ptp(spanned, axis=0)
     scaled = np.where(span > 0, (table - low) / np.where(span > 0, span, 1), 1.0)
-    return np.array([hypervolume(scaled[: k + 1], np.zeros(len(directions))) for k in range(len(scaled))])
+    shares, front, share = np.zeros(len(scaled)), scaled[:0], 0.0
+    for k, row in enumerate(scaled):
+        if not (front >= row).all(1).any():  # else the front stays as it is, and so does its share
+            front = np.vstack([front[~(row >= front).all(1)], row])
+            share = hypervolume(front, np.zeros(len(directions)))
+        shares[k] = share
+    return shares
 
 
 def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:

@@ -118,7 +118,7 @@ class Leases:
                 return
             if patience is not None and asked - began > patience:
                 raise Busy(f"{self._holder(lease)} {doing}, and this machine's turn did not come")
-            if not told and asked - began > min(QUIET, self._seconds / 2):
+            if patience is None and not told and asked - began > min(QUIET, self._seconds / 2):
                 self._say(
                     f"waiting for {self._holder(lease)}, which {doing}: once it has been silent for "
                     f"{self._seconds:g} s this machine goes on without it"

@@ -36,6 +36,10 @@ CHANGES = (
 """What `before_change` stands before."""
 
 
+def allow() -> None:
+    """Refuses nothing."""
+
+
 class ReconnectingStorage(RDBStorage):
     """A call that was answered to nobody is made twice: an end that was told already counts as told, and a trial that
     was made for nobody runs until its lease is over."""
@@ -44,7 +48,7 @@ class ReconnectingStorage(RDBStorage):
         self,
         *args: Any,
         waiting: Waiting | None = None,
-        before_change: Callable[[], None] = lambda: None,
+        before_change: Callable[[], None] = allow,
         **kwargs: Any,
     ) -> None:
         """before_change: may refuse, by an exception, that a trial is changed."""

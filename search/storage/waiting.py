@@ -14,10 +14,14 @@ QUIET = 2.0  # that nobody is told
 LOST = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.PendingRollbackError)
 
 
+def silent(text: str) -> None:
+    """Tells nobody."""
+
+
 class Waiting:
     """For one server. place: it, without a password; say: tells a person."""
 
-    def __init__(self, place: str = "the server", say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, place: str = "the server", say: Callable[[str], None] = silent) -> None:
         self._place, self._say = place, say
         self._patience = PATIENCE
         self._told = False

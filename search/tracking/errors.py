@@ -13,7 +13,11 @@ CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLF
 
 
 class Unreachable(UserError):
-    """The server does not answer now; it may later."""
+    """The server does not answer now; it may later. status: of its answer, where it was an error of its own."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @contextmanager
@@ -53,7 +57,7 @@ def _of_server(doing: str, place: str, error: Exception, reason: str) -> UserErr
         return UserError(f"{place} is no MLflow server: check --tracking-uri and MLFLOW_TRACKING_URI")
     if status is not None and status < 500 and status not in (408, 429):
         return UserError(f"could not {doing} at {place}: {reason[:400]}")
-    return Unreachable(f"{place} does not answer ({_short(str(error), status)})")
+    return Unreachable(f"{place} does not answer ({_short(str(error), status)})", status)
 
 
 def _short(text: str, status: int | None) -> str:
