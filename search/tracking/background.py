@@ -220,10 +220,10 @@ class BackgroundTracker:
         elif self._lock is not nullcontext or result is not None:
             tracker.look()
         missing = set(tracker.missing([record.number for record in records]))
+        grown = history_plots.history(records, study.directions) if missing else {}
         for record in records:
             if record.number in missing:
-                grown = history_plots.grown(records, study.directions, record.number)
-                tracker.numbers(record, grown, self._ended(record))
+                tracker.numbers(record, grown.get(record.number, {}), self._ended(record))
         readings = list(self._readings)
         if readings:
             tracker.machine(readings)
