@@ -37,7 +37,7 @@ PARTING = 10.0  # seconds that a run which is interrupted waits for the last att
 LIVE, SHARE = 20.0, 0.01  # the front is drawn anew at most so often, and takes at most this share of the time
 LAST = 3.0  # seconds before the second of the two attempts at the end
 KEPT = 2000  # readings of the machine that wait for a server: five hours and a half
-REASON = re.compile(r"(keep|log) \S+( \d+)? (at|in) ")  # what of a study's many parts an error is about
+PART = re.compile(r"(keep|log) .+? (at|in) ")  # what of a study's many parts an error is about
 Lock = Callable[[], AbstractContextManager[None]]
 
 
@@ -60,6 +60,7 @@ class BackgroundTracker:
         self._changed = threading.Condition()
         self._asked = self._answered = 0  # attempts
         self._well = True  # how the last one went
+        self._refused = False  # all that is missing is files that the server does not take
         self._ending = False  # those that come are the last: no pause
         self._over = False  # there will be no more
         self._thread: threading.Thread | None = None
@@ -142,7 +143,8 @@ class BackgroundTracker:
             self._ending = True
         for pause in pauses:
             time.sleep(pause)
-            if well := self._answered_well(self._ask(), longest):
+            well = self._answered_well(self._ask(), longest)
+            if well or self._refused:
                 break
         with self._changed:  # or it would go on beside the one that the same command starts
             self._over = True
@@ -197,14 +199,14 @@ class BackgroundTracker:
         if self._told and not failed:
             self.say(f"MLflow is back: all {len(self._records)} trials so far are in {self.tracker.settings.place}")
             self._told = set()
-        self._pause = EVERY
+        self._pause, self._refused = EVERY, bool(failed) and not self.tracker.uploads.waiting
         return not failed
 
     def _lacks(self, error: Exception) -> None:
         """Tell a person, each reason once until all is well again."""
-        status = error.status if isinstance(error, Unreachable) else None
-        reason = "away" if isinstance(error, Unreachable) and status is None else f"{status}" if status else str(error)
-        reason = REASON.sub("", reason)
+        status = getattr(error, "status", None)
+        silent = isinstance(error, Unreachable) and status is None
+        reason = "silent" if silent else str(status or PART.sub("", str(error)))
         if reason not in self._told:
             self.say(f"warning: {error}: the study goes on, and MLflow gets what it misses when it can be reached")
         self._told.add(reason)
