@@ -20,6 +20,7 @@ from search.evaluation.loading import Known, Load, assemble, known, load_parts
 from search.settings import fingerprints
 from search.settings.job import check_enough, kept_fingerprint, prepare
 from search.settings.kept import seal
+from search.storage import shared_trials
 from search.storage.files import write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
@@ -119,8 +120,12 @@ class Session:
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
-        key = f"result of {sum(record.complete for record in records)}"
-        result: dict[str, Any] = study.agreed(key, lambda: self._concluded(crew, identity, records))
+        key = f"result of {sum(record.complete for record in records)}, with scores"
+        found = study.agreed(key, lambda: self._concluded(crew, identity, records))
+        result: dict[str, Any] = found["result"]
+        for name, table in found["held_out"].items():
+            if self.folder.read_held_out(name) is None:
+                self.folder.learn_held_out(name, shared_trials.unpacked_table(table))
         self.tracking.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
@@ -134,7 +139,8 @@ class Session:
             fingerprints.check_same(self.config.name, before, fingerprint)
 
     def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
-        """Front, picks, confirmation, verdict."""
+        """The result: front, picks, confirmation, verdict. Beside it, for the machines that share the study, the
+        held-out scores by candidate."""
         from search.optimizer.pareto_front import find
         from search.study.result import assembled
 
@@ -152,7 +158,12 @@ class Session:
             categories=job.categories,
             failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
         )
-        return assembled(job, identity, complete, front, found)
+        held_out = {}
+        if self.storage.shared:
+            for name in (confirmation.BASE, *(f"{number:04d}" for number in picked)):
+                if (table := self.folder.read_held_out(name)) is not None:
+                    held_out[name] = shared_trials.packed_table(table)
+        return {"result": assembled(job, identity, complete, front, found), "held_out": held_out}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""

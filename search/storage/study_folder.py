@@ -156,6 +156,10 @@ class StudyFolder:
             from search.storage.image_grid import save_images
 
             save_images(images, kept)
+        self.learn_held_out(name, per_image)
+
+    def learn_held_out(self, name: str, per_image: pd.DataFrame) -> None:
+        """The same where another machine has the images."""
         with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
             per_image.to_parquet(temporary, index=False)
 
