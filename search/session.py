@@ -20,9 +20,10 @@ from search.evaluation.loading import Known, Load, assemble, known, load_parts
 from search.settings import fingerprints
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
+from search.storage import shared_trials
 from search.storage.files import write_json
 from search.storage.mlflow_location import holds
-from search.storage.optuna_storage import Storage
+from search.storage.optuna_storage import TRACKING, Storage, quiet
 from search.storage.trial_record import TrialRecord
 from search.study import confirmation
 from search.study import result as results
@@ -31,7 +32,7 @@ from search.study.coordinator import Coordinator, Shifts
 from search.study.plan import plan
 from search.terminal.progress import Progress
 from search.tracking import Tracker
-from search.tracking.background import BackgroundTracker, stamp
+from search.tracking.background import BackgroundTracker, Lock, stamp
 from search.tracking.description import describe
 from search.workers.crew import Crew, Evaluate, SingleWorker, done
 from search.workers.processes import processes
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.study.plan import Plan
 
+TURN = 60.0  # seconds that a machine waits for another one to have logged
+
 
 class Session:
     """Everything of a run that stands beside the study itself."""
@@ -54,10 +57,12 @@ class Session:
         """load: makes model and metrics. began: of the run, by time.monotonic."""
         self.plan, self.job, self.config, self.folder = planned, planned.job, planned.job.config, planned.job.folder
         self.load, self.progress, self.tracking, self.began = load, progress, tracking, began
-        self.storage = Storage(self.folder, self.config.storage)
+        self.storage = Storage(self.folder, self.config.storage, say=progress.say)
 
     def run(self) -> dict[str, Any]:
         """The result, as result.json holds it. Raises UserError and KeyboardInterrupt."""
+        if self.storage.shared and (before := self.storage.known("fingerprint")) is not None:
+            fingerprints.check_same(self.config.name, before, self.job.fingerprint)
         self.tracking.open()
         with self._crew() as crew:
             told = done(crew, known)
@@ -95,6 +100,7 @@ class Session:
     def _searched(self, crew: Crew, told: Known) -> dict[str, Any]:
         job, config, identity = self.job, self.config, told.identity
         fingerprint = {**job.fingerprint, "weights": identity, "scorer_weights": told.scorer_weights}
+        self._agree(fingerprint)
         seal(job, fingerprint)
         study = Coordinator(
             self.storage,
@@ -107,26 +113,37 @@ class Session:
             watcher=_Watcher(self),
             race=config.racing,
         )
-        fingerprints.check_same(config.name, study.agreed("fingerprint", lambda: fingerprint), fingerprint)
         shifts = self._shifts(study, crew) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
-        lock = functools.partial(self.storage.lock, "track") if self.storage.shared else nullcontext
-        self.tracking.start(describe(job, fingerprint, identity), records, lock)
+        self.tracking.start(describe(job, fingerprint, identity), records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
         study.run(crew, config.trials, budget, shifts, self._low(crew) if config.low_steps is not None else None)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
-        key = f"result of {sum(record.complete for record in records)}"
-        result: dict[str, Any] = study.agreed(key, lambda: self._concluded(crew, identity, records))
+        key = f"result of {sum(record.complete for record in records)}, with scores"
+        found = study.agreed(key, lambda: self._concluded(crew, identity, records))
+        result: dict[str, Any] = found["result"]
+        for name, table in found["held_out"].items():
+            if self.folder.read_held_out(name) is None:
+                self.folder.learn_held_out(name, shared_trials.unpacked_table(table))
         self.tracking.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
 
+    def _agree(self, fingerprint: dict[str, Any]) -> None:
+        """Where machines share the study, refuse other settings than theirs before anything is written or queued."""
+        if self.storage.shared:
+            with quiet(self.storage):
+                study = self.storage.open(self.job.directions)
+                before = self.storage.once(study, "fingerprint", lambda: fingerprint)
+            fingerprints.check_same(self.config.name, before, fingerprint)
+
     def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
-        """Front, picks, confirmation, verdict."""
+        """The result: front, picks, confirmation, verdict. Beside it, for the machines that share the study, the
+        held-out scores by candidate."""
         from search.optimizer.pareto_front import find
         from search.study.result import assembled
 
@@ -144,7 +161,12 @@ class Session:
             categories=job.categories,
             failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
         )
-        return assembled(job, identity, complete, front, found)
+        held_out = {}
+        if self.storage.shared:
+            for name in (confirmation.BASE, *(f"{number:04d}" for number in picked)):
+                if (table := self.folder.read_held_out(name)) is not None:
+                    held_out[name] = shared_trials.packed_table(table)
+        return {"result": assembled(job, identity, complete, front, found), "held_out": held_out}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
@@ -243,5 +265,11 @@ def _catch_up(job: Job, tracking: BackgroundTracker, result: dict[str, Any]) -> 
         return
     with job.folder.locked():
         described = describe(job, kept_fingerprint(job.folder), str(result["model_identity"]))
-        tracking.start(described, records, live=False)
+        storage = Storage(job.folder, job.config.storage, say=tracking.say)
+        tracking.start(described, records, _tracking_lock(storage), live=False)
         tracking.finish(result, records)
+
+
+def _tracking_lock(storage: Storage) -> Lock:
+    """One machine at a time logs a study."""
+    return functools.partial(storage.lock, TRACKING, patience=TURN) if storage.shared else nullcontext

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.optimizer.gaussian_process import GaussianProcess
-from search.optimizer.pareto_front import FEWEST, paired_spreads
+from search.optimizer.pareto_front import FEWEST, MOST, paired_spreads, telling
 from search.reporting.history_plots import COLOURS, numbers
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def _slices(
     table = np.array([[each[name] for name in names] for each in settings])
     low, span = table.min(0), np.ptp(table, axis=0)
     spread = np.array([errors.get(record.number, math.nan) for record in records])
-    process = GaussianProcess((table - low) / span, y, spread)
+    up = y if records[0].values[objective].direction == "up" else -y
+    fitted = telling(up[:, None], MOST)  # as the front is
+    process = GaussianProcess((table[fitted] - low) / span, y[fitted], spread[fitted])
     centre = (np.array([through[name] for name in names]) - low) / span
     share = np.linspace(0, 1, SIDE)
     figure = make_subplots(1, len(planes), horizontal_spacing=0.12)

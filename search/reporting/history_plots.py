@@ -49,7 +49,13 @@ def growth(
     table, spanned = _upwards(records, directions), _upwards(records if box is None else box, directions)
     low, span = spanned.min(0), np.ptp(spanned, axis=0)
     scaled = np.where(span > 0, (table - low) / np.where(span > 0, span, 1), 1.0)
-    return np.array([hypervolume(scaled[: k + 1], np.zeros(len(directions))) for k in range(len(scaled))])
+    shares, front, share = np.zeros(len(scaled)), scaled[:0], 0.0
+    for k, row in enumerate(scaled):
+        if not (front >= row).all(1).any():  # else the front stays as it is, and so does its share
+            front = np.vstack([front[~(row >= front).all(1)], row])
+            share = hypervolume(front, np.zeros(len(directions)))
+        shares[k] = share
+    return shares
 
 
 def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:
@@ -58,13 +64,18 @@ def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> n
 
 
 def grown(records: Sequence[TrialRecord], directions: Mapping[str, str], number: int) -> dict[int, float]:
-    """What trial `number` adds to the history of the hypervolume: trial → share of the box of the first 10 trials, so
-    that no later one changes what was said.
+    """What trial `number` adds to the history of the hypervolume, as `history` has it."""
+    return history(records, directions).get(number, {})
+
+
+def history(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[int, dict[int, float]]:
+    """Trial → what it adds to the history of the hypervolume: trial → share of the box of the first 10 trials, so that
+    no later one changes what was said.
 
     Nothing before the tenth complete trial; that one brings those before it too. records: in their order.
     """
-    done = [record for record in records if record.complete and record.number <= number]
-    if len(done) < FEWEST or done[-1].number != number:
+    done = [record for record in records if record.complete]
+    if len(done) < FEWEST:
         return {}
     kept = [record for record in done if record.feasible]
     shares = iter(growth(kept, directions, done[:FEWEST]) if kept else ())
@@ -72,7 +83,9 @@ def grown(records: Sequence[TrialRecord], directions: Mapping[str, str], number:
     for record in done:
         last = float(next(shares)) if record.feasible else last
         found[record.number] = last
-    return found if len(done) == FEWEST else {number: last}
+    first, tenth = done[:FEWEST], done[FEWEST - 1].number
+    said = {number: {number: value} for number, value in found.items() if number > tenth}
+    return said | {tenth: {record.number: found[record.number] for record in first}}
 
 
 def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, dict[str, float]]:

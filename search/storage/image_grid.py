@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zlib import Z_RLE
 
 from configs import open_image
+from search.storage.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,14 +115,14 @@ def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side
 
     Under a temporary name first, so a killed process leaves no half picture.
     """
-    temporary = file.with_name(file.name + ".part")
     if images.ndim == 5:
-        file = file.with_suffix(".gif")
         first, *others = (image_grid(images[:, i], columns, side) for i in range(images.shape[1]))
-        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=FRAME_MS, loop=0)
-    else:
-        image_grid(images, columns, side).save(temporary, format="PNG", compress_level=LEVEL, compress_type=Z_RLE)
-    os.replace(temporary, file)
+        with replacing(file.with_suffix(".gif")) as temporary:
+            first.save(temporary, format="GIF", save_all=True, append_images=others, duration=FRAME_MS, loop=0)
+        return
+    grid = image_grid(images, columns, side)
+    with replacing(file) as temporary:
+        grid.save(temporary, format="PNG", compress_level=LEVEL, compress_type=Z_RLE)
 
 
 def save_images(images: torch.Tensor, folder: Path) -> None:
@@ -138,6 +139,5 @@ def _save_image(pixels: np.ndarray, file: Path) -> None:
 
     first, *others = [Image.fromarray(frame) for frame in (pixels if pixels.ndim == 4 else [pixels])]
     more = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0} if others else {}
-    temporary = file.with_name(file.name + ".part")
-    first.save(temporary, format="WEBP", lossless=True, method=EFFORT, **more)
-    os.replace(temporary, file)
+    with replacing(file) as temporary:
+        first.save(temporary, format="WEBP", lossless=True, method=EFFORT, **more)

@@ -1,18 +1,18 @@
 """Where Optuna keeps a study: SQLite in its folder, or a PostgreSQL server that several machines share.
 
-SQLite belongs to one coordinator, which holds the folder's lock. On a server each coordinator keeps its trials alive by
-a heartbeat (Optuna's own table, the server's clock); without a heartbeat for LEASE seconds it loses them. If the server
-goes away, calls wait for it.
+SQLite belongs to one coordinator, which holds the folder's lock. On a server each coordinator keeps the trials in its
+hands alive by a heartbeat (Optuna's own table, the server's clock); one whose heart stands still for LEASE seconds has
+lost them. What one of them alone may do at a time is under a lease too (search/storage/leases.py). A server that goes
+away is waited for.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,24 +22,42 @@ from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     import optuna
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
+
+    from search.storage.leases import Leases
+    from search.storage.waiting import Waiting
 
 Direction = Literal["minimize", "maximize"]
 BEAT = 10  # seconds
 LEASE = 60
-SECONDS_TO_ANSWER = 10
-SECONDS_BUSY = 60  # that SQLite waits for another process to let go of the file
-OPENING = "opening"  # a purpose of the lock
+TRIALS, TRACKING, OPENING = "trials", "tracking", "opening"  # purposes of the lock
+DOING = {
+    TRIALS: "begins or ends a trial",
+    TRACKING: "logs to MLflow",
+    OPENING: "opens a study",
+    "spread": "measures the guardrails",
+    "result": "confirms the picks",
+}
+"""Purpose (its first word) → what its holder does."""
 DRIVER = "postgresql+psycopg"
 
 
 class Storage:
     """A study's storage; constructing it does not connect."""
 
-    def __init__(self, folder: StudyFolder, url: str | None = None, lease: float = LEASE) -> None:
-        """url: of the server, as postgresql://user:password@host/database; None is SQLite in the folder."""
-        self.folder, self.lease = folder, lease
+    def __init__(
+        self,
+        folder: StudyFolder,
+        url: str | None = None,
+        lease: float = LEASE,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """url: of the server, as postgresql://user:password@host/database; None is SQLite in the folder. lease: seconds
+        of silence after which others take over what this process holds. say: tells a person of waits.
+        """
+        self.folder, self.lease, self._say = folder, lease, say
         self.url = None if url is None else server(url)
+        self._study: optuna.Study | None = None
         self._locked: set[str] = set()  # what for, by this process
         self._beating: set[int] = set()
         self._heart: threading.Thread | None = None
@@ -55,58 +73,127 @@ class Storage:
 
         wanted: list[Direction] = ["maximize" if direction == "up" else "minimize" for direction in directions.values()]
         if self.url is None:
-            return _in_folder(self.folder, wanted)
-        from search.storage.reconnecting import ReconnectingStorage
+            from search.storage.folder_database import in_folder
+
+            return in_folder(self.folder, wanted)
+        if self._study is not None:
+            return self._study
+        from search.storage.reconnecting import CONNECTION, ReconnectingStorage
 
         self._engine.connect().close()  # a server that isn't there at the beginning is not waited for
         with self.lock(OPENING):
             self._storage = ReconnectingStorage(
                 self.url,
-                engine_kwargs={"pool_pre_ping": True},
+                engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECTION},
                 heartbeat_interval=BEAT,
                 grace_period=max(1, round(self.lease)),
+                waiting=self._waiting,
+                before_change=lambda: self._leases.check(self._name(TRIALS)),
             )
-            return optuna.create_study(
+            self._study = optuna.create_study(
                 storage=self._storage, study_name=self.folder.name, directions=wanted, load_if_exists=True
             )
+            return self._study
+
+    def known(self, key: str) -> Any:
+        """What the study has under a key on its server; None where there is nothing yet, no study either. Changes
+        nothing. Raises UserError where the server can't be reached now."""
+        from search.storage import agreed
+
+        with quiet(self):
+            return agreed.known(self._engine, self.folder.name, key)
+
+    def once(self, study: optuna.Study, key: str, make: Callable[[], Any]) -> Any:
+        """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process. What
+        was kept first stays."""
+        from search.storage import agreed
+
+        def found() -> Any:
+            kept = study.user_attrs.get(key)
+            if kept is None:
+                made = make()
+                if self.url is None:
+                    study.set_user_attr(key, made)
+                else:
+                    self._waiting.until_answered(lambda: agreed.keep(self._engine, study._study_id, key, made))
+                kept = study.user_attrs[key]
+            return kept
+
+        return self.exclusively(found, key)
 
     @cached_property
     def _engine(self) -> Engine:
-        """For what Optuna's storage doesn't do; it has no tables of its own."""
+        """For what Optuna's storage doesn't do."""
         from sqlalchemy import create_engine
 
+        from search.storage.reconnecting import CONNECTION
+
         assert self.url is not None
-        return create_engine(self.url, pool_pre_ping=True, connect_args={"connect_timeout": SECONDS_TO_ANSWER})
+        return create_engine(self.url, pool_pre_ping=True, connect_args=CONNECTION)
+
+    @cached_property
+    def _waiting(self) -> Waiting:
+        from search.storage.waiting import Waiting
+
+        assert self.url is not None
+        return Waiting(f"the server of --storage {hidden(self.url)}", self._say)
+
+    @cached_property
+    def _leases(self) -> Leases:
+        from search.storage.leases import Leases
+
+        return Leases(self._engine, self.lease, self._waiting, self._say)
+
+    def _name(self, purpose: str) -> str:
+        """Of a lease."""
+        return purpose if purpose == OPENING else f"{self.folder.name}: {purpose}"  # Optuna's tables are all studies'
 
     @contextmanager
-    def lock(self, purpose: str = "trials") -> Iterator[None]:
-        """Hold an exclusive lock for this purpose. The server releases it if this process ends."""
+    def lock(self, purpose: str = TRIALS, patience: float | None = None) -> Iterator[None]:
+        """Nobody else is in such a block for this purpose meanwhile, unless this process is silent for longer than a
+        lease. patience: seconds to wait for one who lives; without end where None. Raises Busy."""
         if self.url is None or purpose in self._locked:  # the folder is locked for the whole run
             yield
             return
-        from sqlalchemy import text
-        from sqlalchemy.exc import DBAPIError
+        self._begin_to_beat()
+        with self._leases.hold(self._name(purpose), DOING.get(purpose.partition(" ")[0], "works on it"), patience):
+            self._locked.add(purpose)
+            try:
+                yield
+            finally:
+                self._locked.remove(purpose)
 
-        from search.storage.reconnecting import waiting
+    def exclusively(self, call: Callable[[], Any], purpose: str = TRIALS) -> Any:
+        """What a call gives in a `lock`; made again where others took this process for dead meanwhile."""
+        if self.url is None or purpose in self._locked:
+            return call()
+        from search.storage.leases import LeaseLost
 
-        study = "" if purpose == OPENING else self.folder.name  # Optuna's tables are those of all studies
-        digest = hashlib.sha256(f"{study}:{purpose}".encode()).digest()
-        key = {"key": int.from_bytes(digest[:8], "big", signed=True)}
+        while True:
+            try:
+                with self.lock(purpose):
+                    return call()
+            except LeaseLost:
+                self._say("this machine was silent for so long that another one took over from it")
 
-        def taken() -> Connection:
-            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
-            return connection
+    def check(self, purpose: str) -> None:
+        """Raises LeaseLost where others took this process, which is in a `lock`, for dead."""
+        if self.url is not None:
+            self._leases.check(self._name(purpose))
 
-        connection = waiting(taken)
-        self._locked.add(purpose)
-        try:
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """The run is to end: a server is waited for no more than a moment, and what it isn't told then it learns by the
+        end of a lease."""
+        if self.url is None:
             yield
-        finally:
-            self._locked.remove(purpose)
-            with suppress(DBAPIError):  # a server that went away has let go already
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
-                connection.close()
+            return
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        self._waiting.hurry()
+        with suppress(SQLAlchemyError, StorageInternalError):
+            yield
 
     def hold(self, trial_id: int) -> None:
         """Take the lease of a trial, and renew it until `release`."""
@@ -114,9 +201,7 @@ class Storage:
             return
         self._storage.record_heartbeat(trial_id)
         self._beating.add(trial_id)
-        if self._heart is None:
-            self._heart = threading.Thread(target=self._beat, daemon=True)
-            self._heart.start()
+        self._begin_to_beat()
 
     def release(self, trial_id: int) -> None:
         """Stop renewing the lease: the trial has ended."""
@@ -143,19 +228,24 @@ class Storage:
         from optuna.storages._rdb.models import TrialHeartbeatModel
         from sqlalchemy import select
 
-        from search.storage.reconnecting import waiting
-
         def read() -> set[int]:
             with self._engine.connect() as connection:
                 return {row[0] for row in connection.execute(select(TrialHeartbeatModel.trial_id))}
 
-        return set(waiting(read))
+        return set(self._waiting.until_answered(read))
+
+    def _begin_to_beat(self) -> None:
+        if self._heart is None:
+            self._heart = threading.Thread(target=self._beat, daemon=True)
+            self._heart.start()
 
     def _beat(self) -> None:
         while True:
             time.sleep(min(BEAT, self.lease / 3))
-            for trial_id in tuple(self._beating):
-                self._storage.record_heartbeat(trial_id)
+            with suppress(Exception):  # a server that is away for long: the next beat may reach it
+                self._leases.renew()
+                for trial_id in tuple(self._beating):
+                    self._storage.record_heartbeat(trial_id)
 
 
 def server(url: str) -> str:
@@ -170,7 +260,7 @@ def server(url: str) -> str:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise UserError(f'--storage needs another package: pip install "freeu-search[postgresql]" ({error})') from error
-    return f"{DRIVER}://{rest}"
+    return f"{DRIVER}://{rest.replace('{', '%7B').replace('}', '%7D')}"  # Optuna takes braces for a template
 
 
 def hidden(url: str) -> str:
@@ -181,38 +271,6 @@ def hidden(url: str) -> str:
         place = rest
     user, at, host = place.rpartition("@")
     return f"{scheme}{mark}{user.partition(':')[0]}{at}{host.partition('?')[0]}"
-
-
-def _in_folder(folder: StudyFolder, directions: list[Direction]) -> optuna.Study:
-    """A new one is made under another name: killed meanwhile, none is there."""
-    import optuna
-    from sqlalchemy import event
-
-    from search.storage.single_writer import SingleWriterStorage
-
-    if not folder.database.exists():
-        folder.root.mkdir(parents=True, exist_ok=True)
-        part = folder.database.with_name("optuna.db.part")
-        for left in folder.root.glob("optuna.db.part*"):
-            left.unlink()
-        storage = optuna.storages.RDBStorage(f"sqlite:///{part}")
-        optuna.create_study(storage=storage, study_name=folder.name, directions=directions)
-        storage.remove_session()
-        storage.engine.dispose()
-        part.rename(folder.database)
-    storage = SingleWriterStorage(folder.optuna_url, engine_kwargs={"connect_args": {"timeout": SECONDS_BUSY}})
-    event.listen(storage.engine, "connect", _ahead)
-    storage.engine.dispose()  # what is open already was opened otherwise
-    return optuna.load_study(study_name=folder.name, storage=storage)
-
-
-def _ahead(connection: Any, record: Any) -> None:
-    """A write-ahead log: some 14 commits a trial wait for the disk no more.
-
-    A killed process loses nothing. A power cut may lose the last trials, never the database's order; see `Study`.
-    """
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
-        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextmanager

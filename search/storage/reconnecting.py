@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,42 +11,53 @@ import sqlalchemy.exc
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 
-PATIENCE = 600  # seconds that a server may be away
-LOST = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.PendingRollbackError)
+from search.storage.waiting import Waiting
+
+CONNECTION = {
+    "connect_timeout": 10,
+    "client_encoding": "utf8",  # a database in SQL_ASCII would give bytes
+    # A connection that a router forgot, or whose other end is gone, is noticed within half a minute.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
+"""How both engines connect."""
+CHANGES = (
+    "set_trial_state_values",
+    "set_trial_param",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "create_new_trial",
+    "_create_new_trial",
+    "_set_trial_param",
+)
+"""What `before_change` stands before."""
 
 
-def waiting(call: Callable[[], Any], before_next: Callable[[], None] = lambda: None) -> Any:
-    """What the call gives, made again while the server is away, for PATIENCE seconds at most."""
-    pause, end = 0.2, time.monotonic() + PATIENCE
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            if not _away(error) or time.monotonic() > end:
-                raise
-        before_next()
-        time.sleep(pause)
-        pause = min(2 * pause, 5.0)
-
-
-def _away(error: BaseException) -> bool:
-    """Whether the server could not be reached, or went away while it answered."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, LOST):
-            return True
-        if isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated:
-            return True
-        cause = cause.__cause__
-    return False
+def allow() -> None:
+    """Refuses nothing."""
 
 
 class ReconnectingStorage(RDBStorage):
     """A call that was answered to nobody is made twice: an end that was told already counts as told, and a trial that
     was made for nobody runs until its lease is over."""
 
+    def __init__(
+        self,
+        *args: Any,
+        waiting: Waiting | None = None,
+        before_change: Callable[[], None] = allow,
+        **kwargs: Any,
+    ) -> None:
+        """before_change: may refuse, by an exception, that a trial is changed."""
+        self._waiting, self._before_change = waiting or Waiting(), before_change
+        super().__init__(*args, **kwargs)
+
     def set_trial_state_values(self, trial_id: int, *args: Any, **kwargs: Any) -> bool:
         """As Optuna's."""
+        self._before_change()
         before = 0
 
         def call() -> bool:
@@ -60,7 +70,7 @@ class ReconnectingStorage(RDBStorage):
                     return True
                 raise
 
-        return bool(waiting(call, self.forget))
+        return bool(self._waiting.until_answered(call, self.forget))
 
     def forget(self) -> None:
         """Leave a session whose connection broke in the middle of its work."""
@@ -68,12 +78,14 @@ class ReconnectingStorage(RDBStorage):
             self.scoped_session.remove()
 
 
-def _waiting(name: str) -> Callable[..., Any]:
+def _reconnecting(name: str) -> Callable[..., Any]:
     plain = getattr(RDBStorage, name)
 
     @functools.wraps(plain)
     def method(self: ReconnectingStorage, *args: Any, **kwargs: Any) -> Any:
-        return waiting(lambda: plain(self, *args, **kwargs), self.forget)
+        if name in CHANGES:
+            self._before_change()
+        return self._waiting.until_answered(lambda: plain(self, *args, **kwargs), self.forget)
 
     return method
 
@@ -82,4 +94,4 @@ BY_CACHE = ("_create_new_trial", "_set_trial_param", "_get_trials", "_get_best_t
 """What Optuna's cache in front of a storage calls beside the public interface."""
 
 for _name in {*BaseStorage.__abstractmethods__, *BY_CACHE, "record_heartbeat"} - {"set_trial_state_values"}:
-    setattr(ReconnectingStorage, _name, _waiting(_name))
+    setattr(ReconnectingStorage, _name, _reconnecting(_name))

@@ -18,13 +18,26 @@ if TYPE_CHECKING:
 RECORD, SCORES, FEATURES = "record", "scores", "features"
 
 
+def packed_table(table: pd.DataFrame) -> str:
+    """Per-image scores as JSON."""
+    return str(table.to_json(orient="split", double_precision=15))
+
+
+def unpacked_table(text: str) -> pd.DataFrame:
+    """The inverse of `packed_table`."""
+    import pandas as pd
+
+    # Without `dtype` a prompt that looks like a number or a date would become one.
+    return pd.read_json(io.StringIO(text), orient="split", dtype=False, precise_float=True)
+
+
 def packed(
     record: TrialRecord, per_image: pd.DataFrame | None = None, features: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
     """The attributes; the record's the last, so where it is the others are."""
     found = {}
     if per_image is not None:
-        found[SCORES] = per_image.to_json(orient="split", double_precision=15)
+        found[SCORES] = packed_table(per_image)
     if features:
         stream = io.BytesIO()
         np.savez_compressed(stream, **dict(features))
@@ -34,14 +47,8 @@ def packed(
 
 def unpacked(attrs: Mapping[str, Any]) -> tuple[TrialRecord, pd.DataFrame | None, dict[str, np.ndarray]]:
     """The inverse of `packed`."""
-    import pandas as pd
-
     record = TrialRecord.from_dict(json.loads(attrs[RECORD]))
-    scores = attrs.get(SCORES)
-    # Without `dtype` a prompt that looks like a number or a date would become one.
-    table = (
-        None if scores is None else pd.read_json(io.StringIO(scores), orient="split", dtype=False, precise_float=True)
-    )
+    table = unpacked_table(attrs[SCORES]) if SCORES in attrs else None
     if FEATURES not in attrs:
         return record, table, {}
     with np.load(io.BytesIO(base64.b64decode(attrs[FEATURES]))) as kept:

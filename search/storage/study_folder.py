@@ -78,14 +78,11 @@ class StudyFolder:
     def write_trial(
         self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: torch.Tensor | None = None
     ) -> None:
-        """Write a trial's files, the record last.
+        """Write the files of a trial that was evaluated here, the record last.
 
         per_image: columns prompt, seed, then one for each per-image metric. images: uint8 (n, 3, H, W), or
         videos (n, frames, 3, H, W).
         """
-        if per_image is not None:
-            with replacing(self.scores_file(record.number)) as temporary:
-                per_image.to_parquet(temporary, index=False)
         left = self.grid_file(record.number)
         left.unlink(missing_ok=True)  # of another candidate, where a study lost its database
         if images is not None and len(images):
@@ -93,7 +90,20 @@ class StudyFolder:
 
             left.parent.mkdir(parents=True, exist_ok=True)
             save_grid(images, self.grid_file(record.number))
+        self.learn_trial(record, per_image)
+
+    def learn_trial(self, record: TrialRecord, per_image: pd.DataFrame | None = None) -> None:
+        """Write what is known of a trial that was evaluated elsewhere. Its images stay: another process may share this
+        folder, and have made them."""
+        if per_image is not None:
+            with replacing(self.scores_file(record.number)) as temporary:
+                per_image.to_parquet(temporary, index=False)
         write_json(self.record_file(record.number), record.as_dict())
+
+    def forget_trial(self, number: int) -> None:
+        """Take a trial's record and images away: the number comes to be another candidate's."""
+        for file in (self.record_file(number), self.grid_file(number)):
+            file.unlink(missing_ok=True)
 
     def write_features(self, features: Mapping[str, Any]) -> None:
         """The baseline's features: metric → (n, d)."""
@@ -140,11 +150,16 @@ class StudyFolder:
     def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor | None) -> None:
         """Keep what a candidate got on the held-out prompts, in their order. images: None where not all were drawn."""
         kept = self.held_out_image(name, 0).parent
-        shutil.rmtree(kept, ignore_errors=True)
-        if images is not None:
+        if images is None:
+            shutil.rmtree(kept, ignore_errors=True)
+        else:  # each takes the old one's place: another process may be writing the same here
             from search.storage.image_grid import save_images
 
             save_images(images, kept)
+        self.learn_held_out(name, per_image)
+
+    def learn_held_out(self, name: str, per_image: pd.DataFrame) -> None:
+        """The same where another machine has the images."""
         with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
             per_image.to_parquet(temporary, index=False)
 

@@ -130,7 +130,8 @@ class Coordinator:
                         return
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
-                self._interrupted()
+                with self.storage.ending():
+                    self._interrupted()
                 raise
 
     def _wait(self, crew: Crew, idle: bool) -> None:

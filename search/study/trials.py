@@ -11,6 +11,7 @@ So no candidate is lost and none is finished twice.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -80,11 +81,13 @@ class Trials:
         with quiet(storage):
             self.optuna = storage.open(directions)
             self._queue = Queue(self.optuna, space, sampler)
-            with storage.lock():
-                self._learn()
-                self._forget()
-                self._reap()
-                self._queue.fill(fixed, self.seed, self.baseline() is not None)
+            storage.exclusively(lambda: self._put_right(fixed))
+
+    def _put_right(self, fixed: Sequence[tuple[str, Factors]]) -> None:
+        self._forget()
+        self._learn()
+        self._reap()
+        self._queue.fill(fixed, self.seed, self.baseline() is not None)
 
     def records(self) -> list[TrialRecord]:
         """Every trial that ended, by number."""
@@ -108,13 +111,9 @@ class Trials:
         return self.once(key, make) if self.storage.shared else make()
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
-        """The value (JSON types) that the study keeps under a key; made if there is none yet."""
-        with quiet(self.storage), self.storage.lock(key):
-            kept = self.optuna.user_attrs.get(key)
-            if kept is None:
-                kept = make()
-                self.optuna.set_user_attr(key, kept)
-            return kept
+        """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process."""
+        with quiet(self.storage):
+            return self.storage.once(self.optuna, key, make)
 
     # To begin a trial
 
@@ -123,7 +122,7 @@ class Trials:
 
         running: how many of this process's trials are.
         """
-        trial = self._ask(trials, running)
+        trial = self.storage.exclusively(lambda: self._ask(trials, running))
         if trial is None:
             return None
         params, attrs = self._chosen(trial), trial.user_attrs
@@ -202,22 +201,23 @@ class Trials:
         """
         trial = asked.trial
         if self.storage.shared:
-            mine = self._told(trial, record, shared_trials.packed(record, per_image, features or {}))
+            attrs = shared_trials.packed(record, per_image, features or {})
+            mine = self.storage.exclusively(lambda: self._told(trial, record, attrs))
             self.storage.release(trial._trial_id)
             if not mine:
                 return False
-        self._write(record, per_image, features, images)
+        self._write(record, per_image, features, images, here=True)
         if not self.storage.shared:
             self._tell(record, trial)
         return True
 
     def _told(self, trial: Trial, record: TrialRecord, attrs: Mapping[str, str]) -> bool:
-        """Tell it where others see it. False where they ended it: before, or just now, since a server that restarts has
-        let go of the lock.
+        """Tell it where others see it. False where they ended it: before, or just now, since a lease may be lost at any
+        instant.
         """
         from optuna.exceptions import UpdateFinishedTrialError
 
-        with suppress(UpdateFinishedTrialError), self.storage.lock():
+        with suppress(UpdateFinishedTrialError):
             if not self.optuna._storage.get_trial(trial._trial_id).state.is_finished():
                 for key, value in attrs.items():
                     trial.set_user_attr(key, value)
@@ -227,9 +227,12 @@ class Trials:
 
     def given_back(self, asked: Asked, record: TrialRecord, deaths: int) -> bool:
         """End a trial as failed, as its record says, and queue its candidate again."""
-        with self.storage.lock():
+
+        def given_back() -> bool:
             self._queue.again(record.number, asked.params, {**asked.attrs, DEATHS: deaths})
             return self.ended(asked, record)
+
+        return bool(self.storage.exclusively(given_back))
 
     def _write(
         self,
@@ -237,10 +240,16 @@ class Trials:
         per_image: pd.DataFrame | None = None,
         features: Mapping[str, np.ndarray] | None = None,
         images: torch.Tensor | None = None,
+        *,
+        here: bool = False,
     ) -> None:
+        """here: whether this process evaluated it. Others may share the folder, and what they made of it stays."""
         if features:
             self.folder.write_features(features)
-        self.folder.write_trial(record, per_image, images)
+        if here or not self.storage.shared:
+            self.folder.write_trial(record, per_image, images)
+        else:
+            self.folder.learn_trial(record, per_image)
         self._records[record.number] = record
 
     def _tell(self, record: TrialRecord, trial: Trial) -> None:
@@ -260,9 +269,11 @@ class Trials:
     def look(self) -> None:
         """If the study is shared: take in others' trials, and put right those whose process died."""
         if self.storage.shared:
-            with self.storage.lock():
-                self._learn()
-                self._reap()
+            self.storage.exclusively(self._look)
+
+    def _look(self) -> None:
+        self._learn()
+        self._reap()
 
     def coming(self) -> bool:
         """Whether trials are running elsewhere, or may still be ours to run."""
@@ -287,17 +298,24 @@ class Trials:
                 self.elsewhere(self._records[trial.number])
 
     def _forget(self) -> None:
-        """Drop the records that a folder's storage lost by a power cut: the same candidates come again, their scores
-        from the cache.
+        """Drop the records that the storage does not have: a folder's after a power cut, or a server's of a study that
+        was deleted there. The same candidates come again, their scores from the cache.
         """
-        if self.storage.shared:
-            return
-        kept = {
-            trial.number for trial in self.optuna.get_trials(deepcopy=False) if self._queue.candidate(trial) is not None
-        }
-        for number in self._records.keys() - kept:
-            self.folder.record_file(number).unlink()
+        for number in self._records.keys() - self._kept():
+            self.folder.forget_trial(number)
             del self._records[number]
+
+    def _kept(self) -> set[int]:
+        """The numbers of our records that the storage has too."""
+        trials = {trial.number: trial for trial in self.optuna.get_trials(deepcopy=False)}
+        if not self.storage.shared:
+            return {number for number, trial in trials.items() if self._queue.candidate(trial) is not None}
+        told = {number: trials[number].user_attrs.get(shared_trials.RECORD) for number in trials.keys() & self._records}
+        return {
+            number
+            for number, text in told.items()
+            if text and TrialRecord.from_dict(json.loads(text)).factors == self._records[number].factors
+        }
 
     def _reap(self) -> None:
         from optuna.exceptions import UpdateFinishedTrialError

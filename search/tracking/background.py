@@ -1,35 +1,43 @@
 """Brings MLflow up to date with the study's folder, in a thread of its own: the search never waits for it.
 
-If the server is away the study goes on. There is no list of what is missing: the next attempt that reaches the server
-asks what is there, deletes half-logged trials, and logs the rest, so in the end each trial is there once. Attempts are
-made after each trial, every ten seconds, at the end, and when the same command is run again.
+Where the server is away the study goes on. What it misses needs no list: the next attempt that reaches it asks what is
+there and logs the rest, so each trial is there once in the end. The attempts are made after each trial, every ten
+seconds, after longer and longer pauses where they fail, at the end, and when the same command is run again. Numbers
+go first; a file that is refused holds nothing up (search/tracking/uploads.py).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search.reporting import history_plots
 from search.settings.fingerprints import digest
 from search.storage import image_grid
+from search.storage.leases import Busy
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.tracking import Tracker, Unreachable
+from search.tracking.trial_files import TrialFiles
 
 if TYPE_CHECKING:
     from search.tracking.description import Description
     from search.tracking.machine import Machine
 
 EVERY = 10.0  # seconds between two looks at the machine, and between two attempts
+SELDOM = 600.0  # the longest pause after attempts that failed
+PARTING = 10.0  # seconds that a run which is interrupted waits for the last attempt
 LIVE, SHARE = 20.0, 0.01  # the front is drawn anew at most so often, and takes at most this share of the time
 LAST = 3.0  # seconds before the second of the two attempts at the end
 KEPT = 2000  # readings of the machine that wait for a server: five hours and a half
+PART = re.compile(r"(keep|log) .+? (at|in) ")  # what of a study's many parts an error is about
 Lock = Callable[[], AbstractContextManager[None]]
 
 
@@ -43,13 +51,17 @@ class BackgroundTracker:
         self._records: dict[int, TrialRecord] = {}
         self._result: dict[str, Any] | None = None
         self._killed = False
-        self._away = False
+        self._told: set[str] = set()  # why MLflow lacks something
+        self._pause, self._next = EVERY, 0.0  # after an attempt that failed, and when the next one may be
+        self._sent: set[int] = set()  # trials whose files are all there
         self._readings: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=KEPT)
         self._machine: Machine | None = None
         self._drawn, self._draw_after = 0, 0.0  # trials on the front's page, and when it may be drawn again
         self._changed = threading.Condition()
         self._asked = self._answered = 0  # attempts
         self._well = True  # how the last one went
+        self._refused = False  # all that is missing is files that the server does not take
+        self._ending = False  # those that come are the last: no pause
         self._over = False  # there will be no more
         self._thread: threading.Thread | None = None
 
@@ -64,7 +76,7 @@ class BackgroundTracker:
         try:
             self.tracker.open()
         except Unreachable as error:
-            self._is_away(error)
+            self._lacks(error)
 
     def start(
         self, study: Description, records: Sequence[TrialRecord], lock: Lock = nullcontext, live: bool = True
@@ -103,7 +115,7 @@ class BackgroundTracker:
             return
         with self._changed:
             self._killed = self._result is None
-        self._last(0.0)
+        self._last(0.0, longest=PARTING)
 
     def has(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> bool:
         """Whether all of a finished study is in MLflow; true, with a word, where its server is away."""
@@ -121,26 +133,32 @@ class BackgroundTracker:
             self._changed.notify_all()
             return self._asked
 
-    def _last(self, *pauses: float) -> None:
-        """An attempt after each pause, until one goes well; else the person is told what to do. The thread ends."""
+    def _last(self, *pauses: float, longest: float | None = None) -> None:
+        """An attempt after each pause, until one goes well; else the person is told what to do. The thread ends.
+
+        longest: seconds that an attempt is waited for; to its end where None.
+        """
         well = False
+        with self._changed:
+            self._ending = True
         for pause in pauses:
             time.sleep(pause)
-            if well := self._answered_well(self._ask()):
+            well = self._answered_well(self._ask(), longest)
+            if well or self._refused:
                 break
         with self._changed:  # or it would go on beside the one that the same command starts
             self._over = True
             self._changed.notify_all()
         self._thread = None
         if not well:
-            self.say(
-                f"warning: {self.tracker.settings.place} lacks a part of this study: run the command again to log it"
-            )
+            missing = self.tracker.uploads.said()
+            why = f": {missing}" if missing else ""
+            place = self.tracker.settings.place
+            self.say(f"warning: {place} lacks a part of this study{why}: run the command again to log it")
 
-    def _answered_well(self, number: int) -> bool:
+    def _answered_well(self, number: int, longest: float | None) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._answered >= number)
-            return self._well
+            return self._changed.wait_for(lambda: self._answered >= number, longest) and self._well
 
     # In the thread
 
@@ -154,28 +172,43 @@ class BackgroundTracker:
             if self._machine is not None:
                 with suppress(Exception):
                     self._readings.append((time.time(), self._machine.read()))
-            well = self._attempt()
+            well = (self._ending or time.monotonic() >= self._next) and self._attempt()
             with self._changed:
                 self._answered, self._well = asked, well
                 self._changed.notify_all()
 
     def _attempt(self) -> bool:
+        """Whether all is there now that this machine has."""
+        self.tracker.uploads.begin(self._ending)
         try:
             with self._lock():
                 self._bring_up()
+        except Busy as error:  # another machine logs; there is nothing to mend
+            if self._ending:
+                self.say(f"{error}: this one's part is not logged")
+            return False
         except Exception as error:  # whatever it is: no study ends because it can't be logged
             self.tracker.forget()
-            self._is_away(error)
+            self._lacks(error)
+            self._next, self._pause = time.monotonic() + self._pause, min(2 * self._pause, SELDOM)
             return False
-        if self._away:
+        failed = self.tracker.uploads.failed.values()
+        for failure in failed:
+            self._lacks(failure.error)
+        if self._told and not failed:
             self.say(f"MLflow is back: all {len(self._records)} trials so far are in {self.tracker.settings.place}")
-        self._away = False
-        return True
+            self._told = set()
+        self._pause, self._refused = EVERY, bool(failed) and not self.tracker.uploads.waiting
+        return not failed
 
-    def _is_away(self, error: Exception) -> None:
-        if not self._away:
+    def _lacks(self, error: Exception) -> None:
+        """Tell a person, each reason once until all is well again."""
+        status = getattr(error, "status", None)
+        silent = isinstance(error, Unreachable) and status is None
+        reason = "silent" if silent else str(status or PART.sub("", str(error)))
+        if reason not in self._told:
             self.say(f"warning: {error}: the study goes on, and what is missing is logged once MLflow can be reached")
-        self._away = True
+        self._told.add(reason)
 
     def _bring_up(self) -> None:
         tracker, study = self.tracker, self._study
@@ -188,35 +221,44 @@ class BackgroundTracker:
         elif self._lock is not nullcontext or result is not None:
             tracker.look()
         missing = set(tracker.missing([record.number for record in records]))
+        grown = history_plots.history(records, study.directions) if missing else {}
         for record in records:
             if record.number in missing:
-                self._log(record, records, study.directions)
+                tracker.numbers(record, grown.get(record.number, {}), self._ended(record))
         readings = list(self._readings)
         if readings:
             tracker.machine(readings)
             for _ in readings:
                 self._readings.popleft()
         if result is not None:
-            tracker.finish(result, records, stamp=stamp(result))
+            tracker.finish(result, records)
+        base = next((each for each in records if each.complete and each.factors.identity), None)
+        for record in records:
+            if record.number not in self._sent and tracker.files(self._has(record, base), self._ended(record)):
+                self._sent.add(record.number)
+        tracker.uploads.retry()
+        if result is not None:
+            tracker.stamp(stamp(result))
         elif killed:
             tracker.interrupt()
         else:
             self._live(records, study)
 
-    def _log(self, record: TrialRecord, records: Sequence[TrialRecord], directions: Mapping[str, str]) -> None:
-        picture, scores = self.folder.grid_file(record.number), self.folder.scores_file(record.number)
-        base = next((each for each in records if each.complete and each.factors.identity), None)
-        difference = None
-        if base is not None and base is not record and record.complete:
-            difference = image_grid.difference(picture, record.images, self.folder.grid_file(base.number), base.images)
+    def _ended(self, record: TrialRecord) -> float:
+        """When, by time.time."""
         file = self.folder.record_file(record.number)
-        self.tracker.trial(
-            record,
-            picture if picture.exists() else None,
-            scores if scores.exists() else None,
-            difference=difference,
-            grown=history_plots.grown(records, directions, record.number),
-            ended=file.stat().st_mtime if file.exists() else None,
+        return file.stat().st_mtime if file.exists() else time.time()
+
+    def _has(self, record: TrialRecord, base: TrialRecord | None) -> TrialFiles:
+        """What this machine has of a trial's files."""
+        grid, scores = self.folder.grid_file(record.number), self.folder.scores_file(record.number)
+        difference = None
+        if grid.exists() and base is not None and base is not record and record.complete:
+            of_base = self.folder.grid_file(base.number)
+            if of_base.exists():
+                difference = partial(image_grid.difference, grid, record.images, of_base, base.images)
+        return TrialFiles(
+            record.number, grid if grid.exists() else None, scores if scores.exists() else None, difference
         )
 
     def _live(self, records: Sequence[TrialRecord], study: Description) -> None:

@@ -13,7 +13,19 @@ CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLF
 
 
 class Unreachable(UserError):
-    """The server does not answer now; it may later."""
+    """The server does not answer now; it may later. status: of its answer, where it was an error of its own."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Refused(UserError):
+    """The server answered, and waiting alone doesn't mend it. status: of its answer."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @contextmanager
@@ -40,20 +52,20 @@ def told(doing: str, settings: Settings) -> Iterator[None]:
 def _of_server(doing: str, place: str, error: Exception, reason: str) -> UserError:
     from mlflow.exceptions import RestException
 
-    found = re.search(r"error code (\d+)|^(\d{3}) (?:Client|Server) Error", str(error))
+    found = re.search(r"error code (\d+)|^(\d{3}) (?:Client|Server) Error|too many (\d{3}) error", str(error))
     if isinstance(error, RestException):
         status = error.get_http_status_code()
     else:
-        status = int(found[1] or found[2]) if found is not None else None
+        status = int(found[1] or found[2] or found[3]) if found is not None else None
     if status == 401:
-        return UserError(f"{place} rejects the user name or password: {CREDENTIALS}")
+        return Refused(f"{place} rejects the user name or password: {CREDENTIALS}", status)
     if status == 403:
-        return UserError(f"{place} does not allow this ({reason[:200]})")
+        return Refused(f"{place} does not allow this ({reason[:200]})", status)
     if (status == 404 and not isinstance(error, RestException)) or "valid JSON" in str(error):
         return UserError(f"{place} is not an MLflow server: check --tracking-uri and MLFLOW_TRACKING_URI")
     if status is not None and status < 500 and status not in (408, 429):
-        return UserError(f"could not {doing} at {place}: {reason[:400]}")
-    return Unreachable(f"{place} does not answer ({_short(str(error), status)})")
+        return Refused(f"could not {doing} at {place}: {reason[:400]}", status)
+    return Unreachable(f"{place} does not answer ({_short(str(error), status)})", status)
 
 
 def _short(text: str, status: int | None) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from configs import open_image
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
 from search.tracking.runs import LONGEST, NOTE, STUDY, TRIAL, Runs, points
 from search.tracking.tables import flat, front_table, held_out_metrics
+from search.tracking.trial_files import FILES, FilesOfTrials, TrialFiles
 from search.tracking.trial_run import begin_trial
+from search.tracking.uploads import Uploads
 
 if TYPE_CHECKING:
+    import pandas as pd
     from PIL.Image import Image
 
     from search.storage.trial_record import TrialRecord
@@ -26,7 +28,6 @@ RESULT = "freeu.result"
 FRONT, PICKS = "freeu.front", "freeu.picks"
 UNMARKED = {FRONT: "no", PICKS: ""}
 DONE = ("FINISHED", "FAILED")
-SHOWN = re.compile(r"images/(?P<key>\w+)\+step\+(?P<step>\d+)\+.*\+compressed")
 AT_ONCE = 900  # metrics in one call; MLflow takes 1000
 
 
@@ -40,8 +41,9 @@ class Logged(NamedTuple):
 class Tracker:
     """Logs one study. `start`, then `trial` for each, then `finish` (or `interrupt`).
 
-    Each raises Unreachable if the server does not answer, and UserError for errors that waiting won't fix. After
-    `forget`, say because a call failed halfway, `start` finds what is there and deletes half-logged trials.
+    Each raises Unreachable where the server does not answer, and UserError for what waiting doesn't mend. After
+    `forget`, say because a call failed halfway, `start` finds what is there, and `trial` goes on with half a trial.
+    Numbers go first; a file that can't be kept is in `uploads`, and raises nothing.
     """
 
     def __init__(self, mlruns: Path, study: str, uri: str | None = None) -> None:
@@ -50,6 +52,8 @@ class Tracker:
         self.settings = check_folder(mlruns, uri)
         self.study = study
         self._runs = Runs(self.settings)
+        self.uploads = Uploads(self.settings)
+        self._files = FilesOfTrials(self._runs, self.uploads)
         self.forget()
 
     def forget(self) -> None:
@@ -57,7 +61,7 @@ class Tracker:
         self._parent: str | None = None
         self._began = 0  # of the study's run, in ms
         self._trials: dict[int, Logged] = {}
-        self._shown: set[tuple[str, int]] | None = None
+        self._half: dict[int, str] = {}  # trial → a run that an attempt left unended
         self._inputs: tuple[Input, ...] = ()
 
     @property
@@ -80,8 +84,7 @@ class Tracker:
         """Create the study's run, or take it up again.
 
         config: the study's settings, nested dicts of scalars and lists; logged as parameters and config.yaml.
-        files: small files to keep beside it, as the model card. A trial that a killed process left half
-        logged is thrown away, to be logged again.
+        files: small files to keep beside it, as the model card.
         """
         self.open()
         with told("log the study", self.settings):
@@ -94,11 +97,10 @@ class Tracker:
             self._runs.write(self._parent, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
                 self._runs.client.log_inputs(self._parent, datasets=datasets(inputs))
-            for file in files:
-                self._runs.client.log_artifact(self._parent, str(file))
+            self._keep(files)
 
     def look(self) -> None:
-        """See what others logged meanwhile, and throw away what is half there."""
+        """See what others logged meanwhile."""
         with told("read the study", self.settings):
             self._reconcile()
 
@@ -117,12 +119,19 @@ class Tracker:
         difference: of its images to the baseline's. grown: the hypervolume after each trial that it was found for now.
         ended: when, by time.time; the same whenever it is logged again.
         """
-        if record.number in self._trials:
-            return
-        with told(f"log trial {record.number}", self.settings):
-            pictures = {name: made for name, made in (("grid", _opened(grid)), ("difference", difference)) if made}
-            files = [file for file in (grid, scores) if file is not None]
-            self._log_trial(record, files, pictures, grown or {}, time.time() if ended is None else ended)
+        when = time.time() if ended is None else ended
+        self.numbers(record, grown or {}, when)
+        self.files(TrialFiles(record.number, grid, scores, None if difference is None else lambda: difference), when)
+
+    def numbers(self, record: TrialRecord, grown: Mapping[int, float], ended: float) -> None:
+        """`trial` without its files."""
+        if record.number not in self._trials:
+            with told(f"log trial {record.number}", self.settings):
+                self._log_numbers(record, grown, int(1000 * ended))
+
+    def files(self, has: TrialFiles, ended: float) -> bool:
+        """The files of a trial whose numbers are there. Whether all that this machine has of them are there now."""
+        return self._files.log(self._trials[has.number].run, has, int(1000 * ended))
 
     def missing(self, numbers: Iterable[int]) -> list[int]:
         """Those of `numbers` that MLflow doesn't hold as finished trials."""
@@ -148,19 +157,29 @@ class Tracker:
         from search.reporting.mlflow_page import study_page
 
         assert self._parent is not None, "start() comes first"
-        client, run = self._runs.client, self._parent
-        with told("log the front", self.settings):
-            rows = front_table(result)
-            client.log_text(run, json.dumps(result.get("front", []), indent=2), "front.json")
-            client.log_text(run, study_page(self.study, records, result), "front.html")
-            if rows.empty:
-                return
-            client.log_text(run, rows.to_csv(index=False), "front.csv")
-            # `log_table` appends, so a later front replaces its file.
-            if "front_table.json" in {artifact.path for artifact in client.list_artifacts(run)}:
-                client.log_text(run, rows.to_json(orient="split", index=False), "front_table.json")
-            else:
-                client.log_table(run, rows, "front_table.json")
+        rows = front_table(result)
+        self._put("front.json", json.dumps(result.get("front", []), indent=2))
+        self._put("front.html", study_page(self.study, records, result))
+        if not rows.empty:
+            self._put("front.csv", rows.to_csv(index=False))
+            self.uploads.put("front_table.json", partial(self._table, self._parent, rows))
+
+    def _put(self, name: str, text: str) -> None:
+        """A file of the study's run."""
+        assert self._parent is not None, "start() comes first"
+        self.uploads.put(name, partial(self._runs.client.log_text, self._parent, text, name))
+
+    def _keep(self, files: Iterable[Path]) -> None:
+        for file in files:
+            self.uploads.put(file.name, partial(self._runs.client.log_artifact, self._parent, str(file)))
+
+    def _table(self, run: str, rows: pd.DataFrame) -> None:
+        """`log_table` appends, so a later front replaces its file."""
+        client, name = self._runs.client, "front_table.json"
+        if name in {artifact.path for artifact in client.list_artifacts(run)}:
+            client.log_text(run, rows.to_json(orient="split", index=False), name)
+        else:
+            client.log_table(run, rows, name)
 
     def finish(
         self,
@@ -175,17 +194,22 @@ class Tracker:
         result: as result.json holds it. files: more to keep there, as presets. stamp: of the result, for `has`.
         """
         assert self._parent is not None, "start() comes first"
-        client, run = self._runs.client, self._parent
-        self.front(result, records)
+        verdict = str(result.get("verdict", ""))
         with told("log the result", self.settings):
-            client.log_dict(run, dict(result), "result.json")
             self._mark_front(result)
-            for file in files:
-                client.log_artifact(run, str(file))
-            verdict = str(result.get("verdict", ""))
-            tags = {"freeu.verdict": verdict, NOTE: verdict, RESULT: stamp}
-            self._runs.write(run, tags=tags)
-            client.set_terminated(run, status)
+            self._runs.write(self._parent, tags={"freeu.verdict": verdict, NOTE: verdict})
+            self._runs.client.set_terminated(self._parent, status)
+        self._put("result.json", json.dumps(dict(result), indent=2, default=str))
+        self._keep(files)
+        self.front(result, records)
+        self.stamp(stamp)
+
+    def stamp(self, stamp: str) -> None:
+        """Say that all of the result with this stamp is there, unless a file is not."""
+        assert self._parent is not None, "start() comes first"
+        if stamp and not self.uploads.failed:
+            with told("log the result", self.settings):
+                self._runs.write(self._parent, tags={RESULT: stamp})
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
         """Whether the result with this stamp and these trials are all there. Changes nothing but the experiment."""
@@ -212,17 +236,24 @@ class Tracker:
         return f"{self.settings.place}/#/experiments/{self._runs.experiment}/runs/{self._parent}"
 
     def _reconcile(self) -> None:
-        """Which trials are there. What is half there is deleted, and so is one that is there twice."""
+        """Which trials are there. One that is there twice is deleted once; one whose process or server died while it
+        was logged goes on where it was."""
         assert self._parent is not None, "start() comes first"
-        self._trials, self._shown = {}, None
-        for run in sorted(self._runs.of_trials(self._parent), key=lambda run: run.info.run_id):
-            number = int(run.data.tags.get(TRIAL, -1))
-            if run.info.status in DONE and number not in self._trials:
+        self._trials, self._half, tags = {}, {}, {}
+        found = [run for run in self._runs.of_trials(self._parent) if TRIAL in run.data.tags]
+        for run in sorted(found, key=lambda run: (run.info.status not in DONE, run.info.start_time, run.info.run_id)):
+            number = int(run.data.tags[TRIAL])
+            if number in self._trials or number in self._half:
+                if run.info.status not in DONE:
+                    self._runs.client.set_terminated(run.info.run_id, "KILLED")
+                self._runs.client.delete_run(run.info.run_id)
+            elif run.info.status in DONE:
                 marks = {key: value for key, value in run.data.tags.items() if key in (FRONT, PICKS)}
                 self._trials[number] = Logged(run.info.run_id, marks)
-            else:  # its process or its server died while it was logged
-                self._runs.client.set_terminated(run.info.run_id, "KILLED")
-                self._runs.client.delete_run(run.info.run_id)
+                tags[number] = run.data.tags.get(FILES)
+            else:
+                self._half[number] = run.info.run_id
+        self._files.found(self._parent, tags)
 
     def _log_config(self, config: Mapping[str, Any], known: Mapping[str, str]) -> None:
         """Parameters can't change in MLflow: what a resume changed (say, more trials) is told in a tag."""
@@ -235,47 +266,24 @@ class Tracker:
         fresh = {key: value for key, value in plain.items() if key not in known}
         changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
         self._runs.write(self._parent, params=fresh, tags=changed)
-        self._runs.client.log_text(
-            self._parent, yaml.safe_dump(json.loads(json.dumps(config, default=str))), "config.yaml"
-        )
+        self._put("config.yaml", yaml.safe_dump(json.loads(json.dumps(config, default=str))))
 
-    def _log_trial(
-        self,
-        record: TrialRecord,
-        files: Sequence[Path],
-        pictures: Mapping[str, Image],
-        grown: Mapping[int, float],
-        ended: float,
-    ) -> None:
+    def _log_numbers(self, record: TrialRecord, grown: Mapping[int, float], now: int) -> None:
         assert self._parent is not None, "start() comes first"
-        client, now = self._runs.client, int(1000 * ended)
-        run = begin_trial(self._runs, self._parent, record, UNMARKED, now)
+        client, marks, number = self._runs.client, {**UNMARKED, FILES: ""}, record.number
+        run = begin_trial(self._runs, self._parent, record, marks, now, self._half.get(number))
         if self._inputs:
             client.log_inputs(run, datasets=datasets(self._inputs))
-        for file in files:
-            client.log_artifact(run, str(file))
-        if "difference" in pictures:
-            client.log_image(run, pictures["difference"], f"{record.number:04d}-difference.png")
         # On the study's run too, by trial number: its charts and its image sliders grow while the study runs. Said
         # again with the same time, a number is not written twice.
-        history = points({name: value.value for name, value in record.values.items()}, record.number, now)
-        for number, value in grown.items():
-            history += points({"hypervolume": value}, number, now)
+        history = points({name: value.value for name, value in record.values.items()}, number, now)
+        for step, value in grown.items():
+            history += points({"hypervolume": value}, step, now)
         client.log_batch(self._parent, metrics=history, synchronous=True)
-        for key, picture in pictures.items():
-            if (key, record.number) not in self._pictures():
-                client.log_image(self._parent, picture, key=key, step=record.number, timestamp=now)
         client.set_terminated(run, "FINISHED" if record.complete else "FAILED", end_time=now)
-        self._trials[record.number] = Logged(run, UNMARKED)
-
-    def _pictures(self) -> set[tuple[str, int]]:
-        """(key, trial) of those on the study's run, by the names that MLflow's charts read: as they were at `look`."""
-        if self._shown is None:
-            assert self._parent is not None, "start() comes first"
-            artifacts = self._runs.client.list_artifacts(self._parent, "images")
-            found = (SHOWN.match(artifact.path) for artifact in artifacts)
-            self._shown = {(match["key"], int(match["step"])) for match in found if match}
-        return self._shown
+        self._half.pop(number, None)
+        self._trials[number] = Logged(run, UNMARKED)
+        self._files.begun(number)
 
     def _mark_front(self, result: Mapping[str, Any]) -> None:
         """Tag every trial with whether it is on the front, and as which picks, for filtering; log the picks' scores."""
@@ -286,10 +294,3 @@ class Tracker:
             tags = {FRONT: "yes" if number in front else "no", PICKS: names}
             if picks or tags != marks:
                 self._runs.write(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
-
-
-def _opened(file: Path | None) -> Image | None:
-    if file is None:
-        return None
-    with open_image(file) as picture:
-        return picture.convert("RGB")

@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from search.storage.trial_record import TrialRecord
 
 
-def begin_trial(runs: Runs, parent: str, record: TrialRecord, marks: Mapping[str, str], now: int) -> str:
-    """Begin the run of a trial that ended at `now` (ms), with all that its record holds; its id."""
+def begin_trial(
+    runs: Runs, parent: str, record: TrialRecord, marks: Mapping[str, str], now: int, begun: str | None = None
+) -> str:
+    """Begin the run of a trial that ended at `now` (ms), with all that its record holds; its id.
+
+    begun: the run that an attempt left half written; what is there already is not written twice.
+    """
     f = record.factors
     name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
     tags = {PARENT: parent, TRIAL: str(record.number), "freeu.origin": record.origin, **marks}
@@ -21,7 +26,7 @@ def begin_trial(runs: Runs, parent: str, record: TrialRecord, marks: Mapping[str
         tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
     if record.reason is not None:
         tags |= {"freeu.reason": record.reason, NOTE: record.reason}
-    run: str = runs.begin(name, tags, now - int(1000 * record.seconds.get("total", 0.0))).info.run_id
+    run: str = begun or runs.begin(name, tags, now - int(1000 * record.seconds.get("total", 0.0))).info.run_id
     params = {"number": record.number, "origin": record.origin, **f.as_dict()}
     runs.write(run, params={key: str(value) for key, value in params.items()}, metrics=trial_metrics(record), now=now)
     return run

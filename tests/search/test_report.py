@@ -388,7 +388,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for file in folder.root.glob("confirm/*/*.webp"):
         file.unlink()
     (folder.root / "grids" / "0000.png").unlink()
-    assert "The images were not kept: " in page(folder)
+    assert "The images are not here: " in page(folder)
     for file in folder.root.glob("confirm/*.parquet"):
         file.unlink()
     assert "No scores of single images were kept" in page(folder)

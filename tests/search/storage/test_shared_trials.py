@@ -175,6 +175,11 @@ def test_a_second_machine_finds_all_that_the_first_did(running: Server, tmp_path
     one, two = (StudyFolder(tmp_path / name / "mlruns", "small") for name in ("one", "two"))
     assert [r.as_dict() for r in two.read_trials()] == [r.as_dict() for r in one.read_trials()]
     assert two.read_features().keys() == {"fid"}
+    confirmed = [name for name in ("baseline", "0001", "0002") if one.read_held_out(name) is not None]
+    assert confirmed[0] == "baseline"  # so `compare` and `report` work on the machine that did not confirm
+    for name in confirmed:
+        pd.testing.assert_frame_equal(two.read_held_out(name), one.read_held_out(name), rtol=1e-14)
+    assert one.held_out_image("baseline", 0).exists() and not two.held_out_image("baseline", 0).exists()
     assert "secret" not in one.config.read_text() and "tester@127.0.0.1" in one.config.read_text()
     more = FakeGenerator()
     assert run(settings(tmp_path / "two", **shared | {"trials": 11}), more)["trials"] == 11

@@ -202,12 +202,12 @@ def test_resume_after_a_kill(mlruns: Path, grid: Path, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tracker._runs.client, "log_artifact", killed)  # dies with trial 1 half logged
+        patch.setattr(tracker._runs.client, "set_terminated", killed)  # dies with trial 1 half logged
         tracker.trial(record(1), grid, None)
     assert running(mlruns) == 2
+    before = [run.info.run_id for run in runs(mlruns)[1]]
 
     again = started(mlruns, CONFIG | {"trials": 5})
-    assert running(mlruns) == 1  # the study's own run, which goes on
     assert again.missing(range(3)) == [1, 2]
     for number in range(3):
         again.trial(record(number), grid, None)
@@ -217,6 +217,8 @@ def test_resume_after_a_kill(mlruns: Path, grid: Path, monkeypatch: pytest.Monke
     assert parent.data.params["trials"] == "3"
     assert parent.data.tags["resumed.trials"] == "5"
     assert running(mlruns) == 0
+    assert [run.info.run_id for run in children[:2]] == before  # half a trial goes on; nothing is thrown away
+    assert artifacts(children[1]) == {"0000.png"}
 
 
 def test_a_later_front_replaces_the_first(mlruns: Path) -> None:
