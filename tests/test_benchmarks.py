@@ -116,7 +116,7 @@ def test_figures() -> None:
     assert [line.split()[0] for line in said.splitlines()] == ["plain", "recorded", "recording"]
 
 
-@pytest.mark.parametrize("kind", ["yaml", "json", "safetensors", "png", "webp", "csv", "parquet", "workflow"])
+@pytest.mark.parametrize("kind", ["yaml", "json", "safetensors", "png", "webp", "csv", "parquet", "workflow", "study"])
 def test_hostile(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In this process; no file of a stranger ends in anything but a `UserError`."""
     with pytest.raises(SystemExit) as ended:

@@ -27,8 +27,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from configs import UserError, quoted
+from configs import UserError, quoted, shortened
 from search.storage.files import read_json, replacing, write_json
+from search.storage.result_file import read_result_file
 from search.storage.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -135,17 +136,22 @@ class StudyFolder:
             raise UserError(f"{file} is not a trial's record ({quoted(error)}): remove it and run again") from error
 
     def read_trials(self) -> list[TrialRecord]:
-        """Every trial that ended, by number."""
+        """Every trial that ended, by number. Raises UserError where one is damaged."""
         numbers = sorted(int(file.stem) for file in self.root.glob("trials/[0-9]*.json"))
-        records = (self.read_trial(number) for number in numbers)
-        return [record for record in records if record is not None]
+        found = [record for number in numbers if (record := self.read_trial(number)) is not None]
+        complete = [record for record in found if record.complete]
+        for record in complete:
+            if record.values.keys() != complete[0].values.keys():
+                names = ", ".join(sorted(record.values.keys() ^ complete[0].values.keys()))
+                raise UserError(
+                    f"{self.record_file(record.number)} has other objectives than trial {complete[0].number}: {names}; "
+                    "remove it and run again"
+                )
+        return found
 
     def read_scores(self, number: int) -> pd.DataFrame | None:
-        """A trial's per-image scores, None where it has none."""
-        import pandas as pd
-
-        file = self.scores_file(number)
-        return pd.read_parquet(file) if file.exists() else None
+        """A trial's per-image scores, None where it has none. Raises UserError where they are damaged."""
+        return _read_table(self.scores_file(number))
 
     def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor | None) -> None:
         """Keep what a candidate got on the held-out prompts, in their order. images: None where not all were drawn."""
@@ -165,14 +171,11 @@ class StudyFolder:
 
     def read_held_out(self, name: str) -> pd.DataFrame | None:
         """Columns prompt, category, seed, and the per-image objectives; None where nothing was kept."""
-        import pandas as pd
-
-        file = self.root / "confirm" / f"{name}.parquet"
-        return pd.read_parquet(file) if file.exists() else None
+        return _read_table(self.root / "confirm" / f"{name}.parquet", "category")
 
     def read_result(self) -> dict[str, Any] | None:
         """What result.json holds, None where the study is not finished."""
-        return read_json(self.result) if self.result.exists() else None
+        return read_result_file(self.result) if self.result.exists() else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -211,6 +214,22 @@ class StudyFolder:
                 return
         with self._held() as stream:  # whoever held it has just taken it away
             yield stream
+
+
+def _read_table(file: Path, *columns: str) -> pd.DataFrame | None:
+    """Scores by prompt and seed, None where there is no such file. columns: that it has beside those two."""
+    import pandas as pd
+    from pyarrow.lib import ArrowException
+
+    if not file.exists():
+        return None
+    try:
+        found = pd.read_parquet(file)
+    except (OSError, ValueError, KeyError, TypeError, ArrowException, OverflowError) as error:
+        raise UserError(f"{file} is damaged ({shortened(str(error))}): remove it, and run the command again") from error
+    if missing := [name for name in ("prompt", "seed", *columns) if name not in found]:
+        raise UserError(f"{file} is damaged (it has no column {missing[0]}): remove it, and run the command again")
+    return found
 
 
 def _take(stream: TextIO) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs import quoted
 from freeu import Factors
 
 SPREADS = "spreads"
@@ -104,10 +105,14 @@ class TrialRecord:
     def from_dict(found: Mapping[str, Any]) -> TrialRecord:
         """The inverse of `as_dict`."""
         values = {
-            name: Value(v["value"], _or_nan(v["spread"]), v["n"], v["direction"], _or_nan(v.get("paired")))
+            name: Value(_number(v["value"]), _or_nan(v["spread"]), v["n"], v["direction"], _or_nan(v.get("paired")))
             for name, v in found["values"].items()
         }
-        rungs = {int(n): dict(scores) for n, scores in found.get("rungs", {}).items()}
+        rungs = {int(n): _numbers(scores) for n, scores in found.get("rungs", {}).items()}
+        for name in ("seconds", "guardrails"):
+            _numbers(found.get(name, {}))
+        for name in ("number", "images", "unet_evaluations", "peak_memory"):
+            _number(found.get(name, 0))
         return TrialRecord(
             **{**found, "factors": Factors.from_dict(found["factors"]), "values": values, "rungs": rungs}
         )
@@ -118,7 +123,18 @@ def _or_none(number: float) -> float | None:
 
 
 def _or_nan(number: float | None) -> float:
-    return math.nan if number is None else number
+    return math.nan if number is None else _number(number)
+
+
+def _number(found: Any) -> Any:
+    """Raises TypeError for what is none: a record may come from a damaged file."""
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise TypeError(f"{quoted(found)} is no number")
+    return found
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) for name, value in found.items()}
 
 
 def violation(guardrails: Mapping[str, float]) -> float:

@@ -1,0 +1,90 @@
+"""result.json, checked when it is read: it may come from somebody else, or be damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from configs import UserError, quoted
+from freeu import Factors
+from search.storage.files import read_json
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Score(_Part):
+    value: float
+    base: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    n: int
+    win_rate: float | None = None
+
+
+class _FrontRow(_Part):
+    number: int
+    origin: str
+    factors: dict[str, Any]
+    expected: dict[str, float]
+
+
+class _Pick(_Part):
+    pick: str
+    number: int
+    factors: dict[str, Any]
+    scores: dict[str, _Score]
+
+
+class _Result(_Part):
+    study: str
+    model: str
+    model_identity: str
+    trials: int
+    objectives: dict[str, Literal["up", "down"]]
+    front: list[_FrontRow]
+    picks: list[_Pick]
+    verdict: str
+
+
+def read_result_file(file: Path) -> dict[str, Any]:
+    """What it holds, as it was written.
+
+    Raises:
+        UserError: it can't be read, or lacks something that every result has; says what.
+    """
+    found: dict[str, Any] = read_json(file)
+    try:
+        result = _Result.model_validate(found)
+        for row in result.front:
+            Factors.from_dict(row.factors)
+            for name in result.objectives:
+                _number(row.expected.get(name), f"front, trial {row.number}, expected {name}")
+        for pick in result.picks:
+            Factors.from_dict(pick.factors)
+            if not pick.scores.keys() <= result.objectives.keys():
+                raise ValueError(
+                    f"{pick.pick} has scores of {', '.join(pick.scores.keys() - result.objectives.keys())}"
+                )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise _damaged(file, f"{where} is {quoted(first['input'])}: {first['msg']}") from None
+    except (UserError, ValueError) as error:
+        raise _damaged(file, str(error)) from error
+    return found
+
+
+def _number(value: Any, where: str) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{where} is {quoted(value)}")
+
+
+def _damaged(file: Path, why: str) -> UserError:
+    return UserError(f"{file} is damaged ({why}): remove it, and run the study's command again to make it anew")
