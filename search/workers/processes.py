@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 from configs import UserError
 from search.evaluation.evaluator import Evaluators, OnImages
 from search.workers.crew import TRIES, Job, WorkerDied
+
+CHECK = 10.0  # seconds between two looks whether workers can end at all
 
 
 class Worker(Protocol):
@@ -30,9 +33,17 @@ class WorkerPool:
     A worker counts once it has loaded the model, so workers may join at any time.
     """
 
-    def __init__(self, makers: Sequence[Callable[[], Worker]], died: tuple[type[BaseException], ...]) -> None:
-        """died: the exceptions by which a worker's death shows."""
-        self._makers, self._died = list(makers), died
+    def __init__(
+        self,
+        makers: Sequence[Callable[[], Worker]],
+        died: tuple[type[BaseException], ...],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """died: the exceptions by which a worker's death shows. check: called while no job ends; raises UserError where
+        none can end any more.
+        """
+        self._makers, self._died, self._check = list(makers), died, check
+        self._next_check = 0.0
         self._workers: dict[int, Worker] = {}
         self._idle: list[int] = []
         self._coming: dict[Future[Any], int] = {}
@@ -55,7 +66,15 @@ class WorkerPool:
         self._busy[future] = worker, key
 
     def wait(self, seconds: float | None = None) -> list[tuple[int, Any]]:
-        done, _ = wait([*self._busy, *self._coming], timeout=seconds, return_when=FIRST_COMPLETED)
+        done: set[Future[Any]] = set()
+        while not done:
+            pause = CHECK if seconds is None else min(CHECK, seconds)
+            done = wait([*self._busy, *self._coming], timeout=pause, return_when=FIRST_COMPLETED).done
+            if not done and time.monotonic() >= self._next_check:
+                self._check()
+                self._next_check = time.monotonic() + CHECK
+            if seconds is not None:
+                break
         for future in done & self._coming.keys():
             self._came(future)
         return [self._ended(future) for future in done & self._busy.keys()]
@@ -146,7 +165,6 @@ def _begin(load: Callable[[], Evaluators], environment: Mapping[str, str], paren
     """In a new process: load the model, and end when the parent does, however it ends."""
     import signal
     import threading
-    import time
 
     global _loaded
     os.environ.update(environment)

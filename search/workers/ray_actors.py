@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from configs import UserError
@@ -28,7 +29,7 @@ def actors(load: Callable[[], Evaluators], address: str, workers: int, device: s
     """
     try:
         import ray
-        from ray.exceptions import RayActorError, WorkerCrashedError
+        from ray.exceptions import NodeDiedError, RayActorError, RayError, WorkerCrashedError
     except ImportError as error:
         raise UserError(f'--ray needs another package: pip install "freeu-search[ray]" ({error})') from error
     if not ray.is_initialized():
@@ -41,16 +42,37 @@ def actors(load: Callable[[], Evaluators], address: str, workers: int, device: s
                 logging_level=logging.ERROR,
                 namespace="freeu-search",
             )
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except (ConnectionError, ValueError, RuntimeError, OSError, RayError) as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise UserError(f"--ray {address}: no cluster answers there ({reason})") from error
+            raise UserError(f"--ray {address}: no cluster answers there ({reason}){_hint(address)}") from error
     gpus = 1 if device.startswith("cuda") else 0
     made = ray.remote(num_gpus=gpus, num_cpus=1 - gpus, max_restarts=0)(_Holder)
 
     def maker() -> Worker:
         return _Actor(made.remote(load))
 
-    return WorkerPool([maker] * workers, (RayActorError, WorkerCrashedError))
+    died = (RayActorError, WorkerCrashedError, NodeDiedError)
+    return WorkerPool([maker] * workers, died, partial(_check, address))
+
+
+def _hint(address: str) -> str:
+    """Where something did listen at host:port, and let nobody in."""
+    return "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" if ":" in address else ""
+
+
+def _check(address: str) -> None:
+    """Raises UserError where the cluster can't do anything any more: Ray itself would wait for good."""
+    import ray
+
+    context, again = ray.get_runtime_context(), "start Ray again, and the same command resumes the study"
+    host, _, port = context.gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise UserError(f"--ray {address}: its head (GCS) does not answer ({error}): {again}") from error
+    here = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
+    if not any(node["Alive"] for node in here):
+        raise UserError(f"--ray {address}: Ray's process on this machine (raylet) has ended: {again}")
 
 
 def _reached(address: str) -> None:

@@ -18,6 +18,8 @@ from PIL import Image
 
 from freeu import Factors
 from search import run
+from search.optimizer.pareto_front import hypervolume
+from search.reporting import factor_plots
 from search.reporting.embedded_images import embedded
 from search.reporting.held_out_pairs import by_category, read
 from search.reporting.history_plots import FEWEST, growth, importances
@@ -194,3 +196,27 @@ def test_settings_that_a_study_keeps_are_flags() -> None:
     for key, field in FIELDS.items():
         line = shlex.split(command("s", {key: ["x"] if isinstance(field.default, tuple) else "x"}, 1))
         assert {word for word in line if word.startswith("--")} <= flags, key
+
+
+def test_the_pages_of_a_large_study_are_made_by_the_front_s_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exact Gaussian process of 10,000 trials takes 9 GB; the growth of the front is that of every beginning."""
+    rng, fitted = np.random.default_rng(0), list[int]()
+    real = factor_plots.GaussianProcess
+
+    def counted(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> Any:
+        fitted.append(len(x))
+        return real(x, y, spread)
+
+    monkeypatch.setattr(factor_plots, "GaussianProcess", counted)
+    monkeypatch.setattr(factor_plots, "MOST", 30)
+    records = []
+    for number, (b, s, noise) in enumerate(rng.random((60, 3))):
+        scores = {"a": Value(float(b - s), 0.1, 4, "up"), "b": Value(float(noise), 0.1, 4, "down")}
+        records.append(TrialRecord(number, Factors(1 + b, 1, s, 1), "sobol", "COMPLETE", scores))
+    ways = {"a": "up", "b": "down"}
+    assert set(factor_plots.figures(records, ways, {"b1": 1.2, "s1": 0.5})) >= {"Slices of a", "Slices of b"}
+    assert fitted == [30, 30]
+    table = np.array([[r.values["a"].value, -r.values["b"].value] for r in records])
+    scaled = (table - table.min(0)) / np.ptp(table, axis=0)
+    each = [hypervolume(scaled[: k + 1], np.zeros(2)) for k in range(60)]
+    np.testing.assert_allclose(growth(records, ways), each, rtol=1e-12)

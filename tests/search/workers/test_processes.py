@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from configs import UserError
 from search.evaluation.evaluator import Evaluators
 from search.workers.crew import Crew, SingleWorker, WorkerDied, done
-from search.workers.processes import processes
+from search.workers.processes import WorkerPool, processes
 
 
 def load(folder: Path) -> Evaluators:
@@ -109,7 +110,7 @@ COORDINATOR = """
 import os, sys
 from functools import partial
 from pathlib import Path
-from search.workers.processes import processes
+from search.workers.processes import WorkerPool, processes
 from tests.search.workers.test_processes import load, sleeps
 
 if __name__ == "__main__":
@@ -144,3 +145,23 @@ def test_workers_end_with_a_coordinator_that_is_killed(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the worker outlived its coordinator")
+
+
+def test_a_wait_ends_where_nothing_can_end_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a cluster whose head is gone."""
+    monkeypatch.setattr("search.workers.processes.CHECK", 0.01)
+
+    class Never:
+        def ready(self) -> Future[Any]:
+            return Future()
+
+        def submit(self, job: Any) -> Future[Any]:
+            return Future()
+
+        def close(self) -> None: ...
+
+    def gone() -> None:
+        raise UserError("the cluster is gone")
+
+    with pytest.raises(UserError, match="the cluster is gone"):
+        WorkerPool([Never], (), gone).wait()
