@@ -83,7 +83,7 @@ class StudyConfig(BaseModel):
     ] = "width"
     sampler: Annotated[
         Text,
-        Setting(SEARCH, "NAME", "gp, tpe, nsga2, nsga3, qmc, random or grid", fingerprint=True),
+        Setting(SEARCH, "NAME", f"Sampler: {', '.join(samplers.NAMES)}", fingerprint=True),
     ] = "gp"
     space: Annotated[
         Text | None, Setting(SEARCH, "FILE", "YAML of ranges and further dimensions", "four wide ranges")

@@ -221,7 +221,7 @@ def verdict(
     picked: how many candidates were to be confirmed; None is as many as were.
     """
     if not scores and picked:
-        return "Nothing can be said of FreeU here: no pick could be scored on the held-out prompts."
+        return "It is not known whether FreeU helps here: no pick could be scored on the held-out prompts."
     if not scores:
         return "FreeU is not shown to help here: no candidate was better than the baseline, so none was confirmed."
     sides = {number: _sides(rows, directions) for number, rows in scores.items()}
@@ -258,10 +258,10 @@ def _resolution(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> str:
     if not least:
         return ""
     listed = " or ".join(f"{size:.2g} in {name}" for name, size in least.items())
-    return f" These prompts show a difference of {listed} in 4 of 5 studies, smaller ones seldom."
+    return f" A single comparison on these prompts has 80 % power at a difference of {listed}."
 
 
-COUNTS = "* counts: 0 lies outside of the interval, and p, corrected for all comparisons (Holm), is below 0.05"
+COUNTS = "* significant: the interval excludes 0, and p, corrected for all comparisons (Holm), is below 0.05"
 
 
 def measurable(row: Mapping[str, Any]) -> bool:

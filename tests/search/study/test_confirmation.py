@@ -181,4 +181,4 @@ def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
     generator.broken = IDENTITY
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: the image"):
         confirm(StudyFolder(tmp_path, "t"), crew(generator), picked, n=16, seed=0, **told)
-    assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("Nothing can be said of FreeU here")
+    assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("It is not known whether FreeU helps here")
