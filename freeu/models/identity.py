@@ -43,7 +43,7 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         UserError: it can't be read, or holds something else.
     """
-    found = configs.read_json(file)
+    found = configs.read_json(file, nan=True)  # schedulers of diffusers hold -Infinity
     if not isinstance(found, dict):
         raise UserError(f"{file}: expected a JSON object")
     return found

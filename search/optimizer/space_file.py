@@ -11,7 +11,7 @@ room on both sides; the file narrows or fixes them, and adds what else can be se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,25 @@ def _made(found: Mapping[str, Any], where: str) -> Space:
             dimensions.append(_dimension(name, given, where))
         else:
             fixed[name] = given
-    # What a condition names is chosen first.
-    dimensions.sort(key=lambda each: bool(each.when))
-    space = Space(tuple(dimensions), fixed)
+    space = Space(_ordered(dimensions, where), fixed)
     _check(space, where)
     return space
+
+
+def _ordered(dimensions: Sequence[Dimension], where: str) -> tuple[Dimension, ...]:
+    """Each behind those that its conditions name, else as given. Raises UserError where they wait for each other."""
+    left, found = list(dimensions), list[Dimension]()
+    while left:
+        waiting = {each.name for each in left}
+        ready = [each for each in left if not waiting & each.when.keys()]
+        if not ready:
+            names = " and ".join(sorted(waiting))
+            raise UserError(
+                f"{where}: {names} are each searched when another of them has a value: leave out one `when`"
+            )
+        found += ready
+        left = [each for each in left if each not in ready]
+    return tuple(found)
 
 
 def _dimension(name: str, given: Any, where: str) -> Dimension:

@@ -155,3 +155,22 @@ def test_a_study_over_another_space(tmp_path: Path) -> None:
     trials = optuna.load_study(study_name="s", storage=study.storage.folder.optuna_url).trials
     assert trials[0].state.name == "FAIL" and trials[5].state.name == "COMPLETE"
     assert all(math.isfinite(x) for each in found for x in space.unit(each))
+
+
+def test_conditions_that_wait_for_each_other_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "version: {choices: [v1, v2], when: {stages: width}}\nstages: {choices: [width, block], when: {version: v2}}\n"
+    )
+    with pytest.raises(UserError, match="stages and version are each searched when another of them has a value"):
+        load(file, "v2", "width")
+
+
+def test_conditions_in_a_chain_are_chosen_in_their_order(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "stop: {low: 0.3, high: 1, when: {stages: block}}\n"
+        "stages: {choices: [width, block], when: {version: v2}}\nversion: [v1, v2]\n"
+    )
+    names = [each.name for each in load(file, "v2", "width").dimensions]
+    assert names.index("version") < names.index("stages") < names.index("stop")
