@@ -94,7 +94,8 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
         raise UserError(f"{where}: {name} goes from {low} to {high}: low must be below high")
     if (log and (low <= 0 or step)) or (step is not None and not 0 < step <= high - low):
         raise UserError(
-            f"{where}: {name} is {quoted(given)}: a log range begins above 0 and has no step, and a step divides its range"
+            f"{where}: {name} is {quoted(given)}: a log range begins above 0 and has no step, "
+            "and a step divides its range"
         )
     if name in WHOLE and any(each != int(each) for each in numbers):
         raise UserError(f"{where}: {name} is {quoted(given)}: its ends and its step are whole numbers")
