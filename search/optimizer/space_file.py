@@ -20,6 +20,8 @@ from freeu import Controls
 from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
 from search.optimizer.space import Space
 
+MOST = 1e6
+"""Beyond it no factor or control means anything; nor does .inf, or a number of 400 digits."""
 DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2], "s2": [0.0, 1.2]}
 
 
@@ -48,11 +50,23 @@ def _made(found: Mapping[str, Any], where: str) -> Space:
             dimensions.append(_dimension(name, given, where))
         else:
             fixed[name] = given
-    # What a condition names is chosen first.
-    dimensions.sort(key=lambda each: bool(each.when))
-    space = Space(tuple(dimensions), fixed)
+    space = Space(_ordered(dimensions, where), fixed)
     _check(space, where)
     return space
+
+
+def _ordered(dimensions: list[Dimension], where: str) -> tuple[Dimension, ...]:
+    """What a condition names stands before it. Raises UserError where conditions wait for each other."""
+    left, found = list(dimensions), []
+    while left:
+        waiting = {each.name for each in left}
+        ready = [each for each in left if not waiting & each.when.keys()]
+        if not ready:
+            names = ", ".join(sorted(waiting))
+            raise UserError(f"{where}: the conditions of {names} wait for each other: leave out one `when`")
+        found += ready
+        left = [each for each in left if each not in ready]
+    return tuple(found)
 
 
 def _dimension(name: str, given: Any, where: str) -> Dimension:
@@ -68,7 +82,7 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     when = _when(more, name, where)
     more.pop("when", None)
     numbers = [each for each in (low, high, step) if each is not None]
-    sound = all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
+    sound = all(isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < MOST for each in numbers)
     if low is None or high is None or not sound or more or not isinstance(log, bool):
         raise UserError(f"{where}: {name} is {given!r}: expected [low, high], or low, high and log, step or when")
     if not low < high:

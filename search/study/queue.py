@@ -1,8 +1,8 @@
 """What waits to be tried: what comes again before all, then the fixed candidates and the Sobol points.
 
 All of it is Optuna's own queue of trials: a candidate there carries its origin and, where it has one, its slot, so that
-whoever starts next finds it and queues nothing twice. What the sampler proposes depends on its place in the study, which
-what comes again doesn't move.
+whoever starts next finds it and queues nothing twice. What the sampler proposes depends on its place in the study,
+which what comes again doesn't move.
 """
 
 from __future__ import annotations

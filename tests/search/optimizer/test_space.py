@@ -155,3 +155,22 @@ def test_a_study_over_another_space(tmp_path: Path) -> None:
     trials = optuna.load_study(study_name="s", storage=study.storage.folder.optuna_url).trials
     assert trials[0].state.name == "FAIL" and trials[5].state.name == "COMPLETE"
     assert all(math.isfinite(x) for each in found for x in space.unit(each))
+
+
+def test_conditions_are_ordered_and_may_not_wait_for_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    chain = "b1: {low: 1, high: 2, when: {b2: 1.2}}\nb2: {low: 1, high: 2, when: {version: v2}}\nversion: [v1, v2]\n"
+    file.write_text(chain)
+    names = [each.name for each in load(file, "v2", "width").dimensions]
+    assert names.index("version") < names.index("b2") < names.index("b1")
+    file.write_text("b1: {low: 1, high: 2, when: {b2: 1.2}}\nb2: {low: 1, high: 2, when: {b1: 1.2}}\n")
+    with pytest.raises(UserError, match="the conditions of b1, b2 wait for each other"):
+        load(file, "v2", "width")
+
+
+@pytest.mark.parametrize("end", [".inf", ".nan", "9" * 400])
+def test_ends_that_are_no_numbers_of_a_range_are_refused(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(f"b1: [1.0, {end}]\n")
+    with pytest.raises(UserError, match="b1 is"):
+        load(file, "v2", "width")
