@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.settings import fingerprints
 from search.settings.job import kept_fingerprint
+from search.storage.addresses import hidden
 from search.storage.files import replacing
-from search.storage.optuna_storage import hidden
 
 if TYPE_CHECKING:
     from search.settings.job import Job

@@ -12,8 +12,8 @@ from configs import read_yaml
 from configs.cli import python, visible
 from freeu import Factors
 from search.optimizer.space import value_of
+from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.storage.optuna_storage import hidden
 from search.study.confirmation import BASE, COUNTS, candidates, measurable, verdict
 from search.study.reproduce import versions
 from search.terminal.progress import ARROWS
