@@ -139,7 +139,9 @@ def ways_on(
     ]
     picks = [pick["pick"] for pick in result["picks"] if not Factors.from_dict(pick["factors"]).identity]
     if picks:
-        lines.append(f"take away   {python()} -m search.export --study {folder.name} --pick {shlex.quote(picks[-1])}{where}")
+        lines.append(
+            f"take away   {python()} -m search.export --study {folder.name} --pick {shlex.quote(picks[-1])}{where}"
+        )
     for line in lines:
         console.print(visible(line), markup=False, soft_wrap=True)
 
