@@ -34,15 +34,6 @@ from search.terminal.study_names import complete, find_study
 PORT = 5000  # MLflow's own default
 PORTS_TRIED = 20
 START_LIMIT = 120.0  # seconds; 10 is usual on two cores
-PRIVATE = (
-    "localhost",
-    "localhost:*",
-    "127.0.0.1",
-    "127.0.0.1:*",
-    "10.*",
-    "192.168.*",
-    *(f"172.{n}.*" for n in range(16, 32)),
-)
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(add_completion=False)
@@ -155,8 +146,7 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, sub
         str(port),
     ]
     command += ["--backend-store-uri", settings.uri, "--default-artifact-root", settings.artifacts.as_uri()]
-    if host not in LOCAL:
-        command += ["--allowed-hosts", ",".join(_names(host, port))]
+    command += ["--allowed-hosts", ",".join(_names(host, port))]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -179,9 +169,16 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, sub
 
 
 def _names(host: str, port: int) -> list[str]:
-    """What browsers elsewhere may call this machine; without it MLflow answers to private addresses alone."""
-    own = {host, socket.gethostname(), socket.getfqdn()} - {"0.0.0.0", "::"}
-    return [*PRIVATE, *sorted(name + end for name in own for end in ("", f":{port}"))]
+    """What browsers may call this machine: its exact names and addresses. A pattern, as MLflow's own "10.*", would let
+    in a page elsewhere that is called 10.evil.com (DNS rebinding).
+    """
+    own = {host, "127.0.0.1", "localhost", "::1"} - {"0.0.0.0", "::"}
+    if host not in LOCAL:
+        own |= {socket.gethostname(), socket.getfqdn()}
+        with suppress(OSError):
+            own |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)}
+    shown = {f"[[]{name}]" if ":" in name else name.lower() for name in own}  # MLflow takes each for a pattern
+    return sorted(name + end for name in shown for end in ("", f":{port}"))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ room on both sides; the file narrows or fixes them, and adds what else can be se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from freeu import Controls
 from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
 from search.optimizer.space import Space
 
+MOST = 1e6
+"""Beyond it no factor or control means anything; nor does .inf, or a number of 400 digits."""
 DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2], "s2": [0.0, 1.2]}
 
 
@@ -58,17 +60,15 @@ def _made(found: Mapping[str, Any], where: str) -> Space:
     return space
 
 
-def _ordered(dimensions: Sequence[Dimension], where: str) -> tuple[Dimension, ...]:
-    """Each behind those that its conditions name, else as given. Raises UserError where they wait for each other."""
-    left, found = list(dimensions), list[Dimension]()
+def _ordered(dimensions: list[Dimension], where: str) -> tuple[Dimension, ...]:
+    """What a condition names stands before it. Raises UserError where conditions wait for each other."""
+    left, found = list(dimensions), []
     while left:
         waiting = {each.name for each in left}
         ready = [each for each in left if not waiting & each.when.keys()]
         if not ready:
-            names = " and ".join(sorted(waiting))
-            raise UserError(
-                f"{where}: {names} are each searched when another of them has a value: leave out one `when`"
-            )
+            names = ", ".join(sorted(waiting))
+            raise UserError(f"{where}: the conditions of {names} wait for each other: leave out one `when`")
         found += ready
         left = [each for each in left if each not in ready]
     return tuple(found)
@@ -87,7 +87,7 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     when = _when(more, name, where)
     more.pop("when", None)
     numbers = [each for each in (low, high, step) if each is not None]
-    sound = all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
+    sound = all(isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < MOST for each in numbers)
     if low is None or high is None or not sound or more or not isinstance(log, bool):
         raise UserError(f"{where}: {name} is {quoted(given)}: expected [low, high], or low, high and log, step or when")
     if not low < high:

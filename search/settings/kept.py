@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, read_yaml
 from search.settings import fingerprints
+from search.storage.addresses import hidden
 from search.storage.files import replacing
-from search.storage.optuna_storage import hidden
 from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from configs import UserError
 from configs.cli import python
-from search.storage.optuna_storage import hidden
+from search.storage.addresses import hidden
 
 UNFIT = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
@@ -96,8 +96,8 @@ def _checked(uri: str | None) -> str:
     try:
         found = urlsplit(uri.strip())
         port = found.port
-    except ValueError as error:
-        raise UserError(f"{expected} ({error})") from None
+    except ValueError:  # whose words may quote a password
+        raise UserError(f"{expected} (its host or port is none)") from None
     if found.scheme in ("http", "https"):
         if not found.hostname or port == 0:
             raise UserError(f"{expected} (it names no host)")

@@ -9,6 +9,7 @@ away is waited for.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import warnings
@@ -18,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from configs import UserError
+from search.storage.addresses import hidden, redacted
 from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ DOING = {
 }
 """Purpose (its first word) → what its holder does."""
 DRIVER = "postgresql+psycopg"
+HOST = re.compile(r"[\w.:%-]*")  # several, and those of IPv6, among them
 
 
 class Storage:
@@ -260,17 +263,20 @@ def server(url: str) -> str:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise UserError(f'--storage needs another package: pip install "freeu-search[postgresql]" ({error})') from error
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        found = make_url(f"{DRIVER}://{rest}")
+        sound = HOST.fullmatch(found.host or "") and 0 < (found.port or 1) < 65536
+        if not sound or (found.database is None and not found.query):
+            raise ValueError(url)
+    except (ArgumentError, ValueError):
+        raise UserError(
+            f"--storage {hidden(url)}: expected postgresql://user:password@host/database; in a password @ is written "
+            "%40, : %3A, / %2F, ? %3F and % %25"
+        ) from None
     return f"{DRIVER}://{rest.replace('{', '%7B').replace('}', '%7D')}"  # Optuna takes braces for a template
-
-
-def hidden(url: str) -> str:
-    """An address without its password, and without what stands behind a question mark, which may be one."""
-    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
-    place, query, _ = rest.partition("?")
-    if query and "/" not in place:  # the mark is in the password
-        place = rest
-    user, at, host = place.rpartition("@")
-    return f"{scheme}{mark}{user.partition(':')[0]}{at}{host.partition('?')[0]}"
 
 
 @contextmanager
@@ -294,7 +300,8 @@ def quiet(storage: Storage) -> Iterator[None]:
         cause = error.__cause__ or error
         reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
         if storage.url is not None:
-            raise UserError(f"the server of --storage {hidden(storage.url)} can't be used ({reason})") from error
+            said = f"the server of --storage {hidden(storage.url)} can't be used ({redacted(reason, storage.url)})"
+            raise UserError(said) from error
         raise UserError(
             f"{folder.database} can't be used ({reason}): free the disk if it is full; if the file is damaged, move "
             f"{folder.root} away, or give another name with --study"

@@ -12,8 +12,8 @@ from configs import read_yaml
 from configs.cli import python, visible
 from freeu import Factors
 from search.optimizer.space import value_of
+from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.storage.optuna_storage import hidden
 from search.study.confirmation import BASE, COUNTS, candidates, measurable, verdict
 from search.study.reproduce import versions
 from search.terminal.progress import ARROWS
@@ -139,9 +139,10 @@ def ways_on(
     ]
     picks = [pick["pick"] for pick in result["picks"] if not Factors.from_dict(pick["factors"]).identity]
     if picks:
-        lines.append(f"export      {python()} -m search.export --study {folder.name} --pick {picks[-1]}{where}")
+        pick = shlex.quote(picks[-1])
+        lines.append(f"export      {python()} -m search.export --study {folder.name} --pick {pick}{where}")
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(visible(line), markup=False, soft_wrap=True)
 
 
 def tables(console: Console, result: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from configs import UserError
+from search.storage.addresses import redacted
 from search.storage.mlflow_location import Settings
 
 CREDENTIALS = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
@@ -37,7 +38,7 @@ def told(doing: str, settings: Settings) -> Iterator[None]:
     try:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = redacted(next(iter(str(error).strip().splitlines()), type(error).__name__), settings.uri)
         if settings.remote:
             raise _of_server(doing, settings.place, error, reason) from error
         away = isinstance(error, sqlalchemy.exc.OperationalError) and not settings.uri.startswith("sqlite")
@@ -45,7 +46,7 @@ def told(doing: str, settings: Settings) -> Iterator[None]:
             raise Unreachable(f"the database {settings.place} does not answer ({reason})") from error
         hint = ""
         if "out-of-date database schema" in str(error):
-            hint = f"; another MLflow wrote it: back it up and run `mlflow db upgrade {settings.uri}`"
+            hint = f"; another MLflow wrote it: back it up and run `mlflow db upgrade {settings.place}`"
         raise UserError(f"could not {doing} in {settings.place}: {reason}{hint}") from error
 
 

@@ -183,6 +183,7 @@ def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> No
 def test_other_machines_may_call_this_one_by_its_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box")
     monkeypatch.setattr(socket, "getfqdn", lambda: "gpu-box.lan")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given: [(0, 0, 0, "", ("192.168.1.7", 0))])
     allowed = ui._names("0.0.0.0", 5099)
 
     def answered(host: str) -> bool:
@@ -191,6 +192,10 @@ def test_other_machines_may_call_this_one_by_its_names_alone(monkeypatch: pytest
     hosts = ("localhost:5099", "127.0.0.1:5099", "192.168.1.7:5099", "gpu-box:5099", "gpu-box.lan")
     assert all(map(answered, hosts))
     assert not any(map(answered, ("evil.com", "localhost.evil.com", "gpu-box.evil.com:5099", "127.evil.com", "*")))
+    assert answered("[::1]:5099") and not answered("localhost:5098")
+    for name in ("10.evil.com", "192.168.evil.com", "localhost:evil.com", "172.16.evil.com"):
+        assert not answered(name)
+        assert not any(fnmatch(name, each) for each in ui._names("127.0.0.1", 5099))
 
 
 def test_without_a_study(tmp_path: Path) -> None:

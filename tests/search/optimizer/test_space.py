@@ -157,20 +157,20 @@ def test_a_study_over_another_space(tmp_path: Path) -> None:
     assert all(math.isfinite(x) for each in found for x in space.unit(each))
 
 
-def test_conditions_that_wait_for_each_other_are_refused(tmp_path: Path) -> None:
+def test_conditions_are_ordered_and_may_not_wait_for_each_other(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
-    file.write_text(
-        "version: {choices: [v1, v2], when: {stages: width}}\nstages: {choices: [width, block], when: {version: v2}}\n"
-    )
-    with pytest.raises(UserError, match="stages and version are each searched when another of them has a value"):
+    chain = "b1: {low: 1, high: 2, when: {b2: 1.2}}\nb2: {low: 1, high: 2, when: {version: v2}}\nversion: [v1, v2]\n"
+    file.write_text(chain)
+    names = [each.name for each in load(file, "v2", "width").dimensions]
+    assert names.index("version") < names.index("b2") < names.index("b1")
+    file.write_text("b1: {low: 1, high: 2, when: {b2: 1.2}}\nb2: {low: 1, high: 2, when: {b1: 1.2}}\n")
+    with pytest.raises(UserError, match="the conditions of b1, b2 wait for each other"):
         load(file, "v2", "width")
 
 
-def test_conditions_in_a_chain_are_chosen_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [".inf", ".nan", "9" * 400])
+def test_ends_that_are_no_numbers_of_a_range_are_refused(tmp_path: Path, end: str) -> None:
     file = tmp_path / "space.yaml"
-    file.write_text(
-        "stop: {low: 0.3, high: 1, when: {stages: block}}\n"
-        "stages: {choices: [width, block], when: {version: v2}}\nversion: [v1, v2]\n"
-    )
-    names = [each.name for each in load(file, "v2", "width").dimensions]
-    assert names.index("version") < names.index("stages") < names.index("stop")
+    file.write_text(f"b1: [1.0, {end}]\n")
+    with pytest.raises(UserError, match=r"finite|no int"):
+        load(file, "v2", "width")

@@ -28,7 +28,8 @@ from search.evaluation.evaluator import Evaluation, Evaluators, Task
 from search.optimizer.space_file import default
 from search.session import run_study
 from search.settings.config import StudyConfig
-from search.storage.optuna_storage import Storage, hidden, server
+from search.storage.addresses import hidden
+from search.storage.optuna_storage import Storage, server
 from search.storage.reconnecting import ReconnectingStorage
 from search.storage.shared_trials import packed, unpacked
 from search.storage.study_folder import StudyFolder
