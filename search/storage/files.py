@@ -36,6 +36,6 @@ def write_json(file: Path, content: Any) -> None:
 def read_json(file: Path) -> Any:
     """What `write_json` wrote. Raises UserError where the file is damaged."""
     try:
-        return configs.read_json(file)
+        return configs.read_json(file, halves=True)  # of pairs of surrogates, as a prompt may have one
     except UserError as error:
         raise UserError(f"{error}: remove it, and it is made again") from error

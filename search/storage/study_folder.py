@@ -171,7 +171,7 @@ class StudyFolder:
 
     def read_held_out(self, name: str) -> pd.DataFrame | None:
         """Columns prompt, category, seed, and the per-image objectives; None where nothing was kept."""
-        return _read_table(self.root / "confirm" / f"{name}.parquet", "category")
+        return _read_table(self.root / "confirm" / f"{name}.parquet", "prompt", "seed", "category")
 
     def read_result(self) -> dict[str, Any] | None:
         """What result.json holds, None where the study is not finished."""
@@ -217,7 +217,7 @@ class StudyFolder:
 
 
 def _read_table(file: Path, *columns: str) -> pd.DataFrame | None:
-    """Scores by prompt and seed, None where there is no such file. columns: that it has beside those two."""
+    """Scores image by image, None where there is no such file. columns: that it has beside them."""
     import pandas as pd
     from pyarrow.lib import ArrowException
 
@@ -227,7 +227,7 @@ def _read_table(file: Path, *columns: str) -> pd.DataFrame | None:
         found = pd.read_parquet(file)
     except (OSError, ValueError, KeyError, TypeError, ArrowException, OverflowError) as error:
         raise UserError(f"{file} is damaged ({shortened(str(error))}): remove it, and run the command again") from error
-    if missing := [name for name in ("prompt", "seed", *columns) if name not in found]:
+    if missing := [name for name in columns if name not in found]:
         raise UserError(f"{file} is damaged (it has no column {missing[0]}): remove it, and run the command again")
     return found
 

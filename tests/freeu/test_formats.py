@@ -261,9 +261,9 @@ def test_settings_are_read_from_text_and_from_images(tmp_path: Path, text: str, 
 
 
 @pytest.mark.parametrize("text, said", [
-    ("Steps: 20, Sampler: Euler", "holds the baseline settings"),
-    ("", "holds the baseline settings"),
-    ("[" * 100_000, "holds the baseline settings"),
+    ("Steps: 20, Sampler: Euler", "holds no settings of FreeU"),
+    ("", "holds no settings of FreeU"),
+    ("[" * 100_000, "holds no settings of FreeU"),
     (EXTENSION.replace("0.0, 0.7", "0.0, 14"), "number of a step"),
     (EXTENSION.replace("skip_factor", "skip_facto"), "skip_facto"),
     (FORGE.replace("freeu_b2: 1.4", "freeu_b2: NaN"), "b2 is nan"),

@@ -192,7 +192,7 @@ def of_phone(root: Path) -> Path:
     ("sharp", ["--metrics", "luma", "--base", " "], "--base is empty: give a path"),
     ("sharp", ["--metrics", "luma", "--reference", ""], "--reference is empty"),
     ("sharp", ["--metrics", "luma", "--out", ""], "--out is empty: give a path"),
-    ("sharp", ["--metrics", "luma", "--prompts", "/no/such.txt"], "can't read the prompts in /no/such.txt"),
+    ("sharp", ["--metrics", "luma", "--prompts", "/no/such.txt"], "can't read /no/such.txt"),
     ("sharp", ["--metrics", "luma", "--device", "gpu"], "unknown device 'gpu'"),
     ("sharp", ["--metrics", "luma", "--device", "cpu:x"], "unknown device 'cpu:x'"),
     ("sharp", ["--metrics", "luma", "--device", "cuda:99"], "this machine has no device 'cuda:99'"),

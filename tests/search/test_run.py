@@ -156,7 +156,7 @@ def test_minutes_end_the_search_and_leave_the_confirmation(tmp_path: Path, monke
     """How much is set aside for it: test_budget.py."""
     generator = FakeGenerator()
     monkeypatch.setattr(
-        "search.study.coordinator.budget.monotonic",
+        "search.study.budget.monotonic",
         lambda: time.monotonic() + (3600 if len(generator.calls) > 9 else 0),
     )
     result, said = study(settings(tmp_path, minutes=50, trials=500), generator)
@@ -171,7 +171,7 @@ def test_long_prompts_are_named(tmp_path: Path) -> None:
     with Path(str(config.prompts)).open("a") as stream:
         stream.write(long + "\n")
     _, said = study(config)
-    assert "warning: longer than the text encoder takes" in said
+    assert "warning: prompts longer than the text encoder takes" in said
     assert "one very long prompt" in said
 
 
@@ -258,7 +258,7 @@ def test_another_space_and_what_was_found_before(tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text("b1: [0.9, 1.7]\nstop: [0.5, 1.0]\n")
     again = settings(tmp_path, trials=9, study="narrow", space=str(tmp_path / "space.yaml"), start_from=["small"])
     _, said = study(again)
-    assert "over b2, s1, s2, b1, stop" in said or "over b1, b2, s1, s2, stop" in said
+    assert "searching b2, s1, s2, b1, stop" in said or "searching b1, b2, s1, s2, stop" in said
     folder = StudyFolder(tmp_path / "mlruns", "narrow")
     records = folder.read_trials()
     front = {tuple(row["factors"][name] for name in ("b1", "b2", "s1", "s2"))

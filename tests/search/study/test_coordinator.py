@@ -15,7 +15,7 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators
 from search.optimizer.space_file import default
-from search.storage import optuna_storage
+from search.storage import folder_database
 from search.storage.optuna_storage import Storage
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
@@ -155,7 +155,7 @@ def test_nothing_goes_without_no_freeu(tmp_path: Path) -> None:
         raise ValueError("no such layer")
 
     for _ in range(2):
-        with pytest.raises(UserError, match="the baseline, which all candidates are compared with, failed: ValueError"):
+        with pytest.raises(UserError, match="the baseline failed, and all candidates are compared with it: ValueError"):
             opened(tmp_path, broken).run(3)
     study = opened(tmp_path)
     study.run(3)
@@ -238,7 +238,7 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
 
 
 def test_a_broken_database_or_record_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_storage, "SECONDS_BUSY", 1)
+    monkeypatch.setattr(folder_database, "SECONDS_BUSY", 1)
     opened(tmp_path).run(2)
     folder = StudyFolder(tmp_path, "s")
     folder.record_file(1).write_text('{"number": 1}')
@@ -255,7 +255,7 @@ def test_a_lock_that_its_holder_took_away_is_taken_anew(tmp_path: Path, monkeypa
     """Whoever opened the file just before holds one that others don't see."""
     folder = StudyFolder(tmp_path, "s")
     seen = [False, True]
-    monkeypatch.setattr("search.storage.optuna_storage.study_folder.os.path.samestat", lambda *files: seen.pop(0))
+    monkeypatch.setattr("search.storage.study_folder.os.path.samestat", lambda *files: seen.pop(0))
     with folder.locked():
         assert not seen
         with pytest.raises(UserError, match="is being run"), StudyFolder(tmp_path, "s").locked():

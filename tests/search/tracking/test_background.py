@@ -182,7 +182,7 @@ def test_a_server_that_is_not_there_at_all(server: Server, tmp_path: Path) -> No
         ("http://", "names no host"),
         ("http://host:port", "its host or port is none"),
         ("ftp://host", "expected a server"),
-        ("file:///tmp/mlruns", "no runs in plain files"),
+        ("file:///tmp/mlruns", "no longer keeps runs in plain files"),
         ("mlruns", "expected a server"),
         ("sqlite://", "names no file"),
     ],
