@@ -15,7 +15,6 @@ from uuid import uuid4
 import configs
 from configs import UserError
 
-
 PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
 
