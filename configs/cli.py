@@ -1,13 +1,16 @@
-"""How every command ends: a message and exit code 2 for what the user can mend, 130 for Ctrl-C, no traceback."""
+"""How every command begins and ends: empty arguments are refused, what the terminal can't show is replaced; a message
+and exit code 2 for what the user can mend, 130 for Ctrl-C, no traceback."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,7 +31,9 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u
 def main(app: typer.Typer) -> NoReturn:
     """Run a typer app as a command; never returns."""
     keep_quiet()
+    replace_unshowable()
     try:
+        check_arguments(sys.argv[1:])
         app()
     except UserError as error:
         fail(str(error))
@@ -42,6 +47,22 @@ def main(app: typer.Typer) -> NoReturn:
         where = f" for {error.filename}" if error.filename else ""
         fail(f"{MENDABLE[error.errno]}{where}: make room, or give another folder with --mlruns; then run again")
     sys.exit(0)
+
+
+def replace_unshowable() -> None:
+    """Write "?" for a character that the terminal's or the file's encoding lacks, as in a shell with LC_ALL=C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise UserError where one is empty, as from a shell variable that is not set: no flag takes an empty text."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        flag, is_pair, value = argument.partition("=") if argument.startswith("--") else (before, True, argument)
+        if is_pair and not value.strip():
+            name = flag if flag.startswith("-") else "an argument"
+            raise UserError(f"{name} is empty: give a value, or leave it out")
 
 
 def python() -> str:

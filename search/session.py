@@ -16,12 +16,12 @@ from configs.cli import INTERRUPTED
 from freeu import IDENTITY, Factors
 from search.evaluation import guardrails, interrupts
 from search.evaluation.evaluator import LOW, Evaluation, Task
-from search.evaluation.loading import Known, Load, assemble, known, load_parts
+from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
 from search.settings import fingerprints
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
 from search.storage import shared_trials
-from search.storage.files import write_json
+from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
 from search.storage.trial_record import TrialRecord
@@ -222,6 +222,7 @@ def run_study(config: StudyConfig, console: Console, load: Load | None = None) -
     if load is None:
         check_enough(job)
     planned, config = plan(job), job.config
+    sweep(job.folder.root, config.mlruns / CACHE)
     tracker = Tracker(config.mlruns, config.name, config.tracking_uri)
     if (result := _finished(planned)) is not None:
         console.print(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from search.settings.config import StudyConfig
     from search.settings.job import Job
 
+CACHE = "cache"
+"""The folder of scores, in the results folder."""
 Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric]]"]
 
 
@@ -65,7 +67,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
     ) -> Evaluator:
         of = generator if steps is None else generator.with_steps(steps)
         kept = config.cache and not _untold(of, measured)
-        cache = Cache(config.mlruns / "cache", _made(job, of, measured, steps)) if kept else None
+        cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps)) if kept else None
         return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache)
 
     evaluators = {

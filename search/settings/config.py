@@ -11,16 +11,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from configs import UserError, devices, path, quoted, read_yaml, unknown
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.optuna_storage import server
 
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty: give a value, or leave it out")
+    return text
+
+
 Count = Annotated[int, Field(ge=1, strict=True)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, AfterValidator(_not_empty)]
 
 
 class StudyConfig(BaseModel):
@@ -144,6 +151,11 @@ class StudyConfig(BaseModel):
         if not isinstance(found, list | tuple):
             raise ValueError("expected a list of names, as clip,aesthetic,fid")
         return tuple(part.strip() if isinstance(part, str) else part for part in found)
+
+    @field_validator("mlruns", mode="before")
+    @classmethod
+    def _named(cls, found: Any) -> Any:
+        return _not_empty(found) if isinstance(found, str) else found
 
     @field_validator("mlruns", mode="after")
     @classmethod

@@ -131,13 +131,19 @@ class StudyFolder:
         if not file.exists():
             return None
         try:
-            return TrialRecord.from_dict(read_json(file))
+            found = TrialRecord.from_dict(read_json(file))
+            if found.number != number:
+                raise ValueError(f"it is trial {found.number}'s")
+            return found
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{file} is not a trial's record ({quoted(error)}): remove it and run again") from error
 
     def read_trials(self) -> list[TrialRecord]:
         """Every trial that ended, by number. Raises UserError where one is damaged."""
-        numbers = sorted(int(file.stem) for file in self.root.glob("trials/[0-9]*.json"))
+        files = {file.stem: file for file in self.root.glob("trials/[0-9]*.json")}
+        numbers = sorted(int(stem) for stem in files if stem.isdecimal())
+        for stem in files.keys() - {self.record_file(number).stem for number in numbers}:
+            raise UserError(f"{files[stem]} is not a trial's record, by its name: remove it and run again")
         found = [record for number in numbers if (record := self.read_trial(number)) is not None]
         complete = [record for record in found if record.complete]
         for record in complete:

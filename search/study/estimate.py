@@ -46,8 +46,8 @@ def measured(mlruns: Path, model: str, device: str, dtype: str | None = None) ->
             settings = read_yaml(folder.config)
             same = [settings.get(key) for key in ("model", "device", "dtype")] == [model, device, dtype]
             records = folder.read_trials() if same else []
-        except UserError:
+        except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one
         seconds += sum(record.seconds.get("total", 0.0) for record in records if record.complete)
         evaluations += sum(record.unet_evaluations for record in records if record.complete)
-    return seconds / evaluations if evaluations else None
+    return seconds / evaluations if seconds > 0 and evaluations > 0 else None

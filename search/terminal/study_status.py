@@ -49,8 +49,8 @@ def standing(folder: StudyFolder) -> Standing:
             str(result["verdict"]) if result is not None and finished else "",
             _changed(folder),
         )
-    except (UserError, KeyError, TypeError, ValueError) as error:
-        reason = str(error) if isinstance(error, UserError) else f"{error!r} in its files"
+    except (UserError, OSError, KeyError, TypeError, ValueError) as error:
+        reason = str(error) if isinstance(error, UserError | OSError) else f"{error!r} in its files"
         return Standing(folder.name, "damaged", verdict=reason)
 
 

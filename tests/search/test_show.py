@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_an_interrupted_trial_is_no_failure(tmp_path: Path) -> None:
 
 def test_a_finished_study_that_went_on_is_unfinished(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
-    folder.write_trial(made.TrialRecord(12, made.factors(12), "gp", "COMPLETE"))
+    whole = folder.read_trials()[1]
+    folder.write_trial(replace(whole, number=12, factors=made.factors(12)))
     assert standing(folder).state == "unfinished"
 
 

@@ -65,6 +65,10 @@ def test_every_flag_is_a_key() -> None:
         ({"objectives": 5}, "--objectives is 5: expected a list of names"),
         ({"trials": True}, "--trials is True"),
         ({"study": "../up"}, "--study '../up'"),
+        ({"study": ""}, "--study is '': it is empty: give a value, or leave it out"),
+        ({"prompts": " "}, "--prompts is ' ': it is empty"),
+        ({"mlruns": ""}, "--mlruns is '': it is empty"),
+        ({"loras": ("a", "")}, "--lora is '': it is empty"),
     ],
 )
 def test_what_cant_be_is_refused_with_its_value(flags: dict[str, object], said: str) -> None:
@@ -108,6 +112,13 @@ def test_an_unknown_key_suggests_the_nearest_and_names_the_file(tmp_path: Path) 
     file.write_text("trials: [\n")
     with pytest.raises(UserError, match="line 2: not valid YAML"):
         load(file, {})
+
+
+@pytest.mark.parametrize("key", ["mlruns", "study", "prompts", "storage", "lora", "from", "subject"])
+def test_a_file_s_empty_text_is_refused(key: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"{key}: ''\n")
+    with pytest.raises(UserError, match=r"s\.yaml: \w+ is '': it is empty"):
+        load(tmp_path / "s.yaml", {})
 
 
 def test_the_name_is_the_models(tmp_path: Path) -> None:

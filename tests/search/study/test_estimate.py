@@ -1,0 +1,91 @@
+"""How long a study takes, from what others took: a damaged one beside it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs import UserError
+from search.storage.study_folder import StudyFolder, studies
+from search.study.estimate import measured
+from search.terminal.study_status import standing
+from tests.search import made
+
+
+def record_as_folder(folder: StudyFolder) -> None:
+    folder.record_file(2).unlink()
+    folder.record_file(2).mkdir()
+
+
+def config_as_folder(folder: StudyFolder) -> None:
+    folder.config.unlink()
+    folder.config.mkdir()
+
+
+def copied(folder: StudyFolder, name: str) -> None:
+    shutil.copy(folder.record_file(2), folder.record_file(2).with_name(name))
+
+
+def changed(folder: StudyFolder, **fields: Any) -> None:
+    file = folder.record_file(2)
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | fields), "utf-8")
+
+
+DAMAGES: dict[str, Callable[[StudyFolder], object]] = {
+    "a torn record": lambda folder: folder.record_file(2).write_text("{"),
+    "a folder where a record is meant": record_as_folder,
+    "a folder where the settings are meant": config_as_folder,
+    "a list as settings": lambda folder: folder.config.write_text("- 1"),
+    "bytes as settings": lambda folder: folder.config.write_bytes(b"\x80\xff"),
+    "a copy beside a record": lambda folder: copied(folder, "0002 (copy).json"),
+    "a copy that reads as a number": lambda folder: copied(folder, "2.json"),
+    "digits that are no number": lambda folder: copied(folder, "2².json"),
+    "a copy under a number of its own": lambda folder: copied(folder, "0099.json"),
+    "text as seconds": lambda folder: changed(folder, seconds={"total": "long"}),
+    "no seconds": lambda folder: changed(folder, seconds=None),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_study_beside_it_is_left_out(damage: Callable[[StudyFolder], object], tmp_path: Path) -> None:
+    whole = yaml.safe_load(made.study(tmp_path, "whole", side=8).config.read_text("utf-8"))
+    asked = (tmp_path, whole["model"], whole.get("device"), whole.get("dtype"))
+    alone = measured(*asked)
+    assert alone is not None
+    folder = made.study(tmp_path, "damaged", side=8)
+    damage(folder)
+    assert measured(*asked) == alone
+    assert standing(folder).state == "damaged"
+    assert [standing(StudyFolder(tmp_path, name)).state for name in studies(tmp_path)] == ["damaged", "finished"]
+
+
+def test_a_study_that_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = yaml.safe_load(made.study(tmp_path, side=8).config.read_text("utf-8"))
+
+    def refused(self: StudyFolder) -> None:
+        raise PermissionError(13, "Permission denied", str(self.record_file(0)))
+
+    monkeypatch.setattr(StudyFolder, "read_trials", refused)
+    assert measured(tmp_path, whole["model"], whole.get("device"), whole.get("dtype")) is None
+    found = standing(StudyFolder(tmp_path, "sunday"))
+    assert found.state == "damaged" and "Permission denied" in found.verdict
+
+
+def test_seconds_below_none_are_no_measurement(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    changed(folder, seconds={"total": -1e9})
+    whole = yaml.safe_load(folder.config.read_text("utf-8"))
+    assert measured(tmp_path, whole["model"], whole.get("device"), whole.get("dtype")) is None
+
+
+def test_a_record_is_the_one_of_its_number(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    copied(folder, "0099.json")
+    with pytest.raises(UserError, match=r"0099\.json is not a trial's record .*trial 2's.*remove it"):
+        folder.read_trials()
