@@ -101,7 +101,8 @@ class _Watch:
         self.unet, self.timesteps, self.copies, self.frames = unet, timesteps, copies, frames
         names = {module: name for name, module in unet.named_modules()}
         self.sites = {names[site.resnet].removeprefix("_orig_mod."): site for site in find_sites(unet)}
-        self.channels: int = unet.config.out_channels  # of latents; some U-Nets are told a picture beside them
+        # Of latents; some U-Nets are told a picture beside them, and ControlNet-XS' config has none.
+        self.channels: int = unet.config.get("out_channels") or unet.base_conv_out.out_channels
         steps = len(timesteps)
         self.shown = tuple(dict.fromkeys(round(i * (steps - 1) / (SHOWN - 1)) for i in range(SHOWN)))
         self.closer = self.shown[len(self.shown) // 2]

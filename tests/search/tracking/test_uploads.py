@@ -115,7 +115,7 @@ def test_a_proxy_that_answers_413_500_and_401_in_turn(
     """Whatever is answered instead of being done is done later; each reason is told; nothing is there twice."""
     statuses, asked, lock, last = [413, 500, 401], [0], threading.Lock(), BackgroundTracker._last
     monkeypatch.setattr(BackgroundTracker, "_last", lambda self, *pauses, **more: last(self, *[0.0] * 40, **more))
-    monkeypatch.setattr("search.tracking.tracker.study_page", lambda *arguments: "a page")
+    monkeypatch.setattr("search.reporting.mlflow_page.study_page", lambda *arguments: "a page")
 
     def answer(method: str, path: str) -> int | None:
         with lock:
@@ -129,7 +129,7 @@ def test_a_proxy_that_answers_413_500_and_401_in_turn(
         statuses.clear()
         study(config)
     whole(server.uri, StudyFolder(config.mlruns, "turns"))
-    for reason in ("413", "error 500", "refuses the name or password"):
+    for reason in ("413", "error 500", "rejects the user name or password"):
         assert reason in said
 
 
