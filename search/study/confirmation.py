@@ -140,6 +140,7 @@ def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: E
     else:
         clusters, distances = by_frame(evaluator.prompts, evaluator.frames), getattr(metric, "distances", None)
         pair = stats.paired_set(a, b, metric.distance, clusters, rng, distances)
+    smallest = stats.detectable(pair.error, pair.clusters)
     wins = float(pair.win_rate)  # the share of pairs where a > b
     return {
         "value": sample.values[name],
@@ -148,7 +149,7 @@ def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: E
         "low": float(pair.low),
         "high": float(pair.high),
         "p": float(pair.p),
-        "detectable": float(pair.detectable) if np.isfinite(pair.detectable) else None,
+        "detectable": smallest if np.isfinite(smallest) else None,
         "win_rate": (wins if metric.direction == "up" else 1 - wins) if np.isfinite(wins) else None,
         "n": len(evaluator.prompts),
     }
