@@ -130,7 +130,9 @@ class Session:
         job = self.job
         complete = [record for record in records if record.complete]
         front = find(complete, job.directions, job.space)
-        picked = confirmation.candidates(front.picks, {record.number: record.factors for record in complete})
+        picked = confirmation.finalists(
+            front.picks, complete, front, job.directions, self.config.finalists, len(job.held_out)
+        )
         found = confirmation.confirm(
             self.folder,
             crew,
@@ -141,7 +143,7 @@ class Session:
             categories=job.categories,
             failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
         )
-        return assembled(job, identity, complete, front, found)
+        return assembled(job, identity, complete, front, found, list(picked))
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from search.settings.config import StudyConfig
 
 
+HELD_OUT = 512
+"""Prompts of the held-out half that a study takes, at most, unless told."""
+
+
 @dataclass(frozen=True)
 class Job:
     """All that is known before anything heavy is loaded.
@@ -66,7 +70,8 @@ def prepare(config: StudyConfig) -> Job:
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
     directions = {info.name: info.direction for info in map(objective, config.objectives or ())}
-    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
+    most = config.limit, config.held_out or HELD_OUT
+    halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     space = _space(config)
     job = Job(
