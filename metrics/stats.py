@@ -199,7 +199,7 @@ def _each(
     found = np.empty(len(sets))
     for size in np.unique(sizes):
         here = np.flatnonzero(sizes == size)
-        found[here] = distances(pool, [sets[j] for j in here])
+        found[here] = distances(pool, [sets[int(j)] for j in here])
     return found
 
 
