@@ -210,7 +210,7 @@ def _show(rows: list[dict[str, Any]], compared: bool) -> None:
         cells = [row["metric"], row["better"] or "", f"{row['value']:.5g}", spread, str(row["n"])]
         if compared:
             wins = "" if row["win_rate"] is None else f"{row['win_rate']:.0%}"
-            interval = f"[{row['low']:+.3g}, {row['high']:+.3g}]"
+            interval = "" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]"
             cells += [f"{row['base']:.5g}", f"{row['difference']:+.4g}", interval, wins, f"{row['p_holm']:.3g}"]
         table.add_row(*cells)
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)

@@ -42,7 +42,7 @@ def _show(found: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from search.study.confirmation import COUNTS
+    from search.study.verdict import COUNTS
     from search.terminal.progress import ARROWS
 
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)

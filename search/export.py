@@ -86,6 +86,8 @@ def export(
     folder = None if study is None else find_study(mlruns, study)
     if folder is not None:
         preset = preset_of(folder, pick or "knee")
+        if (result := folder.read_result()) is not None:
+            typer.echo(visible(str(result["verdict"])), err=True)
         if not preset.scores:
             whose = f"trial {pick}" if pick and pick.isdecimal() else pick or "knee"
             typer.echo(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)

@@ -150,7 +150,9 @@ class Session:
         job = self.job
         complete = [record for record in records if record.complete]
         front = find(complete, job.directions, job.space)
-        picked = confirmation.candidates(front.picks, {record.number: record.factors for record in complete})
+        picked = confirmation.finalists(
+            front.picks, complete, front, job.directions, self.config.finalists, len(job.held_out)
+        )
         found = confirmation.confirm(
             self.folder,
             crew,
@@ -166,7 +168,7 @@ class Session:
             for name in (confirmation.BASE, *(f"{number:04d}" for number in picked)):
                 if (table := self.folder.read_held_out(name)) is not None:
                     held_out[name] = shared_trials.packed_table(table)
-        return {"result": assembled(job, identity, complete, front, found), "held_out": held_out}
+        return {"result": assembled(job, identity, complete, front, found, list(picked)), "held_out": held_out}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""

@@ -29,6 +29,11 @@ def test_filter() -> None:
     assert all(float(row[-2]) < 50 for row in rows)
 
 
+def test_calibration() -> None:
+    said = printed("calibration.py", "--runs", "20", "--prompts", "24").splitlines()
+    assert len(said) == 6 and said[0].startswith("clip       within   coverage") and "a false star" in said[4]
+
+
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]

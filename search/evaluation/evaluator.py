@@ -95,39 +95,62 @@ class Evaluator:
 
     def __call__(self, task: Task, on_images: OnImages | None = None) -> Evaluation:
         """Generate and score. Raises what the generator or a metric raises; Ctrl-C ends it after a step."""
-        from search.storage.image_grid import small
-
-        began, peak = time.perf_counter(), Peak()
-        rows = list(range(task.begin, task.end))
-        known = self._known(task.factors, rows)
-        missing = [row for row, found in zip(rows, known, strict=True) if found is None]
-        images = self.images(task.factors, missing, on_images) if missing else None
-        generated = time.perf_counter()
-        if images is not None:
-            self._scored(task.factors, missing, images, known, rows)
+        here = slice(task.begin, task.end)
+        found = self.measure(task.factors, self.prompts[here], self.seeds[here], on_images)
         before = task.before or Evaluation({}, 0)
-        columns = {name: self._stacked(name, known) for name in self.metrics}
-        table = self._table(rows, {name: columns[name] for name in self._named(True)}, before.per_image)
-        features = {
-            name: _joined(before.features.get(name), columns[name].reshape(len(rows) * self.frames, -1))
-            for name in self._named(False)
-        }
+        table = _stacked(before.per_image, found.per_image)
+        features = {name: _joined(before.features.get(name), each) for name, each in found.features.items()}
+        began = time.perf_counter()
         values = {name: value_of(metric, table, features, task.base) for name, metric in self.metrics.items()}
-        ended = time.perf_counter()
-        seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
+        took = time.perf_counter() - began
+        seconds = {**found.seconds, "score": found.seconds["score"] + took, "total": found.seconds["total"] + took}
         return Evaluation(
             values,
             task.end,
             table,
             features,
-            small(images) if images is not None else None,
+            found.images,
             {name: spent + before.seconds.get(name, 0.0) for name, spent in seconds.items()},
-            before.unet_evaluations + self.generator.unet_evaluations(len(missing)),
-            max(before.peak_memory, peak.bytes()),
+            before.unet_evaluations + found.unet_evaluations,
+            max(before.peak_memory, found.peak_memory),
         )
 
-    def images(self, factors: Factors, rows: Sequence[int], on_images: OnImages | None = None) -> torch.Tensor:
-        """Of some of the prompts: uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
+    def measure(
+        self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
+    ) -> Evaluation:
+        """What the images of these prompts and seeds get one by one, without values of the whole."""
+        from search.storage.image_grid import small
+
+        began, peak = time.perf_counter(), Peak()
+        known = self._known(factors, prompts, seeds)
+        missing = [row for row, found in enumerate(known) if found is None]
+        drawn = [prompts[row] for row in missing], [seeds[row] for row in missing]
+        images = self.images(factors, *drawn, on_images) if missing else None
+        generated = time.perf_counter()
+        if images is not None:
+            for row, each in zip(missing, self._scored(factors, *drawn, images), strict=True):
+                known[row] = each
+        n = len(known)
+        columns = {name: np.stack([found[name] for found in known if found is not None]) for name in self.metrics}
+        table = self._table(prompts, seeds, {name: columns[name] for name in self._named(True)})
+        features = {name: columns[name].reshape(n * self.frames, -1) for name in self._named(False)}
+        ended = time.perf_counter()
+        seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
+        return Evaluation(
+            {},
+            n,
+            table,
+            features,
+            small(images) if images is not None else None,
+            seconds,
+            self.generator.unet_evaluations(len(missing)),
+            peak.bytes(),
+        )
+
+    def images(
+        self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
+    ) -> torch.Tensor:
+        """uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
         with Stopping() as stopping:
 
             def step(done: float) -> None:
@@ -135,41 +158,33 @@ class Evaluator:
                 if on_images is not None:
                     on_images(done)
 
-            return self.generator.generate(*self._of(rows), factors, step)
-
-    def _of(self, rows: Sequence[int]) -> tuple[list[str], list[int]]:
-        return [self.prompts[row] for row in rows], [self.seeds[row] for row in rows]
+            return self.generator.generate(list(prompts), list(seeds), factors, step)
 
     def _named(self, per_image: bool) -> list[str]:
         return [name for name, metric in self.metrics.items() if metric.per_image is per_image]
 
-    def _known(self, factors: Factors, rows: Sequence[int]) -> list[Found | None]:
-        return [None] * len(rows) if self.cache is None else self.cache.read(factors, *self._of(rows))
+    def _known(self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int]) -> list[Found | None]:
+        return [None] * len(prompts) if self.cache is None else self.cache.read(factors, prompts, seeds)
 
     def _scored(
-        self, factors: Factors, missing: Sequence[int], images: torch.Tensor, known: list[Found | None], rows: list[int]
-    ) -> None:
-        """Score the images of the missing rows into `known`, and keep them."""
-        batch = self._batch(images, missing)
-        n = len(missing)
+        self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], images: torch.Tensor
+    ) -> list[Found]:
+        """What each image got; kept for whoever needs the same one again."""
+        batch, n = self._batch(images, prompts), len(prompts)
         found = {
             name: self._per_image(metric, batch) if metric.per_image else self._features(metric, batch).reshape(n, -1)
             for name, metric in self.metrics.items()
         }
         if self.cache is not None:
-            self.cache.write(factors, *self._of(missing), found)
-        for place, row in enumerate(missing):
-            known[row - rows[0]] = {name: values[place] for name, values in found.items()}
+            self.cache.write(factors, prompts, seeds, found)
+        return [{name: values[row] for name, values in found.items()} for row in range(n)]
 
-    def _stacked(self, name: str, known: Sequence[Found | None]) -> np.ndarray:
-        return np.stack([found[name] for found in known if found is not None])
-
-    def _batch(self, images: torch.Tensor, rows: Sequence[int]) -> Batch:
+    def _batch(self, images: torch.Tensor, prompts: Sequence[str]) -> Batch:
         """Images with their prompts; each frame of a video is an image of its prompt."""
         from metrics.base import Batch
 
         flat = images.flatten(0, 1) if images.ndim == 5 else images
-        return Batch(flat, by_frame(self._of(rows)[0], self.frames), self.frames)
+        return Batch(flat, by_frame(prompts, self.frames), self.frames)
 
     def _per_image(self, metric: Metric, batch: Batch) -> np.ndarray:
         """One score for each prompt; a video's is the mean over its frames, where the metric scores frames."""
@@ -181,14 +196,10 @@ class Evaluator:
     def _features(self, metric: Any, batch: Batch) -> np.ndarray:
         return np.asarray(metric.features(batch))
 
-    def _table(
-        self, rows: Sequence[int], columns: Mapping[str, np.ndarray], before: pd.DataFrame | None
-    ) -> pd.DataFrame:
+    def _table(self, prompts: Sequence[str], seeds: Sequence[int], columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
         import pandas as pd
 
-        prompts, seeds = self._of(rows)
-        found = pd.DataFrame({"prompt": prompts, "seed": seeds, **columns})
-        return found if before is None else pd.concat([before, found], ignore_index=True)
+        return pd.DataFrame({"prompt": list(prompts), "seed": list(seeds), **columns})
 
 
 def value_of(metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], base: Evaluation | None) -> Value:
@@ -216,6 +227,13 @@ def value_of(metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray
 def by_frame(prompts: Sequence[str], frames: int) -> tuple[str, ...]:
     """The prompt of each frame of their videos."""
     return tuple(prompt for prompt in prompts for _ in range(frames))
+
+
+def _stacked(before: pd.DataFrame | None, found: pd.DataFrame | None) -> pd.DataFrame:
+    import pandas as pd
+
+    assert found is not None
+    return found if before is None else pd.concat([before, found], ignore_index=True)
 
 
 def _joined(before: np.ndarray | None, found: np.ndarray) -> np.ndarray:

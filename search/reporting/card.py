@@ -18,7 +18,8 @@ from freeu import presets
 from freeu.presets import Preset
 from search.storage.study_folder import StudyFolder
 from search.study import reproduce
-from search.study.confirmation import BASE, COUNTS, measurable
+from search.study.confirmation import BASE
+from search.study.verdict import COUNTS, measurable
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,8 +14,8 @@ from search.study.confirmation import BASE
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 5
-"""Prompts of a category for an interval."""
+FEWEST = 6
+"""Prompts of a category for an interval: with fewer there are too few sign flips."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read(folder: StudyFolder, result: Mapping[str, Any]) -> Pairs | None:
 
 def by_category(pairs: Pairs) -> list[dict[str, Any]]:
     """A row for each pick, category and objective: pick, category, objective, n, difference, low and high (95 %; None
-    below 5 prompts), win_rate. Nothing where the prompts have no categories."""
+    below 6 prompts), win_rate. Nothing where the prompts have no categories."""
     from metrics import stats
 
     rows: list[dict[str, Any]] = []
@@ -80,7 +80,7 @@ def by_category(pairs: Pairs) -> list[dict[str, Any]]:
             for name in pairs.directions:
                 a, b = (table[name].to_numpy()[here] for table in (pairs.picks[number], pairs.base))
                 found = stats.paired(a, b, _prompts(pairs, here), np.random.default_rng(0))
-                sure = found.n >= FEWEST
+                sure = found.clusters >= FEWEST
                 rows.append(
                     {
                         "pick": pairs.names[number],

@@ -13,7 +13,8 @@ from search.reporting import embedded_images, front_plots, held_out_pairs, histo
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.study import reproduce
-from search.study.confirmation import BASE, measurable
+from search.study.confirmation import BASE
+from search.study.verdict import measurable
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result
 
@@ -97,10 +98,11 @@ def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
         names = [pick["pick"] for pick in same]
         rows.append({"names": names, "number": number, "factors": same[0]["factors"], "scores": scores})
     for name in result["objectives"]:
-        ends = [abs(row["scores"][name][end]) for row in rows if name in row["scores"] for end in ("low", "high")]
+        found = [row["scores"][name][end] for row in rows if name in row["scores"] for end in ("low", "high")]
+        ends = [abs(end) for end in found if end is not None]
         for row in rows:
             if name in row["scores"]:
-                row["scores"][name]["reach"] = max(ends) or 1.0
+                row["scores"][name]["reach"] = max(ends, default=0.0) or 1.0
     return rows
 
 

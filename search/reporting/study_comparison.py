@@ -7,6 +7,7 @@ measured in different ways are not compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ import numpy as np
 from configs import UserError, read_yaml
 from freeu import Factors
 from search.storage.study_folder import StudyFolder
-from search.study.confirmation import BASE, measurable
+from search.study.confirmation import BASE
+from search.study.verdict import measurable
 from search.terminal.study_status import finished
 
 if TYPE_CHECKING:
@@ -161,7 +163,8 @@ def _paired(x: np.ndarray, y: np.ndarray, prompts: Any, seed: int) -> dict[str, 
     from metrics import stats
 
     found = stats.paired(y, x, list(prompts), np.random.default_rng(seed))
-    return {"difference": found.mean, "low": found.low, "high": found.high, "p": found.p, "win_rate": found.win_rate}
+    ends = {name: end if math.isfinite(end) else None for name, end in (("low", found.low), ("high", found.high))}
+    return {"difference": found.mean, **ends, "p": found.p, "win_rate": found.win_rate}
 
 
 def _unpaired(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -73,6 +73,10 @@ class StudyConfig(BaseModel):
     ] = None
     subject: Annotated[Text | None, Setting(SCORES, "WORDS", 'Replaces {subject} in prompts, as in "a sks dog"')] = None
     limit: Annotated[Count, Setting(SCORES, "N", "Prompts per trial")] = 48
+    held_out: Annotated[
+        Count | None, Setting(SCORES, "N", "Held-out prompts for the finalists", "all, 512 at most")
+    ] = None
+    finalists: Annotated[Count, Setting(SCORES, "N", "Picks that are confirmed on held-out prompts")] = 2
     objectives: Annotated[
         tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
     ] = None

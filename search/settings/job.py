@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from search.settings.config import StudyConfig
 
 
+HELD_OUT = 512
+"""Prompts of the held-out half that a study takes, at most, unless told."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that is known of a study before anything heavy loads.
@@ -64,7 +68,8 @@ def prepare(config: StudyConfig) -> Job:
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
-    halves = [prompts.limited(half, config.limit) for half in prompts.split(prompt_set)]
+    most = config.limit, config.held_out or HELD_OUT
+    halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     space = space_file.chosen(config.space, config.version, config.stages)
     return Job(

@@ -20,8 +20,8 @@ class _Score(_Part):
     value: float
     base: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     p_holm: float
     n: int

@@ -7,6 +7,7 @@ pick times objective that was compared. What was generated is kept, so a killed 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,13 +22,18 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.evaluation.evaluator import Evaluation, Evaluator, Evaluators, OnImages, Task, by_frame
 from search.optimizer.one_thread import one_thread
-from search.optimizer.pareto_front import Pick
+from search.optimizer.pareto_front import Front, Pick
 from search.optimizer.samplers import derived
 from search.storage.files import replacing
 from search.storage.study_folder import StudyFolder
+from search.storage.trial_record import TrialRecord
+from search.study.verdict import LEVEL
 from search.workers.crew import TRIES, Crew, Evaluate, WorkerDied, done
 
-LEVEL = 0.05
+NEEDED = 2.6
+"""Standard errors that a difference takes to count, about: Holm's correction over six comparisons."""
+FLIPS = 2**15 - 1
+"""Of signs: the smallest p is 6e-5, so a hundred comparisons and more leave room for one to count."""
 BASE = "baseline"
 BASE_KEY = -1  # where the others have their trial's number
 
@@ -45,9 +51,38 @@ class Sample:
     n: int
 
 
-def candidates(picks: Sequence[Pick], factors: Mapping[int, Factors]) -> dict[int, Factors]:
-    """What is to be scored again: each picked candidate once, by trial number, the baseline itself left out."""
-    return {pick.number: factors[pick.number] for pick in picks if not factors[pick.number].identity}
+def finalists(
+    picks: Sequence[Pick],
+    records: Sequence[TrialRecord],
+    front: Front,
+    directions: Mapping[str, str],
+    most: int,
+    n: int,
+) -> dict[int, Factors]:
+    """The picks to be scored again, `most` at most, by trial number; the baseline itself left out.
+
+    Chosen on the search's data alone: those come first that are most likely to be shown better than the baseline in one
+    objective and worse in none on n held-out prompts, by what the model expects and the spread of paired differences.
+    """
+    from scipy.stats import norm
+
+    by_number = {record.number: record for record in records}
+    base = next(record.number for record in records if record.factors.identity)
+    numbers = dict.fromkeys(pick.number for pick in picks if not by_number[pick.number].factors.identity)
+
+    def chance(number: int) -> float:
+        """The logarithm of it."""
+        record, better, unharmed = by_number[number], [], 0.0
+        for name, direction in directions.items():
+            gain = front.expected[name][number] - front.expected[name][base]
+            error = record.values[name].paired * math.sqrt(record.images / n)
+            z = (gain if direction == "up" else -gain) / error if error > 0 else 0.0
+            better.append(float(norm.logcdf(z - NEEDED)))
+            unharmed += float(norm.logcdf(z + NEEDED))
+        return max(better) + unharmed
+
+    ranked = sorted(numbers, key=lambda number: -chance(number))
+    return {number: by_number[number].factors for number in ranked[:most]}
 
 
 def confirm(
@@ -122,7 +157,7 @@ class Compare:
         def compared(one: tuple[int, str]) -> dict[str, Any]:
             number, name = one
             seed = derived(self.seed, "confirm", name)
-            return _compared(evaluator.metrics[name], self.samples[number], self.base, name, evaluator, seed)
+            return _compared(evaluator.metrics[name], self.samples[number], self.base, name, evaluator, seed, len(each))
 
         found: dict[int, dict[str, dict[str, Any]]] = {number: {} for number in self.samples}
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy leaves Python to others while it works
@@ -131,24 +166,28 @@ class Compare:
         return found
 
 
-def _compared(metric: Any, sample: Sample, base: Sample, name: str, evaluator: Evaluator, seed: int) -> dict[str, Any]:
+def _compared(
+    metric: Any, sample: Sample, base: Sample, name: str, evaluator: Evaluator, seed: int, rows: int
+) -> dict[str, Any]:
+    """rows: how many comparisons there are in all."""
     from metrics import stats
 
     a, b, rng = sample.data[name], base.data[name], np.random.default_rng(seed)
     if metric.per_image:
-        pair = stats.paired(a, b, evaluator.prompts, rng)
+        pair = stats.paired(a, b, evaluator.prompts, rng, FLIPS)
     else:
         clusters, distances = by_frame(evaluator.prompts, evaluator.frames), getattr(metric, "distances", None)
-        pair = stats.paired_set(a, b, metric.distance, clusters, rng, distances)
+        pair = stats.paired_set(a, b, metric.distance, clusters, rng, distances, FLIPS)
+    smallest = stats.detectable(pair.error, pair.clusters, LEVEL / rows)  # as the first that Holm lets through
     wins = float(pair.win_rate)  # the share of pairs where a > b
     return {
         "value": sample.values[name],
         "base": base.values[name],
         "difference": float(pair.mean),
-        "low": float(pair.low),
-        "high": float(pair.high),
+        "low": float(pair.low) if np.isfinite(pair.low) else None,
+        "high": float(pair.high) if np.isfinite(pair.high) else None,
         "p": float(pair.p),
-        "detectable": float(pair.detectable) if np.isfinite(pair.detectable) else None,
+        "detectable": smallest if np.isfinite(smallest) else None,
         "win_rate": (wins if metric.direction == "up" else 1 - wins) if np.isfinite(wins) else None,
         "n": len(evaluator.prompts),
     }
@@ -208,84 +247,3 @@ def _read(file: Path, factors: Factors, n: int) -> Sample | None:
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
     return sample if same else None
-
-
-def verdict(
-    picks: Sequence[Pick],
-    scores: Mapping[int, Mapping[str, Mapping[str, Any]]],
-    directions: Mapping[str, str],
-    picked: int | None = None,
-) -> str:
-    """What a person takes away, in a sentence or two. An effect counts where it is `measurable`.
-
-    picked: how many candidates were to be confirmed; None is as many as were.
-    """
-    if not scores and picked:
-        return "It is not known whether FreeU helps here: no pick could be scored on the held-out prompts."
-    if not scores:
-        return "FreeU is not shown to help here: no candidate was better than the baseline, so none was confirmed."
-    sides = {number: _sides(rows, directions) for number, rows in scores.items()}
-    helped = {number: better for number, (better, worse) in sides.items() if better and not worse}
-    traded = {number: side for number, side in sides.items() if side[0] and side[1]}
-    n = max(row["n"] for rows in scores.values() for row in rows.values())
-    on = f"on {n} held-out prompts"
-    if helped:
-        number = max(helped, key=lambda k: len(helped[k]))
-        good = _listed(helped[number], scores[number])
-        return f"FreeU helps here: {_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
-    if traded:
-        number = max(traded, key=lambda k: len(traded[k][0]) - len(traded[k][1]))
-        good, bad = (_listed(side, scores[number]) for side in traded[number])
-        return f"FreeU trades here: {_named(number, picks)} is better {on} in {good}, but worse in {bad}."
-    worse = [number for number, side in sides.items() if side[1]]
-    also = ""
-    if worse:
-        number = worse[0]
-        also = f" {_named(number, picks).capitalize()} is worse in {_listed(sides[number][1], scores[number])}."
-    tried = f"none of {len(scores)} picks is" if len(scores) > 1 else "the pick is not"
-    return (
-        f"FreeU is not shown to help here: {tried} measurably better than the baseline {on}.{also}{_resolution(scores)}"
-    )
-
-
-def _resolution(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> str:
-    """How small a difference these prompts would have shown, of the pick that differs most from prompt to prompt."""
-    least: dict[str, float] = {}
-    for rows in scores.values():
-        for name, row in rows.items():
-            if row.get("detectable"):
-                least[name] = max(least.get(name, 0.0), row["detectable"])
-    if not least:
-        return ""
-    listed = " or ".join(f"{size:.2g} in {name}" for name, size in least.items())
-    return f" A single comparison on these prompts has 80 % power at a difference of {listed}."
-
-
-COUNTS = "* significant: the interval excludes 0, and p, corrected for all comparisons (Holm), is below 0.05"
-
-
-def measurable(row: Mapping[str, Any]) -> bool:
-    """Whether a difference counts: Holm's p below 0.05, and 0 outside of its 95 % interval.
-
-    The two can disagree, for a distance of sets above all, where one swaps labels and the other resamples prompts.
-    """
-    return row["p_holm"] < LEVEL and not row["low"] <= 0 <= row["high"]
-
-
-def _sides(rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """(objectives that are better, objectives that are worse), measurably."""
-    sure = [name for name, row in rows.items() if measurable(row)]
-    better = [name for name in sure if (rows[name]["difference"] > 0) == (directions[name] == "up")]
-    return better, [name for name in sure if name not in better]
-
-
-def _named(number: int, picks: Sequence[Pick]) -> str:
-    return f"{' = '.join(pick.name for pick in picks if pick.number == number)} (trial {number})"
-
-
-def _listed(names: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = []
-    for name in names:
-        row = rows[name]
-        parts.append(f"{name} by {row['difference']:+.3g} [{row['low']:.3g}, {row['high']:.3g}]")
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

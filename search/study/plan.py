@@ -11,6 +11,7 @@ from search.optimizer.space import SOBOL
 from search.settings.kept import check_resumable
 from search.settings.model import objectives
 from search.study import estimate, racing
+from search.study.verdict import fewest
 from search.terminal.progress import ARROWS, duration
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """The most passes of the confirmation: each objective's best, the knee, the most improved, and the baseline."""
-        objectives = len(self.job.directions)
-        return objectives + 3 if objectives > 1 else 2
+        """The most passes of the confirmation: the finalists, and the baseline."""
+        return 1 + self.job.config.finalists
 
     @property
     def per_image(self) -> int:
@@ -87,7 +87,8 @@ class Plan:
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
-            f"then        the picks tested against the baseline (FreeU off) on {self.held_out} held-out prompts",
+            f"then        {self._finalists()} against the baseline (FreeU off) on {self.held_out} held-out prompts",
+            *self._few(),
             f"work        {self._work()}",
             f"results     {job.folder.root}",
         ]
@@ -128,6 +129,18 @@ class Plan:
         """Said where it is asked for."""
         n = self.job.config.low_steps
         return [] if n is None else [f"first rung  {n} steps, if they rank the first candidates as {self.job.steps} do"]
+
+    def _finalists(self) -> str:
+        n = self.job.config.finalists
+        return "the best pick" if n == 1 else f"the {n} best picks"
+
+    def _few(self) -> list[str]:
+        """Said before any image is drawn, where no outcome could count."""
+        rows = self.job.config.finalists * len(self.job.directions)
+        least = fewest(rows)
+        if self.held_out >= least:
+            return []
+        return [f"warning     too few held-out prompts for {rows} comparisons: no difference can count below {least}"]
 
     def _work(self) -> str:
         seconds, measured = self.seconds()

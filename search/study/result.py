@@ -14,8 +14,9 @@ from freeu import Factors
 from search.optimizer.space import value_of
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.study.confirmation import BASE, COUNTS, candidates, measurable, verdict
+from search.study.confirmation import BASE
 from search.study.reproduce import versions
+from search.study.verdict import COUNTS, Verdict, measurable, verdict
 from search.terminal.progress import ARROWS
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ NEAR = 0.01
 """Share of a range: a factor this near to its edge counts as at the edge."""
 WIDEST = dict.fromkeys(("stop", "smooth", "offset", "width", "threshold"), 1)
 """Edges beyond which no value is possible, so they are not worth a word."""
+ROWS = 10
+"""Rows of the front that the terminal shows."""
 DIGITS = 4
 """Significant digits of a column's largest number."""
 
@@ -42,8 +45,12 @@ def assembled(
     done: Sequence[TrialRecord],
     front: Front,
     found: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    order: Sequence[int],
 ) -> dict[str, Any]:
-    """result.json's content. done: the complete trials; found: the confirmation, by trial number."""
+    """result.json's content. done: the complete trials; found: the confirmation, by trial number; order: the finalists,
+    the most promising first.
+    """
+    said = _verdict(done, front, found, job.directions, len(order))
     by_number = {record.number: record for record in done}
     picks = [
         {
@@ -62,27 +69,36 @@ def assembled(
         "guidance": job.guidance,
         "trials": len(done),
         "objectives": job.directions,
+        "baseline": next((_row(one, front, job.directions) for one in done if one.factors.identity), None),
         "front": front_rows(done, front, job.directions),
         "picks": picks,
         "versions": versions(),
-        "verdict": _verdict(done, front, found, job.directions),
+        "finalists": list(order),
+        "verdict": said.text,
+        "take_away": next((pick.name for pick in front.picks if pick.number == said.number), None),
         "ends": at_the_ends(job.space, picks),
+    }
+
+
+def _row(record: TrialRecord, front: Front, directions: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "origin": record.origin,
+        "factors": record.factors.as_dict(),
+        **{name: record.values[name].value for name in directions},
+        "expected": {name: front.expected[name][record.number] for name in directions},
+        "errors": {name: _finite(record.values[name].paired) for name in directions},
     }
 
 
 def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[str, str]) -> list[dict[str, Any]]:
     """result.json's front. done: the complete trials."""
     by_number = {record.number: record for record in done}
-    return [
-        {
-            "number": number,
-            "origin": by_number[number].origin,
-            "factors": by_number[number].factors.as_dict(),
-            **{name: by_number[number].values[name].value for name in directions},
-            "expected": {name: front.expected[name][number] for name in directions},
-        }
-        for number in front.numbers
-    ]
+    return [_row(by_number[number], front, directions) for number in front.numbers]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _at(space: Space, dimension: Dimension, factors: Factors, share: float) -> bool:
@@ -110,11 +126,15 @@ def _verdict(
     front: Front,
     found: Mapping[int, Mapping[str, Mapping[str, Any]]],
     directions: Mapping[str, str],
-) -> str:
+    picked: int,
+) -> Verdict:
     if all(record.factors.identity for record in done):
-        return "Only the baseline was tried, so nothing is known of FreeU here. Give more --trials or --minutes."
-    factors = {record.number: record.factors for record in done}
-    return verdict(front.picks, found, directions, len(candidates(front.picks, factors)))
+        return Verdict(
+            "Only the baseline was tried, so nothing is known of FreeU here. Give more --trials or --minutes."
+        )
+    tried = [record for record in done if not record.factors.identity]
+    ruled_out = 0 if any(record.feasible for record in tried) else len(tried)
+    return verdict(front.picks, found, directions, picked, ruled_out)
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
@@ -137,10 +157,13 @@ def ways_on(
         f"look        {look}",
         f"report      {python()} -m search.report --study {folder.name}{where}",
     ]
-    picks = [pick["pick"] for pick in result["picks"] if not Factors.from_dict(pick["factors"]).identity]
-    if picks:
-        pick = shlex.quote(picks[-1])
-        lines.append(f"export      {python()} -m search.export --study {folder.name} --pick {pick}{where}")
+    pick = result.get("take_away")
+    if pick is not None:
+        lines.append(
+            f"export      {python()} -m search.export --study {folder.name} --pick {shlex.quote(str(pick))}{where}"
+        )
+    elif "take_away" in result:
+        lines.append("export      nothing: keep FreeU off")
     for line in lines:
         console.print(visible(line), markup=False, soft_wrap=True)
 
@@ -164,11 +187,11 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         "s1",
         "s2",
         *goals,
-        title="The Pareto front, scores as the model expects them",
+        title="The Pareto front as the model expects it, ± the error of its difference from the baseline",
         box=None,
     )
-    expected = [_column([row["expected"][name] for row in result["front"]]) for name in directions]
-    for row, *values in zip(result["front"], *expected, strict=True):
+    shown = shown_rows(result["front"], result.get("baseline"))
+    for row, *values in zip(shown, *(_expected(shown, name) for name in directions), strict=True):
         factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
         front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *values)
     picks = Table(
@@ -180,6 +203,10 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         picks.add_row(pick["pick"], str(pick["number"]), *cells)
     console.print()
     console.print(front)
+    left = {row["number"] for row in result["front"]} - {row["number"] for row in shown}
+    if left:
+        said = f"{len(left)} more trials of the front are in result.json and in the report"
+        console.print(said, style="dim", highlight=False)
     console.print()
     console.print(picks)
     console.print(COUNTS, style="dim")
@@ -187,6 +214,27 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):
         console.print(Text(visible(str(result["ends"]))), soft_wrap=True)
+
+
+def shown_rows(
+    front: Sequence[Mapping[str, Any]], base: Mapping[str, Any] | None, most: int = ROWS
+) -> list[Mapping[str, Any]]:
+    """The baseline's row, then those of the front, at most so many in all, spread evenly over the first objective."""
+    first = [] if base is None else [base]
+    others = [row for row in front if not Factors.from_dict(row["factors"]).identity]
+    room = most - len(first)
+    if len(others) <= room:
+        return [*first, *others]
+    by = next(iter(others[0]["expected"]))
+    others.sort(key=lambda row: float(row["expected"][by]))
+    return [*first, *(others[round(place * (len(others) - 1) / (room - 1))] for place in range(room))]
+
+
+def _expected(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """An objective's column, with errors where they are known; the baseline's own difference is none."""
+    values = _column([row["expected"][name] for row in rows])
+    errors = [(row.get("errors") or {}).get(name) for row in rows]
+    return [f"{value} ± {error:.2g}" if error else value for value, error in zip(values, errors, strict=True)]
 
 
 def _column(values: Sequence[float]) -> list[str]:
@@ -200,4 +248,6 @@ def _difference(score: Mapping[str, float] | None, bare: str) -> str:
     if score is None:
         return bare
     star = "*" if measurable(score) else ""
+    if score["low"] is None:
+        return f"{score['difference']:+.3g}"
     return f"{score['difference']:+.3g} [{score['low']:+.3g}, {score['high']:+.3g}]{star}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from metrics.stats import holm, paired, paired_set, sign_flip
+from metrics.stats import contributions, detectable, fewest, holm, paired, paired_set
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -29,9 +29,34 @@ def test_holm_lies_between_raw_and_bonferroni() -> None:
 
 def test_all_sign_flips_are_counted() -> None:
     # Three equal differences: of 8 flips, two have a total as large: +++ and ---.
-    assert sign_flip(np.array([1.0, 1, 1]), rng()) == pytest.approx(2 / 8)
-    # 1 and 2 of opposite signs: totals are 3, 1, 1, 3: all four are at least 1.
-    assert sign_flip(np.array([1.0, -2.0]), rng()) == 1
+    assert paired(np.array([1.0, 1, 1]), np.zeros(3), range(3), rng()).p == pytest.approx(2 / 8)
+    # 1 and -2: totals are 1, 3, 3, 1: all four are at least 1.
+    assert paired(np.array([1.0, -2.0]), np.zeros(2), range(2), rng()).p == 1
+
+
+def test_the_interval_by_hand() -> None:
+    """Of six differences 64 subsets: the interval leaves out one mean at each end, and those are single differences."""
+    found = paired(np.array([1.0, 2, 4, 8, 16, 32]), np.zeros(6), range(6), rng())
+    assert (found.low, found.high, found.p) == (1, 32, 2 / 64)
+    assert np.isnan(paired(np.ones(5), np.zeros(5), range(5), rng()).low)
+
+
+@pytest.mark.parametrize("k", [6, 9, 13, 40])
+def test_p_and_interval_never_disagree(k: int) -> None:
+    agreed = []
+    for trial in range(300):
+        draw = rng(trial)
+        clusters = np.concatenate([np.arange(k), draw.integers(0, k, size=k // 2)])  # of one or more images
+        difference = draw.standard_t(3, len(clusters)) + 2 / np.sqrt(k)
+        found = paired(difference, 0 * difference, clusters.tolist(), draw)
+        agreed.append((found.p <= 0.05) == (found.low > 0 or found.high < 0))
+    assert all(agreed)
+
+
+def test_the_fewest_clusters_for_a_level() -> None:
+    assert [fewest(level) for level in (0.25, 0.05, 0.05 / 6)] == [3, 6, 8]
+    assert np.isnan(detectable(1.0, 7, 0.05 / 6)) and detectable(1.0, 8, 0.05 / 6) > detectable(1.0, 80, 0.05 / 6)
+    assert detectable(2.0, 10_000) == pytest.approx(2 * 2.8016, rel=1e-3)  # 1.96 + 0.84
 
 
 def test_a_clear_difference() -> None:
@@ -74,12 +99,24 @@ def test_sets_that_differ_and_sets_that_do_not() -> None:
     assert same.p > 0.05 and same.low < 0 < same.high
 
 
+def test_contributions_are_the_influence_of_each_row() -> None:
+    """Of a mean, its distance to the mean of all; of a square of the mean, that times its slope."""
+    x = rng(3).normal(size=(50, 1)) + 4
+    groups = [np.array([row]) for row in range(50)]
+    np.testing.assert_allclose(contributions(x, lambda f: float(f.mean()), groups), (x - x.mean())[:, 0], atol=1e-9)
+    squared = contributions(x, lambda f: float(f.mean() ** 2), groups)
+    np.testing.assert_allclose(squared, 2 * x.mean() * (x - x.mean())[:, 0], atol=0.02)
+    uneven = np.array_split(np.arange(50), 7)
+    found = contributions(x, lambda f: float(f.mean()), uneven)
+    np.testing.assert_allclose(found, [(x[rows] - x.mean()).sum() for rows in uneven], atol=1e-9)
+
+
 def test_distances_of_many_sets_at_once_change_nothing() -> None:
     a, b = rng(1).normal(size=(30, 3)), rng(2).normal(size=(30, 3))
     clusters = [number // 2 for number in range(30)]
 
     def at_once(pool: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
-        assert pool.shape == (60, 3)
+        assert pool.shape == (30, 3)
         return np.array([energy(pool[rows]) for rows in sets])
 
     assert str(paired_set(a, b, energy, clusters, rng())) == str(paired_set(a, b, energy, clusters, rng(), at_once))

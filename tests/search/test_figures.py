@@ -22,7 +22,7 @@ from torch import nn
 
 from configs import UserError
 from freeu import IDENTITY, presets
-from metrics.stats import LEVEL, holm, sign_flip
+from metrics.stats import LEVEL, holm, paired
 from search.analysis import passes
 from search.analysis.passes import NONE, Runner
 from search.figures import FEWEST, analyse
@@ -156,7 +156,7 @@ def test_too_few_prompts_are_told_before_anything_loads(tmp_path: Path) -> None:
 def test_as_few_prompts_as_are_taken_can_tell_what_holds() -> None:
     """Where all agree, each of twelve claims holds after Holm's correction; with one prompt less none could."""
     for n, told in ((FEWEST, True), (FEWEST - 1, False)):
-        p = sign_flip(np.arange(1.0, n + 1), np.random.default_rng(0))
+        p = paired(np.arange(1.0, n + 1), np.zeros(n), range(n), np.random.default_rng(0)).p
         assert (holm([p] * 12) < LEVEL).all() == told
 
 

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from configs import UserError
-from freeu import Controls, Factors
+from freeu import IDENTITY, Controls, Factors
 from freeu.factors import Version
 from search.evaluation.guardrails import NAMES
 from search.optimizer import space_file
@@ -25,7 +25,7 @@ from search.session import run_study
 from search.settings.config import StudyConfig
 from search.settings.job import prepare
 from search.storage.study_folder import StudyFolder
-from search.study.result import at_the_ends
+from search.study.result import at_the_ends, shown_rows
 from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings
 
 
@@ -132,6 +132,30 @@ def test_no_freeu_as_the_best_is_said(tmp_path: Path) -> None:
     result, said = study(settings(tmp_path, objectives="aesthetic", trials=8))
     assert [(pick["number"], pick["scores"]) for pick in result["picks"]] == [(0, {})]
     assert "FreeU is not shown to help here: no candidate was better" in said
+
+
+def test_the_take_away_is_what_the_verdict_stands_on(tmp_path: Path) -> None:
+    for place, helps in (("good", True), ("bad", False)):
+        objectives = "clip" if helps else "aesthetic"
+        result, said = study(settings(tmp_path / place, objectives=objectives, trials=12))
+        helped = result["verdict"].startswith("FreeU helps here")
+        assert helped is helps
+        if helped:
+            stands = f"{result['take_away']} (trial {result['finalists'][0]})"
+            assert stands in result["verdict"] and f"--pick {result['take_away']}" in said
+        else:
+            assert result["take_away"] is None and "take away   nothing: keep FreeU off" in said
+
+
+def test_the_front_in_the_terminal_has_the_baseline_and_ten_rows_at_most() -> None:
+    def row(number: int) -> dict[str, Any]:
+        factors = Factors(1 + number / 50, 1.2, 0.9, 0.8).as_dict() if number else IDENTITY.as_dict()
+        return {"number": number, "factors": factors, "expected": {"clip": float(number)}}
+
+    shown = shown_rows([row(number) for number in range(30, 0, -1)], row(0))
+    assert [each["number"] for each in shown][:2] == [0, 1] and shown[-1]["number"] == 30 and len(shown) == 10
+    few = [row(number) for number in (3, 0, 1)]
+    assert [each["number"] for each in shown_rows(few, row(0))] == [0, 3, 1]
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,18 +176,18 @@ def test_pairs_of_another_order_are_not_pairs(tmp_path: Path) -> None:
     assert pairs is not None and set(pairs.picks) == {2}
 
 
-def test_a_category_needs_five_prompts_for_an_interval(tmp_path: Path) -> None:
-    folder = made.study(tmp_path, prompts=14, side=8)
+def test_a_category_needs_six_prompts_for_an_interval(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, prompts=17, side=8)
     result = folder.read_result()
     assert result is not None
     pairs = read(folder, result)
     assert pairs is not None
     rows = {(row["pick"], row["category"], row["objective"]): row for row in by_category(pairs)}
-    places = rows["best-clip = knee", "places", "clip"]  # prompts 2, 5, 8, 11
-    assert (places["n"], places["low"]) == (4, None)
-    assert places["difference"] == pytest.approx(0.1 * (6.5 - 2.5))
+    places = rows["best-clip = knee", "places", "clip"]  # prompts 2, 5, 8, 11, 14
+    assert (places["n"], places["low"]) == (5, None)
+    assert places["difference"] == pytest.approx(0.1 * (8 - 2.5))
     people = rows["best-clip = knee", "people", "clip"]
-    assert people["n"] == 5 and people["low"] < people["difference"] < people["high"]
+    assert people["n"] == 6 and people["low"] < people["difference"] < people["high"]
 
 
 def test_settings_that_a_study_keeps_are_flags() -> None:

@@ -25,7 +25,11 @@ def trial(number: int, clip: float = 1.0, images: int = 12, seconds: float = 6.0
 
 
 def budget(folder: Path, began: float | None = None, **more: Any) -> tuple[Budget, list[str]]:
-    planned = plan(prepare(settings(folder, limit=12, objectives="clip,aesthetic", guardrails=False, **more)))
+    planned = plan(
+        prepare(
+            settings(folder, limit=12, held_out=12, finalists=4, objectives="clip,aesthetic", guardrails=False, **more)
+        )
+    )
     assert (planned.passes, planned.held_out) == (5, 12)  # 60 images for the confirmation
     said: list[str] = []
     return Budget(planned, began or time.monotonic(), said.append), said
@@ -69,7 +73,7 @@ def test_what_runs_counts_and_may_turn_out_cheaper(tmp_path: Path) -> None:
 
 
 def test_no_freeu_with_few_steps_counts(tmp_path: Path) -> None:
-    more = {"model": "shapes", "limit": 16, "objectives": "clip", "guardrails": False, "images": 200}
+    more = {"model": "shapes", "limit": 16, "objectives": "clip", "guardrails": False, "images": 200, "held_out": 16}
     for low_steps, trials in ((None, 10), (2, 8)):  # 16 images fewer are left of the 120 beside the confirmation
         job = prepare(load(None, {**more, "mlruns": tmp_path, "low_steps": low_steps}))
         reserve = plan(job).passes * plan(job).held_out

@@ -11,13 +11,15 @@ from PIL import Image
 from configs import UserError
 from freeu import IDENTITY, Factors
 from search.evaluation.evaluator import Evaluator, Evaluators
-from search.optimizer.pareto_front import Pick
+from search.optimizer.pareto_front import Front, Pick
 from search.storage.study_folder import StudyFolder
-from search.study.confirmation import candidates, confirm, verdict
+from search.storage.trial_record import TrialRecord, Value
+from search.study.confirmation import confirm, finalists
+from search.study.verdict import fewest, verdict
 from search.workers.crew import TRIES, SingleWorker, WorkerDied
 from tests.search.fakes import BEST, FakeGenerator, FakeMetric
 
-GOOD, BAD = Factors(*BEST), Factors(1.8, 0.8, 0.0, 1.2)
+GOOD, BAD, OTHER = Factors(*BEST), Factors(1.8, 0.8, 0.0, 1.2), Factors(1.1, 1.1, 0.9, 0.9)
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 PICKS = (Pick("best-clip", 3), Pick("best-aesthetic", 0), Pick("best-fid", 3), Pick("knee", 5))
 
@@ -36,9 +38,21 @@ def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], n: i
     return found, told
 
 
-def test_picks_are_taken_once_and_never_no_freeu() -> None:
+def trial(number: int, factors: Factors, clip: float, error: float) -> TrialRecord:
+    values = {"clip": Value(clip, 1.0, 48, "up", error), "fid": Value(10.0, 1.0, 48, "down", 1.0)}
+    return TrialRecord(number, factors, "gp", "COMPLETE", values, {}, 48)
+
+
+def test_finalists_are_those_most_likely_to_be_shown_better() -> None:
     block = replace(IDENTITY, stages="block")
-    assert candidates(PICKS, {3: GOOD, 0: block, 5: BAD}) == {3: GOOD, 5: BAD}
+    records = [trial(0, block, 1.0, 0.0), trial(3, GOOD, 1.5, 0.1), trial(5, BAD, 2.0, 1.0), trial(7, OTHER, 1.5, 0.1)]
+    fid = {0: 10.0, 3: 10.0, 5: 10.0, 7: 19.0}  # 7 is worse there by nine standard errors
+    front = Front({"clip": {r.number: r.values["clip"].value for r in records}, "fid": fid}, (0, 3, 5, 7), ())
+    picks = (Pick("best-fid", 0), Pick("best-clip", 5), Pick("knee", 7), Pick("most-improved", 3), Pick("x", 3))
+    ways = {"clip": "up", "fid": "down"}
+    assert list(finalists(picks, records, front, ways, 2, 48)) == [3, 5]
+    assert list(finalists(picks, records, front, ways, 9, 48)) == [3, 5, 7]
+    assert finalists(picks[:1], records, front, ways, 2, 48) == {}
 
 
 def test_pairs_share_prompts_and_noise_and_the_known_effect_is_found(tmp_path: Path) -> None:
@@ -121,7 +135,7 @@ def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> Non
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
     assert run(tmp_path, FakeGenerator(), {}) == ({}, [])
-    assert verdict(PICKS[1:2], {}, DIRECTIONS).startswith("FreeU is not shown to help here: no candidate")
+    assert verdict(PICKS[1:2], {}, DIRECTIONS).text.startswith("FreeU is not shown to help here: no candidate")
 
 
 def row(difference: float, p: float) -> dict[str, float]:
@@ -129,18 +143,37 @@ def row(difference: float, p: float) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("clip", "fid", "said"),
+    ("clip", "fid", "said", "taken"),
     [
-        (row(2, 0.01), row(-5, 0.2), "FreeU helps here: best-clip = best-fid (trial 3) is better on 48 held-out"),
-        (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing"),
-        (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better"),
-        (row(2, 0.2), row(-5, 0.2), "FreeU is not shown to help here: the pick is not measurably better"),
-        (row(0.5, 0.01), row(0.5, 0.01), "the pick is not measurably better than the baseline on 48 held-out prompts."),
-        (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1]."),
+        (row(2, 0.01), row(-5, 0.2), "FreeU helps here: best-clip = best-fid (trial 3) is better on 48 held-out", 3),
+        (row(2, 0.2), row(-5, 0.01), "in fid by -5 [-6, -4], and measurably worse in nothing.", 3),
+        (row(0.5, 0.2), row(-5, 0.01), "measurably worse in nothing. Not ruled out: -0.5 in clip.", 3),
+        (row(2, 0.01), row(5, 0.01), "FreeU trades here: best-clip = best-fid (trial 3) is better", 3),
+        (row(2, 0.2), row(-5, 0.2), "FreeU is not shown to help here: the finalist is not measurably better", None),
+        (row(-2, 0.01), row(-5, 0.2), "Best-clip = best-fid (trial 3) is worse in clip by -2 [-3, -1].", None),
     ],
 )
-def test_the_verdict_in_words(clip: dict, fid: dict, said: str) -> None:
-    assert said in verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)
+def test_the_verdict_in_words(clip: dict, fid: dict, said: str, taken: int | None) -> None:
+    found = verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)
+    assert said in found.text and found.number == taken
+
+
+def test_the_resolution_is_each_finalists_own() -> None:
+    rows = {3: {"clip": row(0.1, 0.9) | {"detectable": 0.2}}, 5: {"clip": row(0.1, 0.9) | {"detectable": 0.71}}}
+    said = verdict(PICKS, rows, DIRECTIONS).text
+    assert said.endswith("this large in 4 of 5 studies: trial 3: 0.2 in clip; trial 5: 0.71 in clip.")
+
+
+def test_too_few_prompts_say_nothing() -> None:
+    assert [fewest(rows) for rows in (1, 6, 12)] == [6, 8, 9]
+    few = {3: {name: row(2, 0.001) | {"n": 6} for name in DIRECTIONS}}
+    assert "6 held-out prompts are too few for 3 comparisons, of which none can count below 7" in (
+        verdict(PICKS, few, DIRECTIONS).text
+    )
+
+
+def test_guardrails_that_leave_nobody_are_named() -> None:
+    assert "the guardrails ruled out all 63 candidates" in verdict(PICKS[1:2], {}, DIRECTIONS, 0, 63).text
 
 
 def test_what_the_picks_drew_is_kept(tmp_path: Path) -> None:
@@ -181,4 +214,4 @@ def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
     generator.broken = IDENTITY
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: the image"):
         confirm(StudyFolder(tmp_path, "t"), crew(generator), picked, n=16, seed=0, **told)
-    assert verdict(PICKS, {}, DIRECTIONS, picked=2).startswith("It is not known whether FreeU helps here")
+    assert verdict(PICKS, {}, DIRECTIONS, picked=2).text.startswith("Nothing can be said of FreeU here")

@@ -129,8 +129,9 @@ def test_a_plan_counts_on_racing(tmp_path: Path) -> None:
     assert usual(48) == 12 + 12 / 4 + 24 / 16
     assert usual(8) == 8
     raced, whole = (plan(prepare(load(None, {"mlruns": tmp_path, "racing": on}))) for on in (True, False))
-    # Two fixed ones on 48, 62 others, the baseline under other seeds, six passes of the confirmation; 12 steps,
-    # guidance.
-    assert raced.evaluations == 24 * (2 * 48 + 62 * 16.5 + 48 + 6 * 48)
-    assert whole.evaluations == 24 * (64 * 48 + 48 + 6 * 48)
+    # Two fixed ones on 48, 62 others, the baseline under other seeds; in the confirmation two finalists
+    # and the baseline on the whole other half; 12 steps, guidance.
+    assert raced.evaluations == 24 * (2 * 48 + 62 * 16.5 + 48 + 3 * raced.held_out)
+    assert whole.evaluations == 24 * (64 * 48 + 48 + 3 * raced.held_out)
+    assert raced.held_out > 100
     assert "12, 24 or 48 prompts of 'shapes'" in raced.lines()[0] and " 48 prompts" in whole.lines()[0]

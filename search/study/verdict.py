@@ -1,0 +1,127 @@
+"""What a person takes away from a confirmation: a verdict in words, and the pick that it stands on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from search.optimizer.pareto_front import Pick
+
+LEVEL = 0.05
+COUNTS = "* significant: p, corrected for all comparisons (Holm), is below 0.05"
+
+Scores = Mapping[int, Mapping[str, Mapping[str, Any]]]
+"""Trial number → objective → what was found; see `search.study.confirmation.confirm`."""
+
+
+class Verdict(NamedTuple):
+    """number: of the trial that a person should use; None is to keep FreeU off."""
+
+    text: str
+    number: int | None = None
+
+
+def fewest(rows: int) -> int:
+    """Prompts without which none of so many comparisons can count: all differences of one sign have p = 2 / 2^n."""
+    return math.ceil(1 - math.log2(LEVEL / max(1, rows)))
+
+
+def measurable(row: Mapping[str, Any]) -> bool:
+    """Whether a difference counts: Holm's p is below 0.05. 0 then lies outside of the 95 % interval too, as both are
+    of one distribution.
+    """
+    return bool(row["p_holm"] < LEVEL)
+
+
+def verdict(
+    picks: Sequence[Pick],
+    scores: Scores,
+    directions: Mapping[str, str],
+    picked: int | None = None,
+    ruled_out: int = 0,
+) -> Verdict:
+    """picked: how many candidates were to be confirmed; None is as many as were. ruled_out: how many candidates the
+    guardrails ruled out, where they left none but the baseline.
+    """
+    if not scores and picked:
+        return Verdict("Nothing can be said of FreeU here: no pick could be scored on the held-out prompts.")
+    if not scores and ruled_out:
+        return Verdict(
+            f"FreeU is not shown to help here: the guardrails ruled out all {ruled_out} candidates that were tried. "
+            "--no-guardrails searches without them, under another --study."
+        )
+    if not scores:
+        return Verdict(
+            "FreeU is not shown to help here: no candidate was better than the baseline, so none was confirmed."
+        )
+    sides = {number: _sides(rows, directions) for number, rows in scores.items()}
+    helped = {number: better for number, (better, worse) in sides.items() if better and not worse}
+    traded = {number: side for number, side in sides.items() if side[0] and side[1]}
+    rows = [row for each in scores.values() for row in each.values()]
+    n, least = max(row["n"] for row in rows), fewest(len(rows))
+    if n < least:
+        return Verdict(
+            f"Nothing can be said of FreeU here: {n} held-out prompts are too few for {len(rows)} comparisons, of "
+            f"which none can count below {least} prompts."
+        )
+    on = f"on {n} held-out prompts"
+    if helped:
+        number = max(helped, key=lambda k: len(helped[k]))
+        good = _listed(helped[number], scores[number])
+        text = f"FreeU helps here: {_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
+        return Verdict(text + _open(scores[number], directions, helped[number]), number)
+    if traded:
+        number = max(traded, key=lambda k: len(traded[k][0]) - len(traded[k][1]))
+        good, bad = (_listed(side, scores[number]) for side in traded[number])
+        text = f"FreeU trades here: {_named(number, picks)} is better {on} in {good}, but worse in {bad}."
+        return Verdict(text + _open(scores[number], directions, [*traded[number][0], *traded[number][1]]), number)
+    worse = [number for number, side in sides.items() if side[1]]
+    also = ""
+    if worse:
+        number = worse[0]
+        also = f" {_named(number, picks).capitalize()} is worse in {_listed(sides[number][1], scores[number])}."
+    tried = f"none of {len(scores)} finalists is" if len(scores) > 1 else "the finalist is not"
+    return Verdict(
+        f"FreeU is not shown to help here: {tried} measurably better than the baseline {on}.{also}{_resolution(scores)}"
+    )
+
+
+def _sides(rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """(objectives that are better, objectives that are worse), measurably."""
+    sure = [name for name, row in rows.items() if measurable(row)]
+    better = [name for name in sure if (rows[name]["difference"] > 0) == (directions[name] == "up")]
+    return better, [name for name in sure if name not in better]
+
+
+def _open(rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str], told: Sequence[str]) -> str:
+    """By how much the other objectives may be worse: the bad end of their 95 % intervals."""
+    losses = []
+    for name, row in rows.items():
+        end = row["low"] if directions[name] == "up" else row["high"]
+        if name not in told and end is not None and (end < 0) == (directions[name] == "up") and end:
+            losses.append(f"{end:+.2g} in {name}")
+    return f" Not ruled out: {', '.join(losses)}." if losses else ""
+
+
+def _resolution(scores: Scores) -> str:
+    """How small a true difference these prompts would have shown, after the correction, for each finalist."""
+    told = {
+        number: [f"{row['detectable']:.2g} in {name}" for name, row in rows.items() if row.get("detectable")]
+        for number, rows in scores.items()
+    }
+    listed = "; ".join(f"trial {number}: {' or '.join(each)}" for number, each in told.items() if each)
+    return f" These prompts show a true difference this large in 4 of 5 studies: {listed}." if listed else ""
+
+
+def _named(number: int, picks: Sequence[Pick]) -> str:
+    return f"{' = '.join(pick.name for pick in picks if pick.number == number)} (trial {number})"
+
+
+def _listed(names: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = []
+    for name in names:
+        row = rows[name]
+        parts.append(f"{name} by {row['difference']:+.3g} [{row['low']:.3g}, {row['high']:.3g}]")
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
