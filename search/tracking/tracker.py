@@ -89,11 +89,8 @@ class Tracker:
         """
         self.open()
         with told("log the study", self.settings):
-            run = (
-                self._runs.of_study(self.study)
-                or self._runs.restored(self.study, fingerprint)
-                or self._runs.begin(self.study, {STUDY: self.study})
-            )
+            run = self._runs.of_study(self.study) or self._runs.restored(self.study, fingerprint)
+            run = run or self._runs.begin(self.study, {STUDY: self.study})
             self._parent, self._began, self._inputs = run.info.run_id, run.info.start_time, tuple(inputs)
             self._runs.client.update_run(self._parent, status="RUNNING")
             self._reconcile()
@@ -217,7 +214,7 @@ class Tracker:
                 self._runs.write(self._parent, tags={RESULT: stamp})
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
-        """Whether the result with this stamp is there, and each of these trials once. Changes the experiment at most."""
+        """Whether the result with this stamp is there, and each of these trials once. Changes no run."""
         self.open()
         with told("read the study", self.settings):
             run = self._runs.of_study(self.study)
