@@ -231,13 +231,6 @@ class Tracker:
             if self._runs.client.get_run(self._parent).info.status == "RUNNING":
                 self._runs.client.set_terminated(self._parent, "KILLED")
 
-    @property
-    def page(self) -> str | None:
-        """The address of the study's page on its server; None without a server, or before `start`."""
-        if not self.settings.remote or self._parent is None:
-            return None
-        return f"{self.settings.place}/#/experiments/{self._runs.experiment}/runs/{self._parent}"
-
     def _reconcile(self) -> None:
         """Which trials are there. One that is there twice is deleted once; one whose process or server died while it
         was logged goes on where it was."""
