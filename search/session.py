@@ -264,7 +264,8 @@ def _finished(planned: Plan) -> dict[str, Any] | None:
 def _catch_up(job: Job, tracking: BackgroundTracker, result: dict[str, Any]) -> None:
     """Log what MLflow lacks of a finished study, as where it was away: it is a view of the study's folder."""
     place, records = tracking.tracker.settings, job.folder.read_trials()
-    if holds(place, "freeu.result", stamp(result)) if place.own else tracking.has(result, records):
+    numbers = [record.number for record in records]
+    if holds(place, job.config.name, stamp(result), numbers) if place.own else tracking.has(result, records):
         return
     with job.folder.locked():
         described = describe(job, kept_fingerprint(job.folder), str(result["model_identity"]))

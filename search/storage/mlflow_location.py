@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from configs import UserError
-from configs.cli import python
 from search.storage.addresses import hidden
 
 UNFIT = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 EXPERIMENT = "FreeU"
+MARK = "freeu.experiment"
+"""Tag of the experiment, by which it is known where a person gave it another name."""
+OURS = f"(name = ? OR experiment_id IN (SELECT experiment_id FROM experiment_tags WHERE key = '{MARK}'))"
+FIRST = "ORDER BY name = ? DESC, experiment_id"
 LOCAL = "local"  # --tracking-uri local: the results folder, whatever the environment says
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
@@ -151,12 +155,15 @@ def _asked(settings: Settings, query: str, *values: str) -> str | None:
 def page_path(settings: Settings, study: str | None = None) -> str:
     """The path under the UI's address: of a study's page, of the only study's where none is named, or of the list of
     all; "/" where there is none yet. Raises UserError where there is no such study."""
-    experiment = _asked(settings, "SELECT experiment_id FROM experiments WHERE name = ?", EXPERIMENT)
+    experiment = _asked(settings, f"SELECT experiment_id FROM experiments WHERE {OURS} {FIRST}", EXPERIMENT, EXPERIMENT)
     studies = "FROM tags JOIN runs USING (run_uuid) WHERE key = 'freeu.study' AND lifecycle_stage = 'active'"
     if study is not None:
         run = _asked(settings, f"SELECT run_uuid {studies} AND value = ? ORDER BY start_time", study)
         if run is None:
-            raise UserError(f"{settings.place} has no study {study!r}: `{python()} -m search.studies` lists the names")
+            raise UserError(
+                f"{settings.place} has no run of study {study!r}, as where it was deleted there: the command that "
+                "began the study logs it again"
+            )
     else:
         run = _asked(settings, f"SELECT min(run_uuid) {studies} HAVING count(*) = 1")
     if experiment is None:
@@ -164,17 +171,28 @@ def page_path(settings: Settings, study: str | None = None) -> str:
     return f"/#/experiments/{experiment}/runs{f'/{run}' if run is not None else ''}?{TRAINING}"
 
 
-def holds(settings: Settings, tag: str, value: str) -> bool:
-    """Whether a run of the folder's own database that isn't deleted has this tag: told without loading MLflow."""
-    query = "SELECT 1 FROM tags JOIN runs USING (run_uuid) WHERE key = ? AND value = ? AND lifecycle_stage = 'active'"
-    return _asked(settings, query, tag, value) is not None
+def holds(settings: Settings, study: str, stamp: str, numbers: Iterable[int]) -> bool:
+    """Whether the folder's own database has a study's run with the result of this stamp, and each of these trials once;
+    what is deleted there does not count. Told without loading MLflow."""
+    tag = "SELECT run_uuid FROM tags WHERE key = ? AND value = ?"
+    active = "lifecycle_stage = 'active'"
+    run = f"SELECT run_uuid FROM runs WHERE {active} AND run_uuid IN ({tag}) AND run_uuid IN ({tag})"
+    parent = _asked(settings, run, "freeu.study", study, "freeu.result", stamp)
+    query = (
+        "SELECT group_concat(value) FROM tags JOIN runs USING (run_uuid) "
+        f"WHERE key = 'freeu.trial' AND {active} AND run_uuid IN ({tag})"
+    )
+    if parent is None:
+        return False
+    there = Counter((_asked(settings, query, "mlflow.parentRunId", parent) or "").split(","))
+    return all(there[str(number)] == 1 for number in numbers)
 
 
 def settle(settings: Settings) -> None:
     """Where the results folder was moved, tell its database: MLflow notes absolute paths. Raises UserError."""
     if not settings.own or not settings.database.exists():
         return
-    before = _asked(settings, "SELECT artifact_location FROM experiments WHERE name = ?", EXPERIMENT)
+    before = _asked(settings, f"SELECT artifact_location FROM experiments WHERE {OURS} {FIRST}", EXPERIMENT, EXPERIMENT)
     now = settings.artifacts.as_uri()
     if before is None or before == now or not before.startswith("file://"):
         return

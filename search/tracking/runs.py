@@ -9,14 +9,17 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search.storage.mlflow_location import EXPERIMENT, Settings, settle
+from search.storage.mlflow_location import EXPERIMENT, MARK, Settings, settle
 from search.tracking.database import create
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # else the UI shows pages for chat agents
-STUDY, TRIAL = "freeu.study", "freeu.trial"
+EXPERIMENT_TAGS = {
+    MARK: EXPERIMENT,
+    "mlflow.experimentKind": "custom_model_development",
+}  # else the UI shows pages for chat agents
+STUDY, TRIAL, FINGERPRINT = "freeu.study", "freeu.trial", "freeu.fingerprint"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # MLflow's own: the tree, and the description of a run
 LONGEST = 5000  # characters of a parameter or tag; MLflow takes 6000 and 8000
 
@@ -43,9 +46,14 @@ class Runs:
         self.experiment = self._the_experiment()
 
     def _the_experiment(self) -> str:
+        from mlflow.entities import ViewType
         from mlflow.exceptions import MlflowException
 
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:  # a person may have renamed it
+            marked = f"tags.`{MARK}` = '{EXPERIMENT}'"
+            renamed = self.client.search_experiments(ViewType.ALL, filter_string=marked, order_by=["creation_time ASC"])
+            experiment = next(iter(renamed), None)
         if experiment is None:
             artifacts = None if self.settings.remote else self.settings.artifacts.as_uri()
             try:
@@ -56,6 +64,8 @@ class Runs:
                     raise
         if experiment.lifecycle_stage == "deleted":
             self.client.restore_experiment(experiment.experiment_id)
+        if MARK not in experiment.tags:
+            self.client.set_experiment_tag(experiment.experiment_id, MARK, EXPERIMENT)
         return experiment.experiment_id
 
     def of_study(self, name: str) -> Run | None:
@@ -63,6 +73,19 @@ class Runs:
         where, first = f"tags.`{STUDY}` = '{name}'", ["attributes.start_time ASC"]
         found = self.client.search_runs([self.experiment], where, max_results=1, order_by=first)
         return found[0] if found else None
+
+    def restored(self, name: str, fingerprint: str) -> Run | None:
+        """The run of the study where a person deleted it, or took its tag away: it is there again."""
+        from mlflow.entities import ViewType
+
+        where = f"attributes.run_name = '{name}' AND tags.`{FINGERPRINT}` = '{fingerprint}'"
+        first = ["attributes.start_time ASC"]
+        found = self.client.search_runs([self.experiment], where, ViewType.ALL, max_results=1, order_by=first)
+        if not found:
+            return None
+        if found[0].info.lifecycle_stage == "deleted":
+            self.client.restore_run(found[0].info.run_id)
+        return found[0]
 
     def of_trials(self, study: str) -> list[Run]:
         """Those of its trials. study: the id of the study's run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
-from search.tracking.runs import LONGEST, NOTE, STUDY, TRIAL, Runs, points
+from search.tracking.runs import FINGERPRINT, LONGEST, NOTE, STUDY, TRIAL, Runs, points
 from search.tracking.tables import flat, front_table, held_out_metrics
 from search.tracking.trial_files import FILES, FilesOfTrials, TrialFiles
-from search.tracking.trial_run import begin_trial
+from search.tracking.trial_run import begin_trial, trial_number
 from search.tracking.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -88,12 +89,13 @@ class Tracker:
         """
         self.open()
         with told("log the study", self.settings):
-            run = self._runs.of_study(self.study) or self._runs.begin(self.study, {STUDY: self.study})
+            run = self._runs.of_study(self.study) or self._runs.restored(self.study, fingerprint)
+            run = run or self._runs.begin(self.study, {STUDY: self.study})
             self._parent, self._began, self._inputs = run.info.run_id, run.info.start_time, tuple(inputs)
             self._runs.client.update_run(self._parent, status="RUNNING")
             self._reconcile()
             self._log_config(config, run.data.params)
-            stamp = {"freeu.fingerprint": fingerprint, **tags}
+            stamp = {STUDY: self.study, FINGERPRINT: fingerprint, **tags}
             self._runs.write(self._parent, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
                 self._runs.client.log_inputs(self._parent, datasets=datasets(inputs))
@@ -212,13 +214,14 @@ class Tracker:
                 self._runs.write(self._parent, tags={RESULT: stamp})
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
-        """Whether the result with this stamp and these trials are all there. Changes nothing but the experiment."""
+        """Whether the result with this stamp is there, and each of these trials once. Changes no run."""
         self.open()
         with told("read the study", self.settings):
             run = self._runs.of_study(self.study)
             if run is None or run.data.tags.get(RESULT) != stamp or run.info.status != "FINISHED":
                 return False
-            return set(numbers) <= {int(child.data.tags[TRIAL]) for child in self._runs.of_trials(run.info.run_id)}
+            there = Counter(child.data.tags.get(TRIAL) for child in self._runs.of_trials(run.info.run_id))
+            return all(there[str(number)] == 1 for number in numbers)
 
     def interrupt(self) -> None:
         """Mark the study's run KILLED; harmless before `start` and after `finish`."""
@@ -228,21 +231,18 @@ class Tracker:
             if self._runs.client.get_run(self._parent).info.status == "RUNNING":
                 self._runs.client.set_terminated(self._parent, "KILLED")
 
-    @property
-    def page(self) -> str | None:
-        """The address of the study's page on its server; None without a server, or before `start`."""
-        if not self.settings.remote or self._parent is None:
-            return None
-        return f"{self.settings.place}/#/experiments/{self._runs.experiment}/runs/{self._parent}"
-
     def _reconcile(self) -> None:
         """Which trials are there. One that is there twice is deleted once; one whose process or server died while it
         was logged goes on where it was."""
         assert self._parent is not None, "start() comes first"
         self._trials, self._half, tags = {}, {}, {}
-        found = [run for run in self._runs.of_trials(self._parent) if TRIAL in run.data.tags]
+        found = self._runs.of_trials(self._parent)
         for run in sorted(found, key=lambda run: (run.info.status not in DONE, run.info.start_time, run.info.run_id)):
-            number = int(run.data.tags[TRIAL])
+            number = trial_number(run)
+            if number is None:  # a person's own
+                continue
+            if run.data.tags.get(TRIAL) != str(number):
+                self._runs.write(run.info.run_id, tags={TRIAL: str(number)})
             if number in self._trials or number in self._half:
                 if run.info.status not in DONE:
                     self._runs.client.set_terminated(run.info.run_id, "KILLED")

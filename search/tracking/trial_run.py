@@ -9,7 +9,16 @@ from search.tracking.runs import NOTE, PARENT, TRIAL, Runs
 from search.tracking.tables import trial_metrics
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from search.storage.trial_record import TrialRecord
+
+
+def trial_number(run: Run) -> int | None:
+    """By its parameter, which can't change in MLflow as a tag can; by the tag where no more was written. None where it
+    is no trial's."""
+    text = run.data.params.get("number") or run.data.tags.get(TRIAL, "")
+    return int(text) if text.isdecimal() else None
 
 
 def begin_trial(

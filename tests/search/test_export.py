@@ -26,13 +26,16 @@ from tests.search import made
 
 ROOT = Path(__file__).parents[2]
 KNEE, BLOCK = Factors(1.31, 1.44, 0.9, 0.0), Factors(1.2, 1.4, 0.9, 0.2, version="v1", stages="block")
-SCORE = {"value": 0.31, "base": 0.3, "difference": 0.01, "low": -0.01, "high": 0.03, "p": 0.4, "p_holm": 0.8}
+SCORE = {"value": 0.31, "base": 0.3, "difference": 0.01, "low": -0.01, "high": 0.03, "p": 0.4, "p_holm": 0.8, "n": 8}
 RESULT: dict[str, Any] = {
     "study": "sunday",
     "model": "shapes",
     "model_identity": "ab" * 32,
+    "trials": 2,
     "objectives": {"clip": "up"},
-    "front": [{"number": 3, "factors": KNEE.as_dict(), "clip": 0.31}],
+    "front": [
+        {"number": 3, "origin": "gp", "factors": KNEE.as_dict(), "clip": 0.31, "expected": {"clip": 0.31}},
+    ],
     "picks": [
         {
             "pick": "knee",
@@ -214,7 +217,7 @@ def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path
     text = (tmp_path / "c" / "CARD.md").read_text()
     head, body = text.split("---\n")[1], text.split("---\n", 2)[2]
     assert yaml.safe_load(head) == {"base_model": "a/b", "tags": ["freeu", "diffusers"]}
-    assert "| clip | up | 0.3 | 0.31 | +0.01 | -0.01 to +0.03 | 0.8 |  |  |" in body
+    assert "| clip | up | 0.3 | 0.31 | +0.01 | -0.01 to +0.03 | 0.8 |  | 8 |" in body
     assert "python -m search.run --study sunday-again --trials 2 --model sdxl" in body
     assert "<b>" not in body.replace("\\<b\\>", "") and "\n# cat" not in body
     with Image.open(tmp_path / "c" / "CARD.png") as picture:

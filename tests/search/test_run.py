@@ -144,7 +144,7 @@ def test_the_take_away_is_what_the_verdict_stands_on(tmp_path: Path) -> None:
             stands = f"{result['take_away']} (trial {result['finalists'][0]})"
             assert stands in result["verdict"] and f"--pick {result['take_away']}" in said
         else:
-            assert result["take_away"] is None and "take away   nothing: keep FreeU off" in said
+            assert result["take_away"] is None and "export      nothing: keep FreeU off" in said
 
 
 def test_the_front_in_the_terminal_has_the_baseline_and_ten_rows_at_most() -> None:

@@ -44,6 +44,7 @@ def test_an_experiment_that_another_one_makes_just_now_is_taken(tmp_path: Path, 
         return None if len(calls) == 1 else look(self, name)
 
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", first_none)
+    monkeypatch.setattr(MlflowClient, "search_experiments", lambda self, *given, **named: [])
     Tracker(tmp_path / "b", "b", uri).open()
     assert calls == [EXPERIMENT] * 2
 
@@ -308,7 +309,7 @@ def test_the_page_of_a_study(mlruns: Path, tmp_path: Path) -> None:
     parent, _ = runs(mlruns)
     assert page_path(settings) == f"/#/experiments/1/runs{ending}"
     assert page_path(settings, "s") == f"/#/experiments/1/runs/{parent.info.run_id}{ending}"
-    with pytest.raises(UserError, match="no study 'x'"):
+    with pytest.raises(UserError, match="no run of study 'x'"):
         page_path(settings, "x")
     assert page_path(mlflow_settings(tmp_path / "none")) == "/"
 
