@@ -48,7 +48,7 @@ def show(
             console.print(visible(f"trial {record.number} {record.ending}"), markup=False)
     if result is not None:
         if part := of_result(records, result)[1]:
-            console.print(f"its result is {part}", markup=False)
+            console.print(visible(f"its result is {part}"), markup=False)
         results.tables(console, result)
         results.ways_on(console, folder, mlruns, result)
         return

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError, open_image, read_yaml
-from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset
+from search.reporting.markdown import code, fenced, plain
 from search.storage.study_folder import StudyFolder
 from search.study import reproduce
 from search.study.confirmation import BASE
@@ -70,15 +70,15 @@ def _card(
         yaml.safe_dump(head, sort_keys=False).strip(),
         "---",
         "",
-        f"# FreeU factors for {_plain(preset.model)}",
+        f"# FreeU factors for {plain(preset.model)}",
         "",
-        _plain(str(result["verdict"])),
+        plain(str(result["verdict"])),
         "",
         "| b1 | b2 | s1 | s2 | version | stages |",
         "|---|---|---|---|---|---|",
         f"| {f.b1:.4g} | {f.b2:.4g} | {f.s1:.4g} | {f.s2:.4g} | {f.version} | by {f.stages} |",
         "",
-        f"Pick {_plain(str(preset.pick))}, trial {number}, of the study {_plain(folder.name)}. With another version "
+        f"Pick {plain(str(preset.pick))}, trial {number}, of the study {plain(folder.name)}. With another version "
         "or convention of stages the same numbers give other images. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
         "",
         "## Scores on held-out prompts, beside the baseline",
@@ -92,13 +92,14 @@ def _card(
         lines += ["## Images", "", f"![The baseline above, with FreeU below](<{name}>)", ""]
         said = "The baseline above, FreeU below, from the same noise; the first held-out prompts, not a selection:"
         lines += [said, ""]
-        lines += [f"{place}. {_plain(prompt)}" for place, prompt in enumerate(prompts, 1)] + [""]
+        lines += [f"{place}. {plain(prompt)}" for place, prompt in enumerate(prompts, 1)] + [""]
     lines += ["## Use", "", "```python", "import freeu", ""]
     lines += [f"factors = freeu.Factors({_arguments(preset)})", "with freeu.applied(pipe.unet, factors):", "    ..."]
-    lines += ["```", "", "## Reproduce", "", "```sh", reproduce.command(folder.name, settings, result["trials"]), "```"]
+    lines += ["```", "", "## Reproduce", ""]
+    lines += fenced(reproduce.command(folder.name, settings, result["trials"]), "sh")
     hashes = reproduce.hashes(fingerprint) | {"weights": preset.model_identity}
-    lines += ["", *(f"- {name}: `{value}`" for name, value in hashes.items() if value)]
-    lines += [f"- {name} {_plain(str(version))}" for name, version in result.get("versions", {}).items()]
+    lines += ["", *(f"- {name}: {code(str(value))}" for name, value in hashes.items() if value)]
+    lines += [f"- {plain(str(name))} {plain(str(version))}" for name, version in result.get("versions", {}).items()]
     return "\n".join(lines) + "\n"
 
 
@@ -120,7 +121,7 @@ def _scores(preset: Preset, directions: Mapping[str, str]) -> list[str]:
             _shown(score.get("win_rate"), ".0%"),
             _shown(score.get("n"), "d"),
         )
-        lines.append(f"| {_plain(name)} | {directions.get(name, '')} | " + " | ".join(numbers) + " |")
+        lines.append(f"| {plain(name)} | {directions.get(name, '')} | " + " | ".join(numbers) + " |")
     return [*lines, "", f"\\{COUNTS}."]
 
 
@@ -128,7 +129,7 @@ def _guardrails(folder: StudyFolder, number: int) -> list[str]:
     record = folder.read_trial(number)
     if record is None or not record.guardrails:
         return []
-    said = ", ".join(f"{name} {shift:+.2f}" for name, shift in record.guardrails.items())
+    said = ", ".join(f"{plain(name)} {shift:+.2f}" for name, shift in record.guardrails.items())
     state = "within bounds" if record.feasible else "out of bounds"
     return ["## Guardrails", "", f"{state} (-1 to 1, on the search's prompts): {said}.", ""]
 
@@ -166,11 +167,6 @@ def _arguments(preset: Preset) -> str:
             "controls=freeu.Controls(" + ", ".join(f"{name}={value!r}" for name, value in controls.items()) + ")"
         )
     return ", ".join(said)
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown and HTML show as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$@-])", r"\\\1", visible(text))
 
 
 def _shown(value: Any, form: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.cli import visible
 from freeu import presets
 from freeu.presets import Preset, PresetError
+from search.reporting.markdown import code, plain
 
 
 def write(preset: Preset, folder: Path) -> tuple[list[str], list[Path]]:
@@ -27,12 +27,12 @@ def write(preset: Preset, folder: Path) -> tuple[list[str], list[Path]]:
 
 def _readme(preset: Preset, written: list[str], left: dict[str, str]) -> str:
     f = preset.factors
-    origin = f" Found by the study `{_code(preset.study)}`, pick `{_code(preset.pick or '')}`." if preset.study else ""
+    origin = f" Found by the study {code(preset.study)}, pick {code(preset.pick or '')}." if preset.study else ""
     lines = [
         "# FreeU factors",
         "",
         f"b1 {f.b1:g}, b2 {f.b2:g}, s1 {f.s1:g}, s2 {f.s2:g}, version {f.version}, stages by {f.stages}. "
-        f"For `{_code(preset.model) or 'a model that is not named'}`.{origin}",
+        f"For {code(preset.model) if preset.model else 'a model that is not named'}.{origin}",
         "",
         "| file | where it goes |",
         "|---|---|",
@@ -40,10 +40,5 @@ def _readme(preset: Preset, written: list[str], left: dict[str, str]) -> str:
     ]
     if left:
         lines += ["", "Left out:", ""]
-        lines += [f"- {format}: {visible(reason)}" for format, reason in left.items()]
+        lines += [f"- {format}: {plain(reason)}" for format, reason in left.items()]
     return "\n".join(lines) + "\n"
-
-
-def _code(name: str) -> str:
-    """A name that stays between its backticks."""
-    return visible(name).replace("`", "")[:100]

@@ -178,7 +178,7 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     directions: Mapping[str, str] = result["objectives"]
-    goals = [f"{name} {ARROWS[direction]}" for name, direction in directions.items()]
+    goals = [escape(visible(f"{name} {ARROWS[direction]}")) for name, direction in directions.items()]
     front = Table(
         "trial",
         "origin",
@@ -200,7 +200,7 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     for pick in result["picks"]:
         bare = BASE if Factors.from_dict(pick["factors"]).identity else "not confirmed"
         cells = [_difference(pick["scores"].get(name), bare) for name in directions]
-        picks.add_row(pick["pick"], str(pick["number"]), *cells)
+        picks.add_row(escape(visible(pick["pick"])), str(pick["number"]), *cells)
     console.print()
     console.print(front)
     left = {row["number"] for row in result["front"]} - {row["number"] for row in shown}
