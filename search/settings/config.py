@@ -43,7 +43,7 @@ class StudyConfig(BaseModel):
         tuple[Text, ...], Setting(MODEL, "FILE[:TOKEN]", "Textual inversion; repeatable", flag="embedding")
     ] = ()
     vae: Annotated[Text | None, Setting(MODEL, "PLACE", "Another VAE: a folder or safetensors file")] = None
-    unet: Annotated[Text | None, Setting(MODEL, "FOLDER", "A fine-tuned U-Net")] = None
+    unet: Annotated[Text | None, Setting(MODEL, "PLACE", "A fine-tuned U-Net: a folder or safetensors file")] = None
     controlnet: Annotated[Text | None, Setting(MODEL, "PLACE", "A ControlNet for edges: redraws the --input video")] = (
         None
     )
