@@ -22,7 +22,8 @@ def yaml(place: Path, rng: Random) -> Read:
     from configs import path, read_yaml
     from freeu import presets
     from freeu.models import load_spec
-    from search import config, space
+    from search.optimizer import space_file
+    from search.settings import config
 
     factors = {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2, "version": "v2", "stages": "width"}
     scores = {"clip": {"value": 0.3, "n": 8}}
@@ -32,8 +33,8 @@ def yaml(place: Path, rng: Random) -> Read:
         "b3": {"low": 1, "high": 2, "when": {"version": "v1"}},
     }  # fmt: skip
     readers: list[tuple[Any, Callable[[Path], object]]] = [
-        (read_yaml(path("studies", "default.yaml")), lambda file: config.load(file, {})),
-        (ranges, lambda file: space.load(file, "v2", "width")),
+        (_settings(), lambda file: config.load(file, {})),
+        (ranges, lambda file: space_file.load(file, "v2", "width")),
         (read_yaml(path("models", "shapes.yaml")), lambda file: load_spec(str(file))),
         (preset, presets.read_all),
     ]
@@ -100,6 +101,7 @@ def parquet(place: Path, rng: Random) -> Read:
 def safetensors(place: Path, rng: Random) -> Read:
     """A checkpoint of a single file."""
     from freeu.models import single
+    from freeu.models.noising import noising
 
     key = single.TEXT_KEYS.format(1)
     header = {
@@ -108,7 +110,7 @@ def safetensors(place: Path, rng: Random) -> Read:
         key: {"dtype": "F16", "shape": [2, 4], "data_offsets": [0, 16]},
     }  # fmt: skip
     file = _file(place / "a.safetensors", mutations.safetensors(header, bytes(16), rng))
-    return lambda: (single.nearest(file), single.noising(file))
+    return lambda: (single.nearest(file), noising(file))
 
 
 def image(place: Path, rng: Random, suffix: str) -> Read:
@@ -119,7 +121,7 @@ def image(place: Path, rng: Random, suffix: str) -> Read:
     from freeu import presets
     from freeu.models import inputs, load_spec
     from metrics import images
-    from search import pictures
+    from search.reporting import embedded_images
 
     stream, note = io.BytesIO(), PngInfo()
     note.add_text("parameters", "a\nSteps: 2, freeu_b1: 1.3, freeu_b2: 1.4, freeu_s1: 0.9, freeu_s2: 0.2")
@@ -134,7 +136,7 @@ def image(place: Path, rng: Random, suffix: str) -> Read:
         lambda: presets.read_all(file),
         lambda: inputs.load(spec, "", (8, 8)),
         lambda: images.decoded("a", content),
-        lambda: pictures.embedded({"a": file}, 10_000),
+        lambda: embedded_images.embedded({"a": file}, 10_000),
     ]
     return rng.choice(readers)
 
@@ -224,3 +226,11 @@ def _sound_study() -> Path:
     place = Path(tempfile.mkdtemp())
     made.study(place, prompts=4, trials=4, side=8)
     return place
+
+
+@cache
+def _settings() -> dict[str, Any]:
+    """Every setting with its default, as a YAML has it."""
+    from search.settings.config import StudyConfig
+
+    return StudyConfig().model_dump(mode="json")
