@@ -71,7 +71,7 @@ def assembled(
         "objectives": job.directions,
         "baseline": next((_row(one, front, job.directions) for one in done if one.factors.identity), None),
         "front": front_rows(done, front, job.directions),
-        "picks": picks,
+        "picks": sorted(picks, key=lambda pick: not pick["scores"]),  # the finalists before all
         "versions": versions(),
         "finalists": list(order),
         "verdict": said.text,
@@ -148,10 +148,10 @@ def ways_on(
 ) -> None:
     """Print a study's place, and the next commands. uri: MLflow's; None is the one the study was begun with."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
-    uri = hidden(uri) if uri else str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
+    uri = uri or str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
     look = f"{python()} -m search.ui --study {folder.name}{where}"
     if uri != LOCAL:
-        look = f"{uri} (experiment {EXPERIMENT}, run {folder.name})"
+        look = f"{hidden(uri)} (experiment {EXPERIMENT}, run {folder.name})"
     lines = [
         f"results     {folder.root}",
         f"look        {look}",

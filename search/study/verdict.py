@@ -112,7 +112,7 @@ def _resolution(scores: Scores) -> str:
         for number, rows in scores.items()
     }
     listed = "; ".join(f"trial {number}: {' or '.join(each)}" for number, each in told.items() if each)
-    return f" These prompts show a true difference this large in 4 of 5 studies: {listed}." if listed else ""
+    return f" With 80 % power these prompts would show a true difference of: {listed}." if listed else ""
 
 
 def _named(number: int, picks: Sequence[Pick]) -> str:

@@ -161,7 +161,7 @@ def test_the_verdict_in_words(clip: dict, fid: dict, said: str, taken: int | Non
 def test_the_resolution_is_each_finalists_own() -> None:
     rows = {3: {"clip": row(0.1, 0.9) | {"detectable": 0.2}}, 5: {"clip": row(0.1, 0.9) | {"detectable": 0.71}}}
     said = verdict(PICKS, rows, DIRECTIONS).text
-    assert said.endswith("this large in 4 of 5 studies: trial 3: 0.2 in clip; trial 5: 0.71 in clip.")
+    assert said.endswith("would show a true difference of: trial 3: 0.2 in clip; trial 5: 0.71 in clip.")
 
 
 def test_too_few_prompts_say_nothing() -> None:
