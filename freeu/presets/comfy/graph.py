@@ -108,10 +108,6 @@ class Graph:
         """Whether a model goes along a link."""
         return link.kind == "model" or (link.kind in ("pipe", "any") and link.source in self.fed) or self._hidden(link)
 
-    def freeus(self) -> list[Key]:
-        """The FreeU nodes of ComfyUI itself."""
-        return [key for key, node in self.nodes.items() if node.kind in FREEU]
-
     def name(self, key: Key) -> str:
         """A node for people: its class, its title and its id."""
         node = self.nodes[key]
