@@ -1,12 +1,21 @@
-"""Fixtures that several test files share: tiny pipelines in true formats, saved once a session."""
+"""Fixtures that several test files share: tiny pipelines in true formats, saved once a session.
+
+Properties are tried on the same examples each time, so that a change is judged by what it changed;
+`pytest --hypothesis-profile=explore` draws others.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import tiny
+
+settings.register_profile("explore", settings())
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

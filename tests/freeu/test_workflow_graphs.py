@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from configs import UserError
@@ -59,8 +59,18 @@ def test_saved_workflows_pass_freeu_once(nodes: list[Any], vague: bool) -> None:
     assert again is not None and len(again["nodes"]) == len(after["nodes"]) and again["links"] == after["links"]
 
 
+TWO_LOADERS_AT_A_SWITCH: list[Any] = [
+    ("CheckpointLoaderSimple", [], ["MODEL", "CLIP", "VAE"]),
+    ("CheckpointLoaderSimple", [], ["MODEL", "CLIP", "VAE"]),
+    ("LoraLoader", [(0, 0), None], ["MODEL", "CLIP"]),
+    ("Any Switch (rgthree)", [(0, 0), (1, 0)], ["MODEL"]),
+    ("KSampler", [(3, 0), None, None], ["LATENT"]),
+]
+
+
 @QUIET
 @given(nodes=graphs())
+@example(nodes=TWO_LOADERS_AT_A_SWITCH)
 def test_workflows_in_api_format_pass_freeu_once(nodes: list[Any]) -> None:
     before = api(nodes)
     after = patched(copy.deepcopy(before))
@@ -74,6 +84,16 @@ def test_workflows_in_api_format_pass_freeu_once(nodes: list[Any]) -> None:
             assert value == (new.get(now[0], now) if isinstance(now, list) else now)
             assert not isinstance(value, list) or (now[0] in new) == (value in new.values())
         assert after[key]["class_type"] == node["class_type"] and list(after[key]["inputs"]) == list(node["inputs"])
+
+
+def test_a_loader_told_its_file_by_another_node_stays_the_loader() -> None:
+    before = {
+        "1": {"class_type": "Checkpoint Selector", "inputs": {"name": "a"}},
+        "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": ["1", 0]}},
+        "3": {"class_type": "KSampler", "inputs": {"model": ["2", 0]}},
+    }
+    after = patched(before)
+    assert after is not None and after["4"]["inputs"]["model"] == ["2", 0] and after["2"] == before["2"]
 
 
 def subgraphs(inside: bool) -> dict[str, Any]:

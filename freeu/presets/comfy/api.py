@@ -1,6 +1,7 @@
 """Workflows in API format: nodes by id, whose inputs are values or [id, slot] of another node's output.
 
-Outputs have no types there, so a link's is told by the name of the input, and all links of an output are of one.
+Outputs have no types there, so a link's is told by the name of the input, and all links of an output are of one. What
+leaves a switch as a model went into it as one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ MODEL = re.compile(r"(base_|basic_|refiner_)?model(_?\d+|_opt|_override)?")
 """Not upscale_model, style_model and other things that are no diffusion model."""
 PIPE = re.compile(r"(\w+_)?pipe|(base_)?ctx(_\d+)?|sdxl_tuple|bus")
 PICTURE = re.compile(r"(\w+_)?(latent|image|sample|pixel|mask)s?(_?\w+)?")
+BRANCH = re.compile(r"_?(\d+|true|false)$")
+"""How a switch tells its inputs apart: any_01, input2, on_true."""
 OTHER = re.compile(r"(\w+_)?(clip|vae|positive|negative|conditioning)(_\w+)?")
 
 
@@ -38,11 +41,35 @@ class ApiWorkflow:
 
     def graph(self) -> Graph:
         """Its nodes and links."""
-        links = []
+        links, models = [], self._models()
         for (source, slot), takers in self.takers.items():
-            is_model = any(MODEL.fullmatch(name) for _, name in takers)
+            is_model = (source, slot) in models
             links += [Link(source, slot, ("", key), "model" if is_model else _kind(name)) for key, name in takers]
         return Graph({("", key): _node(node) for key, node in self.nodes.items()}, links)
+
+    def _models(self) -> set[Output]:
+        """The outputs that hold a model: an input of that name takes it, or a switch whose output holds one."""
+        found = {each for each, takers in self.takers.items() if any(MODEL.fullmatch(name) for _, name in takers)}
+        waiting = list(found)
+        while waiting:
+            new = self._branches(waiting.pop()[0]) - found
+            found |= new
+            waiting += new
+        return found
+
+    def _branches(self, key: Key) -> set[Output]:
+        """What a switch chooses from, by its inputs' names; empty for other nodes.
+
+        A node that takes a model, a pipe or a text by name is none: it makes its output from them.
+        """
+        alike: dict[str, set[Output]] = defaultdict(set)
+        for name, value in self.nodes.get(key[1], {"inputs": {}})["inputs"].items():
+            if (source := _output(value)) is not None:
+                if MODEL.fullmatch(name) or _kind(name) != "any":
+                    return set()
+                if BRANCH.search(name):
+                    alike[BRANCH.sub("", name)].add(source)
+        return next(iter(alike.values())) if len(alike) == 1 else set()
 
     def replace(self, key: Key, kind: str, values: dict[str, float]) -> None:
         """Gives a FreeU node a version and factors."""
