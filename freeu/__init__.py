@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .controls import Controls, FactorsError
 from .factors import IDENTITY, PUBLISHED, Factors
+from .sampling import Candidate, Sampling, SamplingError
 
 if TYPE_CHECKING:
     from .concat import modulate
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "IDENTITY",
     "PUBLISHED",
+    "Candidate",
     "Controls",
     "Factors",
     "FactorsError",
+    "Sampling",
+    "SamplingError",
     "applied",
     "disable",
     "enable",

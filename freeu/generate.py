@@ -14,6 +14,7 @@ import torch
 
 from .cpu_batches import Done, shares, side_by_side
 from .factors import Factors
+from .sampling import Sampling
 
 OnStep = Callable[[float], None]
 """Told after each denoising step how many images are done, those of the batch in flight by their share of steps."""
@@ -63,11 +64,11 @@ class Generator(Protocol):
         """Those of the prompts that the text encoder would cut."""
         ...
 
-    def with_steps(self, steps: int) -> Generator:
-        """The same model with another number of denoising steps; it shares the weights and what is prepared.
+    def with_sampling(self, sampling: Sampling) -> Generator:
+        """The same model under other sampling settings; it shares the weights and what is prepared.
 
         Raises:
-            UserError: this one can't.
+            UserError: this one can't be sampled so.
         """
         ...
 

@@ -22,10 +22,11 @@ from configs import UserError
 from configs.object_identity import object_identity
 from freeu.factors import Factors
 from freeu.generate import GenerationError, OnStep, check_lit
+from freeu.sampling import UNCHANGED, Sampling
 
 from .spec import ModelSpec
 
-METHODS = ("unet_evaluations", "too_long", "prepare")
+METHODS = ("unet_evaluations", "too_long", "prepare", "with_sampling")
 """What an object may have beside `generate`."""
 
 
@@ -34,7 +35,7 @@ class Own:
 
     def __init__(self, inner: Any, spec: ModelSpec) -> None:
         """Raises UserError where an attribute of `inner` is not what docs/own-model.md says."""
-        self._inner = inner
+        self._inner, self._spec = inner, spec
         self._evaluations = spec.steps * (2 if spec.guidance > 1 else 1)
         self.name = spec.name
 
@@ -84,11 +85,22 @@ class Own:
         told = getattr(self._inner, "too_long", None)
         return list(told(prompts)) if told is not None else []
 
-    def with_steps(self, steps: int) -> Own:
-        """Not here: the object was made with its steps."""
-        raise UserError(
-            f"--low-steps {steps}: a generator of one's own has the steps that it was made with; leave it out"
-        )
+    def with_sampling(self, sampling: Sampling) -> Own:
+        """As the object does it, from the settings that are set, by name; else not, since it was made with its own."""
+        if sampling == UNCHANGED:
+            return self
+        change = getattr(self._inner, "with_sampling", None)
+        named = ", ".join(f"{name} {value}" for name, value in sampling.as_dict().items())
+        if change is None:
+            raise UserError(
+                f"{named}: a generator of one's own has the sampling settings that it was made with, unless it has a "
+                "method with_sampling; leave it out"
+            )
+        spec = self._spec.model_copy(update=sampling.as_dict())
+        try:
+            return Own(change(**sampling.as_dict()), spec)
+        except TypeError as error:
+            raise UserError(f"--model {spec.source}: with_sampling called with {named}: {error}") from error
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """As the object does it, where it has something to do."""

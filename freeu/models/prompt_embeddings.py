@@ -20,13 +20,9 @@ class PromptEmbeddings:
     max_tokens: those that all of its text encoders take.
     """
 
-    def __init__(self, pipeline: Any, device: torch.device, guided: bool) -> None:
-        """guided: the empty prompt's embedding is needed too.
-
-        Raises:
-            UserError: the pipeline has no text encoder.
-        """
-        self._pipeline, self._device, self._guided = pipeline, device, guided
+    def __init__(self, pipeline: Any, device: torch.device) -> None:
+        """Raises UserError where the pipeline has no text encoder."""
+        self._pipeline, self._device = pipeline, device
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._kept: dict[str | None, Text] = {}  # None: the negative prompt's
         found = [
@@ -59,7 +55,7 @@ class PromptEmbeddings:
                 prompt=prompt,
                 device=self._device,
                 num_images_per_prompt=1,
-                do_classifier_free_guidance=self._guided and None not in self._kept,
+                do_classifier_free_guidance=None not in self._kept,
             )
             embeds, negative, pooled, negative_pooled = found if self._is_xl else (*found, None, None)
             self._kept[prompt] = (embeds, pooled)
@@ -72,10 +68,10 @@ class PromptEmbeddings:
             if getattr(self._pipeline, encoder, None) is not None:
                 setattr(self._pipeline, encoder, None)
 
-    def of(self, prompts: Sequence[str]) -> Text:
+    def of(self, prompts: Sequence[str], guided: bool) -> Text:
         """Embeddings (n, tokens, width) and pooled ones (n, width) of embedded prompts; under guidance the negative
         prompt's come first, as many again."""
-        empty: list[str | None] = [None] * len(prompts) if self._guided else []
+        empty: list[str | None] = [None] * len(prompts) if guided else []
         texts = [self._kept[name] for name in [*empty, *prompts]]
         pooled = [each for _, each in texts if each is not None]
         return torch.cat([embeds for embeds, _ in texts]), torch.cat(pooled) if pooled else None

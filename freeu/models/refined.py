@@ -13,6 +13,7 @@ import torch
 
 from configs import UserError
 from freeu.generate import generator
+from freeu.sampling import Sampling
 
 from .image_to_image import ImageToImage, begun
 from .place import Place
@@ -36,10 +37,10 @@ class Refined(TextToImage):
         """Of both."""
         return super().unet_evaluations(n) + self._refiner.unet_evaluations(n)
 
-    def with_steps(self, steps: int) -> Self:
+    def with_sampling(self, sampling: Sampling) -> Self:
         """Of both."""
-        other = super().with_steps(steps)
-        other._refiner = self._refiner.with_steps(steps)
+        other = super().with_sampling(sampling)
+        other._refiner = self._refiner.with_sampling(sampling)
         return other
 
     def prepare(self, prompts: Sequence[str]) -> None:

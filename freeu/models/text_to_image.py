@@ -17,6 +17,7 @@ import torch
 from freeu.factors import Factors
 from freeu.generate import OnStep, generator, to_uint8
 from freeu.patch import applied
+from freeu.sampling import Sampling
 
 from . import scheduling
 from .early import Early, State, untouched
@@ -35,7 +36,6 @@ class TextToImage:
 
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
         self.name, self.identity = spec.name, identity
-        self.steps, self.guidance = spec.steps, spec.guidance
         self._spec, self._device = spec, place.device
         self._pipeline, self._unet, self._vae = pipeline, pipeline.unet, pipeline.vae
         place.put(pipeline, spec.name)
@@ -45,13 +45,9 @@ class TextToImage:
         self._drawn: tuple[int, ...] = (3, *self.image_size)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._batches, self._decodes = place.batches(spec), place.decodes(spec, self._vae)
-        # A U-Net distilled for few steps (LCM) takes the guidance scale as an input.
-        distilled = self._unet.config.get("time_cond_proj_dim") is not None
-        self._guided = spec.guidance > 1 and not distilled
         if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
-        self._run = self._new_run()
-        self._early = Early()
+        self._settle()
         self._words = self._new_words()
         self.max_tokens: int = self._words.max_tokens
 
@@ -83,7 +79,7 @@ class TextToImage:
 
     def _new_words(self) -> Any:
         """What the U-Net is told of the prompts."""
-        return PromptEmbeddings(self._pipeline, self._device, self._guided)
+        return PromptEmbeddings(self._pipeline, self._device)
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that the text encoder would cut."""
@@ -93,13 +89,21 @@ class TextToImage:
         """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
         return n * len(self._run.own) * (2 if self._guided else 1)
 
-    def with_steps(self, steps: int) -> Self:
+    def with_sampling(self, sampling: Sampling) -> Self:
         """See `freeu.generate.Generator`."""
         other = copy(self)
-        other.steps = steps
-        other._run = other._new_run()
-        other._early = Early()
+        other._spec = self._spec.model_copy(update=sampling.as_dict())
+        other._settle()
         return other
+
+    def _settle(self) -> None:
+        """What follows from the spec's sampling settings."""
+        self.steps, self.guidance = self._spec.steps, self._spec.guidance
+        # A U-Net distilled for few steps (LCM) takes the guidance scale as an input.
+        distilled = self._unet.config.get("time_cond_proj_dim") is not None
+        self._guided = self.guidance > 1 and not distilled
+        self._run = self._new_run()
+        self._early = Early()
 
     @torch.inference_mode()
     def prepare(self, prompts: Sequence[str]) -> None:
@@ -242,7 +246,7 @@ class TextToImage:
 
     def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
         """The U-Net's arguments beside the latents; under guidance the negative half comes first."""
-        embeds, pooled = self._words.of(prompts)
+        embeds, pooled = self._words.of(prompts, self._guided)
         found: dict[str, Any] = {"encoder_hidden_states": embeds}
         if pooled is not None:
             n = len(prompts)

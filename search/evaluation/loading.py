@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from freeu.sampling import Sampling
 from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
 from search.settings import prompts
@@ -65,7 +66,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
     def evaluator(
         purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...], steps: int | None = None
     ) -> Evaluator:
-        of = generator if steps is None else generator.with_steps(steps)
+        of = generator if steps is None else generator.with_sampling(Sampling(steps=steps))
         kept = config.cache and not _untold(of, measured)
         cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps)) if kept else None
         return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache)

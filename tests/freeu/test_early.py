@@ -10,6 +10,7 @@ import torch
 import freeu
 from freeu.models import load_generator, load_spec
 from freeu.models.early import MOST, Early, State, untouched
+from freeu.sampling import Sampling
 from tests.kinds import KINDS, generator
 
 PROMPTS, SEEDS = ["a cup", "a hat", "sea"], [0, 1, 2]
@@ -84,5 +85,5 @@ def test_the_oldest_states_go() -> None:
 def test_another_number_of_steps_has_states_of_its_own(sd_folder: Path) -> None:
     one = loaded(sd_folder, 8)
     one.generate(PROMPTS, SEEDS, late(0.5))
-    few = one.with_steps(6).generate(PROMPTS, SEEDS, late(0.7))  # as many steps before the start
+    few = one.with_sampling(Sampling(steps=6)).generate(PROMPTS, SEEDS, late(0.7))  # as many steps before the start
     assert torch.equal(few, loaded(sd_folder, 6).generate(PROMPTS, SEEDS, late(0.7)))

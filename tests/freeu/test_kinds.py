@@ -11,6 +11,7 @@ import torch
 import freeu
 from freeu.generate import GenerationError
 from freeu.models import ModelSpec
+from freeu.sampling import Sampling
 from tests import tiny
 from tests.kinds import FRAMES, KINDS, STEPS, generator, unet_samples
 
@@ -56,7 +57,7 @@ def test_the_batch_size_changes_nothing(spec: ModelSpec, images: torch.Tensor, b
 
 
 def test_fewer_steps_are_those_of_one_loaded_with_fewer(made: Any, spec: ModelSpec, images: torch.Tensor) -> None:
-    few, loaded = made.with_steps(STEPS - 2), generator(spec, steps=STEPS - 2)
+    few, loaded = made.with_sampling(Sampling(steps=STEPS - 2)), generator(spec, steps=STEPS - 2)
     assert torch.equal(few.generate(PROMPTS, SEEDS, STRONG), loaded.generate(PROMPTS, SEEDS, STRONG))
     assert few.unet_evaluations(3) == loaded.unet_evaluations(3) < made.unet_evaluations(3)
     assert torch.equal(made.generate(PROMPTS, SEEDS, STRONG), images)  # the one that it came from is as it was

@@ -18,6 +18,7 @@ import freeu
 from configs import UserError
 from freeu.generate import GenerationError
 from freeu.models import load_generator, load_spec
+from freeu.sampling import Sampling
 from tests.studies import study
 
 STRONG = freeu.Factors(1.5, 1.6, 0.9, 0.2)
@@ -80,9 +81,9 @@ def test_what_is_no_images_is_told(images, says: str, monkeypatch: pytest.Monkey
         generator.generate(["a", "b"], [0, 1], freeu.IDENTITY)
 
 
-def test_its_steps_are_its_own() -> None:
-    with pytest.raises(UserError, match="has the steps that it was made with"):
-        load_generator(load_spec("tests.own_generator:make_generator")).with_steps(1)
+def test_its_sampling_settings_are_its_own() -> None:
+    with pytest.raises(UserError, match="steps 1: a generator of one's own has the sampling settings"):
+        load_generator(load_spec("tests.own_generator:make_generator")).with_sampling(Sampling(steps=1))
 
 
 class Made:
