@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators, Task, Value
 from search.evaluation.extrapolation import mean
 from search.optimizer.space_file import default
@@ -34,7 +34,7 @@ from search.workers.crew import Job
 from search.workers.processes import WorkerPool
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up"}
-FIXED = [("baseline", IDENTITY), ("published", Factors(1.3, 1.4, 0.9, 0.2))]
+FIXED = [("baseline", Candidate(IDENTITY)), ("published", Factors(1.3, 1.4, 0.9, 0.2))]
 PROMPTS = 48
 
 
@@ -57,7 +57,7 @@ class Sleeper:
         seconds = self.seconds * (task.end - task.begin)
         time.sleep(seconds)
         self.slept += seconds
-        point = np.array(default().unit(task.factors))
+        point = np.array(default().unit(task.candidate.factors))
         found: dict[str, Any] = {"prompt": [str(i) for i in range(task.end)], "seed": 0}
         for j, name in enumerate(DIRECTIONS):
             noise = np.random.default_rng(j).normal(size=PROMPTS)[: task.end]
@@ -79,7 +79,7 @@ class Clock:
         self.first = self.last = 0.0
         self.ends: list[float] = []
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None:
         self.last = time.perf_counter()
         self.first = self.first or self.last
 

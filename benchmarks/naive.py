@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 import typer
 
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.optimizer.dimension import NUMBERS
 from search.optimizer.pareto_front import find, hypervolume, nondominated
 from search.optimizer.space_file import default
@@ -102,7 +102,7 @@ def naive(limit: int, trials: int) -> list[Checkpoint]:
     metrics = [registry.build(name, job.spec.scorers, "cpu", job.spec.base, job.spec.reference) for name in DIRECTIONS]
 
     def scores(trial: optuna.Trial) -> list[float]:
-        factors = default(**KIND).factors(default(**KIND).suggest(trial))
+        factors = default(**KIND).candidate(default(**KIND).suggest(trial)).factors
         pipe.enable_freeu(**{name: getattr(factors, name) for name in NUMBERS})
         batch = Batch(drawn(pipe, job.prompts, job.spec, BATCH), job.prompts)
         return [float(metric.score(batch).value) for metric in metrics]
@@ -113,7 +113,7 @@ def naive(limit: int, trials: int) -> list[Checkpoint]:
     found = []
     for number in range(1, trials + 1):
         study.optimize(scores, n_trials=1)
-        best = tuple(default(**KIND).factors(trial.params) for trial in study.best_trials)
+        best = tuple(default(**KIND).candidate(trial.params).factors for trial in study.best_trials)
         found.append(Checkpoint(time.perf_counter() - began, number * limit, best))
     return found
 
@@ -123,7 +123,7 @@ def ours(limit: int, images: int, folder: Path) -> list[Checkpoint]:
     began = time.time()
     command = [sys.executable, "-m", "search.run", "--model", "shapes", "--study", "ours", "--mlruns", str(folder)]
     command += ["--limit", str(limit), "--images", str(images), "--trials", "1000", "--no-guardrails", "--no-cache"]
-    command += ["--version", KIND["version"], "--stages", KIND["stages"]]
+    command += ["--baseline-guidance", "off", "--version", KIND["version"], "--stages", KIND["stages"]]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     study = StudyFolder(folder, "ours")
     records = [record for record in study.read_trials() if record.complete]
@@ -159,7 +159,7 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
     evaluator = Evaluator(generator, metrics, job.held_out, seeds(job.held_out, 0, "confirm"))
     found = {}
     for factors in track(candidates, "judging", console=Console(stderr=True)):
-        values = evaluator(Task(factors, len(job.held_out))).values
+        values = evaluator(Task(Candidate(factors), len(job.held_out))).values
         found[factors] = SIGNS * [values[name].value for name in DIRECTIONS]
     return found
 

@@ -22,7 +22,7 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from metrics import registry
 from search.evaluation import guardrails
 from search.evaluation.evaluator import Evaluator, Task
@@ -50,8 +50,8 @@ def main(
     seeds = [seed for purpose in SEEDS for seed in prompts.seeds(job.prompts, config.seed, purpose)]
     generator.prepare(job.prompts)
     evaluator = Evaluator(generator, {**metrics, **rails}, texts, seeds)
-    points = [job.space.factors(params) for params in job.space.sobol(candidates, seed=0)]
-    tried = [IDENTITY, *(factors for _, factors in job.fixed if not factors.identity), *points]
+    points = [job.space.candidate(params).factors for params in job.space.sobol(candidates, seed=0)]
+    tried = [IDENTITY, *(each.factors for _, each in job.fixed if not each.off), *points]
     parts = out.with_suffix(".parts")
     for number, factors in enumerate(track(tried, "candidates")):
         file = parts / f"{number:04d}.npz"
@@ -65,7 +65,7 @@ def main(
 
 def measured(evaluator: Evaluator, factors: Factors, n: int) -> dict[str, np.ndarray]:
     """One candidate's part of the table. n: the prompts, of which the evaluator has two runs."""
-    found = evaluator(Task(factors, len(SEEDS) * n))
+    found = evaluator(Task(Candidate(factors), len(SEEDS) * n))
     assert found.per_image is not None
     scores = found.per_image
 

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from freeu import Factors
+from freeu import Candidate, Factors
 from metrics.encoders import Encoder
 from metrics.fid import Fid
 from metrics.reference import Reference
@@ -75,7 +75,7 @@ class Replay:
 
     def __call__(self, task: Task) -> Evaluation:
         """As an `Evaluator`'s, of images that are not there."""
-        found, n = self._at(task.factors, task.end), task.end
+        found, n = self._at(task.candidate.factors, task.end), task.end
         table = pd.DataFrame({"prompt": self.prompts[:n], "seed": 0, **{name: found[name] for name in MEANS}})
         features = {"fid": found["features"]}
         values = {name: value_of(metric, table, features, task.base) for name, metric in self._metrics.items()}
@@ -83,7 +83,7 @@ class Replay:
 
     def _at(self, factors: Factors, n: int) -> dict[str, np.ndarray]:
         weights = self._weights(factors)
-        nearest = int(np.square(self._points - default().unit(factors)).sum(1).argmin())
+        nearest = int(np.square(self._points - default().unit(Candidate(factors))).sum(1).argmin())
         own = self._weights(Factors(*self._factors[nearest]))
         found = {}
         for name, table in self._images.items():
@@ -95,7 +95,7 @@ class Replay:
 
     def _weights(self, factors: Factors) -> np.ndarray:
         """By which the table's rows, less their mean, add up to the smooth part at these factors: (candidates,)."""
-        point = np.array(default().unit(factors))
+        point = np.array(default().unit(Candidate(factors)))
         return np.asarray(self._solved @ self._kernel(point[None], self._points)[0])
 
     @cached_property

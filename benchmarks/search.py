@@ -28,7 +28,7 @@ import typer
 
 import configs
 from benchmarks.replay import DIRECTIONS, TABLE, Replay
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from metrics.reference import Reference
 from search.evaluation.evaluator import Evaluators, Task
 from search.optimizer.pareto_front import find, hypervolume, nondominated
@@ -75,9 +75,9 @@ def naive(name: str, seed: int, table: Path, trials: int) -> Curve:
     space, curve = default(), []
     for number in range(1, trials + 1):
         trial = study.ask()
-        found = replay(Task(space.factors(space.suggest(trial)), len(replay.prompts)))
+        found = replay(Task(space.candidate(space.suggest(trial)), len(replay.prompts)))
         study.tell(trial, [found.values[each].value for each in DIRECTIONS])
-        recommended = [space.factors(best.params) for best in study.best_trials]
+        recommended = [space.candidate(best.params).factors for best in study.best_trials]
         curve.append((len(replay.prompts) * number, worth(recommended, table)))
     return curve
 
@@ -95,7 +95,7 @@ def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
             space=default(),
             sampler="gp",
             seed=seed,
-            fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
+            fixed=[("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))],
             watcher=watcher,
             race=OURS[name],
         )
@@ -117,7 +117,7 @@ class _Curve:
         self.table, self.records, self.images = table, list[TrialRecord](), 0
         self.curve: Curve = []
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None: ...
 
     def elsewhere(self, record: TrialRecord) -> None: ...
 

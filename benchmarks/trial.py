@@ -28,6 +28,7 @@ import typer
 import freeu
 from benchmarks import naive
 from benchmarks.clock import Clock, shares
+from freeu import Candidate
 from search.evaluation.evaluator import Evaluation, Evaluator, Task
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
@@ -93,7 +94,7 @@ def made(
 
 def ours(world: World) -> None:
     """As a study does it."""
-    found = world.evaluator(Task(FACTORS, len(world.prompts)))
+    found = world.evaluator(Task(Candidate(FACTORS), len(world.prompts)))
     _logged(world, found)
 
 

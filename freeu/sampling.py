@@ -123,6 +123,17 @@ class Candidate:
     factors: Factors
     sampling: Sampling = UNCHANGED
 
+    def as_dict(self) -> dict[str, Any]:
+        """The factors by name; `sampling` only where something is set there."""
+        sampling = self.sampling.as_dict()
+        return self.factors.as_dict() | ({"sampling": sampling} if sampling else {})
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Candidate:
+        """The inverse of `as_dict`. Raises FactorsError and SamplingError."""
+        factors = {name: value for name, value in values.items() if name != "sampling"}
+        return Candidate(Factors.from_dict(factors), Sampling.from_dict(values.get("sampling", {})))
+
     @property
     def off(self) -> bool:
         """Whether FreeU is off: the baseline, or one under other sampling settings."""
@@ -132,3 +143,7 @@ class Candidate:
     def baseline(self) -> bool:
         """Whether it is FreeU off under the study's own sampling settings."""
         return self.off and self.sampling == UNCHANGED
+
+    def __str__(self) -> str:
+        factors = "FreeU off" if self.off and not self.baseline else str(self.factors)
+        return "  ".join([factors, *(f"{name} {value}" for name, value in self.sampling.as_dict().items())])

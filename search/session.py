@@ -13,7 +13,7 @@ import typer
 
 from configs import UserError
 from configs.cli import INTERRUPTED
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate
 from search.evaluation import guardrails, interrupts
 from search.evaluation.evaluator import LOW, Evaluation, Task
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
@@ -173,7 +173,7 @@ class Session:
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
         self.progress.say(f"measuring the baseline with {self.config.low_steps} steps, for the first rung")
-        found: Evaluation = done(crew, Evaluate(Task(IDENTITY, len(self.job.prompts), purpose=LOW)))
+        found: Evaluation = done(crew, Evaluate(Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW)))
         return found
 
     def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:
@@ -202,8 +202,8 @@ class _Watcher:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
-        self._session.progress.began(number, origin, factors, images)
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None:
+        self._session.progress.began(number, origin, candidate, images)
         self._session.tracking.catch_up()
 
     def ended(self, record: TrialRecord) -> None:

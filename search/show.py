@@ -56,7 +56,7 @@ def show(
     for objective, record in progress.best_so_far(records, directions).items():
         value = record.values[objective].value
         console.print(
-            visible(f"best so far in {objective}: {value:.4g}, trial {record.number}, {record.factors}"), markup=False
+            visible(f"best so far in {objective}: {value:.4g}, trial {record.number}, {record.candidate}"), markup=False
         )
 
 

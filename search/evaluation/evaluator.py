@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import UserError
-from freeu import Factors
+from freeu import Candidate, Sampling
+from freeu.sampling import UNCHANGED
 from search.evaluation.interrupts import Stopping
 from search.evaluation.peak_memory import Peak
 from search.settings.prompts import check_enough
@@ -59,7 +60,7 @@ class Task:
     "confirm".
     """
 
-    factors: Factors
+    candidate: Candidate
     end: int
     before: Evaluation | None = None
     base: Evaluation | None = None
@@ -85,6 +86,7 @@ class Evaluator:
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         self.generator, self.metrics = generator, dict(metrics)
         self.prompts, self.seeds, self.cache = tuple(prompts), tuple(seeds), cache
+        self._generators: dict[Sampling, Generator] = {UNCHANGED: generator}
         for name, metric in self.metrics.items():
             check_enough(name, metric.min_n, len(self.prompts))
 
@@ -96,7 +98,7 @@ class Evaluator:
     def __call__(self, task: Task, on_images: OnImages | None = None) -> Evaluation:
         """Generate and score. Raises what the generator or a metric raises; Ctrl-C ends it after a step."""
         here = slice(task.begin, task.end)
-        found = self.measure(task.factors, self.prompts[here], self.seeds[here], on_images)
+        found = self.measure(task.candidate, self.prompts[here], self.seeds[here], on_images)
         before = task.before or Evaluation({}, 0)
         table = _stacked(before.per_image, found.per_image)
         features = {name: _joined(before.features.get(name), each) for name, each in found.features.items()}
@@ -116,19 +118,19 @@ class Evaluator:
         )
 
     def measure(
-        self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
+        self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
     ) -> Evaluation:
         """What the images of these prompts and seeds get one by one, without values of the whole."""
         from search.storage.image_grid import small
 
         began, peak = time.perf_counter(), Peak()
-        known = self._known(factors, prompts, seeds)
+        known = self._known(candidate, prompts, seeds)
         missing = [row for row, found in enumerate(known) if found is None]
         drawn = [prompts[row] for row in missing], [seeds[row] for row in missing]
-        images = self.images(factors, *drawn, on_images) if missing else None
+        images = self.images(candidate, *drawn, on_images) if missing else None
         generated = time.perf_counter()
         if images is not None:
-            for row, each in zip(missing, self._scored(factors, *drawn, images), strict=True):
+            for row, each in zip(missing, self._scored(candidate, *drawn, images), strict=True):
                 known[row] = each
         n = len(known)
         columns = {name: np.stack([found[name] for found in known if found is not None]) for name in self.metrics}
@@ -143,12 +145,12 @@ class Evaluator:
             features,
             small(images) if images is not None else None,
             seconds,
-            self.generator.unet_evaluations(len(missing)),
+            self.under(candidate.sampling).unet_evaluations(len(missing)),
             peak.bytes(),
         )
 
     def images(
-        self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
+        self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
     ) -> torch.Tensor:
         """uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
         with Stopping() as stopping:
@@ -158,16 +160,22 @@ class Evaluator:
                 if on_images is not None:
                     on_images(done)
 
-            return self.generator.generate(list(prompts), list(seeds), factors, step)
+            return self.under(candidate.sampling).generate(list(prompts), list(seeds), candidate.factors, step)
 
     def _named(self, per_image: bool) -> list[str]:
         return [name for name, metric in self.metrics.items() if metric.per_image is per_image]
 
-    def _known(self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int]) -> list[Found | None]:
-        return [None] * len(prompts) if self.cache is None else self.cache.read(factors, prompts, seeds)
+    def under(self, sampling: Sampling) -> Generator:
+        """The generator under a candidate's sampling settings. Raises UserError where it can't be."""
+        if sampling not in self._generators:
+            self._generators[sampling] = self.generator.with_sampling(sampling)
+        return self._generators[sampling]
+
+    def _known(self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int]) -> list[Found | None]:
+        return [None] * len(prompts) if self.cache is None else self.cache.read(candidate, prompts, seeds)
 
     def _scored(
-        self, factors: Factors, prompts: Sequence[str], seeds: Sequence[int], images: torch.Tensor
+        self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], images: torch.Tensor
     ) -> list[Found]:
         """What each image got; kept for whoever needs the same one again."""
         batch, n = self._batch(images, prompts), len(prompts)
@@ -176,7 +184,7 @@ class Evaluator:
             for name, metric in self.metrics.items()
         }
         if self.cache is not None:
-            self.cache.write(factors, prompts, seeds, found)
+            self.cache.write(candidate, prompts, seeds, found)
         return [{name: values[row] for name, values in found.items()} for row in range(n)]
 
     def _batch(self, images: torch.Tensor, prompts: Sequence[str]) -> Batch:

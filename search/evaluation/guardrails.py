@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from freeu import IDENTITY
+from freeu import IDENTITY, Candidate
 from search.evaluation.evaluator import Evaluation, Task
 from search.storage.files import replacing
 from search.storage.study_folder import StudyFolder
@@ -38,7 +38,7 @@ def spread(folder: StudyFolder, n: int, measure: Callable[[Task], Evaluation]) -
     import pandas as pd
 
     if not folder.guardrails.exists():
-        table = measure(Task(IDENTITY, n, purpose="guardrails")).per_image
+        table = measure(Task(Candidate(IDENTITY), n, purpose="guardrails")).per_image
         assert table is not None
         with replacing(folder.guardrails) as temporary:
             table.to_parquet(temporary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,11 +32,16 @@ class Pick:
 
 @dataclass(frozen=True)
 class Front:
-    """numbers: the non-dominated trials. picks: some of them, named. expected: objective → trial → posterior mean."""
+    """numbers: the non-dominated trials. picks: some of them, named. expected: objective → trial → posterior mean.
+
+    rivals: by a pick's name, what the same rule picks among the trials with FreeU off; none where the baseline is the
+    only one.
+    """
 
     expected: dict[str, dict[int, float]]
     numbers: tuple[int, ...]
     picks: tuple[Pick, ...]
+    rivals: dict[str, int] = field(default_factory=dict)
 
 
 def find(
@@ -46,28 +51,60 @@ def find(
 ) -> Front:
     """Find the front of complete trials within the guardrails; there is at least one (the baseline).
 
+    FreeU off under other sampling settings than the study's is no answer to what FreeU is good for: it stands beside
+    the front, as a rival.
+
     directions: objective → "up" or "down". space: what was searched (default: the default space). The noise of an
     objective is `paired_spreads`; if unknown, it is fitted.
     """
     done = [record for record in records if record.complete]
     space = space or default()
-    x = np.array([space.unit(record.factors) for record in done])
+    searched = {dimension.name for dimension in space.dimensions}
+    modelled = np.array([record.sampling.as_dict().keys() <= searched for record in done])
+    x = np.array([space.unit(record.candidate) for record in done])
     expected: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
     y = np.array([[record.values[name].value for name in directions] for record in done])
-    fitted = telling(y * [_up(1.0, direction) for direction in directions.values()], MOST)
+    rows = np.flatnonzero(modelled)
+    fitted = rows[telling(y[rows] * [_up(1.0, direction) for direction in directions.values()], MOST)]
     for j, name in enumerate(directions):
         known = spreads.get(name, {})
         errors = np.array([known.get(record.number, math.nan) for record in done])
-        found = posterior(x, y[:, j], errors, fitted)
+        found = np.where(modelled, posterior(x, y[:, j], errors, fitted), y[:, j])
         expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
-    numbers = [record.number for record in done if record.feasible]
-    table = np.array([[_up(expected[name][k], directions[name]) for name in directions] for k in numbers])
-    front = nondominated(table)
-    kept = tuple(number for number, on in zip(numbers, front, strict=True) if on)
-    zero = next((k for k, record in enumerate(r for r in done if r.feasible) if record.factors.identity), None)
-    base = None if zero is None else table[zero]
-    return Front(expected, kept, _picks(kept, table[front], list(directions), base))
+    tried = [record for record in done if record.feasible and (record.candidate.baseline or not record.candidate.off)]
+    kept, picks = _front(tried, expected, directions)
+    off = [record for record in done if record.feasible and record.candidate.off]
+    rivals = _rivals(off, expected if modelled.all() else _observed(off, directions), directions, picks)
+    return Front(expected, kept, picks, rivals)
+
+
+def _front(
+    records: Sequence[TrialRecord], values: Mapping[str, Mapping[int, float]], directions: Mapping[str, str]
+) -> tuple[tuple[int, ...], tuple[Pick, ...]]:
+    """The numbers on the records' front, and its picks. values: objective → trial → value."""
+    table = np.array([[_up(values[name][r.number], directions[name]) for name in directions] for r in records])
+    on = nondominated(table)
+    kept = tuple(record.number for record, is_on in zip(records, on, strict=True) if is_on)
+    base = next((row for row, record in zip(table, records, strict=True) if record.candidate.baseline), None)
+    return kept, _picks(kept, table[on], list(directions), base)
+
+
+def _rivals(
+    off: Sequence[TrialRecord],
+    values: Mapping[str, Mapping[int, float]],
+    directions: Mapping[str, str],
+    picks: Sequence[Pick],
+) -> dict[str, int]:
+    base = next((record.number for record in off if record.candidate.baseline), None)
+    if base is None or len(off) < 2:
+        return {}
+    best = {pick.name: pick.number for pick in _front(off, values, directions)[1]}
+    return {pick.name: best.get(pick.name, base) for pick in picks}
+
+
+def _observed(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, dict[int, float]]:
+    return {name: {record.number: record.values[name].value for record in records} for name in directions}
 
 
 def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:
@@ -162,10 +199,10 @@ def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict
     """
     found: dict[str, dict[int, float]] = {}
     for name in names:
-        errors = {r.number: r.values[name].paired / math.sqrt(2) for r in records if not r.factors.identity}
+        errors = {r.number: r.values[name].paired / math.sqrt(2) for r in records if not r.candidate.baseline}
         if errors and np.isfinite(list(errors.values())).all():
             most = max(record.images for record in records)
             whole = [errors[r.number] for r in records if r.number in errors and r.images == most]
             mean = float(np.mean(whole or list(errors.values())))
-            found[name] = errors | {record.number: mean for record in records if record.factors.identity}
+            found[name] = errors | {record.number: mean for record in records if record.candidate.baseline}
     return found

@@ -1,4 +1,4 @@
-"""The search space: the dimensions to search, the fixed values, and the `Factors` that they make together."""
+"""The search space: the dimensions to search, the fixed values, and the candidates that they make together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from freeu import IDENTITY, Controls, Factors
-from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
+from freeu import IDENTITY, Candidate, Controls, Factors, Sampling
+from freeu.sampling import UNCHANGED
+from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, SAMPLING, WHOLE, Choice, Dimension
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -20,10 +21,14 @@ SOBOL = 6
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions that are searched, and the values of those that are not."""
+    """The dimensions that are searched, and the values of those that are not.
+
+    own: the study's sampling settings. A candidate names those alone that it has otherwise.
+    """
 
     dimensions: tuple[Dimension, ...]
     fixed: Mapping[str, Choice] = field(default_factory=dict)
+    own: Sampling = UNCHANGED
 
     def suggest(self, trial: Trial) -> dict[str, Choice]:
         """The candidate of a trial, one value for each dimension that is in force."""
@@ -41,31 +46,46 @@ class Space:
         """Of all dimensions."""
         return {dimension.name: dimension.distribution for dimension in self.dimensions}
 
-    def factors(self, params: Mapping[str, Choice]) -> Factors:
-        """The factors of a candidate's values. Raises FactorsError if they are invalid, as a start after the stop."""
+    def candidate(self, params: Mapping[str, Choice]) -> Candidate:
+        """What some values are together. Raises FactorsError if they are invalid, as a start after the stop."""
         values: dict[str, Any] = {**{name: 1.0 for name in NUMBERS}, **self.fixed, **params}
         controls = {name: values.pop(name) for name in CONTROLS if name in values}
-        return Factors(**values, controls=Controls(**controls))
+        sampling = {name: values.pop(name) for name in SAMPLING if name in values}
+        other = {name: value for name, value in sampling.items() if value != getattr(self.own, name)}
+        return Candidate(Factors(**values, controls=Controls(**controls)), Sampling(**other))
 
-    def params(self, factors: Factors) -> dict[str, Choice]:
-        """The values of the dimensions; the nearest ones where the factors lie outside."""
+    def value_of(self, candidate: Candidate, name: str) -> Any:
+        """A number, choice, control or sampling setting of a candidate; of a control by stage the first stage's."""
+        if name in SAMPLING:
+            return getattr(candidate.sampling.over(self.own), name)
+        factors = candidate.factors
+        return factors.controls.of(1, name) if name in CONTROLS else getattr(factors, name)
+
+    def searched(self, sampling: Sampling) -> Sampling:
+        """Of some settings those that are searched, and not as the study has them."""
+        names = {each.name for each in self.dimensions}
+        given = sampling.as_dict().items()
+        return Sampling(**{name: value for name, value in given if name in names and value != getattr(self.own, name)})
+
+    def params(self, candidate: Candidate) -> dict[str, Choice]:
+        """The values of the dimensions; the nearest ones where the candidate lies outside."""
         params: dict[str, Choice] = {}
         for dimension in self.dimensions:
             if not self._in_force(dimension, params):
                 continue
-            value = value_of(factors, dimension.name)
+            value = self.value_of(candidate, dimension.name)
             if not dimension.holds(value):
                 value = dimension.nearest(value)
             params[dimension.name] = round(float(value)) if dimension.name in WHOLE else value
         return params
 
-    def holds(self, factors: Factors) -> bool:
-        """Whether the search could have proposed these factors."""
-        return self.factors(self.params(factors)) == factors
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether the search could have proposed it."""
+        return self.candidate(self.params(candidate)) == candidate
 
-    def unit(self, factors: Factors) -> list[float]:
-        """The dimensions scaled so that ranges become 0 to 1; factors outside of the space lie outside of that."""
-        return [dimension.unit(value_of(factors, dimension.name)) for dimension in self.dimensions]
+    def unit(self, candidate: Candidate) -> list[float]:
+        """The dimensions scaled so that ranges become 0 to 1; a candidate outside of the space lies outside of that."""
+        return [dimension.unit(self.value_of(candidate, dimension.name)) for dimension in self.dimensions]
 
     def sobol(self, n: int, seed: int) -> list[dict[str, Choice]]:
         """n scrambled Sobol points (Owen 1998), the same for the same seed; more only adds to them."""
@@ -104,21 +124,17 @@ class Space:
         return all(known.get(name) == value for name, value in dimension.when.items())
 
 
-def value_of(factors: Factors, name: str) -> Any:
-    """A number, choice or control of the factors; of a control by stage the first stage's."""
-    return factors.controls.of(1, name) if name in CONTROLS else getattr(factors, name)
-
-
-def baseline(space: Space) -> Factors:
-    """The baseline, under the version and convention that are fixed."""
-    return replace(IDENTITY, **_same(space))
+def off(space: Space, sampling: Sampling = UNCHANGED) -> Candidate:
+    """FreeU off, under the version and convention that are fixed: the baseline, where no other sampling is given."""
+    return Candidate(replace(IDENTITY, **_same(space)), sampling)
 
 
 def _same(space: Space) -> dict[str, Any]:
     return {name: space.fixed[name] for name in CHOICES if name in space.fixed}
 
 
-def warm(factors: Sequence[Factors], space: Space) -> list[Factors]:
-    """The candidates that lie in the space, without duplicates, under its fixed version and convention."""
-    here = [replace(each, **_same(space)) for each in factors]
+def warm(candidates: Sequence[Candidate], space: Space) -> list[Candidate]:
+    """Those that lie in the space, without duplicates, under its fixed version and convention, and under the study's
+    own sampling settings where these are not searched."""
+    here = [Candidate(replace(each.factors, **_same(space)), space.searched(each.sampling)) for each in candidates]
     return list(dict.fromkeys(each for each in here if space.holds(each)))

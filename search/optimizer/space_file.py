@@ -7,6 +7,9 @@ room on both sides; the file narrows or fixes them, and adds what else can be se
     b2: {low: 1, high: 1.6, step: 0.1}
     version: [v1, v2]                   # a choice
     stop: {low: 0.3, high: 1, when: {version: v2}}   # searched only where another dimension has this value
+    sampling:                           # sampling settings, searched together with the factors
+      guidance: [1, 10]
+      scheduler: [Euler a, DPM++ 2M Karras]
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError, quoted, read_yaml, unknown
-from freeu import Controls
-from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, WHOLE, Choice, Dimension
+from freeu import Controls, Sampling
+from freeu.sampling import UNCHANGED
+from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, SAMPLING, WHOLE, Choice, Dimension
 from search.optimizer.space import Space
 
 MOST = 1e6
@@ -25,27 +29,44 @@ MOST = 1e6
 DEFAULT: dict[str, Any] = {"b1": [0.8, 1.8], "b2": [0.8, 1.8], "s1": [0.0, 1.2], "s2": [0.0, 1.2]}
 
 
-def chosen(file: str | None, version: str, stages: str) -> Space:
-    """The space of a YAML, or the default one. Raises UserError as `load`."""
-    return default(version, stages) if file is None else load(Path(file), version, stages)
+def chosen(file: str | None, version: str, stages: str, own: Sampling) -> Space:
+    """The space of a YAML, or the default one. own: the study's sampling settings. Raises UserError as `load`."""
+    return default(version, stages, own) if file is None else load(Path(file), version, stages, own)
 
 
-def default(version: str = "v2", stages: str = "width") -> Space:
+def default(version: str = "v2", stages: str = "width", own: Sampling = UNCHANGED) -> Space:
     """The default space: the four factors, in wide ranges."""
-    return _made({**DEFAULT, "version": version, "stages": stages}, "the default space")
+    return _made({**DEFAULT, "version": version, "stages": stages}, own, "the default space")
 
 
-def load(file: Path, version: str, stages: str) -> Space:
+def load(file: Path, version: str, stages: str, own: Sampling = UNCHANGED) -> Space:
     """Read a space from a YAML; factors that it doesn't name keep their default ranges.
 
     Raises:
         UserError: an unknown name (with the nearest one), or an invalid range, choice or condition.
     """
-    return _made({**DEFAULT, "version": version, "stages": stages, **read_yaml(file)}, str(file))
+    found = {**DEFAULT, "version": version, "stages": stages, **read_yaml(file)}
+    if alone := [name for name in SAMPLING if name in found]:
+        raise UserError(f"{file}: {alone[0]} is a sampling setting: put it under sampling:")
+    sampling = _sampling(found.pop("sampling", {}), str(file))
+    return _made({**found, **sampling}, own, str(file))
 
 
-def _made(found: Mapping[str, Any], where: str) -> Space:
-    known = (*NUMBERS, *CHOICES, *CONTROLS)
+def _sampling(found: Any, where: str) -> Mapping[str, Any]:
+    """The group of sampling settings, each a range or a choice: what is fixed has a flag of its own."""
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: sampling is {quoted(found)}: expected names with ranges, as guidance: [1, 10]")
+    for name, given in found.items():
+        if name not in SAMPLING:
+            raise UserError(f"{where}: {unknown('sampling setting', str(name), SAMPLING)}")
+        if not isinstance(given, list | dict):
+            flag = f"--{str(name).replace('_', '-')} {given}"
+            raise UserError(f"{where}: sampling: {name} is {quoted(given)}, one value: give it with {flag}")
+    return found
+
+
+def _made(found: Mapping[str, Any], own: Sampling, where: str) -> Space:
+    known = (*NUMBERS, *CHOICES, *CONTROLS, *SAMPLING)
     dimensions: list[Dimension] = []
     fixed: dict[str, Choice] = {}
     for name, given in found.items():
@@ -55,7 +76,7 @@ def _made(found: Mapping[str, Any], where: str) -> Space:
             dimensions.append(_dimension(name, given, where))
         else:
             fixed[name] = given
-    space = Space(_ordered(dimensions, where), fixed)
+    space = Space(_ordered(dimensions, where), fixed, own)
     _check(space, where)
     return space
 
@@ -75,9 +96,9 @@ def _ordered(dimensions: list[Dimension], where: str) -> tuple[Dimension, ...]:
 
 
 def _dimension(name: str, given: Any, where: str) -> Dimension:
-    if name in CHOICES:
+    if name in CHOICES or name == "scheduler":
         choices = given if isinstance(given, list) else given.get("choices")
-        known = CHOICES[name]
+        known = CHOICES.get(name) or choices
         if not isinstance(choices, list) or any(each not in known for each in choices) or len(set(choices)) < 2:
             raise UserError(f"{where}: {name} is {quoted(given)}: expected two or more of {', '.join(known)}")
         return Dimension(name, choices=tuple(choices), when=_when(given, name, where))
@@ -104,7 +125,7 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
 
 def _when(given: Any, name: str, where: str) -> Mapping[str, Choice]:
     when = given.get("when", {}) if isinstance(given, dict) else {}
-    if not isinstance(when, dict) or not set(when) <= {*CHOICES, *NUMBERS, *CONTROLS} - {name}:
+    if not isinstance(when, dict) or not set(when) <= {*CHOICES, *NUMBERS, *CONTROLS, *SAMPLING} - {name}:
         raise UserError(f"{where}: {name}: when is {quoted(when)}: expected another dimension and its value")
     return when
 
@@ -130,7 +151,7 @@ def _check(space: Space, where: str) -> None:
         ends = each.choices or (each.low, each.high)
         for end in ends:
             try:
-                space.factors({**{other.name: other.at(0.5) for other in space.dimensions}, each.name: end})
+                space.candidate({**{other.name: other.at(0.5) for other in space.dimensions}, each.name: end})
             except UserError as error:
                 raise UserError(f"{where}: {each.name} at {end}: {error}") from error
 

@@ -90,5 +90,5 @@ def _through(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tuple
     for pick in reversed(result.get("picks", [])):
         if pick["number"] in done:
             return f"{pick['pick']} (trial {pick['number']})", done[pick["number"]]
-    base = next((record for record in done.values() if record.factors.identity), None)
+    base = next((record for record in done.values() if record.candidate.baseline), None)
     return "baseline", base

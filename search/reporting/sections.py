@@ -33,7 +33,7 @@ def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
     """The template's variables; `data` is for the scripts. result: as result.json holds it."""
     records, part = of_result(folder.read_trials(), result)
     kept, config = held_out_pairs.read(folder, result), read_yaml(folder.config)
-    base = next((record.number for record in records if record.complete and record.factors.identity), None)
+    base = next((record.number for record in records if record.complete and record.candidate.baseline), None)
     fronts, how = front_plots.front_figures(records, result), history_plots.figures(records, result["objectives"])
     return {
         "study": folder.name,

@@ -28,6 +28,7 @@ def _not_empty(text: str) -> str:
 Count = Annotated[int, Field(ge=1, strict=True)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, AfterValidator(_not_empty)]
+Scale = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
 class StudyConfig(BaseModel):
@@ -83,6 +84,12 @@ class StudyConfig(BaseModel):
     reference: Annotated[
         Text | None,
         Setting(SCORES, "PLACE", "Real images: a folder, table, .npz or hub id", "the model's"),
+    ] = None
+    baseline_guidance: Annotated[
+        tuple[Scale, ...] | Literal["off"] | None,
+        Setting(
+            SCORES, "A,B|off", "Guidance scales at which FreeU off is scored too", "four, half to twice the study's"
+        ),
     ] = None
     guardrails: Annotated[
         bool, Setting(SCORES, None, "Keep colour, contrast and detail within bounds", fingerprint=True)
@@ -155,6 +162,13 @@ class StudyConfig(BaseModel):
         if not isinstance(found, list | tuple):
             raise ValueError("expected a list of names, as clip,aesthetic,fid")
         return tuple(part.strip() if isinstance(part, str) else part for part in found)
+
+    @field_validator("baseline_guidance", mode="before")
+    @classmethod
+    def _scales(cls, found: Any) -> Any:
+        if isinstance(found, str) and found != "off":
+            return tuple(part.strip() for part in found.split(",") if part.strip())
+        return (found,) if isinstance(found, int | float) else found
 
     @field_validator("mlruns", mode="before")
     @classmethod

@@ -1,4 +1,6 @@
-"""The candidates that a study tries before its own: the baseline, the published factors, and those of --from."""
+"""The candidates that a study tries before its own: the baseline, the published factors, those of --from, and FreeU off
+at other guidance scales, so that what FreeU adds can be told from what guidance alone does.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +8,55 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import UserError
-from freeu import Factors
-from search.optimizer.space import Space, baseline, warm
+from freeu import Candidate, Sampling
+from search.optimizer.space import Space, off, warm
 from search.storage.files import read_json
+from search.storage.result_file import candidate_of
 from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from search.settings.config import StudyConfig
 
+TUNED = "tuned baseline"
+"""The origin of FreeU off under other sampling settings than the study's."""
+SCALES = (0.5, 2.0, 0.7, 1.4)
+"""Of the study's guidance scale, in the order in which they are dropped last where there are few trials."""
+SHARE = 10
+"""One trial in so many, at most, is such a one, unless the scales are given."""
 
-def first_candidates(config: StudyConfig, spec: ModelSpec, space: Space) -> tuple[tuple[str, Factors], ...]:
+
+def first_candidates(config: StudyConfig, spec: ModelSpec, space: Space) -> tuple[tuple[str, Candidate], ...]:
     """Each with its origin, the baseline first; what the space does not hold is left out. Raises UserError."""
-    found = [("baseline", baseline(space))]
+    found = [("baseline", off(space))]
     if spec.published is not None:
-        found += [("published", each) for each in warm([spec.published.factors()], space)]
+        found += [("published", each) for each in warm([Candidate(spec.published.factors())], space)]
     for source in config.start_from:
-        kept = [each for each in warm(_factors_of(source, config.mlruns), space) if not each.identity]
+        kept = [each for each in warm(_candidates_of(source, config.mlruns), space) if not each.off]
         found += [(f"from:{source} {number}", each) for number, each in enumerate(kept)]
+    scales = baseline_scales(config, spec, space.own.guidance)
+    found += [(f"{TUNED}:guidance {scale:g}", off(space, Sampling(guidance=scale))) for scale in scales]
     return tuple(found)
 
 
-def _factors_of(source: str, mlruns: Path) -> list[Factors]:
+def baseline_scales(config: StudyConfig, spec: ModelSpec, own: float | None) -> tuple[float, ...]:
+    """The guidance scales, beside the study's own, at which FreeU off is scored; none where guidance means nothing."""
+    if config.baseline_guidance == "off" or not own or (config.baseline_guidance is None and spec.kind == "own"):
+        return ()
+    if config.baseline_guidance is not None:
+        return tuple(dict.fromkeys(each for each in config.baseline_guidance if each != own))
+    near = dict.fromkeys(max(1.0, float(f"{share * own:.2g}")) for share in SCALES)
+    return tuple(scale for scale in near if scale != own)[: config.trials // SHARE]
+
+
+def _candidates_of(source: str, mlruns: Path) -> list[Candidate]:
     """Of a preset file, or of a finished study's front."""
     from freeu import presets
 
     other = StudyFolder(mlruns, source)
     if Path(source).is_file():
-        return [preset.factors for preset in presets.read_all(source).values()]
+        return [Candidate(preset.factors) for preset in presets.read_all(source).values()]
     if other.result.is_file():
-        return [Factors.from_dict(row["factors"]) for row in read_json(other.result)["front"]]
+        rows = read_json(other.result)["front"]
+        return [candidate_of(row) for row in rows]
     raise UserError(f"--from {source}: there is no such preset file, and no finished study of that name in {mlruns}")

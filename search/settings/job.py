@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freeu import Factors
+from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
 from search.settings import fingerprints, model, prompts
@@ -46,7 +46,7 @@ class Job:
     held_out: tuple[str, ...]
     categories: Mapping[str, str]
     directions: Mapping[str, str]
-    fixed: tuple[tuple[str, Factors], ...]
+    fixed: tuple[tuple[str, Candidate], ...]
     device: str
     fingerprint: Mapping[str, Any]
 
@@ -71,7 +71,7 @@ def prepare(config: StudyConfig) -> Job:
     most = config.limit, config.held_out or HELD_OUT
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
-    space = space_file.chosen(config.space, config.version, config.stages)
+    space = space_file.chosen(config.space, config.version, config.stages, _sampling(config, spec))
     return Job(
         config,
         spec,
@@ -85,6 +85,12 @@ def prepare(config: StudyConfig) -> Job:
         likely_device(config.device),
         fingerprints.fingerprint(config, spec, space, texts, held_out),
     )
+
+
+def _sampling(config: StudyConfig, spec: ModelSpec) -> Sampling:
+    """The study's own settings."""
+    guidance = spec.guidance if config.guidance is None else config.guidance
+    return Sampling(guidance=guidance, steps=config.steps or spec.steps)
 
 
 def check_enough(job: Job) -> None:

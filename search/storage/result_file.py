@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from configs import UserError, quoted
-from freeu import Factors
+from freeu import Candidate, Factors, Sampling
 from search.storage.files import read_json
 
 
@@ -32,6 +33,7 @@ class _FrontRow(_Part):
     number: int
     origin: str
     factors: dict[str, Any]
+    sampling: dict[str, Any] = {}
     expected: dict[str, float]
 
 
@@ -39,6 +41,7 @@ class _Pick(_Part):
     pick: str
     number: int
     factors: dict[str, Any]
+    sampling: dict[str, Any] = {}
     scores: dict[str, _Score]
 
 
@@ -63,11 +66,11 @@ def read_result_file(file: Path) -> dict[str, Any]:
     try:
         result = _Result.model_validate(found)
         for row in result.front:
-            Factors.from_dict(row.factors)
+            candidate_of(row.model_dump())
             for name in result.objectives:
                 _number(row.expected.get(name), f"front, trial {row.number}, expected {name}")
         for pick in result.picks:
-            Factors.from_dict(pick.factors)
+            candidate_of(pick.model_dump())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
@@ -75,6 +78,11 @@ def read_result_file(file: Path) -> dict[str, Any]:
     except (UserError, ValueError) as error:
         raise _damaged(file, str(error)) from error
     return found
+
+
+def candidate_of(row: Mapping[str, Any]) -> Candidate:
+    """Of a pick or of a row of the front, as result.json holds it."""
+    return Candidate(Factors.from_dict(row["factors"]), Sampling.from_dict(row.get("sampling", {})))
 
 
 def _number(value: Any, where: str) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs import quoted
-from freeu import Factors
+from freeu import Candidate, Factors, Sampling
+from freeu.sampling import UNCHANGED
 
 SPREADS = "spreads"
 """Attribute of Optuna's trial: the standard error of each objective, to compare trials by."""
@@ -43,6 +44,7 @@ class TrialRecord:
     `search.evaluation.guardrails`; none where they are off.
     images: how many prompts it was evaluated on; where that is a part of them, `values` are what is to be expected on
     all. rungs: number of prompts → objective → what was expected after the first so many, and its violation then.
+    sampling: the settings in which the candidate differs from the study.
     peak_memory: bytes at most while it was evaluated (search/evaluation/peak_memory.py); 0 where unknown.
     """
 
@@ -58,6 +60,11 @@ class TrialRecord:
     guardrails: dict[str, float] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     peak_memory: int = 0
+    sampling: Sampling = UNCHANGED
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(self.factors, self.sampling)
 
     @property
     def feasible(self) -> bool:
@@ -99,7 +106,8 @@ class TrialRecord:
         more = {
             name: getattr(self, name) for name in ("unet_evaluations", "reason", "guardrails", "rungs", "peak_memory")
         }
-        return plain | {"factors": self.factors.as_dict(), "values": values} | more
+        sampling = {"sampling": self.sampling.as_dict()} if self.sampling.as_dict() else {}
+        return plain | {"factors": self.factors.as_dict(), "values": values} | more | sampling
 
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> TrialRecord:
@@ -113,8 +121,9 @@ class TrialRecord:
             _numbers(found.get(name, {}))
         for name in ("number", "images", "unet_evaluations", "peak_memory"):
             _number(found.get(name, 0))
+        candidate = Factors.from_dict(found["factors"]), Sampling.from_dict(found.get("sampling", {}))
         return TrialRecord(
-            **{**found, "factors": Factors.from_dict(found["factors"]), "values": values, "rungs": rungs}
+            **{**found, "factors": candidate[0], "sampling": candidate[1], "values": values, "rungs": rungs}
         )
 
 

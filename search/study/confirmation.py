@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate
 from search.evaluation.evaluator import Evaluation, Evaluator, Evaluators, OnImages, Task, by_frame
 from search.optimizer.one_thread import one_thread
 from search.optimizer.pareto_front import Front, Pick
@@ -58,7 +58,7 @@ def finalists(
     directions: Mapping[str, str],
     most: int,
     n: int,
-) -> dict[int, Factors]:
+) -> dict[int, Candidate]:
     """The picks to be scored again, `most` at most, by trial number; the baseline itself left out.
 
     Chosen on the search's data alone: those come first that are most likely to be shown better than the baseline in one
@@ -67,8 +67,8 @@ def finalists(
     from scipy.stats import norm
 
     by_number = {record.number: record for record in records}
-    base = next(record.number for record in records if record.factors.identity)
-    numbers = dict.fromkeys(pick.number for pick in picks if not by_number[pick.number].factors.identity)
+    base = next(record.number for record in records if record.candidate.baseline)
+    numbers = dict.fromkeys(pick.number for pick in picks if not by_number[pick.number].candidate.off)
 
     def chance(number: int) -> float:
         """The logarithm of it."""
@@ -82,13 +82,13 @@ def finalists(
         return max(better) + unharmed
 
     ranked = sorted(numbers, key=lambda number: -chance(number))
-    return {number: by_number[number].factors for number in ranked[:most]}
+    return {number: by_number[number].candidate for number in ranked[:most]}
 
 
 def confirm(
     folder: StudyFolder,
     crew: Crew,
-    picked: Mapping[int, Factors],
+    picked: Mapping[int, Candidate],
     *,
     n: int,
     seed: int,
@@ -107,9 +107,9 @@ def confirm(
     """
     if not picked:
         return {}
-    wanted: dict[int, Factors] = {BASE_KEY: IDENTITY, **picked}
+    wanted: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **picked}
     samples = {
-        key: sample for key, factors in wanted.items() if (sample := _read(_file(folder, key), factors, n)) is not None
+        key: sample for key, each in wanted.items() if (sample := _read(_file(folder, key), each, n)) is not None
     }
     waiting = [key for key in wanted if key not in samples]
     busy, deaths = 0, Counter[int]()
@@ -221,18 +221,18 @@ def _file(folder: StudyFolder, key: int) -> Path:
     return folder.confirm_file(_name(key))
 
 
-def _write(file: Path, factors: Factors, sample: Sample) -> None:
+def _write(file: Path, candidate: Candidate, sample: Sample) -> None:
     arrays: dict[str, Any] = {f"value:{name}": np.float64(value) for name, value in sample.values.items()}
     arrays |= {f"data:{name}": array for name, array in sample.data.items()}
     with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, n=sample.n, factors=_text(factors), **arrays)
+        np.savez(stream, n=sample.n, factors=_text(candidate), **arrays)
 
 
-def _text(factors: Factors) -> str:
-    return json.dumps(factors.as_dict(), sort_keys=True)
+def _text(candidate: Candidate) -> str:
+    return json.dumps(candidate.as_dict(), sort_keys=True)
 
 
-def _read(file: Path, factors: Factors, n: int) -> Sample | None:
+def _read(file: Path, candidate: Candidate, n: int) -> Sample | None:
     """What was kept; None where there is nothing, or it is of other factors or another number of prompts: a number goes
     to another candidate where a study lost its database.
     """
@@ -243,7 +243,7 @@ def _read(file: Path, factors: Factors, n: int) -> Sample | None:
             names = [name.partition(":")[2] for name in kept if name.startswith("value:")]
             values = {name: float(kept[f"value:{name}"]) for name in names}
             sample = Sample(values, {name: kept[f"data:{name}"] for name in names}, int(kept["n"]))
-            same = sample.n == n and str(kept.get("factors")) == _text(factors)
+            same = sample.n == n and str(kept.get("factors")) == _text(candidate)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
     return sample if same else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from configs import UserError
-from freeu import Factors
+from freeu import Candidate
 from search.evaluation.evaluator import LOW, Evaluation, Task
 from search.optimizer.space import Space
 from search.storage.optuna_storage import Storage, quiet
@@ -34,7 +34,7 @@ POLL = 1.0  # seconds between two looks at what others do
 class Watcher(Protocol):
     """Receives what happens in a study, for progress and tracking."""
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None: ...
     def ended(self, record: TrialRecord) -> None: ...
     def elsewhere(self, record: TrialRecord) -> None: ...
     def said(self, text: str) -> None: ...
@@ -72,12 +72,13 @@ class Coordinator:
         space: Space,
         sampler: str,
         seed: int,
-        fixed: Sequence[tuple[str, Factors]],
+        fixed: Sequence[tuple[str, Candidate]],
         watcher: Watcher,
         race: bool = False,
     ) -> None:
-        """directions: objective → "up" or "down". prompts: number in a whole evaluation. fixed: (origin, factors) of
-        the first candidates, the baseline first; they are always evaluated on all prompts. Text after a colon in an
+        """directions: objective → "up" or "down". prompts: number in a whole evaluation. fixed: (origin, candidate) of
+        the first candidates, the baseline first; they are evaluated on all prompts, but for the baseline under other
+        sampling settings. Text after a colon in an
         origin only tells candidates of one origin apart.
         """
         self.storage, self.directions = storage, dict(directions)
@@ -85,7 +86,7 @@ class Coordinator:
         self.watcher = watcher
         self._shifts: Shifts | None = None
         self._fidelity: Fidelity | None = None
-        self._whole = {origin.partition(":")[0] for origin, _ in fixed}
+        self._whole = {origin.partition(":")[0] for origin, each in fixed if each.baseline or not each.off}
         self._running: dict[int, Running] = {}
         self._reached: dict[int, racing.Rung] = {}  # by prompts
         self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
@@ -160,16 +161,16 @@ class Coordinator:
 
     def _job(self, number: int, before: Evaluation | None) -> Evaluate:
         running, fidelity = self._running[number], self._fidelity
-        whole = running.asked.factors.identity or running.asked.origin in self._whole
+        whole = running.asked.candidate.baseline or running.asked.origin in self._whole
         first, done = self.rungs[0], before.n if before is not None else 0
         if fidelity is not None and fidelity.wanted and not whole and before is None and running.low is None:
-            running.task = Task(running.asked.factors, first, None, fidelity.base, LOW)
+            running.task = Task(running.asked.candidate, first, None, fidelity.base, LOW)
         else:
             if fidelity is not None and fidelity.usable and running.low is not None:
                 done = max(done, first)  # few steps were its first rung
             end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
-            running.task = Task(running.asked.factors, end, before, self.trials.baseline())
-        self.watcher.began(number, running.asked.origin, running.asked.factors, running.task.end - running.task.begin)
+            running.task = Task(running.asked.candidate, end, before, self.trials.baseline())
+        self.watcher.began(number, running.asked.origin, running.asked.candidate, running.task.end - running.task.begin)
         return Evaluate(running.task)
 
     # After a rung
@@ -195,7 +196,7 @@ class Coordinator:
             return
         if found.images is not None:
             running.images.append(found.images)
-        base = found if running.asked.factors.identity else self.trials.baseline()
+        base = found if running.asked.candidate.baseline else self.trials.baseline()
         shifts = self._shifted(found, base, base)
         running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
         if found.n < self.rungs[-1] and self._goes_on(number, found.n):
@@ -240,7 +241,7 @@ class Coordinator:
         running = self._running[number]
         record = TrialRecord(
             number,
-            running.asked.factors,
+            running.asked.candidate.factors,
             running.asked.origin,
             "COMPLETE",
             {name: found.values[name] for name in self.directions},
@@ -250,6 +251,7 @@ class Coordinator:
             guardrails=dict(shifts),
             rungs=running.rungs,
             peak_memory=found.peak_memory,
+            sampling=running.asked.candidate.sampling,
         )
         self._failures = 0
         self._kept(record, found, running.images)
@@ -259,7 +261,7 @@ class Coordinator:
         running = self._running[number]
         self._kept(self._failure(number, running, reason))
         self._failures += 1
-        if running.asked.factors.identity:
+        if running.asked.candidate.baseline:
             raise Failing(f"the baseline failed, and all candidates are compared with it: {reason}")
         if self._failures == PATIENCE:
             raise Failing(f"{PATIENCE} trials in a row failed, the last one with: {reason}")
@@ -286,7 +288,16 @@ class Coordinator:
 
     def _failure(self, number: int, running: Running, reason: str) -> TrialRecord:
         seconds = {"total": time.perf_counter() - running.began}
-        return TrialRecord(number, running.asked.factors, running.asked.origin, "FAIL", seconds=seconds, reason=reason)
+        asked = running.asked
+        return TrialRecord(
+            number,
+            asked.candidate.factors,
+            asked.origin,
+            "FAIL",
+            seconds=seconds,
+            reason=reason,
+            sampling=asked.candidate.sampling,
+        )
 
     def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[torch.Tensor] = ()) -> None:
         """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
@@ -294,7 +305,7 @@ class Coordinator:
         if sum(len(part) for part in images) != record.images:
             images = ()  # the others' scores were known: a grid of some would pass for one of all
         per_image = found.per_image if found is not None else None
-        features = found.features if found is not None and record.factors.identity else None
+        features = found.features if found is not None and record.candidate.baseline else None
         if self.trials.ended(asked, record, per_image, features, _joined(images)):
             self.watcher.ended(record)
 

@@ -62,7 +62,8 @@ class Plan:
         """U-Net evaluations still to do, the confirmation included."""
         config = self.job.config
         left = max(0, config.trials - self.done)
-        whole = min(left, max(0, len(self.job.fixed) - self.done))
+        fixed = [each for _, each in self.job.fixed if each.baseline or not each.off]  # the others are raced
+        whole = min(left, max(0, len(fixed) - self.done))
         each = racing.usual(self.images) if config.racing else self.images
         once = self.images if config.guardrails and not self.done else 0
         images = whole * self.images + (left - whole) * each + once + self.passes * self.held_out
@@ -112,6 +113,8 @@ class Plan:
         rest = max(0, config.trials - len(fixed) - sobol)
         started = sum(origin.startswith("from:") for origin, _ in fixed)
         first = "the baseline" + (", the published factors" if any(each == "published" for each, _ in fixed) else "")
+        tuned = sum(each.off and not each.baseline for _, each in fixed)
+        first += f", FreeU off at {tuned} other guidance scales" if tuned else ""
         first += f", {started} of other studies and presets" if started else ""
         return f"{first}, {sobol} Sobol points, {rest} by {config.sampler}"
 

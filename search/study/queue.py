@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from freeu import Factors
+from freeu import Candidate
 from search.optimizer import samplers
 from search.optimizer.dimension import Choice
 from search.optimizer.space import SOBOL, Space
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 BASELINE = "baseline"  # an origin
-OUTSIDE = "outside"  # the factors of a fixed candidate that the space does not hold, as the baseline in a narrow one
+OUTSIDE = "outside"  # a fixed candidate that the space does not hold, as the baseline in a narrow one
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
 DEATHS = "deaths"  # of the workers that had a candidate in their hands
 PLACE = "place"  # where it is not the trial's number
@@ -33,18 +33,18 @@ class Queue:
     def __init__(self, optuna: Study, space: Space, sampler: str) -> None:
         self._optuna, self._space, self._sampler = optuna, space, sampler
 
-    def fill(self, fixed: Sequence[tuple[str, Factors]], seed: int, baseline_done: bool) -> None:
+    def fill(self, fixed: Sequence[tuple[str, Candidate]], seed: int, baseline_done: bool) -> None:
         """Queue the fixed candidates, then the Sobol points; skip those that were queued before."""
         trials = self._optuna.get_trials(deepcopy=False)
         there = {trial.user_attrs.get(SLOT) for trial in trials}
-        for origin, factors in fixed:
-            outside = {} if self._space.holds(factors) else {OUTSIDE: factors.as_dict()}
+        for origin, candidate in fixed:
+            outside = {} if self._space.holds(candidate) else {OUTSIDE: candidate.as_dict()}
             if origin not in there:
-                self._add(self._space.params(factors), {SLOT: origin, ORIGIN: origin.partition(":")[0], **outside})
-            elif factors.identity and not baseline_done:  # nothing goes without it
+                self._add(self._space.params(candidate), {SLOT: origin, ORIGIN: origin.partition(":")[0], **outside})
+            elif candidate.baseline and not baseline_done:  # nothing goes without it
                 last = [trial for trial in trials if trial.user_attrs.get(ORIGIN) == BASELINE][-1]
                 if last.state.is_finished():
-                    self.again(last.number, self._space.params(factors), {ORIGIN: BASELINE, **outside})
+                    self.again(last.number, self._space.params(candidate), {ORIGIN: BASELINE, **outside})
         for number, point in enumerate(self._space.sobol(SOBOL, samplers.derived(seed, "sobol"))):
             if f"sobol {number}" not in there:
                 self._add(point, {SLOT: f"sobol {number}", ORIGIN: "sobol"})
@@ -83,20 +83,20 @@ class Queue:
             for trial in self._optuna.get_trials(deepcopy=False)
             if trial._trial_id != trial_id
             and RETRY not in trial.user_attrs
-            and not (trial.state == TrialState.FAIL and self.candidate(trial) is None)
+            and not (trial.state == TrialState.FAIL and self.params(trial) is None)
         }
         return next(place for place in itertools.count() if place not in taken)
 
-    def candidate(self, trial: FrozenTrial) -> dict[str, Choice] | None:
+    def params(self, trial: FrozenTrial) -> dict[str, Choice] | None:
         """The trial's parameters; None if its process died before all were chosen."""
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         wanted = self._space.needed(params)
         return {name: params[name] for name in wanted} if wanted <= set(params) else None
 
-    def factors(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Factors:
-        """A candidate's factors; a candidate outside the space has them in an attribute of its own."""
+    def candidate(self, attrs: Mapping[str, Any], params: Mapping[str, Choice]) -> Candidate:
+        """A trial's candidate; one outside the space stands in an attribute of its own."""
         outside = attrs.get(OUTSIDE)
-        return Factors.from_dict(outside) if outside is not None else self._space.factors(params)
+        return Candidate.from_dict(outside) if outside is not None else self._space.candidate(params)
 
     def _add(self, params: Mapping[str, Choice], attrs: Mapping[str, Any]) -> None:
         self._optuna.enqueue_trial(dict(params), user_attrs=dict(attrs))

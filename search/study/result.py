@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
 from configs.cli import python, visible
-from freeu import Factors
-from search.optimizer.space import value_of
+from freeu import Candidate, Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
+from search.storage.result_file import candidate_of
 from search.study.confirmation import BASE
 from search.study.reproduce import versions
 from search.study.verdict import COUNTS, Verdict, measurable, verdict
@@ -69,7 +69,7 @@ def assembled(
         "guidance": job.guidance,
         "trials": len(done),
         "objectives": job.directions,
-        "baseline": next((_row(one, front, job.directions) for one in done if one.factors.identity), None),
+        "baseline": next((_row(one, front, job.directions) for one in done if one.candidate.baseline), None),
         "front": front_rows(done, front, job.directions),
         "picks": sorted(picks, key=lambda pick: not pick["scores"]),  # the finalists before all
         "versions": versions(),
@@ -101,10 +101,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _at(space: Space, dimension: Dimension, factors: Factors, share: float) -> bool:
-    """Whether a dimension that applies to the factors is at that share (0 to 1) of its range."""
-    in_force = dimension.name in space.needed(space.params(factors))
-    return in_force and abs(dimension.unit(value_of(factors, dimension.name)) - share) < NEAR
+def _at(space: Space, dimension: Dimension, candidate: Candidate, share: float) -> bool:
+    """Whether a dimension that applies to the candidate is at that share (0 to 1) of its range."""
+    in_force = dimension.name in space.needed(space.params(candidate))
+    return in_force and abs(dimension.unit(space.value_of(candidate, dimension.name)) - share) < NEAR
 
 
 def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
@@ -114,7 +114,7 @@ def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
         for share, end in ((0.0, each.low), (1.0, each.high)):
             if each.choices or end in (0, WIDEST.get(each.name)):  # nothing lies beyond
                 continue
-            names = [pick["pick"] for pick in picks if _at(space, each, Factors.from_dict(pick["factors"]), share)]
+            names = [pick["pick"] for pick in picks if _at(space, each, candidate_of(pick), share)]
             if names:
                 found.append(f"{each.name} {end:g} ({', '.join(names)})")
     beyond = "Better values may lie beyond it; --space FILE widens the ranges."
@@ -128,11 +128,11 @@ def _verdict(
     directions: Mapping[str, str],
     picked: int,
 ) -> Verdict:
-    if all(record.factors.identity for record in done):
+    if all(record.candidate.off for record in done):
         return Verdict(
             "Only the baseline was tried, so nothing is known of FreeU here. Give more --trials or --minutes."
         )
-    tried = [record for record in done if not record.factors.identity]
+    tried = [record for record in done if not record.candidate.off]
     ruled_out = 0 if any(record.feasible for record in tried) else len(tried)
     return verdict(front.picks, found, directions, picked, ruled_out)
 

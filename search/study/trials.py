@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from freeu import Factors
+from freeu import Candidate
 from search.evaluation.evaluator import Evaluation
 from search.optimizer import samplers
 from search.optimizer.dimension import Choice
@@ -44,7 +44,7 @@ class Asked:
     """
 
     trial: Trial
-    factors: Factors
+    candidate: Candidate
     origin: str
     params: dict[str, Choice]
     attrs: dict[str, Any]
@@ -66,7 +66,7 @@ class Trials:
         space: Space,
         sampler: str,
         seed: int,
-        fixed: Sequence[tuple[str, Factors]],
+        fixed: Sequence[tuple[str, Candidate]],
         elsewhere: Callable[[TrialRecord], None],
     ) -> None:
         """Creates the study, or puts right what a killed process left. elsewhere: told what ended on other machines.
@@ -83,7 +83,7 @@ class Trials:
             self._queue = Queue(self.optuna, space, sampler)
             storage.exclusively(lambda: self._put_right(fixed))
 
-    def _put_right(self, fixed: Sequence[tuple[str, Factors]]) -> None:
+    def _put_right(self, fixed: Sequence[tuple[str, Candidate]]) -> None:
         self._forget()
         self._learn()
         self._reap()
@@ -100,7 +100,7 @@ class Trials:
     def baseline(self) -> Evaluation | None:
         """The baseline's evaluation; None until it is complete."""
         if self._base is None:
-            record = next((one for one in self.records() if one.complete and one.factors.identity), None)
+            record = next((one for one in self.records() if one.complete and one.candidate.baseline), None)
             if record is not None:
                 scores, features = self.folder.read_scores(record.number), self.folder.read_features()
                 self._base = Evaluation(record.values, record.images, scores, features)
@@ -126,7 +126,7 @@ class Trials:
         if trial is None:
             return None
         params, attrs = self._chosen(trial), trial.user_attrs
-        return Asked(trial, self._queue.factors(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
+        return Asked(trial, self._queue.candidate(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
 
     def _ask(self, trials: int, running: int) -> Trial | None:
         with self.storage.lock():
@@ -150,7 +150,7 @@ class Trials:
         place = self._queue.place(trial_id)
         self.optuna.sampler = samplers.build(self.sampler, self.seed, place, self.space)
         trial = self.optuna.ask() if trial_id is None else Trial(self.optuna, trial_id)
-        if trial.number != place and self._queue.candidate(self.optuna._storage.get_trial(trial._trial_id)) is None:
+        if trial.number != place and self._queue.params(self.optuna._storage.get_trial(trial._trial_id)) is None:
             trial.set_user_attr(PLACE, place)
         return trial
 
@@ -161,7 +161,7 @@ class Trials:
         place = trial.user_attrs.get(PLACE, trial.number)
         self.optuna.sampler = samplers.build(self.sampler, self.seed, place, self.space)
         kept = self.optuna._storage.get_trial(trial._trial_id)
-        half = self._queue.candidate(kept) is None
+        half = self._queue.params(kept) is None
         for each in self.space.dimensions:
             if half and each.name in kept.params and each.name not in trial.relative_params:
                 self.optuna.sampler.sample_independent(self.optuna, kept, each.name, each.distribution)
@@ -182,7 +182,7 @@ class Trials:
         from optuna.trial import TrialState
 
         begun = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE))
-        outside = sum(record.complete and not self.space.holds(record.factors) for record in self._records.values())
+        outside = sum(record.complete and not self.space.holds(record.candidate) for record in self._records.values())
         return len(begun) + outside
 
     # To end a trial
@@ -255,7 +255,7 @@ class Trials:
     def _tell(self, record: TrialRecord, trial: Trial) -> None:
         from optuna.trial import TrialState
 
-        if record.complete and self.space.holds(record.factors):
+        if record.complete and self.space.holds(record.candidate):
             errors = [record.values[name].paired / math.sqrt(2) for name in self.directions]
             trial.set_user_attr(SPREADS, [error if math.isfinite(error) else None for error in errors])
             if record.guardrails:
@@ -309,12 +309,12 @@ class Trials:
         """The numbers of our records that the storage has too."""
         trials = {trial.number: trial for trial in self.optuna.get_trials(deepcopy=False)}
         if not self.storage.shared:
-            return {number for number, trial in trials.items() if self._queue.candidate(trial) is not None}
+            return {number for number, trial in trials.items() if self._queue.params(trial) is not None}
         told = {number: trials[number].user_attrs.get(shared_trials.RECORD) for number in trials.keys() & self._records}
         return {
             number
             for number, text in told.items()
-            if text and TrialRecord.from_dict(json.loads(text)).factors == self._records[number].factors
+            if text and TrialRecord.from_dict(json.loads(text)).candidate == self._records[number].candidate
         }
 
     def _reap(self) -> None:
@@ -337,11 +337,13 @@ class Trials:
         """Queue a dead trial's candidate again, and write the trial down as failed."""
         from optuna.trial import Trial, TrialState
 
-        if (params := self._queue.candidate(trial)) is not None:
+        if (params := self._queue.params(trial)) is not None:
             self._queue.again(trial.number, params, trial.user_attrs)
             origin = str(trial.user_attrs.get(ORIGIN, self.sampler))
-            factors, reason = self._queue.factors(trial.user_attrs, params), "its process ended before it did"
-            record = TrialRecord(trial.number, factors, origin, "FAIL", reason=reason)
+            candidate, reason = self._queue.candidate(trial.user_attrs, params), "its process ended before it did"
+            record = TrialRecord(
+                trial.number, candidate.factors, origin, "FAIL", reason=reason, sampling=candidate.sampling
+            )
             for key, value in shared_trials.packed(record).items():
                 Trial(self.optuna, trial._trial_id).set_user_attr(key, value)
             self._write(record)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from freeu import Factors
+from freeu import Candidate
 from search.storage.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class Progress:
         self.records = list(records)
         self._before = sum(record.complete for record in records)
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
-        self._stage, self._what = f"trial {number}", f"{origin}  {factors}"
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None:
+        self._stage, self._what = f"trial {number}", f"{origin}  {candidate}"
         self._done, self._size, self._began = 0, images, time.monotonic()
         self._first = self._began if self._first is None else self._first
 
@@ -131,7 +131,7 @@ class Progress:
 
     def _line(self, record: TrialRecord) -> str:
         done = sum(one.complete for one in self.records)
-        head = f"{done:>3}/{self.trials}  trial {record.number:<3} {record.origin:<10} {record.factors}"
+        head = f"{done:>3}/{self.trials}  trial {record.number:<3} {record.origin:<10} {record.candidate}"
         if not record.complete:
             return f"{head}  {record.ending}"
         values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())

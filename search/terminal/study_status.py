@@ -89,7 +89,7 @@ def of_result(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tupl
     if len(done) == result["trials"]:
         return list(records), ""
     named = {each["number"] for each in (*result["front"], *result["picks"])}
-    done.sort(key=lambda record: (not record.factors.identity and record.number not in named, record.number))
+    done.sort(key=lambda record: (not record.candidate.baseline and record.number not in named, record.number))
     since = {record.number for record in done[result["trials"] :]}
     end = min(since, default=math.inf)
     kept = [record for record in records if (record.number not in since if record.complete else record.number < end)]

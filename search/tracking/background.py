@@ -232,7 +232,7 @@ class BackgroundTracker:
                 self._readings.popleft()
         if result is not None:
             tracker.finish(result, records)
-        base = next((each for each in records if each.complete and each.factors.identity), None)
+        base = next((each for each in records if each.complete and each.candidate.baseline), None)
         for record in records:
             if record.number not in self._sent and tracker.files(self._has(record, base), self._ended(record)):
                 self._sent.add(record.number)

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from configs import UserError, identity, path
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from metrics import registry
 from search.evaluation.evaluator import Evaluator, Task
 from search.evaluation.score_cache import Cache
@@ -35,18 +35,18 @@ def evaluator(generator: FakeGenerator, cache: Cache | None) -> Evaluator:
 
 def test_what_is_known_is_not_made_again_and_scores_are_the_same(tmp_path: Path) -> None:
     cache, generator = Cache(tmp_path, {"weights": "a"}), FakeGenerator()
-    plain = evaluator(FakeGenerator(), None)(Task(SOME, 12))
-    first = evaluator(generator, cache)(Task(SOME, 6))
-    evaluator(generator, cache)(Task(IDENTITY, 12))
+    plain = evaluator(FakeGenerator(), None)(Task(Candidate(SOME), 12))
+    first = evaluator(generator, cache)(Task(Candidate(SOME), 6))
+    evaluator(generator, cache)(Task(Candidate(IDENTITY), 12))
     # Six are known; of another candidate all are.
-    whole = evaluator(generator, cache)(Task(SOME, 12))
+    whole = evaluator(generator, cache)(Task(Candidate(SOME), 12))
     assert [len(prompts) for _, prompts, _ in generator.calls] == [6, 12, 6]
     assert generator.calls[-1][1] == tuple(f"p{i}" for i in range(6, 12))
     assert (first.unet_evaluations, whole.unet_evaluations) == (60, 60)
     for found in (
         whole,
-        evaluator(generator, cache)(Task(SOME, 12)),
-        evaluator(generator, cache)(Task(SOME, 12, first)),
+        evaluator(generator, cache)(Task(Candidate(SOME), 12)),
+        evaluator(generator, cache)(Task(Candidate(SOME), 12, first)),
     ):
         pd.testing.assert_frame_equal(found.per_image, plain.per_image)
         assert (found.features["fid"] == plain.features["fid"]).all()
@@ -56,21 +56,21 @@ def test_what_is_known_is_not_made_again_and_scores_are_the_same(tmp_path: Path)
 
 def test_other_weights_seeds_or_metrics_know_nothing(tmp_path: Path) -> None:
     cache = Cache(tmp_path, {"weights": "a", "metrics": ["clip 1"]})
-    cache.write(SOME, ["p"], [1], {"clip": np.array([0.5])})
-    assert cache.read(SOME, ["p", "p", "q"], [1, 2, 1]) == [{"clip": 0.5}, None, None]
-    assert cache.read(IDENTITY, ["p"], [1]) == [None]
+    cache.write(Candidate(SOME), ["p"], [1], {"clip": np.array([0.5])})
+    assert cache.read(Candidate(SOME), ["p", "p", "q"], [1, 2, 1]) == [{"clip": 0.5}, None, None]
+    assert cache.read(Candidate(IDENTITY), ["p"], [1]) == [None]
     for made in ({"weights": "b", "metrics": ["clip 1"]}, {"weights": "a", "metrics": ["clip 2"]}):
-        assert Cache(tmp_path, made).read(SOME, ["p"], [1]) == [None]
+        assert Cache(tmp_path, made).read(Candidate(SOME), ["p"], [1]) == [None]
 
 
 @pytest.mark.parametrize("torn", [b"", b"PK\x03\x04 torn"])
 def test_a_torn_file_counts_as_none_and_is_replaced(tmp_path: Path, torn: bytes) -> None:
     cache = Cache(tmp_path, {})
-    cache.write(SOME, ["p"], [1], {"clip": np.array([0.5])})
+    cache.write(Candidate(SOME), ["p"], [1], {"clip": np.array([0.5])})
     next(tmp_path.rglob("*.npz")).write_bytes(torn)
-    assert cache.read(SOME, ["p"], [1]) == [None]
-    cache.write(SOME, ["p"], [1], {"clip": np.array([0.7])})
-    assert cache.read(SOME, ["p"], [1]) == [{"clip": 0.7}]
+    assert cache.read(Candidate(SOME), ["p"], [1]) == [None]
+    cache.write(Candidate(SOME), ["p"], [1], {"clip": np.array([0.7])})
+    assert cache.read(Candidate(SOME), ["p"], [1]) == [{"clip": 0.7}]
 
 
 def trained(file: Path, scale: float) -> None:
@@ -106,8 +106,12 @@ def test_a_head_that_was_trained_again_under_its_name(tmp_path: Path) -> None:
 def test_studies_at_once_write_one_file(tmp_path: Path) -> None:
     """Each under a temporary name of its own, or one would take the other's away."""
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: Cache(tmp_path, {}).write(SOME, ["p"], [1], {"clip": np.array([0.5])}), range(200)))
-    assert Cache(tmp_path, {}).read(SOME, ["p"], [1]) == [{"clip": 0.5}]
+        list(
+            pool.map(
+                lambda n: Cache(tmp_path, {}).write(Candidate(SOME), ["p"], [1], {"clip": np.array([0.5])}), range(200)
+            )
+        )
+    assert Cache(tmp_path, {}).read(Candidate(SOME), ["p"], [1]) == [{"clip": 0.5}]
     (left,) = (file for file in tmp_path.rglob("*") if file.is_file())
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: write_json(left, {"n": n}), range(200)))
@@ -116,8 +120,8 @@ def test_studies_at_once_write_one_file(tmp_path: Path) -> None:
 
 def test_a_disk_that_refuses_costs_the_cache_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    Cache(tmp_path / "file", {}).write(SOME, ["p"], [1], {"clip": np.array([0.5])})
-    assert Cache(tmp_path / "file", {}).read(SOME, ["p"], [1]) == [None]
+    Cache(tmp_path / "file", {}).write(Candidate(SOME), ["p"], [1], {"clip": np.array([0.5])})
+    assert Cache(tmp_path / "file", {}).read(Candidate(SOME), ["p"], [1]) == [None]
 
 
 def test_a_grid_is_of_all_images_or_there_is_none(tmp_path: Path) -> None:

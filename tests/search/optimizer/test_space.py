@@ -11,8 +11,8 @@ import optuna
 import pytest
 
 from configs import UserError
-from freeu import IDENTITY, PUBLISHED, Controls, Factors
-from search.optimizer.space import Space, baseline, warm
+from freeu import IDENTITY, PUBLISHED, Candidate, Controls, Factors
+from search.optimizer.space import Space, off, warm
 from search.optimizer.space_file import default, load
 
 NAMES = ("b1", "b2", "s1", "s2")
@@ -25,22 +25,22 @@ def space_of(text: str, folder: Path, version: str = "v2", stages: str = "width"
 
 def test_the_space_holds_no_freeu_and_all_published_factors() -> None:
     for factors in (IDENTITY, *PUBLISHED.values()):
-        assert default().holds(factors)
-        assert all(0 <= x <= 1 for x in default().unit(factors))
+        assert default().holds(Candidate(factors))
+        assert all(0 <= x <= 1 for x in default().unit(Candidate(factors)))
         for name, distribution in default().distributions().items():
             assert distribution._contains(getattr(factors, name))
 
 
 def test_there_and_back() -> None:
     space = default("v1", "block")
-    factors = Factors(1.1, 1.7, 0.3, 0.0, "v1", "block")
-    assert space.factors(space.params(factors)) == factors
-    assert not default().holds(factors)  # of another version
+    candidate = Candidate(Factors(1.1, 1.7, 0.3, 0.0, "v1", "block"))
+    assert space.candidate(space.params(candidate)) == candidate
+    assert not default().holds(candidate)  # of another version
 
 
 def test_unit_maps_the_ranges_ends() -> None:
-    assert default().unit(Factors(0.8, 0.8, 0.0, 0.0)) == [0, 0, 0, 0]
-    assert default().unit(Factors(1.8, 1.8, 1.2, 1.2)) == pytest.approx([1, 1, 1, 1])
+    assert default().unit(Candidate(Factors(0.8, 0.8, 0.0, 0.0))) == [0, 0, 0, 0]
+    assert default().unit(Candidate(Factors(1.8, 1.8, 1.2, 1.2))) == pytest.approx([1, 1, 1, 1])
 
 
 def test_sobol_points_fill_the_space_and_repeat_by_seed() -> None:
@@ -73,8 +73,9 @@ def test_every_kind_of_dimension(tmp_path: Path) -> None:
     for _ in range(60):
         trial = study.ask()
         params = space.suggest(trial)
-        factors = space.factors(params)
-        assert space.holds(factors) and space.factors(space.params(factors)) == factors
+        candidate = space.candidate(params)
+        factors = candidate.factors
+        assert space.holds(candidate) and space.candidate(space.params(candidate)) == candidate
         assert ("stop" in params) == (factors.version == "v2") == (space.needed(params) == {"stop"} | set(params))
         study.tell(trial, 0.0)
         found.append(factors)
@@ -84,12 +85,12 @@ def test_every_kind_of_dimension(tmp_path: Path) -> None:
     assert {each.controls.threshold for each in found} == {1, 2, 3, 4}
     assert {each.controls.stop for each in found if each.version == "v1"} == {1.0}
     assert 0.2 < np.mean([each.s2 < 0.1 for each in found]) < 0.8  # half of a log range from 0.01 to 1
-    assert all(0 <= x <= 1 for each in found for x in space.unit(each))
+    assert all(0 <= x <= 1 for each in found for x in space.unit(Candidate(each)))
 
 
 def test_sobol_and_grid_of_every_kind(tmp_path: Path) -> None:
     space = space_of(WIDE, tmp_path)
-    assert all(space.holds(space.factors(point)) for point in space.sobol(32, 0))
+    assert all(space.holds(space.candidate(point)) for point in space.sobol(32, 0))
     grid = space.grid()
     assert grid["version"] == ["v1", "v2"] and grid["b1"] == pytest.approx([1.0, 1.3, 1.6])
     assert grid["s2"] == pytest.approx([0.01, 0.1, 1.0]) and grid["threshold"] == [1, 2, 4]
@@ -97,15 +98,15 @@ def test_sobol_and_grid_of_every_kind(tmp_path: Path) -> None:
 
 def test_no_freeu_may_lie_outside(tmp_path: Path) -> None:
     space = space_of("b1: [1.2, 1.5]\ns1: 0.9\n", tmp_path)
-    assert baseline(space) == IDENTITY and not space.holds(IDENTITY)
-    assert space.params(IDENTITY) == {"b1": 1.2, "b2": 1.0, "s2": 1.0}
+    assert off(space) == Candidate(IDENTITY) and not space.holds(off(space))
+    assert space.params(off(space)) == {"b1": 1.2, "b2": 1.0, "s2": 1.0}
 
 
 def test_what_was_found_elsewhere_is_brought_here(tmp_path: Path) -> None:
-    inside, outside = Factors(1.3, 1.4, 0.9, 0.2, "v1"), Factors(1.3, 1.4, 0.8, 0.2)
+    inside, outside = Candidate(Factors(1.3, 1.4, 0.9, 0.2, "v1")), Candidate(Factors(1.3, 1.4, 0.8, 0.2))
     space = space_of("s1: 0.9\n", tmp_path)
-    assert warm([inside, outside, inside], space) == [Factors(1.3, 1.4, 0.9, 0.2, "v2")]
-    assert warm([Factors(1.3, 1.4, 0.9, 0.2, controls=Controls(stop=0.5))], space) == []
+    assert warm([inside, outside, inside], space) == [Candidate(Factors(1.3, 1.4, 0.9, 0.2, "v2"))]
+    assert warm([Candidate(Factors(1.3, 1.4, 0.9, 0.2, controls=Controls(stop=0.5)))], space) == []
 
 
 @pytest.mark.parametrize(("text", "said"), [
@@ -150,11 +151,11 @@ def test_a_study_over_another_space(tmp_path: Path) -> None:
     assert records[0].factors == IDENTITY and records[0].complete
     assert [each.origin for each in records[:3]] == ["baseline", "published", "sobol"]
     found: Any = [each.factors for each in records[2:]]
-    assert all(space.holds(each) for each in found)
+    assert all(space.holds(Candidate(each)) for each in found)
     assert {each.version for each in found} == {"v1", "v2"} and all(each.controls.stop < 0.91 for each in found)
     trials = optuna.load_study(study_name="s", storage=study.storage.folder.optuna_url).trials
     assert trials[0].state.name == "FAIL" and trials[5].state.name == "COMPLETE"
-    assert all(math.isfinite(x) for each in found for x in space.unit(each))
+    assert all(math.isfinite(x) for each in found for x in space.unit(Candidate(each)))
 
 
 def test_conditions_are_ordered_and_may_not_wait_for_each_other(tmp_path: Path) -> None:

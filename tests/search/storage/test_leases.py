@@ -19,7 +19,7 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.optimizer.space_file import default
 from search.session import run_study
 from search.storage import waiting
@@ -47,7 +47,7 @@ def running() -> Iterator[Server]:
 def opened(url: str, folder: Path, say: Callable[[str], None] = lambda text: None, lease: float = 60.0) -> Trials:
     """A machine of study "s"."""
     more = {"space": default(), "sampler": "random", "seed": 0, "elsewhere": lambda record: None}
-    fixed = [("baseline", IDENTITY)]
+    fixed = [("baseline", Candidate(IDENTITY))]
     return Trials(Storage(StudyFolder(folder, folder.name), url, lease, say), GOALS, fixed=fixed, **more)
 
 
@@ -145,7 +145,7 @@ def test_ctrl_c_ends_a_machine_whose_server_is_away(tmp_path: Path) -> None:
         asked = one.ask(9, 0)
         assert asked is not None
         own.stop()
-        record = TrialRecord(asked.trial.number, asked.factors, "baseline", "FAIL", reason="interrupted")
+        record = TrialRecord(asked.trial.number, asked.candidate.factors, "baseline", "FAIL", reason="interrupted")
         with one.storage.ending():
             one.given_back(asked, record, 0)
             raise AssertionError("the server is not there")
@@ -179,7 +179,7 @@ def test_two_in_one_folder_keep_each_other_s_images(running: Server, tmp_path: P
     for turn in (one, two, one, two):
         asked = turn.ask(9, 0)
         assert asked is not None
-        record = TrialRecord(asked.trial.number, asked.factors, asked.origin, "COMPLETE", values, images=1)
+        record = TrialRecord(asked.trial.number, asked.candidate.factors, asked.origin, "COMPLETE", values, images=1)
         assert turn.ended(asked, record, images=images)
         one.look()
         two.look()
@@ -195,7 +195,7 @@ def test_a_study_that_was_deleted_on_its_server_begins_anew(running: Server, tmp
     one = opened(running.url, tmp_path / "deleted")
     asked = one.ask(9, 0)
     assert asked is not None
-    record = TrialRecord(0, asked.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 1, "up")}, images=1)
+    record = TrialRecord(0, asked.candidate.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 1, "up")}, images=1)
     assert one.ended(asked, record, images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     optuna.delete_study(study_name="deleted", storage=server(running.url))
     again = opened(running.url, tmp_path / "deleted")

@@ -23,7 +23,7 @@ from optuna.testing.pytest_storages import StorageTestCase
 from rich.console import Console
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators, Task
 from search.optimizer.space_file import default
 from search.session import run_study
@@ -57,10 +57,10 @@ def coordinator(url: str, folder: Path, name: str, trials: int, seconds: float, 
     def evaluate(task: Task, on_images: object) -> Evaluation:
         time.sleep(seconds)
         values = {
-            "clip": Value(-((task.factors.b1 - 1.3) ** 2), 0.1, 4, "up"),
-            "fid": Value(task.factors.s1, 0.1, 4, "down"),
+            "clip": Value(-((task.candidate.factors.b1 - 1.3) ** 2), 0.1, 4, "up"),
+            "fid": Value(task.candidate.factors.s1, 0.1, 4, "down"),
         }
-        table = pd.DataFrame({"prompt": ["a"], "seed": [1], "clip": [task.factors.b1]})
+        table = pd.DataFrame({"prompt": ["a"], "seed": [1], "clip": [task.candidate.factors.b1]})
         return Evaluation(values, 4, table, {"fid": np.ones((4, 2))}, seconds={"total": seconds})
 
     study = Coordinator(
@@ -70,7 +70,7 @@ def coordinator(url: str, folder: Path, name: str, trials: int, seconds: float, 
         space=default(),
         sampler="random",
         seed=0,
-        fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
+        fixed=[("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))],
         watcher=Silent(),
     )
     study.run(SingleWorker(Evaluators({"search": evaluate})), trials)
@@ -101,7 +101,9 @@ def checked(url: str, name: str, trials: int) -> list[TrialRecord]:
     assert len(set(complete)) == len(complete) == trials
     # What a dead coordinator had in its hands was finished by another.
     lost = [record.factors for record in records if not record.complete]
-    waiting = [default().factors(t.system_attrs["fixed_params"]) for t in study.trials if t.state.name == "WAITING"]
+    waiting = [
+        default().candidate(t.system_attrs["fixed_params"]).factors for t in study.trials if t.state.name == "WAITING"
+    ]
     assert set(lost) <= set(complete) | set(waiting)
     assert len([each for each in complete if each.identity]) == 1
     return records
@@ -160,7 +162,7 @@ def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypat
     seen = trials.optuna._storage.get_trial(asked.trial._trial_id)
     trials.optuna.tell(asked.trial.number, state=optuna.trial.TrialState.FAIL)
     monkeypatch.setattr(trials.optuna._storage, "get_trial", lambda trial_id: seen)
-    record = TrialRecord(0, asked.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
+    record = TrialRecord(0, asked.candidate.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
     assert not trials.ended(asked, record)
     assert not trials.folder.record_file(0).exists()
 

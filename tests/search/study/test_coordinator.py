@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators
 from search.optimizer.space_file import default
 from search.storage import folder_database
@@ -27,7 +27,7 @@ PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
 
 
 class Silent:
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None:
         pass
 
     def ended(self, record: TrialRecord) -> None:
@@ -53,13 +53,13 @@ class Opened(Coordinator):
 
     def __init__(self, folder: Path, evaluate: Callable[[Factors], Evaluation], sampler: str, **more: Any) -> None:
         settings = {"space": default(), "seed": 0, "watcher": Silent(), "prompts": 4} | more
-        fixed = [("baseline", IDENTITY), ("published", PUBLISHED)]
+        fixed = [("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))]
         optuna_storage = Storage(StudyFolder(folder, "s"))
         super().__init__(optuna_storage, {"clip": "up", "fid": "down"}, sampler=sampler, fixed=fixed, **settings)
         self.evaluate = evaluate
 
     def run(self, trials: int, shifts: Any = None) -> None:
-        parts = Evaluators({"search": lambda task, on_images: self.evaluate(task.factors)})
+        parts = Evaluators({"search": lambda task, on_images: self.evaluate(task.candidate.factors)})
         super().run(SingleWorker(parts), trials, shifts=shifts)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import LOW, Evaluation, Evaluators, Task
 from search.evaluation.extrapolation import mean
 from search.settings.config import load
@@ -66,7 +66,7 @@ def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[Trial
 
     def evaluate(task: Task, on_images: object) -> Evaluation:
         tasks.append(task)
-        worth = -10 * abs(task.factors.b1 - 1.3)
+        worth = -10 * abs(task.candidate.factors.b1 - 1.3)
         scores = (noise[: task.end] + worth) if task.purpose == "search" else 5 + noise[: task.end] + sign * worth / 2
         table = pd.DataFrame({"prompt": "p", "seed": 0, "clip": scores})
         base = None if task.base is None or task.base.per_image is None else task.base.per_image["clip"].to_numpy()
@@ -80,7 +80,7 @@ def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[Trial
     crew = SingleWorker(Evaluators({"search": evaluate, LOW: evaluate}))  # type: ignore[dict-item]
     watcher = Said()
     study = opened(folder, prompts=PROMPTS, race=True, evaluate=None, watcher=watcher)
-    low = evaluate(Task(IDENTITY, PROMPTS, purpose=LOW), None)
+    low = evaluate(Task(Candidate(IDENTITY), PROMPTS, purpose=LOW), None)
     super(type(study), study).run(crew, trials, low=low)
     return tasks[1:], study.records(), watcher.lines
 
@@ -162,4 +162,4 @@ def test_a_trial_of_few_steps_says_so() -> None:
 def test_published_factors_are_not_judged_by_few_steps(tmp_path: Path) -> None:
     tasks, _, _ = race(tmp_path, 12, sign=1.0)
     whole = (IDENTITY, Factors(1.3, 1.4, 0.9, 0.2))
-    assert all(task.purpose == "search" for task in tasks if task.factors in whole)
+    assert all(task.purpose == "search" for task in tasks if task.candidate.factors in whole)

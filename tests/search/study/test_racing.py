@@ -95,7 +95,7 @@ def race(folder: Path, trials: int) -> tuple[list[Task], list]:
 
     def evaluate(task: Task, on_images: object) -> Evaluation:
         tasks.append(task)
-        scores = noise[: task.end] - 10 * abs(task.factors.b1 - 1.3)
+        scores = noise[: task.end] - 10 * abs(task.candidate.factors.b1 - 1.3)
         table = pd.DataFrame({"prompt": "p", "seed": 0, "clip": scores})
         values = {"clip": Value(float(scores.mean()), 0.1, task.end, "up"), "fid": Value(1.0, 0.1, task.end, "down")}
         return Evaluation(values, task.end, table, seconds={"total": 1.0})

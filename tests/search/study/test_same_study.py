@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators
 from search.optimizer.space import Space
 from search.optimizer.space_file import default, load
@@ -42,11 +42,13 @@ class Home:
                 {"clip": "up", "fid": "down"},
                 sampler=sampler,
                 seed=0,
-                fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
+                fixed=[("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))],
                 watcher=Silent(),
                 **settings,
             )
-            parts = Evaluators({"search": lambda task, on_images: replace(evaluate(task.factors), n=task.end)})
+            parts = Evaluators(
+                {"search": lambda task, on_images: replace(evaluate(task.candidate.factors), n=task.end)}
+            )
             study.run(SingleWorker(parts), TRIALS)
         return [replace(record, seconds={}) for record in study.records()]
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from optuna.storages import InMemoryStorage
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators, Task
 from search.optimizer.space_file import default
 from search.storage.optuna_storage import Storage
@@ -134,8 +134,8 @@ class Seen(Silent):
     def __init__(self, begun: set[Factors]) -> None:
         self._begun = begun
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None:
-        self._begun.add(factors)
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None:
+        self._begun.add(candidate.factors)
 
 
 class Machine(RuleBasedStateMachine):
@@ -157,7 +157,7 @@ class Machine(RuleBasedStateMachine):
             self.home.cleanup()
 
     def evaluate(self, task: Task) -> Evaluation:
-        factors = task.factors
+        factors = task.candidate.factors
         assert factors not in self.complete(), "written down already"
         if self.fails(factors):
             raise ValueError("no such layer")
@@ -181,7 +181,7 @@ class Machine(RuleBasedStateMachine):
             space=default(),
             sampler="random",
             seed=0,
-            fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
+            fixed=[("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))],
             watcher=Seen(self.begun),
             race=self.race,
         )
@@ -239,7 +239,7 @@ class Machine(RuleBasedStateMachine):
     def nobody_is_lost(self) -> None:
         """Whoever was begun is complete, or waits, or goes on, or failed for a reason of its own."""
         waiting = {
-            default().factors({**trial.system_attrs.get("fixed_params", {}), **trial.params})
+            default().candidate({**trial.system_attrs.get("fixed_params", {}), **trial.params}).factors
             for trial in self.trials()
             if not trial.state.is_finished()
         }

@@ -33,7 +33,10 @@ def evaluated(folder: Path, task: Task, on_images: Any) -> Evaluation:
     if begun >= 5 and not (folder / "killed").exists():
         (folder / "killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    values = {"clip": Value(task.factors.b1, 0.1, 4, "up"), "fid": Value(task.factors.s1, 0.1, 4, "down")}
+    values = {
+        "clip": Value(task.candidate.factors.b1, 0.1, 4, "up"),
+        "fid": Value(task.candidate.factors.s1, 0.1, 4, "down"),
+    }
     return Evaluation(values, 4, seconds={"total": 0.2})
 
 
