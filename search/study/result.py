@@ -14,7 +14,7 @@ from freeu import Factors
 from search.optimizer.space import value_of
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 from search.study.reproduce import versions
 from search.study.verdict import COUNTS, Verdict, measurable, verdict
 from search.terminal.progress import ARROWS
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.storage.study_folder import StudyFolder
     from search.storage.trial_record import TrialRecord
+    from search.study.confirmation import Confirmed
+    from search.study.looks import Plan
 
 NEAR = 0.01
 """Share of a range: a factor this near to its edge counts as at the edge."""
@@ -44,13 +46,16 @@ def assembled(
     identity: str,
     done: Sequence[TrialRecord],
     front: Front,
-    found: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    confirmed: Confirmed,
     order: Sequence[int],
+    plan: Plan | None = None,
+    moved: Mapping[int, Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """result.json's content. done: the complete trials; found: the confirmation, by trial number; order: the finalists,
-    the most promising first.
+    """result.json's content. done: the complete trials; order: the finalists, the most promising first; plan: of their
+    confirmation; moved: their guardrails on the held-out images, by trial number.
     """
-    said = _verdict(done, front, found, job.directions, len(order))
+    found, moved = confirmed.rows, moved or {}
+    said = _verdict(job, done, front, found, len(order), plan)
     by_number = {record.number: record for record in done}
     picks = [
         {
@@ -58,6 +63,7 @@ def assembled(
             "number": pick.number,
             "factors": by_number[pick.number].factors.as_dict(),
             "scores": dict(found.get(pick.number, {})),
+            "guardrails": dict(moved.get(pick.number, {})),
         }
         for pick in front.picks
     ]
@@ -74,7 +80,8 @@ def assembled(
         "picks": sorted(picks, key=lambda pick: not pick["scores"]),  # the finalists before all
         "versions": versions(),
         "finalists": list(order),
-        "verdict": said.text,
+        "confirmation": None if plan is None else _recorded(plan, confirmed),
+        "verdict": said.text + _out_of_bounds(moved),
         "take_away": next((pick.name for pick in front.picks if pick.number == said.number), None),
         "ends": at_the_ends(job.space, picks),
     }
@@ -122,11 +129,12 @@ def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _verdict(
+    job: Job,
     done: Sequence[TrialRecord],
     front: Front,
     found: Mapping[int, Mapping[str, Mapping[str, Any]]],
-    directions: Mapping[str, str],
     picked: int,
+    plan: Plan | None,
 ) -> Verdict:
     if all(record.factors.identity for record in done):
         return Verdict(
@@ -134,7 +142,23 @@ def _verdict(
         )
     tried = [record for record in done if not record.factors.identity]
     ruled_out = 0 if any(record.feasible for record in tried) else len(tried)
-    return verdict(front.picks, found, directions, picked, ruled_out)
+    level = {} if plan is None else {"level": plan.level}
+    return verdict(front.picks, found, job.directions, picked, ruled_out, margins=job.config.margins, **level)
+
+
+def _recorded(plan: Plan, confirmed: Confirmed) -> dict[str, Any]:
+    return {"number": plan.number, "level": plan.level, "planned": list(plan.ends), "looks": confirmed.looks}
+
+
+def _out_of_bounds(moved: Mapping[int, Mapping[str, float]]) -> str:
+    """The finalists that break a guardrail on the held-out images."""
+    broken = {number: [each for each in shifts.items() if abs(each[1]) > 1] for number, shifts in moved.items()}
+    told = [
+        f"trial {number} ({', '.join(f'{name} {shift:+.1f}' for name, shift in shifts)})"
+        for number, shifts in broken.items()
+        if shifts
+    ]
+    return f" Out of the guardrails' bounds on the held-out images: {'; '.join(told)}." if told else ""
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
