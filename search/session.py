@@ -127,9 +127,11 @@ class Session:
         key = f"result of {sum(record.complete for record in records)}, with scores"
         found = study.agreed(key, lambda: self._concluded(study, crew, identity, budget, shifts))
         result: dict[str, Any] = found["result"]
-        for name, table in found["held_out"].items():
-            if self.folder.read_held_out(name) is None:
-                self.folder.learn_held_out(name, shared_trials.unpacked_table(table))
+        for name, packed in found["held_out"].items():
+            table, before = shared_trials.unpacked_table(packed), self.folder.read_held_out(name)
+            if before is None or not before[["prompt", "seed"]].equals(table[["prompt", "seed"]]):
+                self.folder.write_held_out_images(name, 0, 0 if before is None else len(before), None)  # of other rows
+                self.folder.learn_held_out(name, table)
         self.tracking.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
