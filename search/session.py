@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,11 @@ from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
 from search.storage.trial_record import TrialRecord
-from search.study import confirmation
+from search.study import confirmation, looks
 from search.study import result as results
 from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
+from search.study.held_out import BASE, HeldOut, rows_of
 from search.study.plan import plan
 from search.terminal.progress import Progress
 from search.tracking import Tracker
@@ -124,11 +125,13 @@ class Session:
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
         key = f"result of {sum(record.complete for record in records)}, with scores"
-        found = study.agreed(key, lambda: self._concluded(crew, identity, records))
+        found = study.agreed(key, lambda: self._concluded(study, crew, identity, budget, shifts))
         result: dict[str, Any] = found["result"]
-        for name, table in found["held_out"].items():
-            if self.folder.read_held_out(name) is None:
-                self.folder.learn_held_out(name, shared_trials.unpacked_table(table))
+        for name, packed in found["held_out"].items():
+            table, before = shared_trials.unpacked_table(packed), self.folder.read_held_out(name)
+            if before is None or not before[["prompt", "seed"]].equals(table[["prompt", "seed"]]):
+                self.folder.write_held_out_images(name, 0, 0 if before is None else len(before), None)  # of other rows
+                self.folder.learn_held_out(name, table)
         self.tracking.finish(result, records)
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
@@ -141,34 +144,55 @@ class Session:
                 before = self.storage.once(study, "fingerprint", lambda: fingerprint)
             fingerprints.check_same(self.config.name, before, fingerprint)
 
-    def _concluded(self, crew: Crew, identity: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    def _concluded(
+        self, study: Coordinator, crew: Crew, identity: str, budget: Budget, shifts: Shifts | None
+    ) -> dict[str, Any]:
         """The result: front, picks, confirmation, verdict. Beside it, for the machines that share the study, the
         held-out scores by candidate."""
         from search.optimizer.pareto_front import find
         from search.study.result import assembled
 
         job = self.job
-        complete = [record for record in records if record.complete]
+        complete = [record for record in study.records() if record.complete]
         front = find(complete, job.directions, job.space)
         picked = confirmation.finalists(
             front.picks, complete, front, job.directions, self.config.finalists, len(job.held_out)
         )
-        found = confirmation.confirm(
-            self.folder,
-            crew,
-            picked,
-            n=len(job.held_out),
-            seed=self.config.seed,
-            began=self.progress.confirming,
-            categories=job.categories,
-            failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
-        )
-        held_out = {}
-        if self.storage.shared:
-            for name in (confirmation.BASE, *(f"{number:04d}" for number in picked)):
-                if (table := self.folder.read_held_out(name)) is not None:
-                    held_out[name] = shared_trials.packed_table(table)
-        return {"result": assembled(job, identity, complete, front, found, list(picked)), "held_out": held_out}
+        rivals = confirmation.rivals_of(picked, front, complete)
+        drawn = picked | dict(rivals.values())
+        rows = looks.ends(len(job.held_out), 1 + len(drawn), budget.held_out_images(complete))
+        planned = looks.planned(study.trials.kept, study.trials.once, drawn, rows) if picked else None
+        found = confirmation.Confirmed()
+        if planned is not None:
+            held_out = HeldOut(
+                self.folder,
+                crew,
+                rows_of(job.held_out, planned.ends[-1], self.config.seed, planned.number),
+                workers=self.config.workers,
+                began=self.progress.confirming,
+                failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
+                categories=job.categories,
+            )
+            found = confirmation.confirm(held_out, picked, tuple(job.directions), planned, self.config.seed, rivals)
+        tables = {name: self.folder.read_held_out(name) for name in (BASE, *(f"{number:04d}" for number in found.rows))}
+        packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if table is not None}
+        moved = self._moved(study, tables, shifts)
+        result = assembled(job, identity, complete, front, found, list(picked), planned, moved, rivals)
+        return {"result": result, "held_out": packed if self.storage.shared else {}}
+
+    def _moved(
+        self, study: Coordinator, tables: Mapping[str, pd.DataFrame | None], shifts: Shifts | None
+    ) -> dict[int, dict[str, float]]:
+        """The finalists' guardrails on the held-out images, by trial number."""
+        base, searched = tables[BASE], study.trials.baseline()
+        if shifts is None or base is None or searched is None or searched.per_image is None:
+            return {}
+        whole = searched.per_image
+        return {
+            int(name): shifts(table, base, whole)
+            for name, table in tables.items()
+            if name != BASE and table is not None
+        }
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
@@ -237,7 +261,7 @@ def run_study(config: StudyConfig, console: Console, load: Load | None = None) -
     # On a server the study is everyone's, and its storage holds the locks.
     with nullcontext() if config.storage else job.folder.locked():
         planned.show(console)
-        progress = Progress(console, job.directions, config.trials, len(job.prompts), planned.passes)
+        progress = Progress(console, job.directions, config.trials, len(job.prompts), planned.passes * planned.held_out)
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:
             with progress:

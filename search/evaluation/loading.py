@@ -74,7 +74,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
     evaluators = {
         "search": evaluator("search", {**metrics, **rails}, job.prompts),
         "guardrails": evaluator("guardrails", rails, job.prompts),
-        "confirm": evaluator("confirm", metrics, job.held_out),
+        "confirm": evaluator("confirm", {**metrics, **rails}, job.held_out),
     }
     if config.low_steps is not None:
         evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)

@@ -61,6 +61,10 @@ class Space:
         factors = candidate.factors
         return factors.controls.of(1, name) if name in CONTROLS else getattr(factors, name)
 
+    def settings(self, candidate: Candidate) -> dict[str, Any]:
+        """All sampling settings of a candidate, by name."""
+        return candidate.sampling.over(self.own).as_dict()
+
     def searched(self, sampling: Sampling) -> Sampling:
         """Of some settings those that are searched, and not as the study has them."""
         names = {each.name for each in self.dimensions}

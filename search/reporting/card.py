@@ -18,7 +18,7 @@ from freeu.presets import Preset
 from search.reporting.markdown import code, fenced, plain
 from search.storage.study_folder import StudyFolder
 from search.study import reproduce
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.storage.study_folder import StudyFolder
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from search.reporting import embedded_images, front_plots, held_out_pairs, histo
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.study import reproduce
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 from search.study.verdict import measurable
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result

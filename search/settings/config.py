@@ -5,15 +5,17 @@ Everything else about a setting is made from its field; see `search.settings.set
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from configs import UserError, devices, path, quoted, read_yaml, unknown
+from configs import UserError, devices, path, quoted, read_yaml, shortened, unknown
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.optuna_storage import server
@@ -81,6 +83,10 @@ class StudyConfig(BaseModel):
     objectives: Annotated[
         tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
     ] = None
+    margin: Annotated[
+        tuple[Text, ...],
+        Setting(SCORES, "NAME=X", "Loss in an objective that does not matter, as clip=0.1; repeatable"),
+    ] = ()
     reference: Annotated[
         Text | None,
         Setting(SCORES, "PLACE", "Real images: a folder, table, .npz or hub id", "the model's"),
@@ -170,6 +176,16 @@ class StudyConfig(BaseModel):
             return tuple(part.strip() for part in found.split(",") if part.strip())
         return (found,) if isinstance(found, int | float) else found
 
+    @field_validator("margin", mode="after")
+    @classmethod
+    def _amounts(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        for each in found:
+            with suppress(ValueError):
+                if 0 < float(each.partition("=")[2]) < math.inf:
+                    continue
+            raise ValueError(f"'{shortened(each)}' is no objective with a number above 0, as clip=0.1")
+        return found
+
     @field_validator("mlruns", mode="before")
     @classmethod
     def _named(cls, found: Any) -> Any:
@@ -180,10 +196,15 @@ class StudyConfig(BaseModel):
     def _at_home(cls, found: Path) -> Path:
         return found.expanduser()
 
-    @field_validator("loras", "embeddings", "start_from", mode="before")
+    @field_validator("loras", "embeddings", "start_from", "margin", mode="before")
     @classmethod
     def _one(cls, found: Any) -> Any:
         return (found,) if isinstance(found, str) else found
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """Objective → the loss in it that does not matter."""
+        return {name.strip(): float(value) for name, _, value in (each.partition("=") for each in self.margin)}
 
     @property
     def name(self) -> str:

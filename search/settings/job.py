@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs import unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
@@ -55,6 +56,11 @@ class Job:
         return StudyFolder(self.config.mlruns, self.config.name)
 
     @property
+    def sampling(self) -> Sampling:
+        """The study's own settings."""
+        return self.space.own
+
+    @property
     def steps(self) -> int:
         return self.config.steps or self.spec.steps
 
@@ -68,6 +74,9 @@ def prepare(config: StudyConfig) -> Job:
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
+    for name in config.margins:
+        if name not in directions:
+            raise unknown("objective of --margin", name, directions)
     most = config.limit, config.held_out or HELD_OUT
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)

@@ -125,10 +125,10 @@ def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side
         grid.save(temporary, format="PNG", compress_level=LEVEL, compress_type=Z_RLE)
 
 
-def save_images(images: torch.Tensor, folder: Path) -> None:
-    """Write each as 000.webp, 001.webp, … without loss; videos (n, frames, 3, H, W) as such that run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{number:03d}.webp" for number in range(len(images))]
+def save_images(images: torch.Tensor, files: Sequence[Path]) -> None:
+    """Write each to its file, as WebP without loss; videos (n, frames, 3, H, W) as such that run."""
+    for folder in {file.parent for file in files}:
+        folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow leaves Python to others while it encodes
         list(pool.map(_save_image, images.movedim(-3, -1).cpu().numpy(), files))
 

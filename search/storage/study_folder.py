@@ -6,7 +6,7 @@
       trials/0007.json     the record of trial 7: once it is there, the trial has been evaluated
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
       grids/0007.png       its images (of videos 0007.gif)
-      confirm/0007.npz     candidate 7 scored again on held-out prompts: its per-image scores and features
+      confirm/parts/       what candidates got on ranges of held-out rows: per-image scores and features
       baseline.npz         the baseline's features, by metric of the set, to compare distances with
       confirm/0007.parquet the same per-image scores by prompt, category and seed
       confirm/0007/        the images that they are of: 000.webp, 001.webp, … in that order
@@ -20,7 +20,6 @@ no half file that counts.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,8 +68,8 @@ class StudyFolder:
         running = still.with_suffix(".gif")
         return running if running.exists() else still
 
-    def confirm_file(self, name: str) -> Path:
-        return self.root / "confirm" / f"{name}.npz"
+    def confirm_part(self, name: str) -> Path:
+        return self.root / "confirm" / "parts" / f"{name}.npz"
 
     def held_out_image(self, name: str, row: int) -> Path:
         """The image of a row of `read_held_out`; not there where its scores were taken over from another study."""
@@ -159,19 +158,19 @@ class StudyFolder:
         """A trial's per-image scores, None where it has none. Raises UserError where they are damaged."""
         return _read_table(self.scores_file(number))
 
-    def write_held_out(self, name: str, per_image: pd.DataFrame, images: torch.Tensor | None) -> None:
-        """Keep what a candidate got on the held-out prompts, in their order. images: None where not all were drawn."""
-        kept = self.held_out_image(name, 0).parent
+    def write_held_out_images(self, name: str, begin: int, count: int, images: torch.Tensor | None) -> None:
+        """Keep the images of the rows from `begin` on. images: None where not all were drawn."""
+        files = [self.held_out_image(name, row) for row in range(begin, begin + count)]
         if images is None:
-            shutil.rmtree(kept, ignore_errors=True)
+            for file in files:
+                file.unlink(missing_ok=True)
         else:  # each takes the old one's place: another process may be writing the same here
             from search.storage.image_grid import save_images
 
-            save_images(images, kept)
-        self.learn_held_out(name, per_image)
+            save_images(images, files)
 
     def learn_held_out(self, name: str, per_image: pd.DataFrame) -> None:
-        """The same where another machine has the images."""
+        """Keep what a candidate got on the held-out rows, in their order."""
         with replacing(self.root / "confirm" / f"{name}.parquet") as temporary:
             per_image.to_parquet(temporary, index=False)
 

@@ -66,6 +66,22 @@ class Budget:
             return f"{config.gpu_hours:g} device hours, confirmation included, are used up"
         return None
 
+    def held_out_images(self, done: Sequence[TrialRecord]) -> int:
+        """How many images the confirmation may take: as many as the search did, and no more than any budget leaves.
+        done: the complete trials.
+        """
+        config = self._plan.job.config
+        images = sum(made(record) for record in done)
+        per_image = sum(record.seconds["total"] for record in done) / max(1, images)
+        most = [float(images)]
+        if config.images is not None:
+            most.append(config.images - images)
+        if config.gpu_hours is not None:
+            most.append(3600 * config.gpu_hours / per_image - images)
+        if config.minutes is not None:
+            most.append((60 * config.minutes - (monotonic() - self._began)) / per_image * config.workers)
+        return max(0, math.floor(min(most)))
+
     def _still(self, done: Sequence[TrialRecord]) -> str | None:
         patience = self._plan.job.config.patience
         if patience is None or not self._stands_still(done, patience):

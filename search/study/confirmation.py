@@ -1,54 +1,57 @@
-"""The picks again, on prompts and seeds that the search never saw, against the baseline with the same noise.
+"""The finalists again, on prompts and seeds that the search never saw, each in pairs with the baseline.
 
-The datum is the paired difference: same prompt, same seed, with and without FreeU. Holm's correction covers every
-pick times objective that was compared. What was generated is kept, so a killed confirmation goes on where it was.
+The datum is the paired difference: same prompt, same seed, with and without FreeU. Images are drawn look by look
+(search/study/looks.py) until each comparison is decided, or can hardly come to be within the plan. A row is a finalist
+against a comparator in one objective; Holm's correction covers all rows.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs import UserError
 from freeu import IDENTITY, Candidate
-from search.evaluation.evaluator import Evaluation, Evaluator, Evaluators, OnImages, Task, by_frame
+from search.evaluation.evaluator import Evaluator, Evaluators, OnImages, by_frame
 from search.optimizer.one_thread import one_thread
 from search.optimizer.pareto_front import Front, Pick
 from search.optimizer.samplers import derived
-from search.storage.files import replacing
-from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
-from search.study.verdict import LEVEL
-from search.workers.crew import TRIES, Crew, Evaluate, WorkerDied, done
+from search.study.held_out import BASE_KEY, HeldOut, Sample
+from search.study.looks import LEVEL, Plan
+from search.study.verdict import measurable
+from search.workers.crew import done
 
 NEEDED = 2.6
 """Standard errors that a difference takes to count, about: Holm's correction over six comparisons."""
 FLIPS = 2**15 - 1
 """Of signs: the smallest p is 6e-5, so a hundred comparisons and more leave room for one to count."""
-BASE = "baseline"
-BASE_KEY = -1  # where the others have their trial's number
+HOPE = 0.1
+"""Chance to be decided by the last look, below which a comparison is waited for no longer."""
+
+Row = dict[str, Any]
+Rows = dict[tuple[int, int], dict[str, Row]]
+"""(finalist, comparator) → objective → what was found."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What one candidate got on the n held-out prompts, by objective.
+class Confirmed:
+    """What a confirmation found.
 
-    values: the scores. data: (n,) per-image scores, or (n, d) features where the objective scores a set; of videos a
-    row for each frame.
+    rows: against the baseline: trial number → objective → value, base, difference (value - base), low, high (95 %), p, p_holm (corrected for
+    looks, comparisons and further confirmations), detectable, win_rate, n (images), prompts; nothing for no finalist.
+    against: the same, against each one's rival, where it has one.
+    looks: of each look, in order, the images of each candidate, and p_holm by trial number and objective, as JSON.
     """
 
-    values: dict[str, float]
-    data: dict[str, np.ndarray]
-    n: int
+    rows: dict[int, dict[str, Row]] = field(default_factory=dict)
+    against: dict[int, dict[str, Row]] = field(default_factory=dict)
+    looks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def finalists(
@@ -61,20 +64,22 @@ def finalists(
 ) -> dict[int, Candidate]:
     """The picks to be scored again, `most` at most, by trial number; the baseline itself left out.
 
-    Chosen on the search's data alone: those come first that are most likely to be shown better than the baseline in one
-    objective and worse in none on n held-out prompts, by what the model expects and the spread of paired differences.
+    Chosen on the search's data alone: those come first that are most likely to be shown better than their rival, or the
+    baseline where they have none, in one objective and worse in none on n held-out prompts, by what the model expects
+    and the spread of paired differences.
     """
     from scipy.stats import norm
 
     by_number = {record.number: record for record in records}
     base = next(record.number for record in records if record.candidate.baseline)
+    rivals = {pick.number: front.rivals.get(pick.name, base) for pick in reversed(picks)}
     numbers = dict.fromkeys(pick.number for pick in picks if not by_number[pick.number].candidate.off)
 
     def chance(number: int) -> float:
         """The logarithm of it."""
         record, better, unharmed = by_number[number], [], 0.0
         for name, direction in directions.items():
-            gain = front.expected[name][number] - front.expected[name][base]
+            gain = front.expected[name][number] - front.expected[name][rivals[number]]
             error = record.values[name].paired * math.sqrt(record.images / n)
             z = (gain if direction == "up" else -gain) / error if error > 0 else 0.0
             better.append(float(norm.logcdf(z - NEEDED)))
@@ -85,165 +90,138 @@ def finalists(
     return {number: by_number[number].candidate for number in ranked[:most]}
 
 
-def confirm(
-    folder: StudyFolder,
-    crew: Crew,
-    picked: Mapping[int, Candidate],
-    *,
-    n: int,
-    seed: int,
-    began: Callable[[str, int, int], None],
-    categories: Mapping[str, str] | None = None,
-    failed: Callable[[int, str], None] = lambda number, reason: None,
-) -> dict[int, dict[str, dict[str, Any]]]:
-    """Score the picked candidates and the baseline on the n held-out prompts; compare in pairs.
-
-    began: told (what, passes after it, images) before each pass. failed: told (trial number, reason) of a candidate
-    whose images or scores are none on these prompts: it is left out, and the others are confirmed. categories: of the
-    prompts, kept beside what each got.
-
-    Returns trial number → objective → value, base, difference (value - base), low, high (95 %), p, p_holm, win_rate,
-    n; nothing for no picked candidate.
-    """
-    if not picked:
-        return {}
-    wanted: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **picked}
-    samples = {
-        key: sample for key, each in wanted.items() if (sample := _read(_file(folder, key), each, n)) is not None
+def rivals_of(
+    finalists: Collection[int], front: Front, records: Sequence[TrialRecord]
+) -> dict[int, tuple[int, Candidate]]:
+    """Each finalist's tuned baseline, by its trial number: what the rule that picked it picks among the trials with
+    FreeU off. Finalists whose rival is the baseline itself have none."""
+    by_number = {record.number: record.candidate for record in records}
+    named = {pick.number: front.rivals.get(pick.name) for pick in reversed(front.picks) if pick.number in finalists}
+    return {
+        number: (rival, by_number[rival])
+        for number, rival in named.items()
+        if rival is not None and not by_number[rival].baseline
     }
-    waiting = [key for key in wanted if key not in samples]
-    busy, deaths = 0, Counter[int]()
-    while waiting or busy:
-        while waiting and crew.free:
-            key = waiting.pop(0)
-            began(_said(key), len(waiting), n)
-            crew.submit(key, Evaluate(Task(wanted[key], n, purpose="confirm")))
-            busy += 1
-        for key, found in crew.wait():
-            busy -= 1
-            deaths[key] += isinstance(found, WorkerDied)
-            if isinstance(found, WorkerDied) and deaths[key] < TRIES:
-                waiting.append(key)
-            elif isinstance(found, Exception):  # as in a trial: it costs this candidate, not the study
-                if key == BASE_KEY:
-                    raise UserError(f"the baseline could not be scored on the held-out prompts: {found}") from found
-                failed(key, " ".join(str(found).split()) or type(found).__name__)
-            else:
-                samples[key] = _sample(found)
-                if found.per_image is not None:
-                    kinds = [(categories or {}).get(prompt, "") for prompt in found.per_image["prompt"]]
-                    drawn = found.images if found.images is not None and len(found.images) == found.n else None
-                    folder.write_held_out(_name(key), found.per_image.assign(category=kinds), drawn)
-                _write(_file(folder, key), wanted[key], samples[key])
-    base = samples.pop(BASE_KEY)
-    return _corrected(done(crew, Compare({key: samples[key] for key in picked if key in samples}, base, seed)))
+
+
+def confirm(
+    held_out: HeldOut,
+    finalists: Mapping[int, Candidate],
+    objectives: Sequence[str],
+    plan: Plan,
+    seed: int,
+    rivals: Mapping[int, tuple[int, Candidate]] | None = None,
+) -> Confirmed:
+    """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows."""
+    if not finalists:
+        return Confirmed()
+    rivals = rivals or {}
+    wanted: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
+    pairs, found, looks = [(number, BASE_KEY) for number in finalists], Rows(), []
+    pairs += [(number, rival) for number, (rival, _) in rivals.items()]
+    for look, end in enumerate(plan.ends):
+        samples = held_out.samples(wanted, end)
+        wanted = {key: wanted[key] for key in samples}
+        pairs = [pair for pair in pairs if set(pair) <= wanted.keys()]
+        here = {key: sample for key, sample in samples.items() if any(key in pair for pair in pairs)}
+        if not pairs:
+            break
+        job = Compare(here, tuple(pairs), tuple(objectives), held_out.rows.prompts[:end], plan, look, seed)
+        found = done(held_out.crew, job)
+        shown = {
+            str(number): {name: row["p_holm"] for name, row in rows.items()}
+            for (number, other), rows in found.items()
+            if other == BASE_KEY
+        }
+        looks.append({"images": end, "p_holm": shown})
+        if decided([row for rows in found.values() for row in rows.values()], plan, look):
+            break
+    rows, against = (
+        {number: each for (number, other), each in found.items() if (other == BASE_KEY) is base}
+        for base in (True, False)
+    )
+    return Confirmed(rows, against, looks)
+
+
+def decided(rows: Sequence[Row], plan: Plan, look: int) -> bool:
+    """Whether every row counts by now, or can hardly come to count by the plan's last look."""
+    from metrics import sequential
+
+    if look == len(plan.ends) - 1:
+        return True
+    waiting = [row for row in rows if not measurable(row)]
+    level, time = plan.level / max(1, len(waiting)), plan.times[look]
+    return all(sequential.attainable(row["p"], time, level, plan.times) < HOPE for row in waiting)
 
 
 @dataclass(frozen=True)
 class Compare:
-    """The job of comparing each sample with the baseline's, where the metrics are."""
+    """The job of comparing samples in pairs, where the metrics are. prompts: of the samples' rows."""
 
     samples: Mapping[int, Sample]
-    base: Sample
+    pairs: tuple[tuple[int, int], ...]
+    objectives: tuple[str, ...]
+    prompts: tuple[str, ...]
+    plan: Plan
+    look: int
     seed: int
 
     @one_thread  # each of those below
-    def __call__(self, held: Evaluators, on_images: OnImages) -> dict[int, dict[str, dict[str, Any]]]:
+    def __call__(self, held: Evaluators, on_images: OnImages) -> Rows:
         import torch
 
         evaluator = held.by_purpose["confirm"]
-        each = list(product(self.samples, evaluator.metrics))
+        each = list(product(self.pairs, self.objectives))
 
-        def compared(one: tuple[int, str]) -> dict[str, Any]:
-            number, name = one
-            seed = derived(self.seed, "confirm", name)
-            return _compared(evaluator.metrics[name], self.samples[number], self.base, name, evaluator, seed, len(each))
+        def compared(one: tuple[tuple[int, int], str]) -> Row:
+            (number, other), name = one
+            return self._compared(evaluator, self.samples[number], self.samples[other], name, len(each))
 
-        found: dict[int, dict[str, dict[str, Any]]] = {number: {} for number in self.samples}
+        found: Rows = {pair: {} for pair in self.pairs}
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy leaves Python to others while it works
-            for (number, name), row in zip(each, pool.map(compared, each), strict=True):
-                found[number][name] = row
-        return found
+            for (pair, name), row in zip(each, pool.map(compared, each), strict=True):
+                found[pair][name] = row
+        return _corrected(found, self.plan)
+
+    def _compared(self, evaluator: Evaluator, sample: Sample, base: Sample, name: str, rows: int) -> Row:
+        """rows: how many comparisons there are in all."""
+        from metrics import sequential, stats
+
+        metric: Any = evaluator.metrics[name]
+        rng, times = np.random.default_rng(derived(self.seed, "confirm", name)), self.plan.times
+        if metric.per_image:
+            a, b = sample.scores[name], base.scores[name]
+            pair = stats.paired(a, b, self.prompts, rng, FLIPS)
+            value, zero = float(a.mean()), float(b.mean())
+        else:
+            frames = evaluator.frames
+            a, b = (each.features[name].reshape(len(self.prompts) * frames, -1) for each in (sample, base))
+            clusters, distances = by_frame(self.prompts, frames), getattr(metric, "distances", None)
+            pair = stats.paired_set(a, b, metric.distance, clusters, rng, distances, FLIPS)
+            value, zero = float(metric.distance(a)), float(metric.distance(b))
+        level = sequential.bounds(self.plan.level / rows, times)[self.look]  # as the first that Holm lets through
+        smallest = stats.detectable(pair.error, pair.clusters, level)
+        wins = float(pair.win_rate)  # the share of pairs where a > b
+        return {
+            "value": value,
+            "base": zero,
+            "difference": float(pair.mean),
+            "low": float(pair.low) if np.isfinite(pair.low) else None,
+            "high": float(pair.high) if np.isfinite(pair.high) else None,
+            "p": float(pair.p),
+            "p_holm": sequential.adjusted(pair.p, self.look, times),
+            "detectable": smallest if np.isfinite(smallest) else None,
+            "win_rate": (wins if metric.direction == "up" else 1 - wins) if np.isfinite(wins) else None,
+            "n": len(self.prompts),
+            "prompts": len(set(self.prompts)),
+        }
 
 
-def _compared(
-    metric: Any, sample: Sample, base: Sample, name: str, evaluator: Evaluator, seed: int, rows: int
-) -> dict[str, Any]:
-    """rows: how many comparisons there are in all."""
-    from metrics import stats
-
-    a, b, rng = sample.data[name], base.data[name], np.random.default_rng(seed)
-    if metric.per_image:
-        pair = stats.paired(a, b, evaluator.prompts, rng, FLIPS)
-    else:
-        clusters, distances = by_frame(evaluator.prompts, evaluator.frames), getattr(metric, "distances", None)
-        pair = stats.paired_set(a, b, metric.distance, clusters, rng, distances, FLIPS)
-    smallest = stats.detectable(pair.error, pair.clusters, LEVEL / rows)  # as the first that Holm lets through
-    wins = float(pair.win_rate)  # the share of pairs where a > b
-    return {
-        "value": sample.values[name],
-        "base": base.values[name],
-        "difference": float(pair.mean),
-        "low": float(pair.low) if np.isfinite(pair.low) else None,
-        "high": float(pair.high) if np.isfinite(pair.high) else None,
-        "p": float(pair.p),
-        "detectable": smallest if np.isfinite(smallest) else None,
-        "win_rate": (wins if metric.direction == "up" else 1 - wins) if np.isfinite(wins) else None,
-        "n": len(evaluator.prompts),
-    }
-
-
-def _corrected(found: dict[int, dict[str, dict[str, Any]]]) -> dict[int, dict[str, dict[str, Any]]]:
+def _corrected(found: Rows, plan: Plan) -> Rows:
+    """With Holm's correction, and the share of the error that this confirmation has."""
     from metrics import stats
 
     rows = [row for scores in found.values() for row in scores.values()]
-    for row, p in zip(rows, stats.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = float(p)
+    for row, p in zip(rows, stats.holm([row["p_holm"] for row in rows]), strict=True):
+        row["p_holm"] = min(1.0, float(p) * LEVEL / plan.level)
     return found
-
-
-def _sample(found: Evaluation) -> Sample:
-    assert found.per_image is not None
-    values = {name: value.value for name, value in found.values.items()}
-    columns = {name: found.per_image[name].to_numpy() for name in values if name in found.per_image}
-    return Sample(values, {**columns, **found.features}, found.n)
-
-
-def _said(key: int) -> str:
-    return BASE if key == BASE_KEY else f"trial {key}"
-
-
-def _name(key: int) -> str:
-    return BASE if key == BASE_KEY else f"{key:04d}"
-
-
-def _file(folder: StudyFolder, key: int) -> Path:
-    return folder.confirm_file(_name(key))
-
-
-def _write(file: Path, candidate: Candidate, sample: Sample) -> None:
-    arrays: dict[str, Any] = {f"value:{name}": np.float64(value) for name, value in sample.values.items()}
-    arrays |= {f"data:{name}": array for name, array in sample.data.items()}
-    with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, n=sample.n, factors=_text(candidate), **arrays)
-
-
-def _text(candidate: Candidate) -> str:
-    return json.dumps(candidate.as_dict(), sort_keys=True)
-
-
-def _read(file: Path, candidate: Candidate, n: int) -> Sample | None:
-    """What was kept; None where there is nothing, or it is of other factors or another number of prompts: a number goes
-    to another candidate where a study lost its database.
-    """
-    if not file.exists():
-        return None
-    try:
-        with np.load(file) as kept:
-            names = [name.partition(":")[2] for name in kept if name.startswith("value:")]
-            values = {name: float(kept[f"value:{name}"]) for name in names}
-            sample = Sample(values, {name: kept[f"data:{name}"] for name in names}, int(kept["n"]))
-            same = sample.n == n and str(kept.get("factors")) == _text(candidate)
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{file} can't be read ({error}): remove it to have it made again") from error
-    return sample if same else None

@@ -10,7 +10,7 @@ from configs import UserError
 from search.optimizer.space import SOBOL
 from search.settings.kept import check_resumable
 from search.settings.model import objectives
-from search.study import estimate, racing
+from search.study import estimate, looks, racing
 from search.study.verdict import fewest
 from search.terminal.progress import ARROWS, duration
 
@@ -50,6 +50,16 @@ class Plan:
         return 1 + self.job.config.finalists
 
     @property
+    def searched(self) -> int:
+        """About how many images the whole search takes."""
+        return round(self._images(0))
+
+    @property
+    def confirmed(self) -> int:
+        """The most images that the confirmation takes."""
+        return self.passes * looks.ends(self.held_out, self.passes, self.searched)[-1]
+
+    @property
     def per_image(self) -> int:
         """U-Net evaluations per image: two per step under guidance, and those of each frame for a redrawn video."""
         spec = self.job.spec
@@ -60,14 +70,17 @@ class Plan:
     @property
     def evaluations(self) -> int:
         """U-Net evaluations still to do, the confirmation included."""
+        once = self.images if self.job.config.guardrails and not self.done else 0
+        return round(self.per_image * (self._images(self.done) + once + self.confirmed))
+
+    def _images(self, done: int) -> float:
+        """Images of the trials that are left where `done` are complete."""
         config = self.job.config
-        left = max(0, config.trials - self.done)
+        left = max(0, config.trials - done)
         fixed = [each for _, each in self.job.fixed if each.baseline or not each.off]  # the others are raced
-        whole = min(left, max(0, len(fixed) - self.done))
+        whole = min(left, max(0, len(fixed) - done))
         each = racing.usual(self.images) if config.racing else self.images
-        once = self.images if config.guardrails and not self.done else 0
-        images = whole * self.images + (left - whole) * each + once + self.passes * self.held_out
-        return round(self.per_image * images)
+        return whole * self.images + (left - whole) * each
 
     def seconds(self) -> tuple[float, bool]:
         """(estimated seconds, whether that rests on measurements here)."""
@@ -88,7 +101,8 @@ class Plan:
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
-            f"then        {self._finalists()} against the baseline (FreeU off) on {self.held_out} held-out prompts",
+            f"then        {self._finalists()} against the baseline (FreeU off) on {self.held_out} held-out prompts, "
+            f"{self.confirmed:,} images at most",
             *self._few(),
             f"work        {self._work()}",
             f"results     {job.folder.root}",

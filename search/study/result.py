@@ -14,9 +14,10 @@ from freeu import Candidate, Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
 from search.storage.result_file import candidate_of
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 from search.study.reproduce import versions
-from search.study.verdict import COUNTS, Verdict, measurable, verdict
+from search.study.rival import named
+from search.study.verdict import COUNTS, Rivals, Verdict, measurable, verdict
 from search.terminal.progress import ARROWS
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.storage.study_folder import StudyFolder
     from search.storage.trial_record import TrialRecord
+    from search.study.confirmation import Confirmed
+    from search.study.looks import Plan
 
 NEAR = 0.01
 """Share of a range: a factor this near to its edge counts as at the edge."""
@@ -44,20 +47,27 @@ def assembled(
     identity: str,
     done: Sequence[TrialRecord],
     front: Front,
-    found: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    confirmed: Confirmed,
     order: Sequence[int],
+    plan: Plan | None = None,
+    moved: Mapping[int, Mapping[str, float]] | None = None,
+    rivals: Mapping[int, tuple[int, Candidate]] | None = None,
 ) -> dict[str, Any]:
-    """result.json's content. done: the complete trials; found: the confirmation, by trial number; order: the finalists,
-    the most promising first.
+    """result.json's content. done: the complete trials; order: the finalists, the most promising first; plan: of their
+    confirmation; moved: their guardrails on the held-out images, rivals: their tuned baselines, by trial number.
     """
-    said = _verdict(done, front, found, job.directions, len(order))
+    found, moved, rivals = confirmed.rows, moved or {}, rivals or {}
+    said = _verdict(job, done, front, confirmed, len(order), plan, rivals)
     by_number = {record.number: record for record in done}
     picks = [
         {
             "pick": pick.name,
             "number": pick.number,
             "factors": by_number[pick.number].factors.as_dict(),
+            "sampling": job.space.settings(by_number[pick.number].candidate),
             "scores": dict(found.get(pick.number, {})),
+            "against": _against(job, confirmed, pick.number, rivals),
+            "guardrails": dict(moved.get(pick.number, {})),
         }
         for pick in front.picks
     ]
@@ -69,32 +79,56 @@ def assembled(
         "guidance": job.guidance,
         "trials": len(done),
         "objectives": job.directions,
-        "baseline": next((_row(one, front, job.directions) for one in done if one.candidate.baseline), None),
-        "front": front_rows(done, front, job.directions),
+        "sampling": job.sampling.as_dict(),
+        "tuned_baselines": [
+            _row(one, front, job.directions, job.space)
+            for one in done
+            if one.candidate.off and not one.candidate.baseline
+        ],
+        "baseline": next((_row(one, front, job.directions, job.space) for one in done if one.candidate.baseline), None),
+        "front": front_rows(done, front, job.directions, job.space),
         "picks": sorted(picks, key=lambda pick: not pick["scores"]),  # the finalists before all
         "versions": versions(),
         "finalists": list(order),
-        "verdict": said.text,
+        "confirmation": None if plan is None else _recorded(plan, confirmed),
+        "verdict": said.text + _out_of_bounds(moved),
         "take_away": next((pick.name for pick in front.picks if pick.number == said.number), None),
         "ends": at_the_ends(job.space, picks),
     }
 
 
-def _row(record: TrialRecord, front: Front, directions: Mapping[str, str]) -> dict[str, Any]:
+def _against(
+    job: Job, confirmed: Confirmed, number: int, rivals: Mapping[int, tuple[int, Candidate]]
+) -> dict[str, Any]:
+    """What a finalist was compared with: the baseline, and its rival if that is another one."""
+    found: dict[str, Any] = {}
+    if number in confirmed.rows:
+        found["baseline"] = {"sampling": job.sampling.as_dict(), "scores": dict(confirmed.rows[number])}
+    if number in confirmed.against:
+        rival, candidate = rivals[number]
+        sampling, scores = job.space.settings(candidate), dict(confirmed.against[number])
+        found["tuned_baseline"] = {"number": rival, "sampling": sampling, "scores": scores}
+    return found
+
+
+def _row(record: TrialRecord, front: Front, directions: Mapping[str, str], space: Space) -> dict[str, Any]:
     return {
         "number": record.number,
         "origin": record.origin,
         "factors": record.factors.as_dict(),
+        "sampling": space.settings(record.candidate),
         **{name: record.values[name].value for name in directions},
         "expected": {name: front.expected[name][record.number] for name in directions},
         "errors": {name: _finite(record.values[name].paired) for name in directions},
     }
 
 
-def front_rows(done: Sequence[TrialRecord], front: Front, directions: Mapping[str, str]) -> list[dict[str, Any]]:
+def front_rows(
+    done: Sequence[TrialRecord], front: Front, directions: Mapping[str, str], space: Space
+) -> list[dict[str, Any]]:
     """result.json's front. done: the complete trials."""
     by_number = {record.number: record for record in done}
-    return [_row(by_number[number], front, directions) for number in front.numbers]
+    return [_row(by_number[number], front, directions, space) for number in front.numbers]
 
 
 def _finite(value: float) -> float | None:
@@ -122,11 +156,13 @@ def at_the_ends(space: Space, picks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _verdict(
+    job: Job,
     done: Sequence[TrialRecord],
     front: Front,
-    found: Mapping[int, Mapping[str, Mapping[str, Any]]],
-    directions: Mapping[str, str],
+    confirmed: Confirmed,
     picked: int,
+    plan: Plan | None,
+    rivals: Mapping[int, tuple[int, Candidate]],
 ) -> Verdict:
     if all(record.candidate.off for record in done):
         return Verdict(
@@ -134,7 +170,26 @@ def _verdict(
         )
     tried = [record for record in done if not record.candidate.off]
     ruled_out = 0 if any(record.feasible for record in tried) else len(tried)
-    return verdict(front.picks, found, directions, picked, ruled_out)
+    level = {} if plan is None else {"level": plan.level}
+    names = {number: named(candidate.sampling) for number, (_, candidate) in rivals.items()}
+    over = Rivals(confirmed.against, names, f"guidance {job.guidance:g}")
+    found, margins = confirmed.rows, job.config.margins
+    return verdict(front.picks, found, job.directions, picked, ruled_out, margins=margins, rivals=over, **level)
+
+
+def _recorded(plan: Plan, confirmed: Confirmed) -> dict[str, Any]:
+    return {"number": plan.number, "level": plan.level, "planned": list(plan.ends), "looks": confirmed.looks}
+
+
+def _out_of_bounds(moved: Mapping[int, Mapping[str, float]]) -> str:
+    """The finalists that break a guardrail on the held-out images."""
+    broken = {number: [each for each in shifts.items() if abs(each[1]) > 1] for number, shifts in moved.items()}
+    told = [
+        f"trial {number} ({', '.join(f'{name} {shift:+.1f}' for name, shift in shifts)})"
+        for number, shifts in broken.items()
+        if shifts
+    ]
+    return f" Out of the guardrails' bounds on the held-out images: {'; '.join(told)}." if told else ""
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:

@@ -115,6 +115,11 @@ class Trials:
         with quiet(self.storage):
             return self.storage.once(self.optuna, key, make)
 
+    def kept(self, key: str) -> Any:
+        """What the study has under a key, of JSON's types; None for nothing."""
+        with quiet(self.storage):
+            return self.optuna.user_attrs.get(key)
+
     # To begin a trial
 
     def ask(self, trials: int, running: int) -> Asked | None:

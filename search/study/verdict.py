@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from search.study.looks import FIRST, LEVEL
+from search.study.rival import sentence
 
 if TYPE_CHECKING:
     from search.optimizer.pareto_front import Pick
 
-LEVEL = 0.05
-COUNTS = "* significant: p, corrected for all comparisons (Holm), is below 0.05"
+COUNTS = "* significant: p, corrected for all comparisons (Holm) and looks, is below 0.05"
 
 Scores = Mapping[int, Mapping[str, Mapping[str, Any]]]
 """Trial number → objective → what was found; see `search.study.confirmation.confirm`."""
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """What the finalists' tuned baselines are called, and how the finalists compare with them, by finalist. own: what
+    the study's sampling settings are called.
+    """
+
+    scores: Scores = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+    own: str = "the study's guidance"
 
 
 class Verdict(NamedTuple):
@@ -23,9 +37,11 @@ class Verdict(NamedTuple):
     number: int | None = None
 
 
-def fewest(rows: int) -> int:
-    """Prompts without which none of so many comparisons can count: all differences of one sign have p = 2 / 2^n."""
-    return math.ceil(1 - math.log2(LEVEL / max(1, rows)))
+def fewest(rows: int, level: float = LEVEL * FIRST) -> int:
+    """Prompts without which none of so many comparisons can count: all differences of one sign have p = 2 / 2^n.
+    level: the error of the confirmation.
+    """
+    return math.ceil(1 - math.log2(level / max(1, rows)))
 
 
 def measurable(row: Mapping[str, Any]) -> bool:
@@ -41,9 +57,13 @@ def verdict(
     directions: Mapping[str, str],
     picked: int | None = None,
     ruled_out: int = 0,
+    level: float = LEVEL * FIRST,
+    margins: Mapping[str, float] | None = None,
+    rivals: Rivals | None = None,
 ) -> Verdict:
     """picked: how many candidates were to be confirmed; None is as many as were. ruled_out: how many candidates the
-    guardrails ruled out, where they left none but the baseline.
+    guardrails ruled out, where they left none but the baseline. level: the error of the confirmation. margins:
+    objective → the loss that doesn't matter. rivals: of the finalists.
     """
     if not scores and picked:
         return Verdict("Nothing can be said of FreeU here: no pick could be scored on the held-out prompts.")
@@ -56,27 +76,38 @@ def verdict(
         return Verdict(
             "FreeU is not shown to help here: no candidate was better than the baseline, so none was confirmed."
         )
-    sides = {number: _sides(rows, directions) for number, rows in scores.items()}
+    margins = margins or {}
+    sides = {number: _sides(rows, directions, margins) for number, rows in scores.items()}
     helped = {number: better for number, (better, worse) in sides.items() if better and not worse}
     traded = {number: side for number, side in sides.items() if side[0] and side[1]}
-    rows = [row for each in scores.values() for row in each.values()]
-    n, least = max(row["n"] for row in rows), fewest(len(rows))
+    rivals = rivals or Rivals()
+    rows = [row for each in (*scores.values(), *rivals.scores.values()) for row in each.values()]
+    n, least = max(row["prompts"] for row in rows), fewest(len(rows), level)
     if n < least:
         return Verdict(
             f"Nothing can be said of FreeU here: {n} held-out prompts are too few for {len(rows)} comparisons, of "
             f"which none can count below {least} prompts."
         )
-    on = f"on {n} held-out prompts"
+    images = max(row["n"] for row in rows)
+    on = f"on {n} held-out prompts" + (f" ({images} images)" if images > n else "")
     if helped:
-        number = max(helped, key=lambda k: len(helped[k]))
+        over = {number: _sides(each, directions, margins) for number, each in rivals.scores.items()}
+        # Who is better than the best guidance alone comes before who is better than the baseline only.
+        number = max(helped, key=lambda k: (k not in over or (over[k][0] != [] and not over[k][1]), len(helped[k])))
         good = _listed(helped[number], scores[number])
-        text = f"FreeU helps here: {_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
-        return Verdict(text + _open(scores[number], directions, helped[number]), number)
+        text = f"{_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
+        first, against = "FreeU helps here: ", " Against the baseline " if number in over else ""
+        if number in over:
+            first = sentence(*over[number], rivals.scores[number], rivals.names[number], rivals.own)
+        end = _open(scores[number], directions, helped[number], margins)
+        beaten = number in over and over[number][1] and not over[number][0]
+        return Verdict(f"{first}{against}{text}{end}", None if beaten else number)
     if traded:
         number = max(traded, key=lambda k: len(traded[k][0]) - len(traded[k][1]))
         good, bad = (_listed(side, scores[number]) for side in traded[number])
         text = f"FreeU trades here: {_named(number, picks)} is better {on} in {good}, but worse in {bad}."
-        return Verdict(text + _open(scores[number], directions, [*traded[number][0], *traded[number][1]]), number)
+        told = [*traded[number][0], *traded[number][1]]
+        return Verdict(text + _open(scores[number], directions, told, margins), number)
     worse = [number for number, side in sides.items() if side[1]]
     also = ""
     if worse:
@@ -88,21 +119,46 @@ def verdict(
     )
 
 
-def _sides(rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """(objectives that are better, objectives that are worse), measurably."""
+def _sides(
+    rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str], margins: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
+    """(objectives that are better, objectives that are worse), measurably; a loss within its margin is none."""
     sure = [name for name, row in rows.items() if measurable(row)]
     better = [name for name in sure if (rows[name]["difference"] > 0) == (directions[name] == "up")]
-    return better, [name for name in sure if name not in better]
+    return better, [
+        name for name in sure if name not in better and not _within(rows[name], directions[name], margins.get(name))
+    ]
 
 
-def _open(rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str], told: Sequence[str]) -> str:
-    """By how much the other objectives may be worse: the bad end of their 95 % intervals."""
-    losses = []
-    for name, row in rows.items():
-        end = row["low"] if directions[name] == "up" else row["high"]
-        if name not in told and end is not None and (end < 0) == (directions[name] == "up") and end:
-            losses.append(f"{end:+.2g} in {name}")
-    return f" Not ruled out: {', '.join(losses)}." if losses else ""
+def _loss(row: Mapping[str, Any], direction: str) -> float | None:
+    """The most that may be lost: the bad end of the 95 % interval, 0 where that is a gain; None if unknown."""
+    end = row["low"] if direction == "up" else row["high"]
+    return None if end is None else max(0.0, -end if direction == "up" else end)
+
+
+def _within(row: Mapping[str, Any], direction: str, margin: float | None) -> bool:
+    """Whether a loss beyond the margin is ruled out."""
+    loss = _loss(row, direction)
+    return margin is not None and loss is not None and loss <= margin
+
+
+def _open(
+    rows: Mapping[str, Mapping[str, Any]],
+    directions: Mapping[str, str],
+    told: Sequence[str],
+    margins: Mapping[str, float],
+) -> str:
+    """By how much the other objectives may be worse."""
+    ruled_out, losses = [], []
+    for name in (name for name in rows if name not in told):
+        loss = _loss(rows[name], directions[name])
+        if _within(rows[name], directions[name], margins.get(name)):
+            ruled_out.append(f"{margins[name]:g} in {name}")
+        elif loss:
+            sign = "-" if directions[name] == "up" else "+"
+            losses.append(f"{sign}{loss:.2g} in {name}")
+    said = f" Ruled out: a loss of more than {', '.join(ruled_out)}." if ruled_out else ""
+    return said + (f" Not ruled out: {', '.join(losses)}." if losses else "")
 
 
 def _resolution(scores: Scores) -> str:

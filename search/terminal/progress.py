@@ -54,17 +54,17 @@ class Progress:
     """Shows each trial, and each pass of the confirmation. A context manager."""
 
     def __init__(
-        self, console: Console, directions: Mapping[str, str], trials: int, images: int, passes: int = 0
+        self, console: Console, directions: Mapping[str, str], trials: int, images: int, held_out: int = 0
     ) -> None:
-        """images: of a trial. passes: about how many the confirmation will take."""
+        """images: of a trial. held_out: images of the confirmation."""
         self.console, self.directions, self.trials, self.per_trial = console, dict(directions), trials, images
-        self._passes = passes
+        self._held_out = held_out
         self._first: float | None = None  # when the first trial of this process began
         self._before = 0  # trials that were complete before
         self.records: list[TrialRecord] = []
         self._live: Live | None = None
         self._what, self._done, self._size = "", 0.0, images
-        self._left = 0  # passes of the confirmation still to come
+        self._left = 0  # images of the confirmation that are asked for and not begun
         self._began = time.monotonic()
         self._stage = "starting"
 
@@ -106,11 +106,11 @@ class Progress:
         self._done, self._size, self._began = 0, images, time.monotonic()
         self.say(f"measuring how {images} images differ between seeds, for the guardrails")
 
-    def confirming(self, what: str, left: int, images: int) -> None:
-        """One pass of the confirmation begins; left: passes after it."""
+    def confirming(self, what: str, images: int, left: int) -> None:
+        """Images of the confirmation are begun; left: how many come after them."""
         self._stage, self._what, self._left = "confirm", what, left
         self._done, self._size, self._began = 0, images, time.monotonic()
-        self.say(f"confirming {what} on {images} held-out prompts")
+        self.say(f"confirming {what} on {images} held-out images")
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -122,12 +122,14 @@ class Progress:
         if not done:
             return None
         mean, now = sum(done) / len(done), time.monotonic()
+        spent = sum(record.seconds.get("total", 0.0) for record in self.records if record.complete)
+        per_image = spent / max(1, sum(record.images for record in self.records if record.complete))
         if self._stage == "confirm":
-            return max(0.0, mean * (1 + self._left) - (now - self._began))
+            return max(0.0, per_image * (self._size + self._left) - (now - self._began))
         # A trial by the clock: choosing its candidate and writing it down take time beside evaluating it.
         here = len(done) - self._before
         whole = (now - self._first) / here if here and self._first is not None else mean
-        return whole * max(0, self.trials - len(done)) + mean * self._passes
+        return whole * max(0, self.trials - len(done)) + per_image * self._held_out
 
     def _line(self, record: TrialRecord) -> str:
         done = sum(one.complete for one in self.records)

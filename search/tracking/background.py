@@ -272,7 +272,7 @@ class BackgroundTracker:
         began = time.monotonic()
         found = pareto_front.find(done, study.directions, study.space)
         said = f"Running: {len(done)} of {study.config['trials']} trials are complete."
-        rows = front_rows(done, found, study.directions)
+        rows = front_rows(done, found, study.directions, study.space)
         self.tracker.front({"objectives": dict(study.directions), "front": rows, "verdict": said}, records)
         took = time.monotonic() - began
         self._drawn, self._draw_after = len(done), time.monotonic() + max(LIVE, took / SHARE)

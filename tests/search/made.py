@@ -22,7 +22,7 @@ from metrics import stats
 from search.storage.files import write_json
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 CATEGORIES = ("animals", "people", "places")
@@ -60,7 +60,8 @@ def study(
     tables["0002"] = tables[BASE].assign(clip=tables[BASE]["clip"] + rng.normal(0, 0.2, len(texts)))
     lighter = (base + LIGHTER).clamp(max=255)
     for key, images in ((BASE, base), ("0001", lighter), ("0002", base)):
-        folder.write_held_out(key, tables[key], images.to(torch.uint8))
+        folder.write_held_out_images(key, 0, len(images), images.to(torch.uint8))
+        folder.learn_held_out(key, tables[key])
     config = {"model": model, "trials": trials, "limit": len(texts), "seed": seed, "version": "v2", "stages": "width"}
     config |= {"fingerprint": {"prompts": len(texts), "scorers": scorers, "weights": "ab" * 32, "seed": seed}}
     folder.config.write_text(yaml.safe_dump(config))

@@ -21,7 +21,7 @@ from search.export import NAMES, app, find_study, preset_of
 from search.storage.files import write_json
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 from tests.search import made
 
 ROOT = Path(__file__).parents[2]
@@ -210,7 +210,8 @@ def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path
     evil = "a <b>|`x`\n# cat"
     table = pd.DataFrame({"prompt": [evil, "dog"], "category": ["", ""], "seed": [0, 1], "clip": [0.3, 0.31]})
     for name, light in ((BASE, 0), ("0003", 200)):
-        folder.write_held_out(name, table, torch.full((2, 3, 64, 64), light, dtype=torch.uint8))
+        folder.write_held_out_images(name, 0, 2, torch.full((2, 3, 64, 64), light, dtype=torch.uint8))
+        folder.learn_held_out(name, table)
     write_json(folder.result, RESULT | {"trials": 2})
     folder.config.write_text("model: sdxl\nfingerprint: {source: a/b@1, weights: abc}\n")
     exported(mlruns, "--study", "sunday", "--card", "--out", tmp_path / "c" / "CARD.md")

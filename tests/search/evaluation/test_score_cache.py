@@ -145,7 +145,7 @@ def test_pictures_of_another_candidate_dont_stay(tmp_path: Path) -> None:
     record = TrialRecord(3, SOME, "gp", "COMPLETE", images=1)
     for images in (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), None):
         folder.write_trial(record, table, images)
-        folder.write_held_out("0003", table, images)
+        folder.write_held_out_images("0003", 0, 1, images)
         assert folder.grid_file(3).exists() is folder.held_out_image("0003", 0).exists() is (images is not None)
 
 

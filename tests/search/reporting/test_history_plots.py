@@ -105,7 +105,7 @@ def test_a_video_is_its_middle_frame_and_what_is_torn_is_left_out(tmp_path: Path
 
 def test_a_kept_video_runs(tmp_path: Path) -> None:
     videos = torch.arange(2 * 3 * 3 * 8 * 8).reshape(2, 3, 3, 8, 8).to(torch.uint8)
-    save_images(videos, tmp_path)
+    save_images(videos, [tmp_path / "000.webp", tmp_path / "001.webp"])
     with Image.open(tmp_path / "001.webp") as video:
         assert video.n_frames == 3  # type: ignore[attr-defined]
         video.seek(2)

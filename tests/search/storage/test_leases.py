@@ -195,7 +195,9 @@ def test_a_study_that_was_deleted_on_its_server_begins_anew(running: Server, tmp
     one = opened(running.url, tmp_path / "deleted")
     asked = one.ask(9, 0)
     assert asked is not None
-    record = TrialRecord(0, asked.candidate.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 1, "up")}, images=1)
+    record = TrialRecord(
+        0, asked.candidate.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 1, "up")}, images=1
+    )
     assert one.ended(asked, record, images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     optuna.delete_study(study_name="deleted", storage=server(running.url))
     again = opened(running.url, tmp_path / "deleted")

@@ -14,7 +14,9 @@ from search.evaluation.evaluator import Evaluator, Evaluators
 from search.optimizer.pareto_front import Front, Pick
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
-from search.study.confirmation import confirm, finalists
+from search.study.confirmation import Confirmed, confirm, finalists
+from search.study.held_out import HeldOut, rows_of
+from search.study.looks import Plan
 from search.study.verdict import fewest, verdict
 from search.workers.crew import TRIES, SingleWorker, WorkerDied
 from tests.search.fakes import BEST, FakeGenerator, FakeMetric
@@ -24,18 +26,23 @@ DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 PICKS = (Pick("best-clip", 3), Pick("best-aesthetic", 0), Pick("best-fid", 3), Pick("knee", 5))
 
 
-def crew(generator: FakeGenerator, n: int = 16) -> SingleWorker:
+TEXTS = [f"p{i}" for i in range(16)]
+
+
+def crew(generator: FakeGenerator) -> SingleWorker:
     metrics = [FakeMetric("clip", 0), FakeMetric("aesthetic", 1), FakeMetric("fid", 0, per_image=False)]
-    held_out = Evaluator(generator, {m.name: m for m in metrics}, [f"p{i}" for i in range(n)], list(range(n)))
-    return SingleWorker(Evaluators({"confirm": held_out}))
+    return SingleWorker(Evaluators({"confirm": Evaluator(generator, {m.name: m for m in metrics}, TEXTS, range(16))}))
 
 
-def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], n: int = 16):
+def held_out(folder: Path, crew: Any, n: int = 16, confirmation: int = 1, **more: Any) -> HeldOut:
+    return HeldOut(StudyFolder(folder, "s"), crew, rows_of(TEXTS[:16], n, 0, confirmation), **more)
+
+
+def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], ends: tuple[int, ...] = (16,), **more: Any):
     told: list[tuple[str, int, int]] = []
-    found = confirm(
-        StudyFolder(folder, "s"), crew(generator, n), picked, n=n, seed=0, began=lambda *what: told.append(what)
-    )
-    return found, told
+    plan = Plan(more.pop("confirmation", 1), ends)
+    drawn = held_out(folder, crew(generator), ends[-1], plan.number, began=lambda *what: told.append(what), **more)
+    return confirm(drawn, picked, tuple(DIRECTIONS), plan, 0), told
 
 
 def trial(number: int, factors: Factors, clip: float, error: float) -> TrialRecord:
@@ -58,9 +65,9 @@ def test_finalists_are_those_most_likely_to_be_shown_better() -> None:
 def test_pairs_share_prompts_and_noise_and_the_known_effect_is_found(tmp_path: Path) -> None:
     generator = FakeGenerator()
     found, told = run(tmp_path, generator, {3: GOOD, 5: BAD})
-    assert told == [("baseline", 2, 16), ("trial 3", 1, 16), ("trial 5", 0, 16)]
+    assert told == [("baseline", 16, 32), ("trial 3", 16, 16), ("trial 5", 16, 0)]
     assert len({call[1:] for call in generator.calls}) == 1
-    row = found[3]["clip"]
+    row = found.rows[3]["clip"]
     # 100 grey levels of 255, times how much nearer GOOD is to itself than the baseline is; wobble adds up to 10 levels
     effect = 100 * (1 - np.exp(-2 * ((np.array(BEST) - 1) ** 2).sum())) / 255
     assert row["difference"] == pytest.approx(effect, abs=0.01)
@@ -68,34 +75,26 @@ def test_pairs_share_prompts_and_noise_and_the_known_effect_is_found(tmp_path: P
     assert row["low"] < effect + 0.01
     assert row["low"] > 0
     assert row["win_rate"] == 1.0
-    assert row["n"] == 16
-    assert found[3]["fid"]["difference"] == pytest.approx(-row["difference"])
-    assert found[3]["fid"]["win_rate"] is None
-    rows = [row for scores in found.values() for row in scores.values()]
-    assert all(row["p"] <= row["p_holm"] <= min(1.0, 6 * row["p"] + 1e-9) for row in rows)
-    assert min(row["p_holm"] for row in rows) == pytest.approx(6 * min(row["p"] for row in rows))
+    assert (row["n"], row["prompts"]) == (16, 16)
+    assert found.rows[3]["fid"]["difference"] == pytest.approx(-row["difference"])
+    assert found.rows[3]["fid"]["win_rate"] is None
+    rows = [row for scores in found.rows.values() for row in scores.values()]
+    most = 6 / 0.8 * 1.01  # six comparisons and four fifths of the error; the p of looks is interpolated
+    assert all(row["p"] <= row["p_holm"] <= min(1.0, most * row["p"]) for row in rows)
+    assert min(row["p_holm"] for row in rows) == pytest.approx(6 / 0.8 * min(row["p"] for row in rows), rel=0.02)
 
 
 def test_a_killed_confirmation_goes_on_where_it_was(tmp_path: Path) -> None:
     whole, _ = run(tmp_path / "a", FakeGenerator(), {3: GOOD, 5: BAD})
     run(tmp_path / "b", FakeGenerator(), {3: GOOD})
-    folder = StudyFolder(tmp_path / "b", "s")
     generator = FakeGenerator()
     found, told = run(tmp_path / "b", generator, {3: GOOD, 5: BAD})
     assert [what for what, *_ in told] == ["trial 5"]
     assert len(generator.calls) == 1
     assert found == whole
-    folder.confirm_file("0003").write_bytes(b"torn")
-    with pytest.raises(UserError, match=r"0003\.npz can't be read"):
+    StudyFolder(tmp_path / "b", "s").confirm_part("0003-00000").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"0003-00000\.npz can't be read"):
         run(tmp_path / "b", generator, {3: GOOD})
-
-
-def test_what_was_kept_on_other_prompts_is_made_again(tmp_path: Path) -> None:
-    run(tmp_path, FakeGenerator(), {3: GOOD})
-    generator = FakeGenerator()
-    found, _ = run(tmp_path, generator, {3: GOOD}, n=12)
-    assert len(generator.calls) == 2
-    assert found[3]["clip"]["n"] == 12
 
 
 def test_what_was_kept_of_other_factors_is_made_again(tmp_path: Path) -> None:
@@ -105,6 +104,43 @@ def test_what_was_kept_of_other_factors_is_made_again(tmp_path: Path) -> None:
     found, _ = run(tmp_path, generator, {3: BAD})
     assert [factors for factors, *_ in generator.calls] == [BAD]
     assert found == run(tmp_path / "afresh", FakeGenerator(), {3: BAD})[0]
+
+
+def test_looks_go_on_until_each_row_is_decided(tmp_path: Path) -> None:
+    """A clear gain and a clear loss end it at the first look; of a candidate that does next to nothing more is drawn.
+    Later rows are the same prompts with other seeds, and no image is drawn twice.
+    """
+    ends = (16, 32, 48, 64)
+    clear, _ = run(tmp_path, FakeGenerator(), {3: GOOD}, ends)
+    assert [look["images"] for look in clear.looks] == [16]
+    assert all(p < 0.05 for p in clear.looks[-1]["p_holm"]["3"].values())
+    faint = FakeGenerator(help=7.0)
+    found, told = run(tmp_path / "faint", faint, {3: GOOD}, ends)
+    assert [look["images"] for look in found.looks] == list(ends[: len(found.looks)]) and len(found.looks) > 1
+    assert {(row["n"], row["prompts"]) for row in found.rows[3].values()} == {(found.looks[-1]["images"], 16)}
+    assert told[2:4] == [("baseline", 16, 16), ("trial 3", 16, 0)]
+    (_, texts, seeds), (_, again, others) = faint.calls[0], faint.calls[2]
+    assert texts == again and not set(seeds) & set(others)
+    drawn = [(factors, *pair) for factors, prompts, seeds in faint.calls for pair in zip(prompts, seeds, strict=True)]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_later_confirmation_has_its_own_seeds_and_less_error(tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    first, _ = run(tmp_path, generator, {3: GOOD})
+    later, _ = run(tmp_path, generator, {3: GOOD}, confirmation=3)
+    assert not set(generator.calls[0][2]) & set(generator.calls[2][2])
+    one, two = (found.rows[3]["clip"] for found in (first, later))
+    assert two["p_holm"] / two["p"] == pytest.approx(16 * one["p_holm"] / one["p"], rel=0.02)  # 0.04 against 0.0025
+    table = StudyFolder(tmp_path, "s").read_held_out("0003")
+    assert table is not None and tuple(table["seed"]) == generator.calls[2][2]
+
+
+def test_workers_share_a_look_by_prompts(tmp_path: Path) -> None:
+    generator = FakeGenerator()
+    found, told = run(tmp_path, generator, {3: GOOD}, workers=4)
+    assert [images for _, images, _ in told] == [8, 8, 8, 8]
+    assert found == run(tmp_path / "alone", FakeGenerator(), {3: GOOD})[0]
 
 
 class Deadly(SingleWorker):
@@ -117,7 +153,7 @@ class Deadly(SingleWorker):
     def wait(self, seconds: float | None = None) -> list[tuple[int, Any]]:
         assert self._job is not None
         key, job = self._job
-        if getattr(getattr(job, "task", None), "factors", None) != self.under:
+        if getattr(job, "factors", None) != self.under:
             return super().wait(seconds)
         self._job, self.deaths = None, self.deaths + 1
         return [(key, WorkerDied("its worker ended before it did"))]
@@ -125,21 +161,29 @@ class Deadly(SingleWorker):
 
 def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> None:
     lost: list[tuple[int, str]] = []
-    told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
     deadly = Deadly(crew(FakeGenerator()), BAD)
-    assert set(confirm(StudyFolder(tmp_path, "s"), deadly, {5: BAD, 3: GOOD}, n=16, seed=0, **told)) == {3}
+    drawn = held_out(tmp_path, deadly, failed=lambda *what: lost.append(what))
+    assert set(confirm(drawn, {5: BAD, 3: GOOD}, tuple(DIRECTIONS), Plan(1, (16,)), 0).rows) == {3}
     assert deadly.deaths == TRIES and lost == [(5, "its worker ended before it did")]
+    drawn = held_out(tmp_path / "t", Deadly(crew(FakeGenerator()), IDENTITY))
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: its worker"):
-        confirm(StudyFolder(tmp_path, "t"), Deadly(crew(FakeGenerator()), IDENTITY), {3: GOOD}, n=16, seed=0, **told)
+        confirm(drawn, {3: GOOD}, tuple(DIRECTIONS), Plan(1, (16,)), 0)
 
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
-    assert run(tmp_path, FakeGenerator(), {}) == ({}, [])
+    assert run(tmp_path, FakeGenerator(), {}) == (Confirmed(), [])
     assert verdict(PICKS[1:2], {}, DIRECTIONS).text.startswith("FreeU is not shown to help here: no candidate")
 
 
 def row(difference: float, p: float) -> dict[str, float]:
-    return {"difference": difference, "low": difference - 1, "high": difference + 1, "p_holm": p, "n": 48}
+    return {
+        "difference": difference,
+        "low": difference - 1,
+        "high": difference + 1,
+        "p_holm": p,
+        "n": 48,
+        "prompts": 48,
+    }
 
 
 @pytest.mark.parametrize(
@@ -165,9 +209,10 @@ def test_the_resolution_is_each_finalists_own() -> None:
 
 
 def test_too_few_prompts_say_nothing() -> None:
-    assert [fewest(rows) for rows in (1, 6, 12)] == [6, 8, 9]
-    few = {3: {name: row(2, 0.001) | {"n": 6} for name in DIRECTIONS}}
-    assert "6 held-out prompts are too few for 3 comparisons, of which none can count below 7" in (
+    assert [fewest(rows) for rows in (1, 6, 12)] == [6, 9, 10]  # of an error of 0.04: 2 / 2^n
+    assert fewest(6, 0.005) == 12
+    few = {3: {name: row(2, 0.001) | {"prompts": 6} for name in DIRECTIONS}}
+    assert "6 held-out prompts are too few for 3 comparisons, of which none can count below 8" in (
         verdict(PICKS, few, DIRECTIONS).text
     )
 
@@ -179,7 +224,7 @@ def test_guardrails_that_leave_nobody_are_named() -> None:
 def test_what_the_picks_drew_is_kept(tmp_path: Path) -> None:
     generator, folder = FakeGenerator(), StudyFolder(tmp_path, "s")
     kinds = {f"p{i}": f"kind {i % 3}" for i in range(15)}  # the last has none
-    confirm(folder, crew(generator), {3: GOOD}, n=16, seed=0, began=lambda *_: None, categories=kinds)
+    run(tmp_path, generator, {3: GOOD}, categories=kinds)
     factors, prompts, seeds = generator.calls[1]
     drawn = FakeGenerator().generate(prompts, seeds, factors)
     table = folder.read_held_out("0003")
@@ -204,14 +249,24 @@ def test_a_pick_that_cant_be_scored_costs_itself_alone(tmp_path: Path) -> None:
 
     generator, lost = Breaks(), []
     generator.broken = BAD
-    folder, picked = StudyFolder(tmp_path, "s"), {5: BAD, 3: GOOD}
-    told = {"began": lambda *_: None, "failed": lambda *what: lost.append(what)}
-    found = confirm(folder, crew(generator), picked, n=16, seed=0, **told)
-    assert set(found) == {3}
+    picked, told = {5: BAD, 3: GOOD}, {"failed": lambda *what: lost.append(what)}
+    assert set(run(tmp_path, generator, picked, **told)[0].rows) == {3}
     assert lost == [(5, "the image is black")]
     generator.broken = GOOD
-    assert set(confirm(folder, crew(generator), picked, n=16, seed=0, **told)) == {3, 5}  # 3 was kept, 5 is tried again
+    assert set(run(tmp_path, generator, picked, **told)[0].rows) == {3, 5}  # 3 was kept, 5 is tried again
     generator.broken = IDENTITY
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: the image"):
-        confirm(StudyFolder(tmp_path, "t"), crew(generator), picked, n=16, seed=0, **told)
+        run(tmp_path / "t", generator, picked, **told)
     assert verdict(PICKS, {}, DIRECTIONS, picked=2).text.startswith("Nothing can be said of FreeU here")
+
+
+def test_a_loss_within_its_margin_is_none() -> None:
+    rows = {3: {"clip": row(2, 0.01), "aesthetic": row(-1.5, 0.01), "fid": row(0.5, 0.4)}}
+
+    def said(**margins: float) -> str:
+        return verdict(PICKS, rows, DIRECTIONS, margins=margins).text
+
+    assert "FreeU trades here" in said() and "worse in aesthetic" in said() and "Not ruled out: +1.5 in fid." in said()
+    assert "FreeU trades here" in said(aesthetic=2.4)  # -2.5 is not ruled out
+    helps = said(aesthetic=2.6, fid=1.6)
+    assert "FreeU helps here" in helps and "Ruled out: a loss of more than 2.6 in aesthetic, 1.6 in fid." in helps
