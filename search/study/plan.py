@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
 
 DAY = 24 * 3600
+BYTES = 1.4
+"""A pixel takes so many, without loss: 1.2 to 1.5 of what diffusion models paint."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Plan:
             f"then        {self._finalists()} against the baseline (FreeU off) on {self.held_out} held-out prompts",
             *self._few(),
             f"work        {self._work()}",
+            *self._kept(),
             f"results     {job.folder.root}",
         ]
 
@@ -142,6 +145,16 @@ class Plan:
             return []
         return [f"warning     too few held-out prompts for {rows} comparisons: no difference can count below {least}"]
 
+    def _kept(self) -> list[str]:
+        """What the images take that are kept at their full size."""
+        keep, s = self.job.config.keep_images, self.job.spec
+        if keep == "small":
+            return []
+        n = self.passes * self.held_out + (self.job.config.trials * self.images if keep == "all" else 0)
+        size = n * s.resolution**2 * s.frames * BYTES / 1e6
+        which = "all images" if keep == "all" else "the finalists' and the baseline's held-out images"
+        return [f"disk        about {_megabytes(size)} for {which}, full size and lossless (--keep-images)"]
+
     def _work(self) -> str:
         seconds, measured = self.seconds()
         minutes = self.job.config.minutes
@@ -149,6 +162,10 @@ class Plan:
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
         how += "; use a GPU" if self.job.device == "cpu" and seconds > DAY else ""
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1000:.1f} GB" if size >= 1000 else f"{max(1, round(size))} MB"
 
 
 def plan(job: Job) -> Plan:
