@@ -39,7 +39,8 @@ class Evaluation:
     """A candidate's results on the first n prompts. values: for all prompts; estimated, if n is a part of them.
 
     per_image: columns prompt, seed, then one for each metric that has such scores. features: by metric of the set,
-    (n, d), of videos one row for each frame. images: uint8, of this part alone; see `search.storage.image_grid.small`.
+    (n, d), of videos one row for each frame. images: uint8, of this part alone, small (see
+    `search.storage.image_grid.small`) or whole.
     """
 
     values: dict[str, Value]
@@ -81,11 +82,13 @@ class Evaluator:
         prompts: Sequence[str],
         seeds: Sequence[int],
         cache: Cache | None = None,
+        whole: bool = False,
     ) -> None:
+        """whole: give the images at their full size, not small as a grid shows them."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         self.generator, self.metrics = generator, dict(metrics)
-        self.prompts, self.seeds, self.cache = tuple(prompts), tuple(seeds), cache
+        self.prompts, self.seeds, self.cache, self.whole = tuple(prompts), tuple(seeds), cache, whole
         self._generators: dict[Sampling, Generator] = {UNCHANGED: generator}
         for name, metric in self.metrics.items():
             check_enough(name, metric.min_n, len(self.prompts))
@@ -143,7 +146,7 @@ class Evaluator:
             n,
             table,
             features,
-            small(images) if images is not None else None,
+            images if images is None or self.whole else small(images),
             seconds,
             self.under(candidate.sampling).unet_evaluations(len(missing)),
             peak.bytes(),

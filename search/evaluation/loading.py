@@ -64,17 +64,21 @@ def assemble(load: Load, job: Job) -> Evaluators:
     rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
 
     def evaluator(
-        purpose: str, measured: Mapping[str, Metric], texts: tuple[str, ...], steps: int | None = None
+        purpose: str,
+        measured: Mapping[str, Metric],
+        texts: tuple[str, ...],
+        steps: int | None = None,
+        whole: bool = False,
     ) -> Evaluator:
         of = generator if steps is None else generator.with_sampling(Sampling(steps=steps))
         kept = config.cache and not _untold(of, measured)
         cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps)) if kept else None
-        return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache)
+        return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache, whole)
 
     evaluators = {
-        "search": evaluator("search", {**metrics, **rails}, job.prompts),
+        "search": evaluator("search", {**metrics, **rails}, job.prompts, whole=config.keep_images == "all"),
         "guardrails": evaluator("guardrails", rails, job.prompts),
-        "confirm": evaluator("confirm", {**metrics, **rails}, job.held_out),
+        "confirm": evaluator("confirm", {**metrics, **rails}, job.held_out, whole=config.keep_images != "small"),
     }
     if config.low_steps is not None:
         evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)

@@ -156,6 +156,10 @@ class StudyConfig(BaseModel):
         Text | None,
         Setting(PLACE, "URI", "MLflow server or database", "MLFLOW_TRACKING_URI, else in --mlruns"),
     ] = None
+    keep_images: Annotated[
+        Literal["all", "picks", "small"],
+        Setting(PLACE, "all|picks|small", "Kept at full size: all images, the held-out ones, or none"),
+    ] = "picks"
     mlruns: Annotated[Path, Setting(PLACE, "DIR", "Results folder")] = Path("mlruns")
 
     @field_validator("objectives", mode="before")

@@ -7,9 +7,10 @@
       scores/0007.parquet  its per-image scores: prompt, seed, then a column for each metric that has them
       grids/0007.png       its images (of videos 0007.gif)
       confirm/parts/       what candidates got on ranges of held-out rows: per-image scores and features
+      images/0007/         the same at their full size, where the study keeps all that are larger than a grid shows
       baseline.npz         the baseline's features, by metric of the set, to compare distances with
       confirm/0007.parquet the same per-image scores by prompt, category and seed
-      confirm/0007/        the images that they are of: 000.webp, 001.webp, … in that order
+      confirm/0007/        the images that they are of, without loss: 000.webp, 001.webp, … in that order
       guardrails.parquet   the baseline under other seeds, for the bounds of the guardrails
       result.json          front, picks, confirmation, verdict; the study is finished
 
@@ -20,6 +21,7 @@ no half file that counts.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +70,10 @@ class StudyFolder:
         running = still.with_suffix(".gif")
         return running if running.exists() else still
 
+    def trial_image(self, number: int, row: int) -> Path:
+        """A trial's image at its full size; not there unless the study keeps all."""
+        return self.root / "images" / f"{number:04d}" / f"{row:03d}.webp"
+
     def confirm_part(self, name: str) -> Path:
         return self.root / "confirm" / "parts" / f"{name}.npz"
 
@@ -81,15 +87,17 @@ class StudyFolder:
         """Write the files of a trial that was evaluated here, the record last.
 
         per_image: columns prompt, seed, then one for each per-image metric. images: uint8 (n, 3, H, W), or
-        videos (n, frames, 3, H, W).
+        videos (n, frames, 3, H, W). Those that are larger than a grid shows them are kept one by one, too.
         """
-        left = self.grid_file(record.number)
-        left.unlink(missing_ok=True)  # of another candidate, where a study lost its database
+        self._forget_images(record.number)  # of another candidate, where a study lost its database
         if images is not None and len(images):
-            from search.storage.image_grid import save_grid
+            from search.storage.image_grid import SIDE, save_grid, save_images
 
-            left.parent.mkdir(parents=True, exist_ok=True)
-            save_grid(images, self.grid_file(record.number))
+            file = self.grid_file(record.number)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_grid(images, file)
+            if max(images.shape[-2:]) > SIDE:
+                save_images(images, [self.trial_image(record.number, row) for row in range(len(images))])
         self.learn_trial(record, per_image)
 
     def learn_trial(self, record: TrialRecord, per_image: pd.DataFrame | None = None) -> None:
@@ -102,8 +110,12 @@ class StudyFolder:
 
     def forget_trial(self, number: int) -> None:
         """Take a trial's record and images away: the number comes to be another candidate's."""
-        for file in (self.record_file(number), self.grid_file(number)):
-            file.unlink(missing_ok=True)
+        self.record_file(number).unlink(missing_ok=True)
+        self._forget_images(number)
+
+    def _forget_images(self, number: int) -> None:
+        self.grid_file(number).unlink(missing_ok=True)
+        shutil.rmtree(self.trial_image(number, 0).parent, ignore_errors=True)
 
     def write_features(self, features: Mapping[str, Any]) -> None:
         """The baseline's features: metric → (n, d)."""

@@ -43,8 +43,9 @@ Rows = dict[tuple[int, int], dict[str, Row]]
 class Confirmed:
     """What a confirmation found.
 
-    rows: against the baseline: trial number → objective → value, base, difference (value - base), low, high (95 %), p, p_holm (corrected for
-    looks, comparisons and further confirmations), detectable, win_rate, n (images), prompts; nothing for no finalist.
+    rows: against the baseline: trial number → objective → value, base, difference (value - base), low, high (95 %), p,
+    p_holm (corrected for looks, comparisons and further confirmations), detectable, win_rate, n (images), prompts;
+    nothing for no finalist.
     against: the same, against each one's rival, where it has one.
     looks: of each look, in order, the images of each candidate, and p_holm by trial number and objective, as JSON.
     """

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
 
 DAY = 24 * 3600
+BYTES = 1.4
+"""A pixel takes so many, without loss: 1.2 to 1.5 of what diffusion models paint."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,13 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """The most passes of the confirmation: the finalists, and the baseline."""
-        return 1 + self.job.config.finalists
+        """The most passes of the confirmation: the baseline, the finalists, and their tuned baselines."""
+        return 1 + self.job.config.finalists + min(self.job.config.finalists, self._tuned)
+
+    @property
+    def _tuned(self) -> int:
+        """Fixed candidates with FreeU off, beside the baseline."""
+        return sum(each.off and not each.baseline for _, each in self.job.fixed)
 
     @property
     def searched(self) -> int:
@@ -105,6 +112,7 @@ class Plan:
             f"{self.confirmed:,} images at most",
             *self._few(),
             f"work        {self._work()}",
+            *self._kept(),
             f"results     {job.folder.root}",
         ]
 
@@ -127,8 +135,7 @@ class Plan:
         rest = max(0, config.trials - len(fixed) - sobol)
         started = sum(origin.startswith("from:") for origin, _ in fixed)
         first = "the baseline" + (", the published factors" if any(each == "published" for each, _ in fixed) else "")
-        tuned = sum(each.off and not each.baseline for _, each in fixed)
-        first += f", FreeU off at {tuned} other guidance scales" if tuned else ""
+        first += f", FreeU off at {self._tuned} other guidance scales" if self._tuned else ""
         first += f", {started} of other studies and presets" if started else ""
         return f"{first}, {sobol} Sobol points, {rest} by {config.sampler}"
 
@@ -159,6 +166,16 @@ class Plan:
             return []
         return [f"warning     too few held-out prompts for {rows} comparisons: no difference can count below {least}"]
 
+    def _kept(self) -> list[str]:
+        """What the images take that are kept at their full size."""
+        keep, s = self.job.config.keep_images, self.job.spec
+        if keep == "small":
+            return []
+        n = self.confirmed + (self.job.config.trials * self.images if keep == "all" else 0)
+        size = n * s.resolution**2 * s.frames * BYTES / 1e6
+        which = "all images" if keep == "all" else "the finalists' and the baseline's held-out images"
+        return [f"disk        about {_megabytes(size)} for {which}, full size and lossless (--keep-images)"]
+
     def _work(self) -> str:
         seconds, measured = self.seconds()
         minutes = self.job.config.minutes
@@ -166,6 +183,10 @@ class Plan:
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
         how += "; use a GPU" if self.job.device == "cpu" and seconds > DAY else ""
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1000:.1f} GB" if size >= 1000 else f"{max(1, round(size))} MB"
 
 
 def plan(job: Job) -> Plan:
