@@ -16,7 +16,7 @@ import numpy as np
 
 from search.optimizer.gaussian_process import GaussianProcess
 from search.optimizer.pareto_front import FEWEST, MOST, paired_spreads, telling
-from search.reporting.history_plots import COLOURS, numbers
+from search.reporting.history_plots import COLOURS, numbers, within_bounds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,7 +33,7 @@ def figures(
     """Title → figure. through: the factors of the candidate that slices go through. Complete trials count, and below 6
     there are no slices."""
     done = [record for record in records if record.complete and set(directions) <= set(record.values)]
-    found = {"Hypervolume by images": _by_images([r for r in done if r.feasible], directions)} if done else {}
+    found = {"Hypervolume by images": _by_images(done, directions)} if done else {}
     if len(done) > 1:
         found["Parallel coordinates"] = _parallel(done, directions)
     for name in directions:
@@ -46,18 +46,18 @@ def figures(
 def _by_images(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> go.Figure:
     import plotly.graph_objects as go
 
-    from search.reporting.history_plots import growth
-
     figure = go.Figure()
+    kept, shares = within_bounds(records, directions)
+    drawn = dict(zip((record.number for record in records), np.cumsum([each.images for each in records]), strict=True))
     figure.add_scatter(
-        x=np.cumsum([record.images for record in records]),
-        y=growth(records, directions) if records else [],
-        customdata=[record.number for record in records],
+        x=[drawn[record.number] for record in kept],
+        y=shares,
+        customdata=[record.number for record in kept],
         mode="lines+markers",
         line={"shape": "hv", "color": COLOURS[0]},
         hovertemplate="trial %{customdata}, after %{x} images: %{y:.3f}<extra></extra>",
     )
-    return figure.update_layout(xaxis_title="images of the trials so far", yaxis_title="share that the front dominates")
+    return figure.update_layout(xaxis_title="images of the trials so far", yaxis_title="hypervolume")
 
 
 def _parallel(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> go.Figure:

@@ -20,8 +20,9 @@ FEWEST = 10
 BEST = 0.25
 """Share of the trials whose factors importances tell from all others'."""
 EXPLAINED = {
-    "Hypervolume": "The share of the box between the worst and the best scores that the trials so far dominate, "
-    "without those out of bounds. A flat end means that more trials would hardly have helped.",
+    "Hypervolume": "How much of the box between the worst and the best scores of the first 10 trials the trials so far "
+    "dominate, without those out of bounds; scores beyond the box bring it above 1. A flat end means that more trials "
+    "would hardly have helped.",
     "Importances": "For each objective, how much each factor tells the best quarter of the trials from all "
     "(PED-ANOVA). From few trials it is a hint.",
     "Timeline": "How long each trial took. The first one includes what is done once for the study.",
@@ -32,7 +33,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # 
 def figures(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, go.Figure]:
     """Title → figure. Importances are left out below 10 trials."""
     done = [record for record in records if record.complete]
-    found = {"Hypervolume": _growth([record for record in done if record.feasible], directions)}
+    found = {"Hypervolume": _growth(done, directions)}
     shares = importances(done, directions)
     if shares:
         found["Importances"] = _bars(shares)
@@ -42,11 +43,12 @@ def figures(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> di
 def growth(
     records: Sequence[TrialRecord], directions: Mapping[str, str], box: Sequence[TrialRecord] | None = None
 ) -> np.ndarray:
-    """(n,) the share of the box between the worst and the best of each objective that the first k trials dominate.
+    """(n,) the hypervolume: how much of a box the first k trials dominate.
 
-    box: the trials whose worst and best these are; all unless told. Beside others the share may exceed 1.
+    The box spans the worst and the best of each objective among `box`: the first 10 trials unless told, so that no
+    later one changes what was said. Trials better than all in the box bring it above 1.
     """
-    table, spanned = _upwards(records, directions), _upwards(records if box is None else box, directions)
+    table, spanned = _upwards(records, directions), _upwards(records[:FEWEST] if box is None else box, directions)
     low, span = spanned.min(0), np.ptp(spanned, axis=0)
     scaled = np.where(span > 0, (table - low) / np.where(span > 0, span, 1), 1.0)
     shares, front, share = np.zeros(len(scaled)), scaled[:0], 0.0
@@ -56,6 +58,12 @@ def growth(
             share = hypervolume(front, np.zeros(len(directions)))
         shares[k] = share
     return shares
+
+
+def within_bounds(done: Sequence[TrialRecord], directions: Mapping[str, str]) -> tuple[list[TrialRecord], np.ndarray]:
+    """Of the complete trials those within the guardrails, and the hypervolume after each (the box: the first 10)."""
+    kept = [record for record in done if record.feasible]
+    return kept, growth(kept, directions, done[:FEWEST]) if kept else np.zeros(0)
 
 
 def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:
@@ -77,8 +85,7 @@ def history(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> di
     done = [record for record in records if record.complete]
     if len(done) < FEWEST:
         return {}
-    kept = [record for record in done if record.feasible]
-    shares = iter(growth(kept, directions, done[:FEWEST]) if kept else ())
+    shares = iter(within_bounds(done, directions)[1])
     found, last = {}, 0.0
     for record in done:
         last = float(next(shares)) if record.feasible else last
@@ -126,16 +133,17 @@ def _growth(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> go
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    numbers = [record.number for record in records]
+    kept, shares = within_bounds(records, directions)
+    numbers = [record.number for record in kept]
     figure.add_scatter(
         x=numbers,
-        y=growth(records, directions) if records else [],
+        y=shares,
         customdata=numbers,
         mode="lines+markers",
         line={"shape": "hv", "color": COLOURS[0]},
         hovertemplate="trial %{x}: %{y:.3f}<extra></extra>",
     )
-    return _laid_out(figure, "Hypervolume", "trial", "share that the front dominates")
+    return _laid_out(figure, "Hypervolume", "trial", "hypervolume")
 
 
 def _bars(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:

@@ -7,7 +7,7 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from search.reporting import factor_plots, front_plots, history_plots
+from search.reporting import factor_plots, front_plots, history_plots, label_placement
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,7 +33,8 @@ p {{ max-width: 60rem }}
 <h1>{title}</h1>
 <p>{verdict}</p>
 <p>Each point is a trial, with one standard error of its difference to the baseline.
-Pick names stand beside their points; hover for the factors.</p>
+Pick names stand beside their points; hover for the factors. The plots begin near the front: double-click one to see all
+trials.</p>
 {front}
 <h1>How the search went</h1>
 {course}
@@ -56,7 +57,8 @@ def study_page(study: str, records: Sequence[TrialRecord], result: Mapping[str, 
         figure.update_layout(title=None, height=420, margin={"t": 40})
         said = EXPLAINED.get(title, SLICES.format(through=shown))
         drawn += [f"<h2>{escape(title)}</h2>", f"<p>{escape(said)}</p>", _html(figure, f"course-{len(drawn) // 3}")]
-    plotted = [_html(figure, f"front-{number}") for number, figure in enumerate(first)]
+    several = len(result["objectives"]) > 1  # else the plot is over trials
+    plotted = [_html(_near(figure) if several else figure, f"front-{number}") for number, figure in enumerate(first)]
     return PAGE.format(
         title=escape(f"The front of {study}"),
         verdict=escape(str(result.get("verdict", ""))),
@@ -74,6 +76,24 @@ def _html(figure: go.Figure, name: str) -> str:
     first = name == "front-0"
     html = plotly.io.to_html(drawn, full_html=False, include_plotlyjs=first, config=CONFIG, div_id=name, validate=False)
     return str(html)
+
+
+def _near(figure: go.Figure) -> go.Figure:
+    """Begin near the front, as the report does: a few poor trials would take all the room, and labels would collide."""
+    solid = any(trace.type == "scatter3d" for trace in figure.data)
+    ranges = {}
+    for axis in ("x", "y", "z") if solid else ("x", "y"):
+        kept = [
+            value
+            for trace in figure.data
+            for value, text in zip(trace[axis], trace.text, strict=True)
+            if trace.name in ("front", "baseline") or text
+        ]
+        low, high = min(kept, default=0.0), max(kept, default=0.0)
+        if high > low:
+            room = label_placement.ROOM * (high - low)
+            ranges[f"{axis}axis"] = {"range": [low - room, high + room]}
+    return figure.update_layout(scene=ranges) if solid else figure.update_layout(ranges)
 
 
 @cache

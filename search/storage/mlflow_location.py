@@ -31,6 +31,11 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 SECONDS_TO_ANSWER = "15"
 TRAINING = "workflowType=machine_learning"  # else the UI's menus are those for chat agents
+VIEW = "viewStateShareKey"
+"""Names in an address the view that the list of runs opens with; see search/tracking/views.py."""
+VIEW_STATE = "mlflow.sharedViewState."
+"""Before a view's name: the experiment's tag that holds it."""
+ALL_STUDIES = ""
 
 
 @dataclass(frozen=True)
@@ -152,11 +157,19 @@ def _asked(settings: Settings, query: str, *values: str) -> str | None:
     return None if found is None else str(found[0])
 
 
+def view_key(study: str) -> str:
+    """The name of the view of a study's trials; of "", that of the list of studies."""
+    return f"freeu-{study}" if study else "freeu"
+
+
 def page_path(settings: Settings, study: str | None = None) -> str:
-    """The path under the UI's address: of a study's page, of the only study's where none is named, or of the list of
-    all; "/" where there is none yet. Raises UserError where there is no such study."""
+    """The path under the UI's address: of the list of a study's trials, of the only study's where none is named, or of
+    the list of studies; "/" where there is none yet. Raises UserError where there is no such study."""
     experiment = _asked(settings, f"SELECT experiment_id FROM experiments WHERE {OURS} {FIRST}", EXPERIMENT, EXPERIMENT)
     studies = "FROM tags JOIN runs USING (run_uuid) WHERE key = 'freeu.study' AND lifecycle_stage = 'active'"
+    if study is None:
+        study = _asked(settings, f"SELECT min(value) {studies} HAVING count(DISTINCT value) = 1")
+    run = None
     if study is not None:
         run = _asked(settings, f"SELECT run_uuid {studies} AND value = ? ORDER BY start_time", study)
         if run is None:
@@ -164,11 +177,12 @@ def page_path(settings: Settings, study: str | None = None) -> str:
                 f"{settings.place} has no run of study {study!r}, as where it was deleted there: the command that "
                 "began the study logs it again"
             )
-    else:
-        run = _asked(settings, f"SELECT min(run_uuid) {studies} HAVING count(*) = 1")
     if experiment is None:
         return "/"
-    return f"/#/experiments/{experiment}/runs{f'/{run}' if run is not None else ''}?{TRAINING}"
+    key = view_key(study or ALL_STUDIES)
+    viewed = _asked(settings, "SELECT value FROM experiment_tags WHERE key = ?", VIEW_STATE + key) is not None
+    page = "" if viewed or run is None else f"/{run}"  # a study that was logged before there were views
+    return f"/#/experiments/{experiment}/runs{page}?{TRAINING}" + (f"&{VIEW}={key}" if viewed else "")
 
 
 def holds(settings: Settings, study: str, stamp: str, numbers: Iterable[int]) -> bool:

@@ -25,6 +25,7 @@ from search.storage.leases import Busy
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.tracking import Tracker, Unreachable
+from search.tracking.tracker import baseline
 from search.tracking.trial_files import TrialFiles
 
 if TYPE_CHECKING:
@@ -217,14 +218,23 @@ class BackgroundTracker:
             records = [self._records[number] for number in sorted(self._records)]
             result, killed = self._result, self._killed
         if not tracker.started:
-            tracker.start(study.config, study.fingerprint, study.tags, inputs=study.inputs)
+            tracker.start(
+                study.config,
+                study.fingerprint,
+                study.tags,
+                inputs=study.inputs,
+                resolved=study.resolved,
+                directions=study.directions,
+                factors=[each.name for each in study.space.dimensions],
+            )
         elif self._lock is not nullcontext or result is not None:
             tracker.look()
+        base = baseline(records)
         missing = set(tracker.missing([record.number for record in records]))
         grown = history_plots.history(records, study.directions) if missing else {}
         for record in records:
             if record.number in missing:
-                tracker.numbers(record, grown.get(record.number, {}), self._ended(record))
+                tracker.numbers(record, grown.get(record.number, {}), self._ended(record), base)
         readings = list(self._readings)
         if readings:
             tracker.machine(readings)
@@ -232,7 +242,6 @@ class BackgroundTracker:
                 self._readings.popleft()
         if result is not None:
             tracker.finish(result, records)
-        base = next((each for each in records if each.complete and each.candidate.baseline), None)
         for record in records:
             if record.number not in self._sent and tracker.files(self._has(record, base), self._ended(record)):
                 self._sent.add(record.number)

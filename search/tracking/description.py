@@ -6,6 +6,7 @@ import getpass
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.settings import fingerprints
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Description:
-    """config: the study's settings; fingerprint: its short name; inputs: what it reads."""
+    """config: the study's settings; resolved: what they come to, for the study's run and each trial's; fingerprint: its
+    short name; inputs: what it reads."""
 
     config: Mapping[str, Any]
+    resolved: Mapping[str, str]
     fingerprint: str
     tags: Mapping[str, str]
     inputs: Sequence[Input]
@@ -42,7 +45,29 @@ def describe(job: Job, fingerprint: Mapping[str, Any], identity: str) -> Descrip
     }
     if (commit := reproduce.revision()) is not None:
         tags["mlflow.source.git.commit"] = commit
-    return Description(config, fingerprints.stamp(fingerprint), tags, _inputs(job, identity), job.directions, job.space)
+    stamp, inputs = fingerprints.stamp(fingerprint), _inputs(job, identity)
+    return Description(config, resolved(job), stamp, tags, inputs, job.directions, job.space)
+
+
+def resolved(job: Job) -> dict[str, str]:
+    """What makes a study's images: the model's own values where none are set. n: prompts of a whole evaluation."""
+    spec = job.spec
+    half = (spec.dtype or "float16") if job.device.startswith("cuda") else "float32"
+    found = {
+        "model": spec.name,
+        "kind": spec.kind,
+        "steps": job.steps,
+        "guidance": job.guidance,
+        "scheduler": spec.scheduler,
+        "size": spec.resolution,
+        "frames": spec.frames if spec.frames > 1 else None,
+        "prompts": Path(job.prompt_set).name,
+        "n": len(job.prompts),
+        "n_held_out": len(job.held_out),
+        "device": job.device,
+        "dtype": job.config.dtype or half,
+    }
+    return {key: str(value) for key, value in found.items() if value is not None}
 
 
 def _inputs(job: Job, identity: str) -> list[Input]:

@@ -6,17 +6,20 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from search.storage.mlflow_location import EXPERIMENT, MARK, Settings, settle
+from search.storage.mlflow_location import ALL_STUDIES, EXPERIMENT, MARK, VIEW_STATE, Settings, settle, view_key
+from search.tracking import views
 from search.tracking.database import create
+from search.tracking.notes import EXPERIMENT_NOTE
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 EXPERIMENT_TAGS = {
     MARK: EXPERIMENT,
+    "mlflow.note.content": EXPERIMENT_NOTE,
     "mlflow.experimentKind": "custom_model_development",
 }  # else the UI shows pages for chat agents
 STUDY, TRIAL, FINGERPRINT = "freeu.study", "freeu.trial", "freeu.fingerprint"
@@ -64,9 +67,18 @@ class Runs:
                     raise
         if experiment.lifecycle_stage == "deleted":
             self.client.restore_experiment(experiment.experiment_id)
-        if MARK not in experiment.tags:
-            self.client.set_experiment_tag(experiment.experiment_id, MARK, EXPERIMENT)
+        for key in (MARK, NOTE):  # what a person wrote there stays
+            if key not in experiment.tags:
+                self.client.set_experiment_tag(experiment.experiment_id, key, EXPERIMENT_TAGS[key])
         return experiment.experiment_id
+
+    def view(self, study: str, directions: Mapping[str, str], factors: Iterable[str]) -> None:
+        """Say how the pages open the list of the study's trials, and that of all studies."""
+        tags = self.client.get_experiment(self.experiment).tags
+        before = tags.get(VIEW_STATE + view_key(ALL_STUDIES))
+        for key, value in (views.of_study(study, directions, factors), views.of_all(directions, before)):
+            if tags.get(key) != value:
+                self.client.set_experiment_tag(self.experiment, key, value)
 
     def of_study(self, name: str) -> Run | None:
         """The run of the study itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,27 +10,52 @@ if TYPE_CHECKING:
 
     from search.storage.trial_record import TrialRecord
 
+HELD_OUT = ("difference", "low", "high", "p_holm")
+"""Of a pick's score: to the baseline, with the ends of its 95 % interval, and the corrected p-value."""
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+
+def flat(tree: Mapping[str, Any], prefix: str = "", between: str = ".") -> Iterator[tuple[str, Any]]:
     """{"a": {"b": 1}} → ("a.b", 1)."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}{between}", between)
         else:
             yield f"{prefix}{key}", value
 
 
-def front_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each trial of the front. result: as result.json holds it."""
+def front_table(result: Mapping[str, Any], base: TrialRecord | None = None) -> pd.DataFrame:
+    """A row for each trial of the front. No column's name has a dot: MLflow's page takes one for a path into the cell.
+
+    result: as result.json holds it. base: the baseline's trial, for differences.
+    """
     import pandas as pd
 
-    return pd.DataFrame([dict(flat(row)) for row in result.get("front", [])], dtype=object)
+    return pd.DataFrame([_front_row(row, result, base) for row in result.get("front", [])], dtype=object)
 
 
-def trial_metrics(record: TrialRecord) -> dict[str, float]:
-    """The numbers of a trial, objectives under their own names."""
-    found = {name: value.value for name, value in record.values.items()}
-    found |= {f"{name}.se": value.paired for name, value in record.values.items()}
+def _front_row(row: Mapping[str, Any], result: Mapping[str, Any], base: TrialRecord | None) -> dict[str, Any]:
+    picks = [pick for pick in result.get("picks", []) if pick["number"] == row["number"]]
+    found = {"trial": row["number"], "picks": ", ".join(pick["pick"] for pick in picks), "origin": row.get("origin")}
+    found |= dict(flat(row["factors"], between="_"))
+    for name in result.get("objectives", {}):
+        value, held_out = row.get(name), picks[0]["scores"].get(name, {}) if picks else {}
+        found[name] = value
+        found[f"expected_{name}"] = row.get("expected", {}).get(name)
+        zero = None if base is None else base.values.get(name)
+        found[f"difference_{name}"] = None if zero is None or value is None else value - zero.value
+        found[f"error_{name}"] = (row.get("errors") or {}).get(name)
+        found |= {f"held_out_{key}_{name}": held_out.get(key) for key in HELD_OUT}
+    return {key: str(value) if isinstance(value, list | tuple) else value for key, value in found.items()}
+
+
+def trial_metrics(record: TrialRecord, base: TrialRecord | None = None) -> dict[str, float]:
+    """The numbers of a trial, objectives under their own names. base: the baseline's trial, for differences."""
+    found: dict[str, float] = {}
+    for name, value in record.values.items():
+        found[name] = value.value
+        if base is not None and name in base.values and not record.candidate.baseline:
+            found[f"{name}.difference"] = value.value - base.values[name].value
+        found[f"{name}.difference.se"] = value.paired
     found |= {f"seconds.{part}": seconds for part, seconds in record.seconds.items()}
     found |= {f"guardrail.{name}": shift for name, shift in record.guardrails.items()}
     found |= {"images": record.images, "unet_evaluations": record.unet_evaluations}
@@ -45,10 +70,34 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
 
 
 def held_out_metrics(pick: Mapping[str, Any]) -> dict[str, float]:
-    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high` against the baseline."""
+    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high`, `.p_holm` against the baseline."""
     metrics: dict[str, float] = {}
     for metric, score in pick.get("scores", {}).items():
         name = f"held_out/{metric}"  # a section of its own in MLflow's charts
         metrics[name] = score["value"]
-        metrics |= {f"{name}.{key}": score[key] for key in ("difference", "low", "high") if score.get(key) is not None}
+        metrics |= {f"{name}.{key}": score[key] for key in HELD_OUT if score.get(key) is not None}
     return metrics
+
+
+def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) -> dict[str, float]:
+    """The numbers of a study: `clip` is what the model expects of the front's best, `clip.baseline` the baseline's, and
+    `clip.difference`, `.low`, `.high`, `.p_holm` what the verdict goes by, held out. base: the baseline's trial."""
+    found: dict[str, float] = {}
+    judged = _judged(result)
+    for name, way in result.get("objectives", {}).items():
+        values = [row.get("expected", {}).get(name, row.get(name)) for row in result.get("front", [])]
+        if known := [value for value in values if value is not None]:
+            found[name] = max(known) if way == "up" else min(known)
+        if base is not None and name in base.values:
+            found[f"{name}.baseline"] = base.values[name].value
+        score = judged.get(name, {})
+        found |= {f"{name}.{key}": score[key] for key in HELD_OUT if score.get(key) is not None}
+    return found
+
+
+def _judged(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The held-out scores of the pick to take away, or where there is none of the first finalist."""
+    picks: Sequence[Mapping[str, Any]] = [pick for pick in result.get("picks", []) if pick.get("scores")]
+    take = next((pick for pick in picks if pick["pick"] == result.get("take_away")), None)
+    chosen = take or next(iter(picks), None)
+    return {} if chosen is None else chosen["scores"]

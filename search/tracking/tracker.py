@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
+from search.tracking.notes import trial_name, trial_note
 from search.tracking.runs import FINGERPRINT, LONGEST, NOTE, STUDY, TRIAL, Runs, points
-from search.tracking.tables import flat, front_table, held_out_metrics
+from search.tracking.tables import flat, front_table, held_out_metrics, study_metrics
 from search.tracking.trial_files import FILES, FilesOfTrials, TrialFiles
 from search.tracking.trial_run import begin_trial, trial_number
 from search.tracking.uploads import Uploads
@@ -33,10 +34,11 @@ AT_ONCE = 900  # metrics in one call; MLflow takes 1000
 
 
 class Logged(NamedTuple):
-    """A finished trial's run there. marks: its tags FRONT and PICKS."""
+    """A finished trial's run there. marks: its tags FRONT and PICKS. name: as the pages show it."""
 
     run: str
     marks: dict[str, str]
+    name: str
 
 
 class Tracker:
@@ -64,6 +66,7 @@ class Tracker:
         self._trials: dict[int, Logged] = {}
         self._half: dict[int, str] = {}  # trial → a run that an attempt left unended
         self._inputs: tuple[Input, ...] = ()
+        self._shared: dict[str, dict[str, str]] = {"params": {}, "tags": {}}  # what every run of the study has
 
     @property
     def started(self) -> bool:
@@ -81,11 +84,16 @@ class Tracker:
         tags: Mapping[str, str],
         files: Iterable[Path] = (),
         inputs: Sequence[Input] = (),
+        resolved: Mapping[str, str] | None = None,
+        directions: Mapping[str, str] | None = None,
+        factors: Sequence[str] = ("b1", "b2", "s1", "s2"),
     ) -> None:
         """Create the study's run, or take it up again.
 
         config: the study's settings, nested dicts of scalars and lists; logged as parameters and config.yaml.
-        files: small files to keep beside it, as the model card.
+        tags: those of MLflow itself go to the trials' runs too. files: small files to keep beside it, as the model
+        card. resolved: parameters of the study's run and of each trial's, in place of what config has. directions:
+        objective → "up" or "down"; with the factors that are searched, for the view that the pages open with.
         """
         self.open()
         with told("log the study", self.settings):
@@ -94,7 +102,11 @@ class Tracker:
             self._parent, self._began, self._inputs = run.info.run_id, run.info.start_time, tuple(inputs)
             self._runs.client.update_run(self._parent, status="RUNNING")
             self._reconcile()
+            own = {key: str(value) for key, value in tags.items() if key.startswith("mlflow.")}
+            self._shared = {"params": {"study": self.study, **(resolved or {})}, "tags": own}
             self._log_config(config, run.data.params)
+            if directions:
+                self._runs.view(self.study, directions, factors)
             stamp = {STUDY: self.study, FINGERPRINT: fingerprint, **tags}
             self._runs.write(self._parent, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
@@ -115,21 +127,24 @@ class Tracker:
         difference: Image | None = None,
         grown: Mapping[int, float] | None = None,
         ended: float | None = None,
+        base: TrialRecord | None = None,
     ) -> None:
         """Log a finished trial as one child run: FINISHED, or FAILED with its reason. Twice is harmless.
 
         difference: of its images to the baseline's. grown: the hypervolume after each trial that it was found for now.
-        ended: when, by time.time; the same whenever it is logged again.
+        ended: when, by time.time; the same whenever it is logged again. base: the baseline's trial, for differences.
         """
         when = time.time() if ended is None else ended
-        self.numbers(record, grown or {}, when)
+        self.numbers(record, grown or {}, when, base)
         self.files(TrialFiles(record.number, grid, scores, None if difference is None else lambda: difference), when)
 
-    def numbers(self, record: TrialRecord, grown: Mapping[int, float], ended: float) -> None:
+    def numbers(
+        self, record: TrialRecord, grown: Mapping[int, float], ended: float, base: TrialRecord | None = None
+    ) -> None:
         """`trial` without its files."""
         if record.number not in self._trials:
             with told(f"log trial {record.number}", self.settings):
-                self._log_numbers(record, grown, int(1000 * ended))
+                self._log_numbers(record, grown, int(1000 * ended), base)
 
     def files(self, has: TrialFiles, ended: float) -> bool:
         """The files of a trial whose numbers are there. Whether all that this machine has of them are there now."""
@@ -154,12 +169,16 @@ class Tracker:
                 self._runs.client.log_batch(self._parent, metrics=found[first : first + AT_ONCE])
 
     def front(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
-        """Log the front (JSON, CSV, table, interactive page) in place of what was there. result: as result.json, its
-        front and objectives at least."""
+        """Log the front (JSON, CSV, table, interactive page) in place of what was there, and its best. result: as
+        result.json, its front and objectives at least."""
         from search.reporting.mlflow_page import study_page
 
         assert self._parent is not None, "start() comes first"
-        rows = front_table(result)
+        base, done = baseline(records), sum(record.complete for record in records)
+        with told("log the front", self.settings):
+            best = points(study_metrics(result, base), done, None)  # as many steps as trials: the last is the latest
+            self._runs.client.log_batch(self._parent, metrics=best, synchronous=True)
+        rows = front_table(result, base)
         self._put("front.json", json.dumps(result.get("front", []), indent=2))
         self._put("front.html", study_page(self.study, records, result))
         if not rows.empty:
@@ -198,7 +217,7 @@ class Tracker:
         assert self._parent is not None, "start() comes first"
         verdict = str(result.get("verdict", ""))
         with told("log the result", self.settings):
-            self._mark_front(result)
+            self._mark_front(result, {record.number: record for record in records}, baseline(records))
             self._runs.write(self._parent, tags={"freeu.verdict": verdict, NOTE: verdict})
             self._runs.client.set_terminated(self._parent, status)
         self._put("result.json", json.dumps(dict(result), indent=2, default=str))
@@ -249,7 +268,7 @@ class Tracker:
                 self._runs.client.delete_run(run.info.run_id)
             elif run.info.status in DONE:
                 marks = {key: value for key, value in run.data.tags.items() if key in (FRONT, PICKS)}
-                self._trials[number] = Logged(run.info.run_id, marks)
+                self._trials[number] = Logged(run.info.run_id, marks, run.info.run_name)
                 tags[number] = run.data.tags.get(FILES)
             else:
                 self._half[number] = run.info.run_id
@@ -261,36 +280,54 @@ class Tracker:
 
         assert self._parent is not None
         # What is not set says nothing, and MLflow writes all parameters above each image of its charts.
-        given = [(key, value) for key, value in flat(config) if key in known or value not in (None, [])]
+        settings = {**config, **self._shared["params"]}
+        given = [(key, value) for key, value in flat(settings) if key in known or value not in (None, [])]
         plain = {key: str(value)[:LONGEST] for key, value in given}
         fresh = {key: value for key, value in plain.items() if key not in known}
         changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
         self._runs.write(self._parent, params=fresh, tags=changed)
         self._put("config.yaml", yaml.safe_dump(json.loads(json.dumps(config, default=str))))
 
-    def _log_numbers(self, record: TrialRecord, grown: Mapping[int, float], now: int) -> None:
+    def _log_numbers(self, record: TrialRecord, grown: Mapping[int, float], now: int, base: TrialRecord | None) -> None:
         assert self._parent is not None, "start() comes first"
-        client, marks, number = self._runs.client, {**UNMARKED, FILES: ""}, record.number
-        run = begin_trial(self._runs, self._parent, record, marks, now, self._half.get(number))
+        client, number = self._runs.client, record.number
+        tags = {**self._shared["tags"], **UNMARKED, FILES: ""}
+        params, begun = self._shared["params"], self._half.get(number)
+        run = begin_trial(self._runs, self._parent, record, now, tags=tags, params=params, base=base, begun=begun)
         if self._inputs:
             client.log_inputs(run, datasets=datasets(self._inputs))
         # On the study's run too, by trial number: its charts and its image sliders grow while the study runs. Said
         # again with the same time, a number is not written twice.
-        history = points({name: value.value for name, value in record.values.items()}, number, now)
+        history = points({f"trial/{name}": value.value for name, value in record.values.items()}, number, now)
         for step, value in grown.items():
-            history += points({"hypervolume": value}, step, now)
+            history += points({"trial/hypervolume": value}, step, now)
         client.log_batch(self._parent, metrics=history, synchronous=True)
         client.set_terminated(run, "FINISHED" if record.complete else "FAILED", end_time=now)
         self._half.pop(number, None)
-        self._trials[number] = Logged(run, UNMARKED)
+        self._trials[number] = Logged(run, UNMARKED, trial_name(record))
         self._files.begun(number)
 
-    def _mark_front(self, result: Mapping[str, Any]) -> None:
-        """Tag every trial with whether it is on the front, and as which picks, for filtering; log the picks' scores."""
+    def _mark_front(
+        self, result: Mapping[str, Any], records: Mapping[int, TrialRecord], base: TrialRecord | None
+    ) -> None:
+        """Tag every trial with whether it is on the front, and as which picks, for filtering; a pick's run is named so,
+        and has its held-out scores."""
         front = {row["number"] for row in result.get("front", [])}
-        for number, (run, marks) in self._trials.items():
+        for number, (run, marks, name) in self._trials.items():
             picks = [pick for pick in result.get("picks", []) if pick["number"] == number]
             names = ", ".join(pick["pick"] for pick in picks)
             tags = {FRONT: "yes" if number in front else "no", PICKS: names}
             if picks or tags != marks:
+                if number in records:
+                    tags |= {NOTE: trial_note(records[number], base, picks)}
                 self._runs.write(run, tags=tags, metrics=held_out_metrics(picks[0]) if picks else {})
+            # A name that a person gave stays.
+            if number in records and name == trial_name(records[number], marks.get(PICKS, "")):
+                if (wanted := trial_name(records[number], names)) != name:
+                    self._runs.client.update_run(run, name=wanted)
+                self._trials[number] = Logged(run, {FRONT: tags[FRONT], PICKS: names}, wanted)
+
+
+def baseline(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The baseline's trial, once it is complete."""
+    return next((record for record in records if record.complete and record.candidate.baseline), None)

@@ -91,8 +91,16 @@ class FilesOfTrials:
             )
             self._shown = {(match["key"], int(match["step"])) for match in paths if match}
         if (key, number) not in self._shown and (picture := make()) is not None:
-            self._runs.client.log_image(self._parent, picture, key=key, step=number, timestamp=now)
-            self._shown.add((key, number))
+            self._shown_at(key, number, picture, now)
+            if (
+                key == "difference" and (key, 0) not in self._shown
+            ):  # where the slider opens: the baseline has no difference to itself
+                self._shown_at(key, 0, picture, now)
+
+    def _shown_at(self, key: str, step: int, picture: Image, now: int) -> None:
+        self._runs.client.log_image(self._parent, picture, key=key, step=step, timestamp=now)
+        if self._shown is not None:
+            self._shown.add((key, step))
 
 
 def opened(file: Path) -> Image:

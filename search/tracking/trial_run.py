@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from search.tracking.notes import trial_name, trial_note
 from search.tracking.runs import NOTE, PARENT, TRIAL, Runs
 from search.tracking.tables import trial_metrics
 
@@ -22,20 +23,30 @@ def trial_number(run: Run) -> int | None:
 
 
 def begin_trial(
-    runs: Runs, parent: str, record: TrialRecord, marks: Mapping[str, str], now: int, begun: str | None = None
+    runs: Runs,
+    parent: str,
+    record: TrialRecord,
+    now: int,
+    *,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+    base: TrialRecord | None = None,
+    begun: str | None = None,
 ) -> str:
     """Begin the run of a trial that ended at `now` (ms), with all that its record holds; its id.
 
-    begun: the run that an attempt left half written; what is there already is not written twice.
+    tags, params: what the trials of a study share. base: the baseline's trial. begun: the run that an attempt left half
+    written; what is there already is not written twice.
     """
-    f = record.factors
-    name = f"#{record.number:02d} b1 {f.b1:.2f} b2 {f.b2:.2f} s1 {f.s1:.2f} s2 {f.s2:.2f}"
-    tags = {PARENT: parent, TRIAL: str(record.number), "freeu.origin": record.origin, **marks}
+    own = {PARENT: parent, TRIAL: str(record.number), "freeu.origin": record.origin, NOTE: trial_note(record, base)}
     if record.guardrails:
-        tags["freeu.within_guardrails"] = "yes" if record.feasible else "no"
+        own["freeu.within_guardrails"] = "yes" if record.feasible else "no"
     if record.reason is not None:
-        tags |= {"freeu.reason": record.reason, NOTE: record.reason}
-    run: str = begun or runs.begin(name, tags, now - int(1000 * record.seconds.get("total", 0.0))).info.run_id
-    params = {"number": record.number, "origin": record.origin, **f.as_dict()}
-    runs.write(run, params={key: str(value) for key, value in params.items()}, metrics=trial_metrics(record), now=now)
+        own["freeu.reason"] = record.reason
+    began = now - int(1000 * record.seconds.get("total", 0.0))
+    run: str = begun or runs.begin(trial_name(record), {**tags, **own}, began).info.run_id
+    own_params = record.factors.as_dict() | record.sampling.as_dict()
+    all_params = {**params, "number": record.number, "origin": record.origin, **own_params}
+    plain = {key: str(value) for key, value in all_params.items()}
+    runs.write(run, params=plain, metrics=trial_metrics(record, base), now=now)
     return run

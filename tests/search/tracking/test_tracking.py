@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 import torch
 
 from configs import UserError
-from freeu import Factors
+from freeu import IDENTITY, Factors
 from search.reporting.history_plots import grown
 from search.reporting.mlflow_page import study_page
 from search.storage.image_grid import difference, image_grid, save_grid
 from search.storage.mlflow_location import EXPERIMENT, check_folder, mlflow_settings, page_path, settle
 from search.storage.trial_record import TrialRecord, Value
 from search.tracking import Tracker
+from search.tracking.tables import front_table
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 CONFIG = {
@@ -165,17 +167,18 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     } <= artifacts(parent)
 
     assert [run.info.status for run in children] == ["FINISHED", "FINISHED", "FINISHED", "FAILED"]
-    assert children[1].info.run_name == "#01 b1 1.10 b2 1.20 s1 0.90 s2 0.20"
+    assert children[1].info.run_name == "#01 published"
     assert children[1].data.params["origin"] == "published"
     assert float(children[1].data.params["b1"]) == records[1].factors.b1
     assert children[1].data.metrics["clip"] == 1.5
-    assert children[1].data.metrics["clip.se"] == 0.01
-    assert "fid.se" not in children[1].data.metrics  # it has none: not written as 0
+    assert children[1].data.metrics["clip.difference.se"] == 0.01
+    assert "fid.difference.se" not in children[1].data.metrics  # it has none: not written as 0
     assert children[1].data.metrics["images_per_second"] == 24.0
     assert children[1].data.metrics["unet_evaluations"] == 1920
     assert children[1].data.metrics["rung"] == 2
     assert [run.data.tags["freeu.front"] for run in children] == ["no", "yes", "yes", "no"]
     assert children[2].data.tags["freeu.picks"] == "knee"
+    assert children[2].info.run_name == "#02 knee"
     assert children[2].data.metrics["held_out/clip.difference"] == 0.01
     assert "held_out/clip" not in {**children[1].data.metrics, **parent.data.metrics}
     assert children[3].data.tags["freeu.reason"] == "CUDA out of memory"
@@ -190,7 +193,7 @@ def test_the_study_s_run_grows_while_it_runs(mlruns: Path, grid: Path) -> None:
     for number in range(3):
         tracker.trial(record(number), grid, None)
     parent, _ = runs(mlruns)
-    history = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri).get_metric_history(parent.info.run_id, "fid")
+    history = MlflowClient(tracking_uri=mlflow_settings(mlruns).uri).get_metric_history(parent.info.run_id, "trial/fid")
     assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 1.5), (2, 2.5)]
     assert parent.info.status == "RUNNING"
 
@@ -231,7 +234,7 @@ def test_a_later_front_replaces_the_first(mlruns: Path) -> None:
     again.finish(result((0,)), [record(n) for n in range(3)])
     parent, children = runs(mlruns)
     table = json.loads((Path(parent.info.artifact_uri.removeprefix("file://")) / "front_table.json").read_text())
-    assert [row[table["columns"].index("number")] for row in table["data"]] == [0]
+    assert [row[table["columns"].index("trial")] for row in table["data"]] == [0]
     assert [run.data.tags["freeu.front"] for run in children] == ["yes", "no", "no"]
 
 
@@ -312,6 +315,84 @@ def test_the_page_of_a_study(mlruns: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run of study 'x'"):
         page_path(settings, "x")
     assert page_path(mlflow_settings(tmp_path / "none")) == "/"
+    viewed = Tracker(mlruns, "s")
+    viewed.start(CONFIG, "fingerprint", {}, directions=DIRECTIONS)
+    assert page_path(settings) == f"/#/experiments/1/runs{ending}&viewStateShareKey=freeu"
+    assert page_path(settings, "s") == f"/#/experiments/1/runs{ending}&viewStateShareKey=freeu-s"
+
+
+def test_the_runs_say_what_they_were_made_with(mlruns: Path) -> None:
+    """The parameters that nobody gave too, on each trial; differences to the baseline; a line of description."""
+    tracker = Tracker(mlruns, "s")
+    facts = {"model": "sdxl", "steps": "30", "dtype": "float16"}
+    tags = {"mlflow.user": "me", "mlflow.source.name": "search.run", "version.torch": "2"}
+    tracker.start({**CONFIG, "steps": None}, "fingerprint", tags, resolved=facts, directions=DIRECTIONS)
+    records = [replace(record(0), factors=IDENTITY), record(1), record(2)]
+    for one in records:
+        tracker.trial(one, None, None, base=records[0])
+    found = result()
+    found["picks"][0]["scores"]["clip"] |= {"p_holm": 0.04}
+    tracker.finish(found | {"take_away": "knee"}, records)
+    parent, children = runs(mlruns)
+    for run in (parent, *children):
+        assert {key: run.data.params[key] for key in facts} == facts
+        assert run.data.params["study"] == "s"
+        assert (run.data.tags["mlflow.user"], run.data.tags["mlflow.source.name"]) == ("me", "search.run")
+    assert "version.torch" not in children[0].data.tags
+    assert "clip.difference" not in children[0].data.metrics  # the baseline's own
+    assert children[1].data.metrics["clip.difference"] == 1.0
+    assert children[1].data.metrics["fid.difference"] == 1.0
+    assert children[2].data.metrics["held_out/clip.p_holm"] == 0.04
+    assert "Minus the baseline: clip +1 ± 0.01" in children[1].data.tags["mlflow.note.content"]
+    assert "Picked as knee. On held-out prompts" in children[2].data.tags["mlflow.note.content"]
+    assert children[0].data.tags["mlflow.note.content"].startswith("The baseline (FreeU off)")
+    metrics = parent.data.metrics
+    assert (metrics["clip"], metrics["clip.baseline"], metrics["clip.difference"]) == (2.5, 0.5, 0.01)
+    assert metrics["clip.p_holm"] == 0.04
+    assert (metrics["trial/clip"], metrics["trial/fid"]) == (2.5, 2.5)
+    experiment = tracker._runs.client.get_experiment(tracker._runs.experiment)
+    assert "`clip.difference`" in experiment.tags["mlflow.note.content"]
+
+
+def test_a_name_that_a_person_gave_stays(mlruns: Path) -> None:
+    tracker = started(mlruns)
+    records = [record(0), record(1), record(2)]
+    for one in records:
+        tracker.trial(one, None, None)
+    tracker._runs.client.update_run(runs(mlruns)[1][2].info.run_id, name="mine")
+    again = started(mlruns)
+    again.finish(result(), records)
+    assert [run.info.run_name for run in runs(mlruns)[1]][1:] == ["#01 published", "mine"]
+    again.finish(result((0, 1)), records)  # another pick: the first one loses its name
+    assert [run.info.run_name for run in runs(mlruns)[1]] == ["#00 baseline", "#01 published, knee", "mine"]
+
+
+def test_the_front_table_has_plain_columns() -> None:
+    """MLflow's page takes a dot in a column's name for a path into the cell, and shows nothing."""
+    controls = {"start": 0.1, "width": (0.5, 0.4, 0.3)}
+    row = {"number": 7, "origin": "gp", "factors": {"b1": 1.2, "controls": controls}, "clip": 3.0}
+    row |= {"expected": {"clip": 2.9}, "errors": {"clip": 0.1}}
+    score = {"value": 3, "difference": 0.5, "low": 0.1, "high": 0.9, "p_holm": 0.03}
+    pick = {"pick": "knee", "number": 7, "scores": {"clip": score}}
+    table = front_table({"objectives": {"clip": "up"}, "front": [row], "picks": [pick]}, record(0))
+    assert not [name for name in table.columns if "." in name]
+    found = table.iloc[0].to_dict()
+    assert found == {
+        "trial": 7,
+        "picks": "knee",
+        "origin": "gp",
+        "b1": 1.2,
+        "controls_start": 0.1,
+        "controls_width": "(0.5, 0.4, 0.3)",
+        "clip": 3.0,
+        "expected_clip": 2.9,
+        "difference_clip": 2.5,
+        "error_clip": 0.1,
+        "held_out_difference_clip": 0.5,
+        "held_out_low_clip": 0.1,
+        "held_out_high_clip": 0.9,
+        "held_out_p_holm_clip": 0.03,
+    }
 
 
 @pytest.mark.parametrize("objectives", [("clip",), ("clip", "fid"), ("clip", "aesthetic", "fid")])

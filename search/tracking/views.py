@@ -1,0 +1,85 @@
+"""How MLflow's list of runs opens: its columns, order, filter and charts, for each study and for all studies.
+
+MLflow keeps a shared view as an experiment's tag, "mlflow.sharedViewState." and a key, which the page's address names
+(`viewStateShareKey`). Its value is JSON: the page's own state, of which it fills in what is not given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from search.storage.mlflow_location import ALL_STUDIES, VIEW_STATE, view_key
+
+FACETS = {"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"}
+FRONT = "Front"
+"""The section of the charts that holds it."""
+
+
+def of_study(study: str, directions: Mapping[str, str], factors: Iterable[str]) -> tuple[str, str]:
+    """The tag for a study's trials: columns for factors, objectives, differences, rung, front and picks; the first
+    objective's best first; each two objectives as a scatter plot of the front."""
+    names = list(directions)
+    columns = [f"params.`{name}`" for name in factors]
+    for name in names:
+        columns += [f"metrics.`{name}`", f"metrics.`{name}.difference`"]
+    columns += ["metrics.`rung`", "tags.`freeu.front`", "tags.`freeu.picks`"]
+    charts, sections = _charts(study, names, list(factors))
+    state = FACETS | {
+        "searchFilter": f"params.study = '{study}'",
+        "orderByKey": f"metrics.`{names[0]}`",
+        "orderByAsc": directions[names[0]] == "down",
+        "selectedColumns": columns,
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": charts,
+        "compareRunSections": sections,
+        "isAccordionReordered": True,
+    }
+    return VIEW_STATE + view_key(study), json.dumps(state)
+
+
+def of_all(directions: Mapping[str, str], before: str | None) -> tuple[str, str]:
+    """The tag for the list of studies, the latest first. before: its value, whose columns stay."""
+    known = json.loads(before)["selectedColumns"] if before else []
+    wanted = ["params.`model`", "params.`steps`", "params.`guidance`", "params.`trials`", "tags.`freeu.verdict`"]
+    for name in directions:
+        wanted += [f"metrics.`{name}`", f"metrics.`{name}.baseline`", f"metrics.`{name}.difference`"]
+    state = FACETS | {
+        "searchFilter": "tags.`freeu.study` LIKE '%'",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "selectedColumns": list(dict.fromkeys([*known, *wanted])),
+    }
+    return VIEW_STATE + view_key(ALL_STUDIES), json.dumps(state)
+
+
+def _charts(study: str, names: Sequence[str], factors: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """The front's charts and the sections; MLflow adds what is missing of the others."""
+    section = {"uuid": f"{study}-front", "name": FRONT, "display": True, "isReordered": True, "isGenerated": True}
+    usual = [section | {"uuid": f"{study}-{name}", "name": name} for name in ("Model metrics", "System metrics")]
+    common = {"deleted": False, "isGenerated": True, "metricSectionId": section["uuid"]}
+    charts: list[dict[str, Any]] = [
+        common
+        | {
+            "uuid": f"{study}-{x}-{y}",
+            "type": "SCATTER",
+            "runsCountToCompare": 100,
+            "xaxis": {"key": x, "type": "METRIC"},
+            "yaxis": {"key": y, "type": "METRIC"},
+        }
+        for x, y in combinations(names, 2)
+    ]
+    charts.append(
+        common
+        | {
+            "uuid": f"{study}-parallel",
+            "type": "PARALLEL",
+            "runsCountToCompare": 100,
+            "selectedParams": list(factors),
+            "selectedMetrics": list(names),
+            "showAllRuns": True,
+        }
+    )
+    return charts, [section, *usual]
