@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from configs import UserError
 from search.optimizer.space import SOBOL
+from search.settings import served
 from search.settings.kept import check_resumable
 from search.settings.model import objectives
 from search.study import estimate, racing
@@ -83,7 +84,8 @@ class Plan:
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
-            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {job.device}{self._workers()}",
+            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {served.place(job)}{self._workers()}",
+            *served.lines(s),
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
