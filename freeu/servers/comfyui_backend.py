@@ -67,7 +67,9 @@ def opened(servers: Sequence[str]) -> list[ComfyUI]:
     versions = [asked(server, server.version) for server in found]
     for server, version in zip(found, versions, strict=True):
         if version != versions[0]:
-            raise UserError(f"{server} is ComfyUI {version}, and {found[0]} is {versions[0]}: bring them to one version")
+            raise UserError(
+                f"{server} is ComfyUI {version}, and {found[0]} is {versions[0]}: bring them to one version"
+            )
     return found
 
 
@@ -76,7 +78,9 @@ def asked(server: ComfyUI, question: Callable[[], Any]) -> Any:
     try:
         return question()
     except Unreachable as error:
-        raise UserError(f"{server} does not answer ({error}): start ComfyUI, or name its address with --server") from error
+        raise UserError(
+            f"{server} does not answer ({error}): start ComfyUI, or name its address with --server"
+        ) from error
     except Refused as error:
         raise UserError(f"{server} answers with an error: {error}") from error
 
@@ -88,7 +92,9 @@ def check_known(server: ComfyUI, nodes: Mapping[str, Any]) -> dict[str, dict[str
         UserError: it lacks a class of node, or a file that a node names.
     """
     flow = Workflow(nodes)
-    known: dict[str, dict[str, Any]] = asked(server, lambda: server.nodes(node["class_type"] for node in nodes.values()))
+    known: dict[str, dict[str, Any]] = asked(
+        server, lambda: server.nodes(node["class_type"] for node in nodes.values())
+    )
     for key, node in nodes.items():
         if node["class_type"] not in known:
             raise UserError(
@@ -181,7 +187,9 @@ class ComfyBackend:
         found = []
         for workflow in order:  # one by one: the order counts
             found += drawn(
-                self, [0], lambda server, image, watch, sent=workflow: self._sent(0, image, sent, watch)  # type: ignore[misc]
+                self,
+                [0],
+                lambda server, image, watch, sent=workflow: self._sent(0, image, sent, watch),  # type: ignore[misc]
             )
         return told(*(difference(found[0], other) for other in found[1:]))
 

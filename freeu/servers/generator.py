@@ -95,7 +95,9 @@ class ServerGenerator:
         for prompt, image in zip(prompts, found, strict=True):
             check_lit(bool(image.any()), prompt)
             if image.shape != found[0].shape:
-                raise GenerationError(f"the server's images differ in size: {sizes(found)}; fix the size in the workflow")
+                raise GenerationError(
+                    f"the server's images differ in size: {sizes(found)}; fix the size in the workflow"
+                )
             if len(image) != self.frames:
                 raise GenerationError(
                     f"{len(image)} images come out for one prompt, where {self.frames} is expected: set the batch to 1"

@@ -31,7 +31,9 @@ def pixels(data: bytes) -> torch.Tensor:
             if kind != "PNG" and not (kind == "WEBP" and b"VP8L" in data[:64]):
                 raise UserError(f"the server sends images as {kind}, which loses detail: have it send PNG")
             if size[0] * size[1] > LARGEST:
-                raise UserError(f"the server sends an image of {size[0]}×{size[1]}: at most {LARGEST:,} pixels are read")
+                raise UserError(
+                    f"the server sends an image of {size[0]}×{size[1]}: at most {LARGEST:,} pixels are read"
+                )
             found = np.array(image.convert("RGB"))
     except UserError:
         raise

@@ -133,7 +133,9 @@ def made(nodes: Mapping[str, Any], bindings: Bindings) -> Template:
         kept = found
         done += [line for line in said if not line.startswith(("put ", "replaced "))]
     if not freeu:
-        raise UserError("FreeU is nowhere in the workflow, and nowhere it could be put: name a loader with --bind freeu=")
+        raise UserError(
+            "FreeU is nowhere in the workflow, and nowhere it could be put: name a loader with --bind freeu="
+        )
     versions = {own[key] for key in chosen}
     if len(versions) > 1:
         raise UserError("the workflow has FreeU and FreeU_V2: make them one, or choose with --bind freeu=NODE")

@@ -52,7 +52,8 @@ class StudyConfig(BaseModel):
     )
     refiner: Annotated[Text | None, Setting(MODEL, "PLACE", "SDXL's, for the end of each run")] = None
     servers: Annotated[
-        tuple[Text, ...], Setting(MODEL, "URL", "Server that draws comfyui:FILE; repeatable", "this machine's", "server")
+        tuple[Text, ...],
+        Setting(MODEL, "URL", "Server that draws comfyui:FILE; repeatable", "this machine's", "server"),
     ] = ()
     bind: Annotated[
         tuple[Text, ...],

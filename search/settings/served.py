@@ -45,10 +45,14 @@ def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
         return spec
     from freeu.servers.opening import connected as connect
 
-    found = connect(spec.model_copy(update={"servers": config.servers or spec.servers, "bind": config.bind or spec.bind}))
+    found = connect(
+        spec.model_copy(update={"servers": config.servers or spec.servers, "bind": config.bind or spec.bind})
+    )
     for role, value in (("steps", config.steps), ("guidance", config.guidance)):
         if value is not None and not any(bound.startswith(f"{role}=") for bound in found.bind):
-            raise UserError(f"--{role} {value}: no {role} was found in the workflow; name it with --bind {role}=NODE.INPUT")
+            raise UserError(
+                f"--{role} {value}: no {role} was found in the workflow; name it with --bind {role}=NODE.INPUT"
+            )
     return found
 
 
