@@ -41,7 +41,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "VAEDecode": {"samples": "LATENT", "vae": "VAE"},
     "SaveImage": {"images": "IMAGE", "filename_prefix": "STRING"},
     "PreviewImage": {"images": "IMAGE"},
-    **dict.fromkeys(FREEU, {"model": "MODEL", "b1": "FLOAT", "b2": "FLOAT", "s1": "FLOAT", "s2": "FLOAT"}),
+    **{kind: {"model": "MODEL", "b1": "FLOAT", "b2": "FLOAT", "s1": "FLOAT", "s2": "FLOAT"} for kind in FREEU},
 }
 
 
@@ -104,7 +104,7 @@ def upstream(nodes: dict[str, Any], key: str) -> list[str]:
 
 
 def drawn(nodes: dict[str, Any], output: str) -> np.ndarray:
-    """uint8 (16, 16, 3): depends on the sampler's texts, seed and settings, and on FreeU's factors, where not all are 1."""
+    """uint8 (16, 16, 3): depends on the sampler's texts, seed and settings, and on FreeU's factors."""
     said: list[Any] = []
     strength = 0.0
     for key in sorted(upstream(nodes, output)):

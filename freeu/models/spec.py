@@ -66,8 +66,8 @@ class ModelSpec(_Strict):
     Attributes:
         name: the file's or folder's name.
         base: the folder that relative paths of this spec start from.
-        kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name; "comfyui" a
-            workflow, `source` its file.
+        kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name;
+            "comfyui" a workflow, `source` its file.
         source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
         config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,10 +193,10 @@ class ComfyBackend:
                 [0],
                 lambda server, image, watch, sent=workflow: self._sent(0, image, sent, watch),  # type: ignore[misc]
             )
-        return told(*(difference(found[0], other) for other in found[1:]))
+        return findings(*(difference(found[0], other) for other in found[1:]))
 
 
-def told(neutral: float, strong: float, again: float) -> tuple[str, ...]:
+def findings(neutral: float, strong: float, again: float) -> tuple[str, ...]:
     """What differences of an image to the baseline's say: under factors of 1, under strong ones, and drawn again.
 
     Raises:
@@ -221,13 +223,21 @@ def told(neutral: float, strong: float, again: float) -> tuple[str, ...]:
 
 def identified(servers: Sequence[ComfyUI], template: Template) -> str:
     """SHA-256 over the workflow, the names of its files with what the servers tell of them, and their version."""
-    identities = []
+    first = ""
     for server in servers:
-        said = [asked(server, server.version)]
-        for _, name, file in template.files():
-            folder = FOLDERS.get(name)
-            said.append(f"{file} {asked(server, lambda f=folder, n=file: server.metadata(f, n)) if folder else ''}")  # type: ignore[misc]
-        identities.append(template.identity(said))
-        if identities[-1] != identities[0]:
+        told = _told(server, template)
+        if (found := template.identity(told)) != (first or found):
             raise UserError(f"{server} has other files of the workflow's names than {servers[0]}: make them the same")
-    return identities[0]
+        first = found
+    return first
+
+
+def _told(server: ComfyUI, template: Template) -> list[str]:
+    """Its version, and of each file of the workflow its name and what the server reads in it."""
+    said = [str(asked(server, server.version))]
+    for _, name, file in template.files():
+        found = None
+        if (folder := FOLDERS.get(name)) is not None:
+            found = asked(server, functools.partial(server.metadata, folder, file))
+        said.append(f"{file} {json.dumps(found, sort_keys=True)}")
+    return said

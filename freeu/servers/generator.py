@@ -118,9 +118,13 @@ class ServerGenerator:
         return dataclasses.replace(self, backend=self.backend.with_steps(steps))
 
     def prepare(self, prompts: Sequence[str]) -> None:
-        """Measures with the first prompt whether images repeat, and whether FreeU acts."""
-        if prompts:
+        """Measures with the first prompt whether images repeat, and whether FreeU acts. Raises UserError."""
+        if not prompts:
+            return
+        try:
             self.notes = self.backend.measured(prompts[0], seed_of(prompts[0], 0, self.backend.seeds))
+        except GenerationError as error:  # before any trial, it is the whole study that can't be
+            raise UserError(str(error)) from error
 
 
 def drawn(
@@ -134,8 +138,6 @@ def drawn(
     run = Run(servers, [home % len(servers) for home in homes], draw)
     try:
         return run.images(on_step or (lambda done: None))
-    except UserError:
-        raise
     finally:
         backend.leave()
 

@@ -1,4 +1,4 @@
-"""HTTP to one server that the user named, and to no other: no proxies, no redirects, and every wait and body bounded."""
+"""HTTP to one server that the user named, and to no other: no proxies, no redirects; waits and bodies are bounded."""
 
 from __future__ import annotations
 

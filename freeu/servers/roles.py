@@ -76,9 +76,9 @@ class Workflow:
         taken = {source for node in self.nodes for source, _ in self.links(node).values()}
         found = {}
         for node in self.nodes:
-            if node not in taken and (source := self._picture(node)) is not None:
-                if any(each in self.samplers for each in self.ancestors(source[0])):
-                    found[node] = source
+            source = self._picture(node) if node not in taken else None
+            if source is not None and self.samplers & self.ancestors(source[0]):
+                found[node] = source
         return found
 
     def _picture(self, node: str) -> tuple[str, int] | None:
@@ -195,7 +195,7 @@ class Workflow:
                 found.append(node)
                 continue
             for name, (source, _) in self.links(node).items():
-                if (LATENT.fullmatch(name) or MODEL.fullmatch(name) and "pipe" in name) and source not in seen:
+                if (LATENT.fullmatch(name) or (MODEL.fullmatch(name) and "pipe" in name)) and source not in seen:
                     seen.add(source)
                     waiting.append(source)
         return found
