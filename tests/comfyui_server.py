@@ -75,12 +75,15 @@ class Faults:
 
 @dataclass
 class State:
-    """What the server holds. executed: by workflow, how often it was run."""
+    """What the server holds. repeats: whether an image comes out the same again. acts: whether FreeU does anything.
+    executed: by workflow, how often it was run.
+    """
 
     seconds: float = 0.0
     faults: Faults = field(default_factory=Faults)
     version: str = "0.3.64"
     repeats: bool = True
+    acts: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
     queue: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     running: tuple[str, dict[str, Any]] | None = None
@@ -89,7 +92,6 @@ class State:
     files: dict[str, bytes] = field(default_factory=dict)
     executed: Counter[str] = field(default_factory=Counter)
     submitted: list[str] = field(default_factory=list)
-    foreign: set[str] = field(default_factory=set)
 
 
 def upstream(nodes: dict[str, Any], key: str) -> list[str]:
@@ -103,7 +105,7 @@ def upstream(nodes: dict[str, Any], key: str) -> list[str]:
     return found
 
 
-def drawn(nodes: dict[str, Any], output: str) -> np.ndarray:
+def drawn(nodes: dict[str, Any], output: str, acts: bool = True) -> np.ndarray:
     """uint8 (16, 16, 3): depends on the sampler's texts, seed and settings, and on FreeU's factors."""
     said: list[Any] = []
     strength = 0.0
@@ -116,7 +118,7 @@ def drawn(nodes: dict[str, Any], output: str) -> np.ndarray:
             said += [value for value in inputs.values() if not isinstance(value, list)]
     seed = int.from_bytes(hashlib.sha256(json.dumps(said).encode()).digest()[:8], "little")
     image = np.random.default_rng(seed).integers(0, 200, (SIDE, SIDE, 3))
-    return np.clip(image + 5 * strength, 0, 255).astype(np.uint8)
+    return np.clip(image + 5 * strength * acts, 0, 255).astype(np.uint8)
 
 
 class ComfyServer:
@@ -195,7 +197,7 @@ class ComfyServer:
         for output, node in nodes.items():
             if node["class_type"] not in ("PreviewImage", "SaveImage"):
                 continue
-            pixels = drawn(nodes, output)
+            pixels = drawn(nodes, output, state.acts)
             if not state.repeats:
                 pixels = pixels ^ np.random.default_rng().integers(0, 8, pixels.shape, dtype=np.uint8)
             stream = io.BytesIO()

@@ -1,7 +1,7 @@
 """Workflows in API format after the structures that people use, each with the bindings that are right in it.
 
-An input that is a tuple comes from another node: (id, output). Classes and inputs are those of ComfyUI's own nodes and of
-the usual custom ones (Impact Pack, Efficiency Nodes, Easy Use, rgthree, IP-Adapter plus, Ultimate SD Upscale).
+An input that is a tuple comes from another node: (id, output). Classes and inputs are those of ComfyUI's own nodes and
+of the usual custom ones (Impact Pack, Efficiency Nodes, Easy Use, rgthree, IP-Adapter plus, Ultimate SD Upscale).
 """
 
 from __future__ import annotations

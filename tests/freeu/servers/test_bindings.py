@@ -1,4 +1,4 @@
-"""What a study sets in a workflow: found by structure, asked for where it could be several things, named with --bind."""
+"""What a study sets in a workflow: found by structure, asked for where it is not clear, or named with --bind."""
 
 from __future__ import annotations
 
