@@ -90,7 +90,7 @@ class ComfyUI:
     def metadata(self, folder: str, file: str) -> Any:
         """What a safetensors file there says of itself; None where it says nothing, or the server doesn't tell."""
         try:
-            return self.client.json("GET", f"/view_metadata/{quote(folder, safe='')}", filename=file)
+            return self.client.json("GET", f"/view_metadata/{quote(folder, safe='')}", query={"filename": file})
         except Refused:
             return None
 
@@ -124,10 +124,10 @@ class ComfyUI:
             left, self._sent = list(self._sent.values()), {}
         with contextlib.suppress(Unreachable, Refused, UserError):
             if left:
-                self.client.bytes("POST", "/queue", {"delete": left}, seconds=PARTING)
+                self.client.raw("POST", "/queue", {"delete": left}, seconds=PARTING)
                 for key in left:
                     if key in self._queue(running_only=True):
-                        self.client.bytes("POST", "/interrupt", {"prompt_id": key}, seconds=PARTING)
+                        self.client.raw("POST", "/interrupt", {"prompt_id": key}, seconds=PARTING)
         for key in left:
             self._forgotten(key)
 
@@ -200,7 +200,8 @@ class ComfyUI:
 
     def _outputs(self, entry: Mapping[str, Any], node: str) -> list[dict[str, str]]:
         """The files that a node made. Raises GenerationError, and Interrupted."""
-        status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
+        told = entry.get("status")
+        status = told if isinstance(told, dict) else {}
         messages = {one[0]: one[1] for one in status.get("messages") or () if isinstance(one, list) and len(one) == 2}
         if "execution_interrupted" in messages:
             raise Interrupted
@@ -219,7 +220,7 @@ class ComfyUI:
         for _ in range(TRIES):
             watch.step()
             try:
-                return pixels(self.client.bytes("GET", "/view", **query))
+                return pixels(self.client.raw("GET", "/view", query=query))
             except (Broken, Refused) as error:
                 said = str(error)
                 watch.sleep(0.1)
@@ -228,7 +229,7 @@ class ComfyUI:
     def _forgotten(self, key: str) -> None:
         """Leaves nothing of an item in the history that the server's user sees."""
         with contextlib.suppress(Unreachable, Refused, UserError):
-            self.client.bytes("POST", "/history", {"delete": [key]}, seconds=PARTING)
+            self.client.raw("POST", "/history", {"delete": [key]}, seconds=PARTING)
 
 
 class Interrupted(Exception):

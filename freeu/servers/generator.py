@@ -5,7 +5,6 @@ What a kind of server does in its own way stands behind `Backend` (comfyui_backe
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -28,12 +27,18 @@ class Backend(Protocol):
         seeds: how many seeds the servers know, from 0 on.
     """
 
-    servers: Sequence[Server]
-    identity: str
-    image_size: tuple[int, int]
-    frames: int
-    evaluations: int
-    seeds: int
+    @property
+    def servers(self) -> Sequence[Server]: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def seeds(self) -> int: ...
 
     def draw(self, server: int, image: int, prompt: str, seed: int, factors: Factors, watch: Watch) -> torch.Tensor:
         """uint8 (frames, 3, H, W). Raises Unreachable, GenerationError, UserError."""
@@ -56,26 +61,14 @@ class Backend(Protocol):
         ...
 
 
-@dataclasses.dataclass
 class ServerGenerator:
     """See `freeu.generate.Generator`. notes: what was measured at the start, a sentence each."""
 
-    name: str
-    backend: Backend
-    max_tokens: int = 77
-    notes: tuple[str, ...] = ()
-
-    @property
-    def identity(self) -> str:
-        return self.backend.identity
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.backend.image_size
-
-    @property
-    def frames(self) -> int:
-        return self.backend.frames
+    def __init__(self, name: str, backend: Backend) -> None:
+        self.name, self.backend = name, backend
+        self.identity, self.image_size, self.frames = backend.identity, backend.image_size, backend.frames
+        self.max_tokens = 77
+        self.notes: tuple[str, ...] = ()
 
     def generate(
         self,
@@ -115,7 +108,7 @@ class ServerGenerator:
 
     def with_steps(self, steps: int) -> ServerGenerator:
         """The same servers with another number of steps."""
-        return dataclasses.replace(self, backend=self.backend.with_steps(steps))
+        return ServerGenerator(self.name, self.backend.with_steps(steps))
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """Measures with the first prompt whether images repeat, and whether FreeU acts. Raises UserError."""

@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
@@ -76,13 +77,20 @@ class Client:
     def __init__(self, place: Address) -> None:
         self.address = place
 
-    def json(self, method: str, path: str, body: Any = None, seconds: float = SECONDS, **query: str) -> Any:
+    def json(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        seconds: float = SECONDS,
+        query: Mapping[str, str] | None = None,
+    ) -> Any:
         """What the answer holds; None where it is empty.
 
         Raises:
-            Unreachable, Refused, UserError: as `bytes`; an answer that is no JSON is Refused.
+            Unreachable, Refused, UserError: as `raw`; an answer that is no JSON is Refused.
         """
-        data = self.bytes(method, path, body, seconds, **query)
+        data = self.raw(method, path, body, seconds, query)
         if not data:
             return None
         try:
@@ -90,7 +98,14 @@ class Client:
         except (UnicodeDecodeError, UserError) as error:
             raise Refused(200, f"no JSON but {data[:60]!r}") from error
 
-    def bytes(self, method: str, path: str, body: Any = None, seconds: float = SECONDS, **query: str) -> bytes:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        seconds: float = SECONDS,
+        query: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The answer's body.
 
         Raises:

@@ -51,7 +51,8 @@ class Watch:
 class Server(Protocol):
     """A server that draws. depth: images that it is given at a time, the ones beyond the first waiting in its queue."""
 
-    depth: int
+    @property
+    def depth(self) -> int: ...
 
     def alive(self) -> bool:
         """Whether it answers; asks it."""

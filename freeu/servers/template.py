@@ -20,7 +20,7 @@ from .roles import Place, Workflow, link
 
 OUTPUT = "freeu_search_image"
 """The id of the node that images are taken from."""
-VERSIONS: dict[str, Version] = {kind: version for version, kind in NODES.items()}
+VERSIONS: dict[str, Version] = {"FreeU": "v1", "FreeU_V2": "v2"}
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft")
 
 

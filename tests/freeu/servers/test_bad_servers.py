@@ -88,7 +88,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_silent_program_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Client.json, "__defaults__", (None, 0.2))
+    monkeypatch.setattr(Client.json, "__defaults__", (None, 0.2, None))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
