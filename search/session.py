@@ -78,6 +78,8 @@ class Session:
                     f"can't tell the weights of {' and '.join(told.untold)}: no score is kept beyond this study, and a "
                     "resume doesn't notice other weights; give it an attribute identity (docs/own-model.md)"
                 )
+            for note in told.notes:
+                self.progress.say(note)
             for name, floor in told.floors.items():
                 self.progress.say(f"the floor: real images score {name} {floor:.4g} at n = {len(self.job.prompts)}")
             return self._searched(crew, told)

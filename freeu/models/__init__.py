@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .catalogue import names
 from .changes import changed
 from .lookup import load_spec
-from .spec import ModelSpec
+from .spec import SERVERS, ModelSpec
 
 if TYPE_CHECKING:
     from freeu.generate import Generator
@@ -32,7 +32,7 @@ def load_generator(
 ) -> Generator:
     """Loads the weights of `spec`; what is None is taken from the spec or chosen for the machine.
 
-    slicing, offload, compiled: as in `freeu.models.place.Place`; nothing to a generator of one's own.
+    slicing, offload, compiled: as in `freeu.models.place.Place`; nothing to a generator of one's own or a server.
 
     Raises:
         configs.UserError: the weights can't be had or read (says what was tried), or there is no such device.
@@ -43,6 +43,10 @@ def load_generator(
         from .own_generator import load as load_own
 
         return load_own(spec, device=device, dtype=dtype, batch_size=batch_size)
+    if spec.kind in SERVERS:
+        from freeu.servers.opening import load as load_served
+
+        return load_served(spec)
     from .load import choose_device, load
     from .place import Place
 

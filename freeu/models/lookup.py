@@ -15,7 +15,7 @@ from . import fits, locate, single
 from .catalogue import explained, from_yaml, names, of_name, of_source
 from .identity import read_index, read_json
 from .noising import noising
-from .spec import HUB_ID, PIPELINES, ModelSpec
+from .spec import HUB_ID, PIPELINES, SERVERS, ModelSpec
 
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 NEAREST = {
@@ -31,7 +31,8 @@ BRINGS_ITS_OWN = ("EDM", "LCM", "TCD")
 
 
 def load_spec(name_or_folder: str | Path) -> ModelSpec:
-    """The spec of a model of configs/models, of a YAML file, of a diffusers folder, or of package.module:function.
+    """The spec of a model of configs/models, of a YAML file, of a diffusers folder, of comfyui:WORKFLOW.json, or of
+    package.module:function.
 
     A folder or hub id takes its defaults from the model of configs/models that has its name on the hub, else from the
     one that is most like it.
@@ -42,6 +43,10 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     wanted = str(name_or_folder)
     if wanted in names():
         return of_name(wanted)
+    if wanted.partition(":")[0] in SERVERS:
+        from freeu.servers.opening import unconnected
+
+        return unconnected(wanted)
     if OWN_FUNCTION.fullmatch(wanted):
         return _of_function(wanted)
     place = Path(wanted).expanduser()
@@ -55,8 +60,8 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     if HUB_ID.fullmatch(wanted):
         return _from_hub(wanted, error)
     raise UserError(
-        f"{error}; or give the folder of a diffusers pipeline, a .safetensors checkpoint, a YAML file, or "
-        "package.module:function"
+        f"{error}; or give the folder of a diffusers pipeline, a .safetensors checkpoint, a YAML file, "
+        "comfyui:WORKFLOW.json, or package.module:function"
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from freeu.factors import Factors, Stages, Version
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-Kind = Literal["text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own"]
+Kind = Literal["text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own", "comfyui"]
 PIPELINES: dict[str, Kind] = {
     "StableDiffusionPipeline": "text-to-image",
     "StableDiffusionXLPipeline": "text-to-image",
@@ -32,6 +32,9 @@ ALSO: dict[Kind, tuple[str, ...]] = {
     "video-to-video": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # with a ControlNet
 }
 """Pipelines that other kinds than their own draw with."""
+
+SERVERS: tuple[Kind, ...] = ("comfyui",)
+"""Kinds that a running server draws; see `freeu.servers`."""
 
 PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "refiner": "--refiner"}
 """Fields that name networks beside the pipeline's own, and the flag of each."""
@@ -63,13 +66,15 @@ class ModelSpec(_Strict):
     Attributes:
         name: the file's or folder's name.
         base: the folder that relative paths of this spec start from.
-        kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name.
+        kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name;
+            "comfyui" a workflow, `source` its file.
         source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
         config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
         controlnet, motion_adapter, refiner: further networks, each a diffusers folder or hub id; see `.parts`.
         input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
         strength: how much of the denoising run an image that begins from another goes through; 1 is all.
+        servers: addresses of those that draw, where a server does. bind: "ROLE=NODE.INPUT" of its workflow.
         needs: of which of them the user has to give one, or the model is nothing of its own.
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
         resolution: pixels of a side. frames: of a video; an image is one. every: of an input video, each how manieth
@@ -92,6 +97,8 @@ class ModelSpec(_Strict):
     config: str | None = None
     loras: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    bind: tuple[str, ...] = ()
     needs: tuple[Literal["loras", "embeddings", "vae", "unet"], ...] = ()
     vae: str | None = None
     unet: str | None = None

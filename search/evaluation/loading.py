@@ -123,13 +123,14 @@ def _untold(generator: Generator, metrics: Mapping[str, Metric]) -> list[str]:
 class Known:
     """What is known once all is loaded. identity: of the model's weights. scorer_weights: as `_weights` has them.
     untold: what doesn't tell its weights. too_long: prompts that its text encoder cuts. floors: by metric of the set,
-    what so many real images would get."""
+    what so many real images would get. notes: what the generator found out at the start."""
 
     identity: str
     scorer_weights: list[str]
     untold: list[str]
     too_long: tuple[str, ...]
     floors: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def known(held: Evaluators, on_images: OnImages) -> Known:
@@ -139,4 +140,4 @@ def known(held: Evaluators, on_images: OnImages) -> Known:
     floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
     found = {name: floor for name, floor in floors.items() if floor is not None}
     of, metrics = evaluator.generator, evaluator.metrics
-    return Known(of.identity, _weights(metrics), _untold(of, metrics), held.too_long, found)
+    return Known(of.identity, _weights(metrics), _untold(of, metrics), held.too_long, found, getattr(of, "notes", ()))

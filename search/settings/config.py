@@ -54,6 +54,14 @@ class StudyConfig(BaseModel):
         None
     )
     refiner: Annotated[Text | None, Setting(MODEL, "PLACE", "SDXL's, for the end of each run")] = None
+    servers: Annotated[
+        tuple[Text, ...],
+        Setting(MODEL, "URL", "Server that draws comfyui:FILE; repeatable", "this machine's", "server"),
+    ] = ()
+    bind: Annotated[
+        tuple[Text, ...],
+        Setting(MODEL, "ROLE=NODE.INPUT", "An input of the workflow that a study sets; repeatable", flag="bind"),
+    ] = ()
     input: Annotated[Text | None, Setting(MODEL, "PLACE", "Image or video that every result begins from")] = None
     strength: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None,
@@ -200,7 +208,7 @@ class StudyConfig(BaseModel):
     def _at_home(cls, found: Path) -> Path:
         return found.expanduser()
 
-    @field_validator("loras", "embeddings", "start_from", "margin", mode="before")
+    @field_validator("loras", "embeddings", "servers", "bind", "start_from", "margin", mode="before")
     @classmethod
     def _one(cls, found: Any) -> Any:
         return (found,) if isinstance(found, str) else found
@@ -214,7 +222,7 @@ class StudyConfig(BaseModel):
     def name(self) -> str:
         """The study's name: as given, else the model's."""
         place = Path(self.model.rpartition(":")[2]).expanduser().absolute()  # of package.module:function the function
-        return self.study or place.name.removesuffix(".yaml")
+        return self.study or place.name.removesuffix(".yaml").removesuffix(".json")
 
 
 FIELDS = StudyConfig.model_fields

@@ -33,6 +33,7 @@ def fingerprint(
         "addons": [name for name in (spec.unet, spec.vae, *spec.loras, *spec.embeddings) if name],
         "kind": spec.kind,
         "parts": [name for name in (spec.controlnet, spec.motion_adapter, spec.refiner) if name],
+        **({"bind": list(spec.bind)} if spec.bind else {}),
         "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
         "resolution": spec.resolution,
         "scheduler": _scheduler(spec),

@@ -41,12 +41,23 @@ def first_candidates(config: StudyConfig, spec: ModelSpec, space: Space) -> tupl
 
 def baseline_scales(config: StudyConfig, spec: ModelSpec, own: float | None) -> tuple[float, ...]:
     """The guidance scales, beside the study's own, at which FreeU off is scored; none where guidance means nothing."""
-    if config.baseline_guidance == "off" or not own or (config.baseline_guidance is None and spec.kind == "own"):
+    if config.baseline_guidance == "off" or not own:
         return ()
     if config.baseline_guidance is not None:
         return tuple(dict.fromkeys(each for each in config.baseline_guidance if each != own))
+    if not _has_guidance(spec):
+        return ()
     near = dict.fromkeys(max(1.0, float(f"{share * own:.2g}")) for share in SCALES)
     return tuple(scale for scale in near if scale != own)[: config.trials // SHARE]
+
+
+def _has_guidance(spec: ModelSpec) -> bool:
+    """Whether its guidance scale can be set, as far as is known before it is loaded."""
+    from freeu.models.spec import SERVERS
+
+    if spec.kind in SERVERS:
+        return any(bound.startswith("guidance=") for bound in spec.bind)
+    return spec.kind != "own"
 
 
 def _candidates_of(source: str, mlruns: Path) -> list[Candidate]:

@@ -15,7 +15,7 @@ from configs import unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
-from search.settings import fingerprints, model, prompts
+from search.settings import fingerprints, model, prompts, served
 from search.settings.first_candidates import first_candidates
 from search.storage.study_folder import StudyFolder
 
@@ -81,6 +81,7 @@ def prepare(config: StudyConfig) -> Job:
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     space = space_file.chosen(config.space, config.version, config.stages, _sampling(config, spec))
+    served.check_space(spec, space)
     return Job(
         config,
         spec,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from search.settings import prompts
+from search.settings import prompts, served
 
 if TYPE_CHECKING:
     from configs.prompt_files import Prompt
@@ -25,6 +25,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
 
     check_folder(config.mlruns, config.tracking_uri)
     loaded = load_spec(config.model)
+    served.check(loaded, config)
     given = _given(loaded, config)
     addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
     if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
@@ -37,7 +38,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
         given["reference"] = parse(config.reference)
     spec = changed(loaded, given)
     inputs.check(spec)
-    return spec, chosen, prompt_set
+    return served.connected(spec, config), chosen, prompt_set
 
 
 def objectives(names: Sequence[str]) -> list[MetricInfo]:

@@ -13,7 +13,7 @@ from typing import Any
 from configs import quoted
 
 from ..preset import PresetError
-from .graph import Graph, Key, Kind, Link, Node, Output
+from .graph import VIRTUAL, Graph, Key, Kind, Link, Node, Output
 
 MODEL = re.compile(r"(base_|basic_|refiner_)?model(_?\d+|_opt|_override)?")
 """Not upscale_model, style_model and other things that are no diffusion model."""
@@ -58,7 +58,7 @@ class ApiWorkflow:
         return found
 
     def _branches(self, key: Key) -> set[Output]:
-        """What a switch chooses from, by its inputs' names; empty for other nodes.
+        """What a switch chooses from, by its inputs' names, or a reroute hands on; empty for other nodes.
 
         A node that takes a model, a pipe or a text by name is none: it makes its output from them.
         """
@@ -69,6 +69,9 @@ class ApiWorkflow:
                     return set()
                 if BRANCH.search(name):
                     alike[BRANCH.sub("", name)].add(source)
+        if VIRTUAL.fullmatch(str(self.nodes.get(key[1], {}).get("class_type"))):
+            sources = [_output(value) for value in self.nodes[key[1]]["inputs"].values()]
+            return {source for source in sources if source is not None} if len(sources) == 1 else set()
         return next(iter(alike.values())) if len(alike) == 1 else set()
 
     def replace(self, key: Key, kind: str, values: dict[str, float]) -> None:

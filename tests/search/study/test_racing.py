@@ -130,7 +130,7 @@ def test_a_plan_counts_on_racing(tmp_path: Path) -> None:
     assert usual(8) == 8
     raced, whole = (plan(prepare(load(None, {"mlruns": tmp_path, "racing": on}))) for on in (True, False))
     # Two fixed ones on 48, 62 others, the baseline under other seeds; in the confirmation two finalists, their
-    # rivals and the baseline, as many images as the search takes, four of each held-out prompt at most; 12 steps, guided
+    # rivals and the baseline, as many images as the search takes, four of each prompt at most; 12 steps, guided.
     search = 2 * 48 + 62 * 16.5
     assert raced.evaluations == 24 * (search + 48 + search // 5 * 5)
     assert whole.evaluations == 24 * (64 * 48 + 48 + 5 * 4 * raced.held_out)

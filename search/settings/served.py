@@ -1,0 +1,91 @@
+"""What is special about a study whose images a running server draws: settings that can't be, and what the plan says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from configs import UserError
+from search.storage.addresses import hidden
+
+if TYPE_CHECKING:
+    from freeu.models import ModelSpec
+    from search.optimizer.space import Space
+    from search.settings.config import StudyConfig
+    from search.settings.job import Job
+
+THERE = (
+    *("loras", "embeddings", "vae", "unet", "controlnet", "motion_adapter", "refiner", "input", "strength", "frames"),
+    *("every", "pipeline_config", "dtype", "slicing", "offload", "compile"),
+)
+"""Settings that the workflow or the server decides."""
+
+
+def is_served(spec: ModelSpec) -> bool:
+    """Whether a server draws it."""
+    from freeu.models.spec import SERVERS
+
+    return spec.kind in SERVERS
+
+
+def check(spec: ModelSpec, config: StudyConfig) -> None:
+    """Raises UserError for settings that mean nothing to this model: a server's, or one of this machine."""
+    from search.settings.config import FIELDS
+    from search.settings.setting import flag_of
+
+    wrong = THERE if is_served(spec) else ("servers", "bind")
+    for name in wrong:
+        if getattr(config, name) not in (None, (), False):
+            why = "its workflow or its server has that" if is_served(spec) else "it goes with --model comfyui:FILE"
+            raise UserError(f"{flag_of(name, FIELDS[name])} means nothing to --model {config.model}: {why}")
+
+
+def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
+    """The spec with what the servers say; another model's as it is. Raises UserError."""
+    if not is_served(spec):
+        return spec
+    from freeu.servers.opening import connected as connect
+
+    found = connect(
+        spec.model_copy(update={"servers": config.servers or spec.servers, "bind": config.bind or spec.bind})
+    )
+    for role, value in (("steps", config.steps), ("guidance", config.guidance)):
+        if value is not None and not any(bound.startswith(f"{role}=") for bound in found.bind):
+            raise UserError(
+                f"--{role} {value}: no {role} was found in the workflow; name it with --bind {role}=NODE.INPUT"
+            )
+    return found
+
+
+def check_space(spec: ModelSpec, space: Space) -> None:
+    """Raises UserError where the server's FreeU can't do what is searched."""
+    if not is_served(spec):
+        return
+    from freeu.servers.opening import check_version_of
+
+    further = [each.name for each in space.dimensions if each.name not in ("b1", "b2", "s1", "s2", "version")]
+    set_ = [name for name in space.fixed if name not in ("b1", "b2", "s1", "s2", "version", "stages")]
+    if space.fixed.get("stages") != "width":
+        raise UserError("ComfyUI's FreeU has its stages by width: give --stages width")
+    if further or set_:
+        raise UserError(f"ComfyUI's FreeU has four factors alone: take {', '.join(further + set_)} out of the space")
+    searched = next((each for each in space.dimensions if each.name == "version"), None)
+    versions = ("v1", "v2") if searched is not None else (str(space.fixed["version"]),)
+    for version in versions:
+        check_version_of(spec, version)
+
+
+def place(job: Job) -> str:
+    """Where images are made, for the plan."""
+    if not is_served(job.spec):
+        return job.device
+    return f"drawn by {', '.join(map(hidden, job.spec.servers))}, scored on {job.device}"
+
+
+def lines(spec: ModelSpec) -> list[str]:
+    """For the plan: what of the workflow is set."""
+    if not is_served(spec):
+        return []
+    from freeu.servers.opening import explained
+
+    first, *more = explained(spec)
+    return [f"bound       {first}", *(f"            {each}" for each in more)]
