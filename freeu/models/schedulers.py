@@ -2,183 +2,22 @@
 
 A name is a sampler ("DPM++ 2M", `dpmpp_2m`, `DPMSolverMultistepScheduler`), alone or with a schedule behind it
 ("Karras", `sgm_uniform`). A sampler alone keeps the schedule that the model's pipeline brings, as diffusers' own
-`from_config` does. The tables follow diffusers' overview of schedulers (docs, api/schedulers/overview), the web UI's
-modules/sd_samplers_kdiffusion.py and sd_schedulers.py, and ComfyUI's comfy/samplers.py; they need neither torch nor
-diffusers.
+`from_config` does. Needs neither torch nor diffusers.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from typing import Any
 
 from configs import UserError, unknown
 
-
-@dataclass(frozen=True)
-class Sampler:
-    """How a step is made.
-
-    Attributes:
-        kind: diffusers' class. changes: what it is set up with.
-        webui, comfyui: what these tools call it; None where they lack it.
-        also: further names. eta: whether it takes one. spaced: whether its timesteps can be spaced otherwise.
-        curved: whether its sigmas can be Karras', exponential or beta.
-        automatic: the schedule that the web UI gives it unasked; None where it has but one.
-    """
-
-    name: str
-    kind: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    webui: str | None = None
-    comfyui: str | None = None
-    also: tuple[str, ...] = ()
-    eta: bool = False
-    spaced: bool = True
-    curved: bool = True
-    automatic: str | None = None
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Where the steps are: changes to a scheduler's config, and what the tools call them."""
-
-    name: str
-    changes: Mapping[str, Any]
-    webui: str
-    comfyui: str
-    also: tuple[str, ...] = ()
-
-    @property
-    def curved(self) -> bool:
-        """Whether it shapes the sigmas, and not the timesteps."""
-        return "timestep_spacing" not in self.changes
-
-
-DPM, SINGLE, SDE = "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}
-PP = {"algorithm_type": "dpmsolver++"}
-SAMPLERS = (
-    Sampler("Euler", "EulerDiscreteScheduler", webui="Euler", comfyui="euler", automatic="linspace"),
-    Sampler(
-        "Euler a",
-        "EulerAncestralDiscreteScheduler",
-        webui="Euler a",
-        comfyui="euler_ancestral",
-        also=("Euler ancestral",),
-        curved=False,
-        automatic="linspace",
-    ),
-    Sampler("Heun", "HeunDiscreteScheduler", webui="Heun", comfyui="heun", automatic="linspace"),
-    Sampler("LMS", "LMSDiscreteScheduler", webui="LMS", comfyui="lms", automatic="linspace"),
-    Sampler("DPM2", "KDPM2DiscreteScheduler", webui="DPM2", comfyui="dpm_2", also=("kdpm_2",), automatic="Karras"),
-    Sampler(
-        "DPM2 a",
-        "KDPM2AncestralDiscreteScheduler",
-        webui="DPM2 a",
-        comfyui="dpm_2_ancestral",
-        also=("kdpm_2_a", "DPM2 ancestral"),
-        automatic="Karras",
-    ),
-    Sampler(
-        "DPM++ 2M",
-        DPM,
-        {**PP, "solver_order": 2},
-        webui="DPM++ 2M",
-        comfyui="dpmpp_2m",
-        also=("dpmsolver++", "DPM-Solver++"),
-        automatic="Karras",
-    ),
-    Sampler("DPM++ 3M", DPM, {**PP, "solver_order": 3}, also=("dpmpp_3m",)),
-    Sampler(
-        "DPM++ 2M SDE",
-        DPM,
-        {**SDE, "solver_order": 2},
-        webui="DPM++ 2M SDE",
-        comfyui="dpmpp_2m_sde",
-        also=("dpmpp_2m_sde_gpu",),
-        automatic="exponential",
-    ),
-    Sampler(
-        "DPM++ 2M SDE Heun",
-        DPM,
-        {**SDE, "solver_order": 2, "solver_type": "heun"},
-        webui="DPM++ 2M SDE Heun",
-        comfyui="dpmpp_2m_sde_heun",
-        also=("dpmpp_2m_sde_heun_gpu",),
-        automatic="exponential",
-    ),
-    Sampler(
-        "DPM++ 3M SDE",
-        DPM,
-        {**SDE, "solver_order": 3},
-        webui="DPM++ 3M SDE",
-        comfyui="dpmpp_3m_sde",
-        also=("dpmpp_3m_sde_gpu",),
-        automatic="exponential",
-    ),
-    Sampler(
-        "DPM++ SDE",
-        "DPMSolverSDEScheduler",
-        webui="DPM++ SDE",
-        comfyui="dpmpp_sde",
-        also=("dpmpp_sde_gpu",),
-        automatic="Karras",
-    ),
-    Sampler("DPM++ 2S", SINGLE, {**PP, "solver_order": 2}, also=("dpmpp_2s",), spaced=False),
-    Sampler(
-        "UniPC",
-        "UniPCMultistepScheduler",
-        webui="UniPC",
-        comfyui="uni_pc",
-        also=("uni_pc_bh2",),
-    ),
-    Sampler("DEIS", "DEISMultistepScheduler", webui="DEIS", comfyui="deis"),
-    Sampler("DDIM", "DDIMScheduler", webui="DDIM", comfyui="ddim", eta=True, curved=False),
-    Sampler("DDPM", "DDPMScheduler", webui="DDPM", comfyui="ddpm", curved=False),
-    Sampler("PNDM", "PNDMScheduler", webui="PLMS", curved=False),
-    Sampler("LCM", "LCMScheduler", webui="LCM", comfyui="lcm", curved=False),
-    Sampler("TCD", "TCDScheduler", eta=True, curved=False),
-    Sampler("SA Solver", "SASolverScheduler", comfyui="sa_solver"),
-)
-"""One for each way of stepping that diffusers has for models trained on noise."""
-
-STRAIGHT = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False}
-SCHEDULES = (
-    Schedule("Karras", {**STRAIGHT, "use_karras_sigmas": True}, "Karras", "karras", also=("k",)),
-    Schedule("exponential", {**STRAIGHT, "use_exponential_sigmas": True}, "Exponential", "exponential"),
-    Schedule("beta", {**STRAIGHT, "use_beta_sigmas": True}, "Beta", "beta"),
-    Schedule(
-        "trailing",
-        {**STRAIGHT, "timestep_spacing": "trailing"},
-        "SGM Uniform",
-        "sgm_uniform",
-        also=("simple",),
-    ),
-    Schedule("linspace", {**STRAIGHT, "timestep_spacing": "linspace"}, "Uniform", "normal"),
-    Schedule("leading", {**STRAIGHT, "timestep_spacing": "leading"}, "DDIM", "ddim_uniform"),
-)
-"""Where the tools' own are close to diffusers' and not the same (`simple`), the nearest stands for them."""
-
-EDM = {"Euler": "EDMEulerScheduler", "DPM++ 2M": "EDMDPMSolverMultistepScheduler"}
-"""Of the samplers, those that diffusers has for models in EDM's formulation."""
-DEFAULT, OF_EDM = "default", "edm"
-"""The scheduler that the pipeline brings, and DPM++ 2M for a model in EDM's formulation."""
-NOT_HERE = {
-    "dpmpp2sa": "DPM++ 2S",
-    "dpmpp2sancestral": "DPM++ 2S",
-    "dpmfast": "DPM++ 2M",
-    "dpmadaptive": "DPM++ 2M",
-    "restart": "Heun",
-    "heunpp2": "Heun",
-}
-"""Samplers of other tools that diffusers lacks, and the one of its own that is nearest."""
-SHAPES = ("polyexponential", "kloptimal", "alignyoursteps", "linearquadratic", "alignyourstepsgits", "turbo")
-"""Schedules of other tools that diffusers lacks."""
+from .sampler_table import DEFAULT, EDM, NOT_HERE, OF_EDM, OF_SIGMAS, SAMPLERS, SCHEDULES, SHAPES, Sampler, Schedule
 
 
 @dataclass(frozen=True)
@@ -218,6 +57,7 @@ class Scheduler:
 def named(name: str, schedule: str | None = None) -> Scheduler:
     """The scheduler of a name that diffusers or any of the tools has for it, whatever its case and spacing.
 
+    "edm" is DPM++ 2M, which a model in EDM's formulation is run with.
     schedule: where a tool says it apart, as ComfyUI's `scheduler` and the web UI's "Schedule type"; "Automatic" is what
     the web UI makes of it.
 
@@ -227,7 +67,7 @@ def named(name: str, schedule: str | None = None) -> Scheduler:
     automatic = schedule is not None and _bare(schedule) == "automatic"
     text = name if schedule is None or automatic else f"{name} {schedule}"
     bare = _bare(text)
-    found = _known().get(bare)
+    found = _known().get(_bare("DPM++ 2M") if name == OF_EDM else bare)
     if found is None:
         raise _not_known(text, bare)
     if found.schedule is not None and (found.schedule.curved and not found.sampler.curved):
@@ -251,6 +91,40 @@ def canonical(name: str) -> str:
         UserError: as `named`.
     """
     return name if name in (DEFAULT, OF_EDM) else named(name).name
+
+
+def in_edm(own: str, config: Mapping[str, Any]) -> bool:
+    """Whether a model is noised as EDM has it (Karras et al., arXiv 2206.00364). own: the class of its scheduler.
+    config: of that, and what the model's spec changes in it."""
+    return own.startswith("EDM") or "sigma_data" in config
+
+
+def check_runs(chosen: Scheduler, own: str, config: Mapping[str, Any]) -> None:
+    """Whether it can sample a model. own, config: as in `in_edm`.
+
+    Raises:
+        UserError: it can't run how the model predicts, or how it was noised; says which can.
+    """
+    sampler, said = chosen.sampler, f"--scheduler '{chosen.name}'"
+    if in_edm(own, config) and (sampler.name not in EDM or (chosen.schedule and chosen.schedule.name not in OF_SIGMAS)):
+        raise UserError(
+            f"{said} can't run this model, which is in EDM's formulation: give {' or '.join(EDM)}, alone or with "
+            f"{' or '.join(OF_SIGMAS)}, or leave it out"
+        )
+    if config.get("timestep_type") == "continuous" and sampler.name != "Euler":
+        raise UserError(f"{said} can't run this model, which is told the noise itself and not a timestep: give Euler")
+    if config.get("prediction_type") == "sample" and not sampler.samples:
+        raise UserError(f"{said} can't run this model, which predicts the image: give {_some(lambda s: s.samples)}")
+    if config.get("rescale_betas_zero_snr") and not sampler.zero_snr:
+        raise UserError(
+            f"{said} can't run this model, which begins from noise without any signal (zero terminal SNR): give "
+            f"{_some(lambda s: s.zero_snr)}"
+        )
+
+
+def _some(fits: Callable[[Sampler], bool]) -> str:
+    *most, last = [each.name for each in SAMPLERS if fits(each)][:5]
+    return f"{', '.join(most)} or {last}"
 
 
 def _not_known(text: str, bare: str) -> UserError:

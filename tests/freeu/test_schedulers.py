@@ -8,9 +8,11 @@ import sys
 
 import diffusers
 import pytest
+import torch
 
 from configs import UserError
-from freeu.models.schedulers import SAMPLERS, SCHEDULES, STRAIGHT, Scheduler, canonical, named
+from freeu.models.sampler_table import SAMPLERS, SCHEDULES, STRAIGHT
+from freeu.models.schedulers import Scheduler, canonical, check_runs, named
 
 SAME = {
     "Euler": ["euler", "EulerDiscreteScheduler", "k_euler", "sample_euler", "EulerDiscrete"],
@@ -61,6 +63,36 @@ def test_diffusers_takes_what_a_name_stands_for(one: Scheduler) -> None:
     # What the table says it can't, diffusers' class has no argument for.
     assert (set(STRAIGHT) <= takes.keys()) is one.sampler.curved
     assert ("timestep_spacing" in takes) is one.sampler.spaced
+    assert ("rescale_betas_zero_snr" in takes) is one.sampler.zero_snr
+
+
+@pytest.mark.parametrize("one", [each for each in RUN if each.schedule is None], ids=lambda each: each.name)
+def test_which_predict_the_image(one: Scheduler) -> None:
+    kind = getattr(diffusers, one.sampler.kind)
+    made = kind.from_config(kind(**one.changes).config, prediction_type="sample")
+    made.set_timesteps(4)
+    x = torch.zeros(1, 4, 8, 8)
+    if one.sampler.samples:
+        made.step(x, made.timesteps[0], made.scale_model_input(x, made.timesteps[0]))
+    else:
+        with pytest.raises((NotImplementedError, ValueError)):
+            made.step(x, made.timesteps[0], made.scale_model_input(x, made.timesteps[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "config", "said"),
+    [
+        ("Euler a", "DDIMScheduler", {"prediction_type": "sample"}, "predicts the image: give Euler,"),
+        ("Heun", "EulerDiscreteScheduler", {"rescale_betas_zero_snr": True}, "zero terminal SNR"),
+        ("DDIM", "EulerDiscreteScheduler", {"timestep_type": "continuous"}, "give Euler"),
+        ("DDIM", "EDMEulerScheduler", {}, r"EDM's formulation: give Euler or DPM\+\+ 2M"),
+        ("Euler beta", "DDIMScheduler", {"sigma_data": 1.0}, "EDM's formulation"),
+    ],
+)
+def test_what_can_not_run_the_model_is_refused(name: str, own: str, config: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_runs(named(name), own, config)
+    check_runs(named("Euler"), own, config)
 
 
 @pytest.mark.parametrize("one", RUN, ids=lambda each: each.name)
