@@ -129,8 +129,8 @@ def test_a_plan_counts_on_racing(tmp_path: Path) -> None:
     assert usual(48) == 12 + 12 / 4 + 24 / 16
     assert usual(8) == 8
     raced, whole = (plan(prepare(load(None, {"mlruns": tmp_path, "racing": on}))) for on in (True, False))
-    # Two fixed ones on 48, 62 others, the baseline under other seeds; in the confirmation two finalists and the baseline,
-    # as many images as the search takes, four of each held-out prompt at most; 12 steps, guidance.
+    # Two fixed ones on 48, 62 others, the baseline under other seeds; in the confirmation two finalists and the
+    # baseline, as many images as the search takes, four of each held-out prompt at most; 12 steps, guidance.
     search = 2 * 48 + 62 * 16.5
     assert raced.evaluations == 24 * (search + 48 + search // 3 * 3)
     assert whole.evaluations == 24 * (64 * 48 + 48 + 3 * 4 * raced.held_out)
