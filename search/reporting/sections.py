@@ -110,7 +110,7 @@ def _trial(record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the table of all trials."""
     picks = [pick["pick"] for pick in result["picks"] if pick["number"] == record.number]
     front = any(row["number"] == record.number for row in result["front"])
-    within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record)
+    within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record.guardrails)
     return {"record": record, "picks": picks, "front": front, "within": within}
 
 
@@ -159,7 +159,7 @@ def _viewed(folder: StudyFolder, result: Mapping[str, Any], records: Sequence[Tr
         rows = {name: f"{getattr(record.factors, name):.3f}" for name in FACTORS}
         rows |= {name: f"{value.value:.4g}" for name, value in record.values.items()}
         if record.guardrails:
-            rows["guardrails"] = "within" if record.feasible else out_of_bounds(record)
+            rows["guardrails"] = "within" if record.feasible else out_of_bounds(record.guardrails)
         shown[str(record.number)] = {
             "title": visible(f"Trial {record.number}: {record.origin}"),
             "rows": {visible(name): value for name, value in rows.items()},
