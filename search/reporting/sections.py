@@ -67,7 +67,8 @@ def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Ma
     seconds = sum(record.seconds.get("total", 0.0) for record in records)
     failed = sum(not record.complete and not record.interrupted for record in records)
     images = sum(record.images for record in records)
-    held_out = max((score["n"] for pick in result["picks"] for score in pick["scores"].values()), default=0)
+    scores = [score for pick in result["picks"] for score in pick["scores"].values()]
+    held_out = max((score.get("prompts", score["n"]) for score in scores), default=0)
     prompts = config.get("fingerprint", {}).get("prompts", "")
     return {
         "Base model": str(result["model"]),
