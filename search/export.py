@@ -86,8 +86,8 @@ def export(
     folder = None if study is None else find_study(mlruns, study)
     if folder is not None:
         preset = preset_of(folder, pick or "knee")
-        if (result := folder.read_result()) is not None:
-            typer.echo(visible(str(result["verdict"])), err=True)
+        if preset.verdict is not None:
+            typer.echo(visible(preset.verdict), err=True)
         if not preset.scores:
             whose = f"trial {pick}" if pick and pick.isdecimal() else pick or "knee"
             typer.echo(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)
@@ -157,7 +157,15 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
         pick=pick,
         scores={metric: _score(score) for metric, score in scores.items()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=None if result is None else _verdict(result, picks[pick]["number"] if pick in picks else int(pick)),
     )
+
+
+def _verdict(result: Mapping[str, Any], number: int) -> str:
+    """The study's verdict, as it concerns a trial."""
+    stands = {one["number"] for one in result["picks"] if one["pick"] == result.get("take_away")}
+    other = f" These factors are of trial {number}, which is another one." if stands - {number} else ""
+    return f"{result['verdict']}{other}"
 
 
 def _trial(folder: StudyFolder, number: int) -> Factors:

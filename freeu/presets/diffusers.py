@@ -28,6 +28,7 @@ def render(preset: Preset) -> str:
     origin = f"study {preset.study!a}, pick {preset.pick!a}" if preset.study else "no study"
     return (
         f"# FreeU factors for {preset.model!a} ({origin}).\n"
+        f"{preset.comment}"
         "# For diffusers alone: version 1, stages by block.\n\n\n"
         "def apply(pipe):\n"
         '    """Switches FreeU on; pipe.disable_freeu() switches it off."""\n'

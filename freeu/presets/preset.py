@@ -32,6 +32,7 @@ class Preset:
         study, pick: where it comes from; None where no search found it.
         scores: by metric; keys of SCORE_KEYS, finite numbers or None, `value` always there.
         created: date and time, ISO 8601; None where unknown.
+        verdict: what its study says of FreeU; None where no study does.
     """
 
     factors: Factors
@@ -41,17 +42,23 @@ class Preset:
     pick: str | None = None
     scores: Mapping[str, Mapping[str, float | int | None]] = field(default_factory=dict)
     created: str | None = None
+    verdict: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("model", self.model), ("model_identity", self.model_identity)):
             if not isinstance(value, str):
                 raise PresetError(f"{name} of the preset is {quoted(value)}: expected text")
-        for name in ("study", "pick", "created"):
+        for name in ("study", "pick", "created", "verdict"):
             if not isinstance(getattr(self, name), str | None):
                 raise PresetError(f"{name} of the preset is {quoted(getattr(self, name))}: expected text")
         if not isinstance(self.scores, Mapping):
             raise PresetError(f"scores of the preset are {quoted(self.scores)}: expected a mapping by metric")
         object.__setattr__(self, "scores", {name: _score(name, score) for name, score in self.scores.items()})
+
+    @property
+    def comment(self) -> str:
+        """The verdict as a line of Python's comments; empty where there is none."""
+        return "" if self.verdict is None else f"# {ascii(self.verdict)[1:-1]}\n"
 
     @property
     def title(self) -> str:

@@ -24,6 +24,7 @@ def render(preset: Preset) -> str:
     TOOL.check(f)
     return (
         f"# FreeU factors for {preset.model!a}: version 1, stages by {f.stages}, a factor for each concatenation.\n"
+        f"{preset.comment}"
         "from refiners.foundationals.latent_diffusion.freeu import SDFreeUAdapter\n\n"
         f"STAGES = {SITES[f.stages]!r}  # by the number of concatenations: those of stage 1, of stage 2\n\n\n"
         "def apply(unet):\n"

@@ -72,7 +72,7 @@ def _card(
         "",
         f"# FreeU factors for {plain(preset.model)}",
         "",
-        plain(str(result["verdict"])),
+        plain(preset.verdict or ""),
         "",
         "| b1 | b2 | s1 | s2 | version | stages |",
         "|---|---|---|---|---|---|",

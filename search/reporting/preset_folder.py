@@ -34,6 +34,7 @@ def _readme(preset: Preset, written: list[str], left: dict[str, str]) -> str:
         f"b1 {f.b1:g}, b2 {f.b2:g}, s1 {f.s1:g}, s2 {f.s2:g}, version {f.version}, stages by {f.stages}. "
         f"For {code(preset.model) if preset.model else 'a model that is not named'}.{origin}",
         "",
+        *([plain(preset.verdict), ""] if preset.verdict else []),
         "| file | where it goes |",
         "|---|---|",
         *(f"| `{presets.module(format).FILE}` | {presets.module(format).PLACE} |" for format in written),

@@ -67,7 +67,8 @@ def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Ma
     seconds = sum(record.seconds.get("total", 0.0) for record in records)
     failed = sum(not record.complete and not record.interrupted for record in records)
     images = sum(record.images for record in records)
-    held_out = max((score["n"] for pick in result["picks"] for score in pick["scores"].values()), default=0)
+    scores = [score for pick in result["picks"] for score in pick["scores"].values()]
+    held_out = max((score.get("prompts", score["n"]) for score in scores), default=0)
     prompts = config.get("fingerprint", {}).get("prompts", "")
     return {
         "Base model": str(result["model"]),
@@ -110,7 +111,7 @@ def _trial(record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the table of all trials."""
     picks = [pick["pick"] for pick in result["picks"] if pick["number"] == record.number]
     front = any(row["number"] == record.number for row in result["front"])
-    within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record)
+    within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record.guardrails)
     return {"record": record, "picks": picks, "front": front, "within": within}
 
 
@@ -159,7 +160,7 @@ def _viewed(folder: StudyFolder, result: Mapping[str, Any], records: Sequence[Tr
         rows = {name: f"{getattr(record.factors, name):.3f}" for name in FACTORS}
         rows |= {name: f"{value.value:.4g}" for name, value in record.values.items()}
         if record.guardrails:
-            rows["guardrails"] = "within" if record.feasible else out_of_bounds(record)
+            rows["guardrails"] = "within" if record.feasible else out_of_bounds(record.guardrails)
         shown[str(record.number)] = {
             "title": visible(f"Trial {record.number}: {record.origin}"),
             "rows": {visible(name): value for name, value in rows.items()},

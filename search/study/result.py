@@ -17,7 +17,7 @@ from search.storage.result_file import candidate_of
 from search.study.held_out import BASE
 from search.study.reproduce import versions
 from search.study.rival import named
-from search.study.verdict import COUNTS, Rivals, Verdict, measurable, verdict
+from search.study.verdict import COUNTS, Rivals, Verdict, measurable, moved_too_far, verdict
 from search.terminal.progress import ARROWS
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def assembled(
         "versions": versions(),
         "finalists": list(order),
         "confirmation": None if plan is None else _recorded(plan, confirmed),
-        "verdict": said.text + _out_of_bounds(moved),
+        "verdict": said.text + moved_too_far(moved),
         "take_away": next((pick.name for pick in front.picks if pick.number == said.number), None),
         "ends": at_the_ends(job.space, picks),
     }
@@ -179,17 +179,6 @@ def _verdict(
 
 def _recorded(plan: Plan, confirmed: Confirmed) -> dict[str, Any]:
     return {"number": plan.number, "level": plan.level, "planned": list(plan.ends), "looks": confirmed.looks}
-
-
-def _out_of_bounds(moved: Mapping[int, Mapping[str, float]]) -> str:
-    """The finalists that break a guardrail on the held-out images."""
-    broken = {number: [each for each in shifts.items() if abs(each[1]) > 1] for number, shifts in moved.items()}
-    told = [
-        f"trial {number} ({', '.join(f'{name} {shift:+.1f}' for name, shift in shifts)})"
-        for number, shifts in broken.items()
-        if shifts
-    ]
-    return f" Out of the guardrails' bounds on the held-out images: {'; '.join(told)}." if told else ""
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:

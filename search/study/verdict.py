@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.study.looks import FIRST, LEVEL
 from search.study.rival import sentence
+from search.terminal.progress import out_of_bounds
 
 if TYPE_CHECKING:
     from search.optimizer.pareto_front import Pick
@@ -117,6 +118,13 @@ def verdict(
     return Verdict(
         f"FreeU is not shown to help here: {tried} measurably better than the baseline {on}.{also}{_resolution(scores)}"
     )
+
+
+def moved_too_far(shifts: Mapping[int, Mapping[str, float]]) -> str:
+    """A sentence on the finalists that break a guardrail on the held-out images; empty for none. shifts: by trial."""
+    told = {number: out_of_bounds(each) for number, each in shifts.items()}
+    listed = "; ".join(f"trial {number} ({broken})" for number, broken in told.items() if broken)
+    return f" Out of bounds on the held-out images: {listed}." if listed else ""
 
 
 def _sides(

@@ -31,9 +31,9 @@ def best_so_far(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
     return best
 
 
-def out_of_bounds(record: TrialRecord) -> str:
-    """The guardrails that a trial breaks, the worst first: "saturation +2.1, sharpness -1.3"."""
-    worst = sorted(record.guardrails.items(), key=lambda each: -abs(each[1]))
+def out_of_bounds(shifts: Mapping[str, float]) -> str:
+    """The guardrails that are broken, the worst first: "saturation +2.1, sharpness -1.3"; empty for none."""
+    worst = sorted(shifts.items(), key=lambda each: -abs(each[1]))
     broken = [f"{name} {shift:+.1f}" for name, shift in worst if abs(shift) > 1]
     return ", ".join(broken[:WORST]) + (", …" if len(broken) > WORST else "")
 
@@ -138,7 +138,7 @@ class Progress:
             return f"{head}  {record.ending}"
         values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())
         if not record.feasible:
-            values += f"  out of bounds: {out_of_bounds(record)}"
+            values += f"  out of bounds: {out_of_bounds(record.guardrails)}"
         if record.images < self.per_trial:
             few = " with few steps" if max(record.rungs, default=1) < 0 else ""
             values += f"  estimated from {record.images} prompts{few}"

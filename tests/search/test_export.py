@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,23 @@ def test_a_trial_by_number_has_held_out_scores_only_where_it_is_a_pick(mlruns: P
     preset = preset_of(folder, "2")
     assert preset.factors == BLOCK
     assert preset.scores == {}  # the search's own 0.4 flatters it
+
+
+def test_each_preset_tells_the_verdict_and_whose_it_is(mlruns: Path, tmp_path: Path) -> None:
+    folder = StudyFolder(mlruns, "sunday")
+    write_json(folder.result, RESULT | {"take_away": "best-clip"})
+    other = "FreeU does not help here. These factors are of trial 2, which is another one."
+    for pick, told in (("best-clip", RESULT["verdict"]), ("3", RESULT["verdict"]), ("2", other)):
+        preset = preset_of(folder, pick)
+        assert preset.verdict == told
+        assert yaml.safe_load(presets.render(preset, "yaml"))["verdict"] == told
+    v1 = replace(preset, factors=replace(BLOCK, version="v1"), verdict='a "b"\nimport os\u2028')
+    for name in ("diffusers", "refiners"):
+        code = presets.render(v1, name)
+        assert '\n# a "b"\\nimport os\\u2028\n' in code
+        compile(code, name, "exec")
+    exported(mlruns, "--study", "sunday", "--pick", "2", "--all", "--out", tmp_path / "out")
+    assert other in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_an_unfinished_study_gives_trials_but_no_picks(mlruns: Path) -> None:

@@ -82,6 +82,7 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     confirmed = {pick["pick"] for pick in result["picks"] if pick["scores"]}
     ordered = sorted(names, key=lambda name: name not in confirmed)  # the finalists before all
     assert [pick["pick"] for pick in result["picks"]] == ordered
+    assert all(list(pick["guardrails"]) == list(NAMES if pick["scores"] else ()) for pick in result["picks"])
     records = folder.read_trials()
     assert len(records) == 10
     assert list(folder.read_scores(3).columns) == ["prompt", "seed", "clip", "aesthetic", *NAMES]
@@ -104,6 +105,8 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     more, said = study(settings(tmp_path, trials=12), FakeGenerator())
     assert more["trials"] == 12
     assert "10 of them done" in said
+    same = more["finalists"] == result["finalists"]  # or they are confirmed with less error, on seeds of their own
+    assert more["confirmation"]["number"] == (1 if same else 2)
     with pytest.raises(UserError, match="prompts: 8 → 6"):
         study(settings(tmp_path, trials=12, limit=6))
     with pytest.raises(UserError, match="sampler: random → tpe"):

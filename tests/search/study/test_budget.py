@@ -72,6 +72,15 @@ def test_what_runs_counts_and_may_turn_out_cheaper(tmp_path: Path) -> None:
     assert not found([], 0)  # for good
 
 
+def test_the_confirmation_takes_what_the_search_took_where_budgets_leave_it(tmp_path: Path) -> None:
+    done = [trial(number) for number in range(10)]  # 120 images, half a second each
+    assert budget(tmp_path)[0].held_out_images(done) == 120
+    assert budget(tmp_path, images=200)[0].held_out_images(done) == 80
+    assert budget(tmp_path, gpu_hours=100 / 3600)[0].held_out_images(done) == 80
+    assert budget(tmp_path, time.monotonic() - 3600, minutes=30)[0].held_out_images(done) == 0
+    assert budget(tmp_path, minutes=60, workers=2)[0].held_out_images(done) == 120
+
+
 def test_no_freeu_with_few_steps_counts(tmp_path: Path) -> None:
     more = {"model": "shapes", "limit": 16, "objectives": "clip", "guardrails": False, "images": 200, "held_out": 16}
     for low_steps, trials in ((None, 10), (2, 8)):  # 16 images fewer are left of the 120 beside the confirmation

@@ -17,7 +17,7 @@ from search.storage.trial_record import TrialRecord, Value
 from search.study.confirmation import Confirmed, confirm, finalists
 from search.study.held_out import HeldOut, rows_of
 from search.study.looks import Plan
-from search.study.verdict import fewest, verdict
+from search.study.verdict import fewest, moved_too_far, verdict
 from search.workers.crew import TRIES, SingleWorker, WorkerDied
 from tests.search.fakes import BEST, FakeGenerator, FakeMetric
 
@@ -219,6 +219,12 @@ def test_too_few_prompts_say_nothing() -> None:
 
 def test_guardrails_that_leave_nobody_are_named() -> None:
     assert "the guardrails ruled out all 63 candidates" in verdict(PICKS[1:2], {}, DIRECTIONS, 0, 63).text
+
+
+def test_who_breaks_a_guardrail_on_the_held_out_images_is_named() -> None:
+    moved = {3: {"saturation": 0.9, "luma": -1.0}, 5: {"saturation": 1.2, "sharpness": -1.31}}
+    assert moved_too_far(moved) == " Out of bounds on the held-out images: trial 5 (sharpness -1.3, saturation +1.2)."
+    assert moved_too_far({3: moved[3]}) == moved_too_far({}) == ""
 
 
 def test_what_the_picks_drew_is_kept(tmp_path: Path) -> None:

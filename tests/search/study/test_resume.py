@@ -75,7 +75,7 @@ def check(home: Path, kills: int) -> list[TrialRecord]:
     assert all(run.info.status != "RUNNING" for run in runs)
 
     counts = Counter(json.dumps(json.loads(line)[0]) for line in generated(home))
-    # The baseline is in each look of the confirmation too, and so is each pick; a kill can waste what was in flight.
+    # The baseline is in each look of the confirmation too, and so is each pick; a kill wastes what was in flight.
     confirmed = len(list((folder.root / "confirm" / "parts").glob("*.npz")))
     assert sum(counts.values()) <= TRIALS + confirmed + 1 + kills
     assert not list(folder.root.rglob("*.part"))
