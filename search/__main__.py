@@ -10,7 +10,7 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, figures, models, report, run, show, studies, ui
+from search import compare, export, figures, models, report, run, show, studies, ui, vote
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Search FreeU's factors for a model, and test whether they help."
@@ -22,6 +22,7 @@ for _command in (
     compare.compare,
     report.report,
     ui.ui,
+    vote.vote,
     export.export,
     figures.figures,
     models.models,

@@ -33,12 +33,17 @@ def show(
     if as_json:
         found = asdict(now) | {"settings": read_yaml(folder.config)}
         found |= {"records": [record.as_dict() for record in records], "result": result}
+        if result is not None:
+            from search.voting.booth import told
+
+            found["votes"] = told(folder, result)
         typer.echo(json.dumps(found, indent=2))
         return
     from rich.console import Console
 
     from search.study import result as results
     from search.terminal import progress
+    from search.voting import booth, wording
 
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
     head = f"{now.study}: {now.state}, {now.complete} of {now.trials} trials of {now.model}"
@@ -49,7 +54,10 @@ def show(
     if result is not None:
         if part := of_result(records, result)[1]:
             console.print(visible(f"its result is {part}"), markup=False)
-        results.tables(console, result)
+        told = booth.told(folder, result)
+        results.tables(console, {**result, "verdict": wording.both(result, told)})
+        if told is not None:
+            wording.show(console, told)
         results.ways_on(console, folder, mlruns, result)
         return
     directions = {name: value.direction for record in records for name, value in record.values.items()}

@@ -6,10 +6,8 @@ workers end with it. Its output is kept aside and shown only when it fails to co
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,12 +27,11 @@ from configs.cli import main, python
 from search.settings import flags
 from search.storage.mlflow_location import Settings, check_folder, page_path, settle
 from search.storage.study_folder import studies
+from search.terminal import local_server
 from search.terminal.study_names import complete, find_study
 
 PORT = 5000  # MLflow's own default
-PORTS_TRIED = 20
 START_LIMIT = 120.0  # seconds; 10 is usual on two cores
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 app = typer.Typer(add_completion=False)
 
@@ -76,11 +73,10 @@ def ui(
         find_study(mlruns, study)
     path = page_path(settings, study).removeprefix("/")
     settle(settings)
-    if host not in LOCAL:
-        typer.echo(f"warning: other machines may reach {host}, and these pages have no password", err=True)
-    with serving(settings, host, free_port(host, port)) as (address, server):
-        typer.echo(f"MLflow UI: {address.replace('//0.0.0.0:', f'//{socket.gethostname()}:')}{path}\nCtrl-C stops it")
-        if browser and _desktop():
+    local_server.warn(host)
+    with serving(settings, host, local_server.free_port(host, port, PORT)) as (address, server):
+        typer.echo(f"MLflow UI: {local_server.shown(address)}{path}\nCtrl-C stops it")
+        if browser and local_server.desktop():
             webbrowser.open(f"{address}{path}")
         try:
             server.wait()
@@ -88,43 +84,6 @@ def ui(
             typer.echo("stopped")
             return
         raise UserError(f"the MLflow server ended by itself (exit code {server.returncode})")
-
-
-def _desktop() -> bool:
-    """Whether a person sits here with a browser in a window; one in the terminal would take it from us."""
-    window = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    return sys.stdout.isatty() and (window or sys.platform in ("darwin", "win32"))
-
-
-def free_port(host: str, asked: int | None) -> int:
-    """The port that was asked for, or the first free one from 5000 on, with a word. Raises UserError."""
-    if asked is not None:
-        if _busy(host, asked):
-            raise UserError(f"port {asked} on {host} is in use: name another with --port, or leave --port out")
-        return asked
-    for port in range(PORT, PORT + PORTS_TRIED):
-        if not _busy(host, port):
-            if port != PORT:
-                typer.echo(f"port {PORT} is in use: taking {port}", err=True)
-            return port
-    raise UserError(f"no port from {PORT} to {PORT + PORTS_TRIED - 1} is free on {host}: name one with --port")
-
-
-def _busy(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except PermissionError:
-            raise UserError(f"port {port} is not for ordinary users: name one above 1023 with --port") from None
-        except socket.gaierror:
-            raise UserError(f"--host {host} is not an address of this machine") from None
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise UserError(f"--host {host} is not an address of this machine") from None
-            return True
-    return False
 
 
 @contextmanager
@@ -147,7 +106,7 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, sub
     ]
     command += ["--backend-store-uri", settings.uri, "--default-artifact-root", settings.artifacts.as_uri()]
     command += ["--allowed-hosts", ",".join(_names(host, port))]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    address = local_server.address(host, port)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with tempfile.TemporaryFile() as log:
@@ -169,16 +128,10 @@ def serving(settings: Settings, host: str, port: int) -> Iterator[tuple[str, sub
 
 
 def _names(host: str, port: int) -> list[str]:
-    """What browsers may call this machine: its exact names and addresses. A pattern, as MLflow's own "10.*", would let
-    in a page elsewhere that is called 10.evil.com (DNS rebinding).
+    """`local_server.names` as MLflow takes them: for patterns. One of its own, as "10.*", would let in a page
+    elsewhere that is called 10.evil.com (DNS rebinding).
     """
-    own = {host, "127.0.0.1", "localhost", "::1"} - {"0.0.0.0", "::"}
-    if host not in LOCAL:
-        own |= {socket.gethostname(), socket.getfqdn()}
-        with suppress(OSError):
-            own |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)}
-    shown = {f"[[]{name}]" if ":" in name else name.lower() for name in own}  # MLflow takes each for a pattern
-    return sorted(name + end for name in shown for end in ("", f":{port}"))
+    return [name.replace("[", "[[]") for name in local_server.names(host, port)]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

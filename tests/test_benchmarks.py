@@ -34,6 +34,11 @@ def test_calibration() -> None:
     assert len(said) == 6 and said[0].startswith("clip       within   coverage") and "a false star" in said[4]
 
 
+def test_votes() -> None:
+    said = printed("votes.py", "--runs", "6", "--prompts", "24").splitlines()
+    assert len(said) == 5 and said[0].startswith("50 %,  85 votes planned") and "(80 % promised)" in said[2]
+
+
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]

@@ -20,6 +20,7 @@ COMMANDS = (
     "search.run",
     "search.models",
     "search.ui",
+    "search.vote",
     "search.export",
     "search.report",
     "search.studies",

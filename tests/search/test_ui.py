@@ -24,6 +24,7 @@ from search import ui
 from search.storage.image_grid import save_grid
 from search.storage.mlflow_location import mlflow_settings
 from search.storage.trial_record import TrialRecord, Value
+from search.terminal import local_server
 from search.tracking import Tracker
 from tests.browser import chromium, requested, until
 
@@ -154,20 +155,18 @@ def test_a_busy_port_is_an_error_only_where_it_was_asked_for(
     mlruns: Path,
     server: tuple[subprocess.Popen[str], str],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} on 127.0.0.1 is in use"):
-            ui.free_port("127.0.0.1", port)
-        monkeypatch.setattr(ui, "PORT", port)
-        other = ui.free_port("127.0.0.1", None)
-        assert port < other < port + ui.PORTS_TRIED
+            local_server.free_port("127.0.0.1", port, ui.PORT)
+        other = local_server.free_port("127.0.0.1", None, port)
+        assert port < other < port + local_server.PORTS_TRIED
         assert f"taking {other}" in capsys.readouterr().err
     with pytest.raises(UserError, match="not an address of this machine"):
-        ui.free_port("203.0.113.1", None)  # an address kept for documentation
+        local_server.free_port("203.0.113.1", None, ui.PORT)  # an address kept for documentation
 
 
 def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> None:

@@ -1,0 +1,112 @@
+"""What votes say, in words: for the verdict, the terminal, the page and MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from configs.cli import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def both(result: Mapping[str, Any], told: Mapping[str, Any] | None) -> str:
+    """The verdict: of the metrics, and of the voters once they are through."""
+    metrics = str(result["verdict"])
+    if told is None or not told["over"] or not told["votes"]:
+        return metrics
+    return f"By the metrics: {metrics} {people(told)}"
+
+
+def people(told: Mapping[str, Any]) -> str:
+    """The voters' verdict. told: what `tally` found, when it is over."""
+    voters, votes = counted(len(told["voters"]), "voter"), counted(told["votes"], "vote")
+    rows = [row for row in told["comparisons"] if "share" in row]
+    sure = [row for row in rows if row["sure"]]
+    said = []
+    for row in sure or sorted(rows, key=lambda row: -row["share"])[:1]:
+        verb = "is preferred to" if row["share"] > 0.5 else "is liked less than"
+        verb = verb if row["sure"] else "is not shown to be preferred to"
+        said.append(f"{row['label']} {verb} the {row['against']}: it wins {rate(row)}, p {p_value(row['p_holm'])}")
+    ties = f", {counted(told['ties'], 'tie')} among them as half" if told["ties"] else ""
+    return f"By {voters} ({votes}{ties}): {'; '.join(said)}."
+
+
+def rate(row: Mapping[str, Any]) -> str:
+    """A share with its interval, as "63 % [54, 71]"."""
+    ends = "" if row["low"] is None else f" [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    return f"{100 * row['share']:.0f} %{ends}"
+
+
+def p_value(p: float | None) -> str:
+    """As "0.012", "< 0.001", "> 0.99"."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else "> 0.99" if p > 0.99 else f"{p:.2g}"
+
+
+def counted(n: int, noun: str) -> str:
+    """As "1 vote", "3 votes"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def lines(told: Mapping[str, Any]) -> list[str]:
+    """Beside the table of win rates: strengths, agreement, and what was left out."""
+    found = _strengths(told.get("strengths", []))
+    if told.get("between"):
+        found.append(f"Two voters choose alike in {rate(told['between'])} of {counted(told['between']['n'], 'pair')}.")
+    if told.get("self"):
+        n = counted(told["self"]["n"], "pair")
+        found.append(f"Shown again, mirrored, a pair gets the same vote in {rate(told['self'])} of {n}.")
+    for name, each in told.get("metrics", {}).items():
+        found.append(f"{name} prefers the same image as the voter in {rate(each)} of {counted(each['n'], 'vote')}.")
+    found += [f"Left out: {each}." for each in told["left_out"]]
+    return found
+
+
+def so_far(told: Mapping[str, Any]) -> str:
+    """Before the end: how many votes there are, and no score."""
+    total = told["planned"] * len(told["comparisons"])
+    voters = f" by {counted(len(told['voters']), 'voter')}" if told["voters"] else ""
+    return (
+        f"{told['votes']} of {total} planned votes are cast{voters}; what they say is shown when voting has ended, so "
+        "that nobody is led by it"
+    )
+
+
+def show(console: Console, told: Mapping[str, Any]) -> None:
+    """Print the votes' part of a study."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not told["over"]:
+        console.print(visible(f"votes: {so_far(told)}"), markup=False, soft_wrap=True)
+        for line in lines(told):
+            console.print(visible(line), markup=False, soft_wrap=True)
+        return
+    table = Table("finalist", "against", "wins", "won", "ties", "lost", "p", box=None)
+    table.title = (
+        f"Blind votes of {', '.join(map(visible, told['voters']))}: share of pairs won, 95 % intervals by prompts"
+    )
+    for row in told["comparisons"]:
+        if "share" in row:
+            numbers = (rate(row), str(row["wins"]), str(row["ties"]), str(row["losses"]), p_value(row["p_holm"]))
+            table.add_row(*(Text(visible(cell)) for cell in (row["label"], row["against"], *numbers)))
+    console.print(table)
+    console.print("p: corrected for all comparisons (Holm) and for the looks", style="dim")
+    for line in lines(told):
+        console.print(visible(line), markup=False, soft_wrap=True)
+    console.print()
+
+
+def _strengths(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Worth a line where more than two were compared."""
+    if len(rows) < 3:
+        return []
+    said = [
+        f"{row['label']} {row['strength']:+.2f}"
+        + ("" if row["low"] is None else f" [{row['low']:+.2f}, {row['high']:+.2f}]")
+        for row in rows
+    ]
+    return [f"Bradley-Terry strengths (log-odds): {', '.join(said)}."]
