@@ -2,8 +2,8 @@
 
 Three people with a true preference vote on a study's pairs as `search.vote` deals them: prompts differ in how clear
 they are, each voter is careless in a tenth of the votes, and leans to the left in as many. Printed for each true win
-rate (of votes as they are cast): how often the verdict says that one is preferred, and how often the 95 % interval holds
-the truth; beside it the power that the start page promises for that many votes.
+rate (of votes as they are cast): how often the verdict says that one is preferred, and how often the 95 % interval
+holds the truth; beside it the power that the start page promises for that many votes.
 """
 
 from __future__ import annotations

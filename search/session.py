@@ -176,25 +176,27 @@ class Session:
                 categories=job.categories,
             )
             found = confirmation.confirm(held_out, picked, tuple(job.directions), planned, self.config.seed, rivals)
-        tables = {name: self.folder.read_held_out(name) for name in (BASE, *(f"{number:04d}" for number in found.rows))}
+        compared = [*found.rows, *(rivals[number][0] for number in found.against)]
+        tables = {name: self.folder.read_held_out(name) for name in (BASE, *(f"{each:04d}" for each in compared))}
         packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if table is not None}
-        moved = self._moved(study, tables, shifts)
+        finalists = {number: tables[f"{number:04d}"] for number in found.rows}
+        moved = self._moved(study, tables[BASE], finalists, shifts)
         result = assembled(job, identity, complete, front, found, list(picked), planned, moved, rivals)
         return {"result": result, "held_out": packed if self.storage.shared else {}}
 
     def _moved(
-        self, study: Coordinator, tables: Mapping[str, pd.DataFrame | None], shifts: Shifts | None
+        self,
+        study: Coordinator,
+        base: pd.DataFrame | None,
+        finalists: Mapping[int, pd.DataFrame | None],
+        shifts: Shifts | None,
     ) -> dict[int, dict[str, float]]:
         """The finalists' guardrails on the held-out images, by trial number."""
-        base, searched = tables[BASE], study.trials.baseline()
+        searched = study.trials.baseline()
         if shifts is None or base is None or searched is None or searched.per_image is None:
             return {}
         whole = searched.per_image
-        return {
-            int(name): shifts(table, base, whole)
-            for name, table in tables.items()
-            if name != BASE and table is not None
-        }
+        return {number: shifts(table, base, whole) for number, table in finalists.items() if table is not None}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from configs import UserError, quoted, read_yaml, unknown
 from freeu import Controls, Sampling
+from freeu.models import schedulers
 from freeu.sampling import UNCHANGED
 from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, SAMPLING, WHOLE, Choice, Dimension
 from search.optimizer.space import Space
@@ -98,7 +99,9 @@ def _ordered(dimensions: list[Dimension], where: str) -> tuple[Dimension, ...]:
 def _dimension(name: str, given: Any, where: str) -> Dimension:
     if name in CHOICES or name == "scheduler":
         choices = given if isinstance(given, list) else given.get("choices")
-        known = CHOICES.get(name) or choices
+        if name == "scheduler" and isinstance(choices, list):
+            choices = [schedulers.canonical(str(each)) for each in choices]
+        known = CHOICES.get(name) or choices or ()
         if not isinstance(choices, list) or any(each not in known for each in choices) or len(set(choices)) < 2:
             raise UserError(f"{where}: {name} is {quoted(given)}: expected two or more of {', '.join(known)}")
         return Dimension(name, choices=tuple(choices), when=_when(given, name, where))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
 from configs.cli import python, visible
-from freeu import Candidate, Factors
+from freeu import Candidate, Factors, Sampling
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
 from search.storage.result_file import candidate_of
@@ -251,13 +251,30 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     if left:
         said = f"{len(left)} more trials of the front are in result.json and in the report"
         console.print(said, style="dim", highlight=False)
-    console.print()
-    console.print(picks)
+    rivals = Table(
+        "pick", "best without FreeU", *goals, title="The picks minus the best guidance without FreeU", box=None
+    )
+    for pick in result["picks"]:
+        tuned = pick.get("against", {}).get("tuned_baseline")
+        if tuned is not None:
+            cells = [_difference(tuned["scores"].get(name), "not confirmed") for name in directions]
+            rivals.add_row(
+                escape(visible(pick["pick"])), f"{_changed(tuned, result)} (trial {tuned['number']})", *cells
+            )
+    for table in (picks, *([rivals] if rivals.row_count else [])):
+        console.print()
+        console.print(table)
     console.print(COUNTS, style="dim")
     console.print()
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):
         console.print(Text(visible(str(result["ends"]))), soft_wrap=True)
+
+
+def _changed(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """The sampling settings in which it differs from the study."""
+    own = result["sampling"]
+    return named(Sampling.from_dict({name: each for name, each in row["sampling"].items() if each != own.get(name)}))
 
 
 def shown_rows(

@@ -14,13 +14,10 @@ from configs import UserError, read_yaml
 from configs.cli import python
 from search.settings.fingerprints import digest
 from search.storage.study_folder import StudyFolder
-from search.study.confirmation import BASE
+from search.study.held_out import BASE
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COMPARATORS = (BASE,)
-"""Names of held-out tables that finalists are voted against, where a study has them."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,12 @@ class Comparison:
 def comparisons(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparison]:
     """All of a study, the most promising finalist first; empty where none was confirmed."""
     found = []
-    tables = {name: table for name in COMPARATORS if (table := folder.read_held_out(name)) is not None}
     for number in dict.fromkeys(pick["number"] for pick in result["picks"] if pick["scores"]):
         own = folder.read_held_out(name := f"{number:04d}")
         names = " = ".join(pick["pick"] for pick in result["picks"] if pick["number"] == number)
-        for against, table in tables.items():
-            if own is None or not own[["prompt", "seed"]].equals(table[["prompt", "seed"]]):
+        for against in _comparators(number, result):
+            table = folder.read_held_out(against)
+            if own is None or table is None or not own[["prompt", "seed"]].equals(table[["prompt", "seed"]]):
                 continue
             there = [
                 row
@@ -64,6 +61,13 @@ def comparisons(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparis
             ]
             found.append(Comparison(name, against, f"{names} (trial {number})", (own, table), tuple(there)))
     return found
+
+
+def _comparators(number: int, result: Mapping[str, Any]) -> list[str]:
+    """The names of the held-out tables that a finalist's is compared with."""
+    against = [pick.get("against", {}) for pick in result["picks"] if pick["number"] == number]
+    tuned = [each["tuned_baseline"]["number"] for each in against if "tuned_baseline" in each]
+    return [BASE, *(f"{each:04d}" for each in tuned[:1])]
 
 
 def to_vote_on(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparison]:
