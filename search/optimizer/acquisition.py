@@ -9,7 +9,7 @@ trial's user attribute `spreads`, one for each objective; without it the noise i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -96,10 +96,32 @@ class FrontSampler(BaseSampler):
             pending = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in running])
             models = [model if isinstance(model, float) else model.awaiting(pending) for model in models]
             x = np.concatenate([x, pending])
-        within = np.array([all(v <= 0 for v in t.constraints.values()) for t in done] + [True] * len(running))
-        return dict(code.untransform(self._best(x, within if within.any() else ~within, models, limits)))
+        fixed = trial.system_attrs.get("fixed_params", {})
+        some = code.transform({name: fixed.get(name, done[0].params[name]) for name in search_space})
+        columns = [
+            column
+            for name, own in zip(search_space, code.column_to_encoded_columns, strict=True)
+            for column in own
+            if name in fixed
+        ]
 
-    def _best(self, x: np.ndarray, within: np.ndarray, models: Sequence[Any], limits: Sequence[Any]) -> np.ndarray:
+        def held(points: np.ndarray) -> np.ndarray:
+            points[:, columns] = some[columns]
+            return points
+
+        within = np.array([all(v <= 0 for v in t.constraints.values()) for t in done] + [True] * len(running))
+        best = self._best(x, within if within.any() else ~within, models, limits, held)
+        return dict(code.untransform(best))
+
+    def _best(
+        self,
+        x: np.ndarray,
+        within: np.ndarray,
+        models: Sequence[Any],
+        limits: Sequence[Any],
+        held: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """held: puts points where the trial's fixed values are."""
         means, doubts = _predicted(models, x[within])
         # Growth counts beyond the worst that may be on the front. By the means' front alone the search would stay where
         # it happened to look first.
@@ -128,11 +150,11 @@ class FrontSampler(BaseSampler):
         d = x.shape[1]
         near = places[self._rng.integers(len(places), size=NEARBY)]
         steps = self._rng.normal(size=(NEARBY, d)) * 10 ** self._rng.uniform(-1.6, -0.5, size=(NEARBY, 1))
-        points = np.concatenate([qmc.Sobol(d, rng=self._rng).random(EVERYWHERE), (near + steps).clip(0, 1)])
+        points = held(np.concatenate([qmc.Sobol(d, rng=self._rng).random(EVERYWHERE), (near + steps).clip(0, 1)]))
         gains = growth(points)
         for step in REFINED:
             best = np.repeat(points[np.argsort(-gains)[:8]], 24, axis=0)
-            more = (best + step * self._rng.normal(size=best.shape)).clip(0, 1)
+            more = held((best + step * self._rng.normal(size=best.shape)).clip(0, 1))
             points, gains = np.concatenate([points, more]), np.concatenate([gains, growth(more)])
         return np.asarray(points[gains.argmax()])
 

@@ -83,6 +83,14 @@ class Space:
             params[dimension.name] = round(float(value)) if dimension.name in WHOLE else value
         return params
 
+    def off_params(self) -> dict[str, Choice] | None:
+        """The values of FreeU off in all dimensions but the sampling settings; None where none of those is searched, or
+        FreeU off lies outside of the space."""
+        params = self.params(off(self))
+        if not any(each.name in SAMPLING for each in self.dimensions) or not self.candidate(params).off:
+            return None
+        return {name: value for name, value in params.items() if name not in SAMPLING}
+
     def holds(self, candidate: Candidate) -> bool:
         """Whether the search could have proposed it."""
         return self.candidate(self.params(candidate)) == candidate

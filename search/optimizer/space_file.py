@@ -100,7 +100,7 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     if name in CHOICES or name == "scheduler":
         choices = given if isinstance(given, list) else given.get("choices")
         if name == "scheduler" and isinstance(choices, list):
-            choices = [schedulers.canonical(str(each)) for each in choices]
+            choices = [_scheduler(str(each), where) for each in choices]
         known = CHOICES.get(name) or choices or ()
         if not isinstance(choices, list) or any(each not in known for each in choices) or len(set(choices)) < 2:
             raise UserError(f"{where}: {name} is {quoted(given)}: expected two or more of {', '.join(known)}")
@@ -124,6 +124,13 @@ def _dimension(name: str, given: Any, where: str) -> Dimension:
     if name in WHOLE and any(each != int(each) for each in numbers):
         raise UserError(f"{where}: {name} is {quoted(given)}: its ends and its step are whole numbers")
     return Dimension(name, float(low), float(high), log, None if step is None else float(step), when=when)
+
+
+def _scheduler(name: str, where: str) -> str:
+    try:
+        return schedulers.canonical(name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _when(given: Any, name: str, where: str) -> Mapping[str, Choice]:

@@ -144,6 +144,8 @@ class Trials:
             waited = self._queue.take(self.baseline() is not None)
             if waited is None and self.baseline() is None:
                 return None
+            if waited is None:
+                waited = self._queue.off_turn()
             asked = self._begun(waited)
             self.storage.hold(asked._trial_id)
             return asked
