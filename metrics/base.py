@@ -29,12 +29,14 @@ class Batch:
         images: uint8 (n, 3, H, W).
         prompts: n of them, in the order of the images.
         frames: of each video, whose frames stand next to one another; an image is one.
+        evaluations: of the U-Net for an image (a video); None where that is not known.
         base: the baseline's images (FreeU off) of the same prompts and seeds, for metrics that compare with them.
     """
 
     images: torch.Tensor
     prompts: tuple[str, ...]
     frames: int = 1
+    evaluations: int | None = None
     base: Batch | None = field(default=None, repr=False, compare=False)
     _embedded: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 

@@ -88,6 +88,8 @@ def check_possible(infos: Sequence[MetricInfo], images: ImageFolder, compared: b
             raise UserError(f"{info.name} needs at least {info.min_n} images, found {len(images.files)}")
         if info.name == "drift" and not compared:
             raise UserError("drift is the distance from the baseline's images: give them with --base FOLDER")
+        if info.name == "cost":
+            raise UserError("cost counts the U-Net's evaluations, which images don't tell: it is a study's objective")
         if info.name == "consistency":
             raise UserError("consistency compares the frames of a video, and a folder is scored as single images")
 

@@ -74,6 +74,7 @@ def _infos() -> list[MetricInfo]:
         *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, "2", encoder=False) for name, asks in pixels.items()),
+        MetricInfo("cost", "down", True, 1, "how many evaluations of the U-Net an image takes", encoder=False),
         MetricInfo("drift", "none", True, 1, "how far from the baseline's image, as CLIP sees it"),
     ]
 
@@ -121,6 +122,10 @@ def build(
     info = describe(name)
     if name not in METRICS:
         return own_metric.called(name, own_metric.find(name), device)
+    if name == "cost":
+        from .cost import Cost
+
+        return Cost()
     if not info.encoder:
         from .guardrails import Guardrail
 

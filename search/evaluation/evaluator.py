@@ -181,7 +181,8 @@ class Evaluator:
         self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], images: torch.Tensor
     ) -> list[Found]:
         """What each image got; kept for whoever needs the same one again."""
-        batch, n = self._batch(images, prompts), len(prompts)
+        evaluations = self.under(candidate.sampling).unet_evaluations(1)
+        batch, n = self._batch(images, prompts, evaluations), len(prompts)
         found = {
             name: self._per_image(metric, batch) if metric.per_image else self._features(metric, batch).reshape(n, -1)
             for name, metric in self.metrics.items()
@@ -190,12 +191,12 @@ class Evaluator:
             self.cache.write(candidate, prompts, seeds, found)
         return [{name: values[row] for name, values in found.items()} for row in range(n)]
 
-    def _batch(self, images: torch.Tensor, prompts: Sequence[str]) -> Batch:
+    def _batch(self, images: torch.Tensor, prompts: Sequence[str], evaluations: int) -> Batch:
         """Images with their prompts; each frame of a video is an image of its prompt."""
         from metrics.base import Batch
 
         flat = images.flatten(0, 1) if images.ndim == 5 else images
-        return Batch(flat, by_frame(prompts, self.frames), self.frames)
+        return Batch(flat, by_frame(prompts, self.frames), self.frames, evaluations)
 
     def _per_image(self, metric: Metric, batch: Batch) -> np.ndarray:
         """One score for each prompt; a video's is the mean over its frames, where the metric scores frames."""

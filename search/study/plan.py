@@ -73,7 +73,9 @@ class Plan:
         spec = self.job.spec
         part = spec.strength if spec.kind in ("image-to-image", "video-to-video") else 1
         frames = spec.frames if spec.kind == "video-to-video" else 1
-        return frames * max(1, int(part * self.job.steps)) * (2 if self.job.guidance > 1 else 1)
+        searched = [(each.low + each.high) / 2 for each in self.job.space.dimensions if each.name == "steps"]
+        steps = searched[0] if searched else self.job.steps
+        return frames * max(1, int(part * steps)) * (2 if self.job.guidance > 1 else 1)
 
     @property
     def evaluations(self) -> int:
@@ -200,6 +202,10 @@ def plan(job: Job) -> Plan:
     """
     check_resumable(job)
     few, n = job.config.low_steps, len(job.prompts)
+    if few is not None and any(each.name == "steps" for each in job.space.dimensions):
+        raise UserError(
+            f"--low-steps {few}: the space searches the steps, so each candidate has its own: leave one out"
+        )
     if few is not None and few >= job.steps:
         raise UserError(f"--low-steps {few}: give fewer than the {job.steps} steps of all other images")
     if few is not None and len(racing.rungs(n)) == 1:

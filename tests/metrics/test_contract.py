@@ -18,8 +18,8 @@ from tests.metrics.conftest import CLIP, RESNET
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))
 
 
-ALONE = ("consistency", "drift", "image_reward")
-"""Tested in files of their own: one takes videos, one pairs, one a network of its own."""
+ALONE = ("consistency", "cost", "drift", "image_reward")
+"""Tested in files of their own: one takes videos, one no pixels, one pairs, one a network of its own."""
 IMAGES = [name for name in metrics.METRICS if name not in ALONE]
 
 

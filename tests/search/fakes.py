@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from freeu import Factors
+from freeu import Factors, Sampling
 from metrics.base import Batch, Score
 from search.settings.config import StudyConfig, load
 
@@ -56,6 +56,10 @@ class FakeGenerator:
             with self.log.open("a") as stream:
                 stream.write(json.dumps([factors.as_dict(), len(prompts)]) + "\n")
         return torch.from_numpy(images)
+
+    def with_sampling(self, sampling: Sampling) -> FakeGenerator:
+        """The same: nothing here depends on it."""
+        return self
 
     def unet_evaluations(self, count: int) -> int:
         return 10 * count
