@@ -23,9 +23,10 @@ class TextToVideo(TextToImage):
         if adapter is not None and spec.frames > (most := adapter.config.motion_max_seq_length):
             raise UserError(f"{spec.frames} frames are more than the {most} of the motion adapter: lower --frames")
         self.frames = spec.frames
-        channels, height, width = self._latent
-        self._latent = (channels, spec.frames, height, width)
-        self._drawn = (spec.frames, *self._drawn)
+
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        (channels, *sides), drawn = super()._shapes()
+        return (channels, self._spec.frames, *sides), (self._spec.frames, *drawn)
 
     def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         by_frame = latents.transpose(1, 2).flatten(0, 1)
