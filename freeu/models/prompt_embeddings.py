@@ -62,6 +62,10 @@ class PromptEmbeddings:
 
     def _encode(self, prompt: str, skipped: int | None) -> Text:
         how = {} if skipped is None else {"clip_skip": skipped}
+        encoder = getattr(self._pipeline, "text_encoder", None)
+        if how and encoder is not None and not hasattr(encoder, "text_model"):
+            # diffusers reads the last layer norm there, where transformers 5 no longer has it.
+            object.__setattr__(encoder, "text_model", encoder)
         found = self._encoder(prompt)(prompt=prompt, do_classifier_free_guidance=False, **self._one, **how)
         return found[0], found[2] if self._is_xl else None
 

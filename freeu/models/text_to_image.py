@@ -220,9 +220,19 @@ class TextToImage:
                 guess = without + self._scale * (given - without)
                 if self._spec.guidance_rescale > 0:
                     guess = scheduling.rescaled(guess, given, self._spec.guidance_rescale)
-            latents = scheduling.stepped(scheduler, guess, t, latents, randoms, self._spec.eta)
+            latents = self._step(scheduler, guess, t, latents, randoms)
             told(done / len(timesteps))
         return latents
+
+    def _step(
+        self,
+        scheduler: Any,
+        guess: torch.Tensor,
+        t: torch.Tensor,
+        latents: torch.Tensor,
+        randoms: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        return scheduling.stepped(scheduler, guess, t, latents, randoms, self._spec.eta)
 
     @property
     def _scale(self) -> float | torch.Tensor:

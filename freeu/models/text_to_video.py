@@ -28,6 +28,20 @@ class TextToVideo(TextToImage):
         (channels, *sides), drawn = super()._shapes()
         return (channels, self._spec.frames, *sides), (self._spec.frames, *drawn)
 
+    def _step(
+        self,
+        scheduler: Any,
+        guess: torch.Tensor,
+        t: torch.Tensor,
+        latents: torch.Tensor,
+        randoms: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        if getattr(self._pipeline, "motion_adapter", None) is not None:
+            return super()._step(scheduler, guess, t, latents, randoms)
+        # ModelScope's pipeline steps frame by frame, and draws noise in that order.
+        guess, latents = guess.transpose(1, 2), latents.transpose(1, 2)
+        return super()._step(scheduler, guess, t, latents, randoms).transpose(1, 2)
+
     def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         by_frame = latents.transpose(1, 2).flatten(0, 1)
         names = [prompt for prompt in prompts for _ in range(self.frames)]
