@@ -72,10 +72,11 @@ class Generator(Protocol):
         """
         ...
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """Does once what depends on the prompts alone, and frees what is needed for that and nothing else.
 
-        From then on images of these prompts alone can be made.
+        samplings: settings of candidates to come, of which `clip_skip` and `negative_prompt` count. From then on images
+        of these prompts alone can be made, under its own settings and under those.
         """
         ...
 

@@ -7,6 +7,7 @@ names only what is its own. Names and meanings are diffusers' own, but for `clip
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -83,6 +84,20 @@ class Sampling:
     def over(self, other: Sampling) -> Sampling:
         """These settings, and those of `other` where these are None."""
         return Sampling(**{**other.as_dict(), **self.as_dict()})
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """(width, height) of "832x1216".
+
+    Raises:
+        SamplingError: it is written otherwise, or no image can have it.
+    """
+    found = re.fullmatch(r"\s*(\d{1,5})\s*[xX×*]\s*(\d{1,5})\s*", text)
+    if found is None:
+        raise SamplingError(f"size is {quoted(text)}: expected width and height in pixels, as 832x1216")
+    size = _size([int(each) for each in found.groups()])
+    assert size is not None
+    return size
 
 
 def _number(name: str, value: Any, high: float) -> float | None:

@@ -86,7 +86,7 @@ def scheduler(**more: Any) -> Any:
     )
 
 
-def stable_diffusion(folder: Path, **of_scheduler: Any) -> Path:
+def stable_diffusion(folder: Path, layers: int = 2, **of_scheduler: Any) -> Path:
     """Saves a StableDiffusionPipeline in half precision, as the embedded model is."""
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPTextModel
@@ -94,7 +94,7 @@ def stable_diffusion(folder: Path, **of_scheduler: Any) -> Path:
     torch.manual_seed(0)
     pipeline = StableDiffusionPipeline(
         vae=vae(),
-        text_encoder=CLIPTextModel(text_config(16)),
+        text_encoder=CLIPTextModel(text_config(16, layers)),
         tokenizer=tokenizer(),
         unet=unet(16),
         scheduler=scheduler(**of_scheduler),
@@ -128,7 +128,7 @@ def latent_consistency(folder: Path) -> Path:
     return folder
 
 
-def sdxl(folder: Path, layers_2: int = 2) -> Path:
+def sdxl(folder: Path, layers_2: int = 2, layers: int = 2) -> Path:
     """Saves a StableDiffusionXLPipeline in half precision, under SDXL's variant "fp16"."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -137,7 +137,7 @@ def sdxl(folder: Path, layers_2: int = 2) -> Path:
     times = 8
     pipeline = StableDiffusionXLPipeline(
         vae=vae(force_upcast=True),
-        text_encoder=CLIPTextModel(text_config(8)),
+        text_encoder=CLIPTextModel(text_config(8, layers)),
         text_encoder_2=CLIPTextModelWithProjection(text_config(16, layers_2)),
         tokenizer=tokenizer(),
         tokenizer_2=tokenizer(),
@@ -164,7 +164,7 @@ def sdxl(folder: Path, layers_2: int = 2) -> Path:
     return folder
 
 
-def modelscope(folder: Path) -> Path:
+def modelscope(folder: Path, layers: int = 2) -> Path:
     """Saves a TextToVideoSDPipeline in half precision."""
     from diffusers import TextToVideoSDPipeline, UNet3DConditionModel
     from transformers import CLIPTextModel
@@ -182,7 +182,7 @@ def modelscope(folder: Path) -> Path:
     )
     pipeline = TextToVideoSDPipeline(
         vae=vae(),
-        text_encoder=CLIPTextModel(text_config(16)),
+        text_encoder=CLIPTextModel(text_config(16, layers)),
         tokenizer=tokenizer(),
         unet=video,
         scheduler=scheduler(),
@@ -192,7 +192,7 @@ def modelscope(folder: Path) -> Path:
     return folder
 
 
-def animatediff(folder: Path) -> Path:
+def animatediff(folder: Path, layers: int = 2) -> Path:
     """Saves an AnimateDiffPipeline: a Stable Diffusion with a motion adapter."""
     from diffusers import AnimateDiffPipeline
     from transformers import CLIPTextModel
@@ -201,7 +201,7 @@ def animatediff(folder: Path) -> Path:
     torch.manual_seed(0)
     pipeline = AnimateDiffPipeline(
         vae=vae(),
-        text_encoder=CLIPTextModel(text_config(16)),
+        text_encoder=CLIPTextModel(text_config(16, layers)),
         tokenizer=tokenizer(),
         unet=unet(16),
         motion_adapter=adapter,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError
+from freeu.sampling import NAMES, Sampling
 
 from .catalogue import of_name
 from .locate import locate_config
@@ -19,6 +20,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "strength": ("image-to-image", "video-to-video"),
 }
 """Settings that mean something to these kinds alone."""
+UNASKED = ("dpmsolver++", "ddim", "edm", "default")
+"""Schedulers as models' YAMLs write them; one that a study asks for is written as it is shown, as "DPM++ 2M"."""
 
 
 def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
@@ -28,7 +31,8 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
     Raises:
         UserError: the model can do nothing with one of them.
     """
-    found = spec.model_copy(update=given)
+    sampling = Sampling.from_dict({name: given[name] for name in NAMES if given.get(name) is not None})
+    found = spec.model_copy(update={field: value for field, value in given.items() if field not in NAMES})
     kind = spec.kind
     if kind == "text-to-image":
         if found.controlnet:
@@ -55,7 +59,7 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
-    found = found.model_copy(update={"kind": kind})
+    found = found.model_copy(update={"kind": kind}).sampled(sampling)
     if "config" not in given or not spec.folder.is_file():
         return as_trained(found)
     layout = locate_config(found)
@@ -66,14 +70,16 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
 
 def as_trained(spec: ModelSpec, layout: Path | None = None) -> ModelSpec:
     """The spec with the scheduler that another U-Net was trained for, as its file says; and for a single file with that
-    of `layout`, the folder that says how it is laid out, where no other can stand in for it."""
+    of `layout`, the folder that says how it is laid out, where no other can stand in for it. One that was asked for
+    stays."""
     if spec.unet and (spec.base / spec.unet).is_file():
         scheduler, changes = noising(spec.base / spec.unet)
+        asked = scheduler is not None and spec.scheduler in UNASKED
         kept = {} if scheduler else spec.scheduler_config
         spec = spec.model_copy(
-            update={"scheduler": scheduler or spec.scheduler, "scheduler_config": {**kept, **changes}}
+            update={"scheduler": scheduler if asked else spec.scheduler, "scheduler_config": {**kept, **changes}}
         )
-    if layout is not None and spec.folder.is_file():
+    if layout is not None and spec.folder.is_file() and spec.scheduler in UNASKED:
         own = scheduler_of(layout)
         if own.startswith(BRINGS_ITS_OWN if spec.scheduler != "edm" else "EDM"):
             return spec.model_copy(update={"scheduler": "default"})

@@ -90,6 +90,23 @@ def check_scheduler(name: str, config: Mapping[str, Any]) -> None:
         raise UserError(f"the pipeline's scheduler is a {name}, which needs torchsde: pip install torchsde")
 
 
+def check_clip_skip(clip_skip: int | None, layers: int) -> None:
+    """Raises UserError where a text encoder has not so many layers."""
+    if clip_skip is not None and clip_skip > layers:
+        raise UserError(f"--clip-skip {clip_skip}: the model's text encoder has {layers} layers: give 1 to {layers}")
+
+
+def check_size(size: tuple[int, int] | None, factor: int) -> None:
+    """Raises UserError for a size (width, height) that isn't one of the VAE's latents. factor: its pixels for each."""
+    if size is None or all(each % factor == 0 for each in size):
+        return
+    near = "x".join(str(max(1, round(each / factor)) * factor) for each in size)
+    raise UserError(
+        f"--size {size[0]}x{size[1]}: the model's VAE makes {factor} pixels of each latent: give multiples of that, as "
+        f"{near}"
+    )
+
+
 def _class_of(index: Mapping[str, Any], part: str) -> str | None:
     found = index.get(part)
     return str(found[-1]) if isinstance(found, list) and found and found[-1] is not None else None

@@ -31,7 +31,7 @@ class ImageToImage(TextToImage):
 
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
         super().__init__(pipeline, spec, identity, place)
-        self._latents: dict[str | None, torch.Tensor] = {}  # by the file; None: the input of all
+        self._latents: dict[Any, torch.Tensor] = {}  # by the file, which is None for the input of all, and its size
 
     def _size(self) -> tuple[int, int]:
         blocks = len(self._unet.config.block_out_channels)
@@ -71,10 +71,10 @@ class ImageToImage(TextToImage):
         return torch.cat([self._known(prompt) for prompt in prompts])
 
     def _known(self, prompt: str) -> torch.Tensor:
-        file = self._spec.inputs.get(prompt)
-        if file not in self._latents:
-            self._latents[file] = self._encode(inputs.load(self._spec, prompt, self.image_size))
-        return self._latents[file]
+        key = self._spec.inputs.get(prompt), self.image_size
+        if key not in self._latents:
+            self._latents[key] = self._encode(inputs.load(self._spec, prompt, self.image_size))
+        return self._latents[key]
 
     def _encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """uint8 (n, 3, H, W) to the U-Net's latents: the mean of what the VAE gives, so that nothing is drawn."""

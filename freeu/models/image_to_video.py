@@ -36,12 +36,16 @@ class ImageToVideo(ImageToImage):
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
         super().__init__(pipeline, spec, identity, place)
         self.frames = spec.frames
-        channels, height, width = self._latent
-        self._latent = (spec.frames, channels // 2, height, width)
-        self._drawn = (spec.frames, *self._drawn)
         self._decodes = Batches(DECODED if place.slicing or place.offload else spec.frames)
         if self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)
+
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        (channels, *sides), drawn = super()._shapes()
+        return (self._spec.frames, channels // 2, *sides), (self._spec.frames, *drawn)
+
+    def _embed(self, prompts: Sequence[str], negatives: bool) -> None:
+        self._words.embed(prompts)
 
     def _new_words(self) -> _PictureEmbeddings:
         return _PictureEmbeddings(self._pipeline, self._device, self._picture)
@@ -97,7 +101,7 @@ class ImageToVideo(ImageToImage):
 class _PictureEmbeddings:
     """In place of words: each prompt's picture, as CLIP sees it. No prompt is too long, since none is read."""
 
-    max_tokens = NO_LIMIT
+    max_tokens = layers = NO_LIMIT
 
     def __init__(self, pipeline: Any, device: torch.device, picture: Callable[[str], torch.Tensor]) -> None:
         """picture: of a prompt, uint8 (3, H, W)."""

@@ -79,11 +79,11 @@ def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
 
 
 def size(spec: ModelSpec, multiple: int) -> tuple[int, int]:
-    """(height, width) of the images: of one input for all prompts its shape at about the model's number of pixels, in
-    multiples of `multiple`; the model's square otherwise."""
+    """(height, width) of the images: as the spec has it where it says; of one input for all prompts its shape at about
+    the model's number of pixels, in multiples of `multiple`; the model's square otherwise."""
     side = spec.resolution
-    if spec.input is None or spec.inputs:
-        return side, side
+    if spec.size is not None or spec.input is None or spec.inputs:
+        return spec.image_size
     width, height = next(_frames(spec.base / spec.input)).size
     scale = side / (width * height) ** 0.5
     height, width = (max(multiple, round(each * scale / multiple) * multiple) for each in (height, width))

@@ -102,7 +102,7 @@ class Own:
         except TypeError as error:
             raise UserError(f"--model {spec.source}: with_sampling called with {named}: {error}") from error
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """As the object does it, where it has something to do."""
         prepare = getattr(self._inner, "prepare", None)
         if prepare is not None:

@@ -1,4 +1,4 @@
-"""What the U-Net is told of the prompts: each prompt's text embedding, made once and kept for all candidates."""
+"""What the U-Net is told of the prompts, negative ones too: text embeddings, made once and kept for all candidates."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ ENCODERS = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
 class PromptEmbeddings:
     """Of a diffusers pipeline with text encoders.
 
-    max_tokens: those that all of its text encoders take.
+    max_tokens: those that all of its text encoders take. layers: of the text encoder that has the fewest.
     """
 
     def __init__(self, pipeline: Any, device: torch.device) -> None:
         """Raises UserError where the pipeline has no text encoder."""
-        self._pipeline, self._device = pipeline, device
+        self._pipeline = pipeline
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
-        self._kept: dict[str | None, Text] = {}  # None: the negative prompt's
+        self._one: dict[str, Any] = {"device": device, "num_images_per_prompt": 1}
+        self._prompts: dict[tuple[str, int | None], Text] = {}
+        self._negatives: dict[str, Text] = {}
         found = [
             (getattr(pipeline, tokenizer, None), getattr(pipeline, encoder, None)) for tokenizer, encoder in ENCODERS
         ]
@@ -35,6 +37,7 @@ class PromptEmbeddings:
         self.max_tokens: int = min(
             min(tokenizer.model_max_length, encoder.config.max_position_embeddings) for tokenizer, encoder in used
         )
+        self.layers: int = min(encoder.config.num_hidden_layers for _, encoder in used)
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that a text encoder would cut."""
@@ -44,23 +47,44 @@ class PromptEmbeddings:
             if max(len(tokenizer(prompt).input_ids) for tokenizer in self._tokenizers) > self.max_tokens
         ]
 
-    def embed(self, prompts: Sequence[str]) -> None:
-        """Encodes each new prompt once and by itself, so that its embedding doesn't depend on neighbours."""
+    def embed(self, prompts: Sequence[str], negatives: Sequence[str] = (), clip_skip: int | None = None) -> None:
+        """Encodes each new text once and by itself, so that its embedding doesn't depend on neighbours.
+
+        clip_skip: as in `freeu.sampling.Sampling`. A negative prompt is read without, as diffusers has it.
+        """
+        skipped = self._skipped(clip_skip)
         for prompt in dict.fromkeys(prompts):
-            if prompt in self._kept:
-                continue
-            if all(getattr(self._pipeline, encoder, None) is None for _, encoder in ENCODERS):
-                raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoders are freed")
-            found = self._pipeline.encode_prompt(
-                prompt=prompt,
-                device=self._device,
-                num_images_per_prompt=1,
-                do_classifier_free_guidance=None not in self._kept,
-            )
-            embeds, negative, pooled, negative_pooled = found if self._is_xl else (*found, None, None)
-            self._kept[prompt] = (embeds, pooled)
-            if negative is not None:
-                self._kept[None] = (negative, negative_pooled)
+            if (prompt, skipped) not in self._prompts:
+                self._prompts[prompt, skipped] = self._encode(prompt, skipped)
+        for negative in dict.fromkeys(negatives):
+            if negative not in self._negatives:
+                self._negatives[negative] = self._encode_negative(negative)
+
+    def _encode(self, prompt: str, skipped: int | None) -> Text:
+        how = {} if skipped is None else {"clip_skip": skipped}
+        encoder = getattr(self._pipeline, "text_encoder", None)
+        if how and encoder is not None and not hasattr(encoder, "text_model"):
+            # diffusers reads the last layer norm there, where transformers 5 no longer has it.
+            object.__setattr__(encoder, "text_model", encoder)
+        found = self._encoder(prompt)(prompt=prompt, do_classifier_free_guidance=False, **self._one, **how)
+        return found[0], found[2] if self._is_xl else None
+
+    def _encode_negative(self, negative: str) -> Text:
+        """Of "" it is what the pipeline has for none: SDXL's base model zeros."""
+        encode = self._encoder(negative)
+        found = encode(prompt="", negative_prompt=negative or None, do_classifier_free_guidance=True, **self._one)
+        return found[1], found[3] if self._is_xl else None
+
+    def _encoder(self, text: str) -> Any:
+        if all(getattr(self._pipeline, encoder, None) is None for _, encoder in ENCODERS):
+            raise ValueError(f"the prompt {text!r} is not among those of prepare(), and the encoders are freed")
+        return self._pipeline.encode_prompt
+
+    def _skipped(self, clip_skip: int | None) -> int | None:
+        """As diffusers counts: layers beyond the one that is read unasked, the last or, of SDXL, the one before it. The
+        web UI's 1 is that one too on SDXL."""
+        skipped = (clip_skip or 1) - (2 if self._is_xl else 1)
+        return skipped if skipped > 0 else None
 
     def free(self) -> None:
         """Drops the text encoders."""
@@ -68,10 +92,10 @@ class PromptEmbeddings:
             if getattr(self._pipeline, encoder, None) is not None:
                 setattr(self._pipeline, encoder, None)
 
-    def of(self, prompts: Sequence[str], guided: bool) -> Text:
-        """Embeddings (n, tokens, width) and pooled ones (n, width) of embedded prompts; under guidance the negative
-        prompt's come first, as many again."""
-        empty: list[str | None] = [None] * len(prompts) if guided else []
-        texts = [self._kept[name] for name in [*empty, *prompts]]
+    def of(self, prompts: Sequence[str], negatives: Sequence[str] = (), clip_skip: int | None = None) -> Text:
+        """Embeddings (n, tokens, width) and pooled ones (n, width) of embedded texts: the negative prompts' come first,
+        one for each prompt under guidance, else none."""
+        skipped = self._skipped(clip_skip)
+        texts = [self._negatives[text] for text in negatives] + [self._prompts[text, skipped] for text in prompts]
         pooled = [each for _, each in texts if each is not None]
         return torch.cat([embeds for embeds, _ in texts]), torch.cat(pooled) if pooled else None

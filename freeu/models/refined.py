@@ -40,17 +40,19 @@ class Refined(TextToImage):
     def with_sampling(self, sampling: Sampling) -> Self:
         """Of both."""
         other = super().with_sampling(sampling)
+        if other is self:
+            return self
         other._refiner = self._refiner.with_sampling(sampling)
         return other
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """Of both."""
-        super().prepare(prompts)
-        self._refiner.prepare(prompts)
+        super().prepare(prompts, samplings)
+        self._refiner.prepare(prompts, samplings)
 
-    def _embed(self, prompts: Sequence[str]) -> None:
-        super()._embed(prompts)
-        self._refiner._embed(prompts)
+    def _embed(self, prompts: Sequence[str], negatives: bool) -> None:
+        super()._embed(prompts, negatives)
+        self._refiner._embed(prompts, negatives)
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int], told: Callable[[float], None]) -> torch.Tensor:
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
@@ -77,7 +79,7 @@ class _Refiner(ImageToImage):
     """The refiner alone, for the end of the run."""
 
     def _size(self) -> tuple[int, int]:
-        return self._spec.resolution, self._spec.resolution
+        return self._spec.image_size
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         late = scheduler.timesteps < _cut(scheduler)

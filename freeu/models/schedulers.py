@@ -33,11 +33,6 @@ class Scheduler:
         return f"{self.sampler.name} {self.schedule.name}" if self.schedule else self.sampler.name
 
     @property
-    def changes(self) -> dict[str, Any]:
-        """What is otherwise than in the class' and the pipeline's config."""
-        return {**self.sampler.changes, **(self.schedule.changes if self.schedule else {})}
-
-    @property
     def webui(self) -> tuple[str, str] | None:
         """What the web UI's fields "Sampler" and "Schedule type" say; None where it has no such sampler."""
         if self.sampler.webui is None:

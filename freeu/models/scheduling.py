@@ -5,15 +5,25 @@ depends on each image's prompt and seed alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from configs import UserError
 
-from .fits import check_scheduler
+from .fits import BROWNIAN, check_scheduler
+from .sampler_table import DEFAULT, EDM, OF_EDM
+from .schedulers import check_runs, in_edm, named
 from .spec import ModelSpec
+
+
+def rescaled(guided: torch.Tensor, given: torch.Tensor, share: float) -> torch.Tensor:
+    """A guided prediction (n, …), its spread brought back by `share` of the way to that of the one under the prompt
+    alone (Lin et al., arXiv 2305.08891, equations 15 and 16)."""
+    axes = tuple(range(1, guided.ndim))
+    back = guided * (given.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+    return share * back + (1 - share) * guided
 
 
 def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
@@ -27,18 +37,11 @@ def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
     import diffusers
 
     check_scheduler(type(own).__name__, own.config)
-    changes = dict(spec.scheduler_config)
+    kind, config, changes = _made_of(type(own).__name__, own.config, spec)
+    if kind in BROWNIAN:
+        check_scheduler(kind, {})
     try:
-        if spec.scheduler == "dpmsolver++":
-            scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
-                own.config, algorithm_type="dpmsolver++", **changes
-            )
-        elif spec.scheduler == "ddim":
-            scheduler = diffusers.DDIMScheduler.from_config(own.config, **changes)
-        elif spec.scheduler == "edm":
-            scheduler = diffusers.EDMDPMSolverMultistepScheduler(**changes)
-        else:
-            scheduler = type(own).from_config(own.config, **changes)
+        scheduler = getattr(diffusers, kind).from_config(config, **changes)
         scheduler.set_timesteps(steps, device=device)
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
         said = " ".join(str(error).split())[:400]
@@ -51,12 +54,43 @@ def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
     return scheduler
 
 
+def _made_of(own: str, config: Mapping[str, Any], spec: ModelSpec) -> tuple[str, Mapping[str, Any], dict[str, Any]]:
+    """(class, config, changes to it) of the spec's scheduler. own, config: of the one that the pipeline brings.
+
+    Raises:
+        UserError: it can't sample this model.
+    """
+    changes = dict(spec.scheduler_config)
+    if spec.scheduler == DEFAULT:
+        return own, config, changes
+    if spec.scheduler == OF_EDM:
+        return EDM["DPM++ 2M"], {}, changes
+    chosen = named(spec.scheduler)
+    check_runs(chosen, own, {**config, **changes})
+    if not in_edm(own, changes):
+        shape = chosen.schedule.changes if chosen.schedule else {}
+        return chosen.sampler.kind, config, {**chosen.sampler.changes, **changes, **shape}
+    if chosen.schedule is not None:
+        changes["sigma_schedule"] = chosen.schedule.name.lower()
+    return EDM[chosen.sampler.name], config if own.startswith("EDM") else {}, changes
+
+
 def stepped(
-    scheduler: Any, guess: torch.Tensor, t: torch.Tensor, latents: torch.Tensor, randoms: Sequence[torch.Generator]
+    scheduler: Any,
+    guess: torch.Tensor,
+    t: torch.Tensor,
+    latents: torch.Tensor,
+    randoms: Sequence[torch.Generator],
+    eta: float | None = None,
 ) -> torch.Tensor:
-    """The latents after one step. What noise the scheduler adds comes from each image's own source in `randoms`."""
-    takes_random = "generator" in inspect.signature(scheduler.step).parameters
-    extra = {"generator": list(randoms)} if takes_random else {}
+    """The latents after one step. What noise the scheduler adds comes from each image's own source in `randoms`.
+
+    eta: how much of it, for those that can be told; None is as they have it.
+    """
+    takes = inspect.signature(scheduler.step).parameters
+    extra: dict[str, Any] = {"generator": list(randoms)} if "generator" in takes else {}
+    if eta is not None and "eta" in takes:
+        extra["eta"] = eta
     if getattr(scheduler, "noise_sampler", latents) is None:
         scheduler.noise_sampler = BrownianNoise(scheduler.sigmas, latents, randoms)
     return scheduler.step(guess, t, latents, **extra, return_dict=False)[0]

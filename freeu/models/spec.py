@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from configs import UserError
 from freeu.factors import Factors, Stages, Version
+from freeu.sampling import Sampling, size_of
+
+from .schedulers import OF_EDM, canonical
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Kind = Literal["text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own", "comfyui"]
@@ -40,8 +44,32 @@ PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "re
 """Fields that name networks beside the pipeline's own, and the flag of each."""
 
 
+OF_SAMPLER = ("algorithm_type", "solver_order", "solver_type")
+"""Of a scheduler's config, what another sampler doesn't take over."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _known(name: str) -> str:
+    try:
+        canonical(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def _sized(found: Any) -> tuple[int, int] | None:
+    try:
+        return size_of(found) if isinstance(found, str) else Sampling(size=found).size
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def side_of(size: tuple[int, int]) -> int:
+    """The side of a square of about as many pixels, a multiple of 8."""
+    return max(8, round((size[0] * size[1]) ** 0.5 / 8) * 8)
 
 
 class Published(_Strict):
@@ -79,10 +107,11 @@ class ModelSpec(_Strict):
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
         resolution: pixels of a side. frames: of a video; an image is one. every: of an input video, each how manieth
             frame is redrawn.
-        steps, guidance: defaults of a study.
-        scheduler: "dpmsolver++", "ddim", "edm" (DPM-Solver++ for models in EDM's formulation), or "default" for the one
-            that the pipeline brings. scheduler_config: what
-            differs from the pipeline's.
+        size: (width, height) in pixels, where it is no square; `resolution` is then a side of as many pixels.
+        steps, guidance, guidance_rescale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a study's,
+            unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
+        scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
+            the one that the pipeline brings. scheduler_config: what differs from the pipeline's.
         objectives: what a study of it is searched by.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
         published: the factors to compare with.
@@ -115,7 +144,13 @@ class ModelSpec(_Strict):
     every: int = Field(default=1, ge=1)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
-    scheduler: Literal["dpmsolver++", "default", "ddim", "edm"] = "dpmsolver++"
+    guidance_rescale: float = Field(default=0.0, ge=0, le=1)
+    eta: float | None = Field(default=None, ge=0, le=1)
+    clip_skip: int | None = Field(default=None, ge=1, le=100)
+    negative_prompt: str = ""
+    negatives: dict[str, str] = {}
+    size: Annotated[tuple[int, int] | None, BeforeValidator(_sized)] = None
+    scheduler: Annotated[str, AfterValidator(_known)] = "dpmsolver++"
     scheduler_config: dict[str, Any] = {}
     prompts: str
     objectives: tuple[str, ...] = ("clip", "aesthetic", "fid")
@@ -125,6 +160,55 @@ class ModelSpec(_Strict):
     dtype: Literal["float16", "bfloat16", "float32"] | None = None
     licence: str | None = None
     memory_gb: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_pixels(cls, found: Any) -> Any:
+        if isinstance(found, dict) and found.get("size") is not None and "resolution" not in found:
+            try:
+                size = _sized(found["size"])
+            except ValueError:
+                return found  # told by the field
+            return found if size is None else {**found, "resolution": side_of(size)}
+        return found
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels, where no input has another."""
+        return (self.resolution, self.resolution) if self.size is None else (self.size[1], self.size[0])
+
+    @property
+    def sampling(self) -> Sampling:
+        """All of its sampling settings but the negative prompts that a prompt set brings."""
+        height, width = self.image_size
+        return Sampling(
+            guidance=self.guidance,
+            guidance_rescale=self.guidance_rescale,
+            steps=self.steps,
+            scheduler=canonical(self.scheduler),
+            eta=self.eta,
+            clip_skip=self.clip_skip,
+            negative_prompt=self.negative_prompt,
+            size=(width, height),
+        )
+
+    def sampled(self, sampling: Sampling) -> ModelSpec:
+        """This model under other settings, where they are set.
+
+        Raises:
+            UserError: no such scheduler.
+        """
+        given = {name: getattr(sampling, name) for name in sampling.as_dict()}
+        if sampling.scheduler is not None:
+            config = {key: value for key, value in self.scheduler_config.items() if key not in OF_SAMPLER}
+            if self.scheduler == OF_EDM:
+                config = {"sigma_data": 0.5, **config}  # diffusers' default, said: it tells the formulation
+            given |= {"scheduler": canonical(sampling.scheduler), "scheduler_config": config}
+        if sampling.size is not None:
+            given["resolution"] = side_of(sampling.size)
+        if sampling.negative_prompt is not None:
+            given["negatives"] = {}
+        return self.model_copy(update=given)
 
     @property
     def folder(self) -> Path:

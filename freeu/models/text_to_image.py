@@ -17,10 +17,11 @@ import torch
 from freeu.factors import Factors
 from freeu.generate import OnStep, generator, to_uint8
 from freeu.patch import applied
-from freeu.sampling import Sampling
+from freeu.sampling import UNCHANGED, Sampling
 
 from . import scheduling
 from .early import Early, State, untouched
+from .fits import check_clip_skip, check_size
 from .place import Place
 from .prompt_embeddings import PromptEmbeddings
 from .spec import ModelSpec
@@ -39,17 +40,13 @@ class TextToImage:
         self._spec, self._device = spec, place.device
         self._pipeline, self._unet, self._vae = pipeline, pipeline.unet, pipeline.vae
         place.put(pipeline, spec.name)
-        self.image_size = self._size()
-        side = pipeline.vae_scale_factor
-        self._latent: tuple[int, ...] = (self._unet.config.in_channels, *(each // side for each in self.image_size))
-        self._drawn: tuple[int, ...] = (3, *self.image_size)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._batches, self._decodes = place.batches(spec), place.decodes(spec, self._vae)
         if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
             self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
-        self._settle()
         self._words = self._new_words()
         self.max_tokens: int = self._words.max_tokens
+        self._settle()
 
     @property
     def unet(self) -> Any:
@@ -75,7 +72,12 @@ class TextToImage:
 
     def _size(self) -> tuple[int, int]:
         """(height, width) of the images."""
-        return self._spec.resolution, self._spec.resolution
+        return self._spec.image_size
+
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(of an image's noise, of what is drawn for a prompt)"""
+        factor = self._pipeline.vae_scale_factor
+        return (self._unet.config.in_channels, *(each // factor for each in self.image_size)), (3, *self.image_size)
 
     def _new_words(self) -> Any:
         """What the U-Net is told of the prompts."""
@@ -91,13 +93,19 @@ class TextToImage:
 
     def with_sampling(self, sampling: Sampling) -> Self:
         """See `freeu.generate.Generator`."""
+        if sampling == UNCHANGED:
+            return self
         other = copy(self)
-        other._spec = self._spec.model_copy(update=sampling.as_dict())
+        other._spec = self._spec.sampled(sampling)
         other._settle()
         return other
 
     def _settle(self) -> None:
-        """What follows from the spec's sampling settings."""
+        """What follows from the spec's sampling settings. Raises UserError where the model can't be run so."""
+        check_clip_skip(self._spec.clip_skip, self._words.layers)
+        check_size(self._spec.size, self._pipeline.vae_scale_factor)
+        self.image_size = self._size()
+        self._latent, self._drawn = self._shapes()
         self.steps, self.guidance = self._spec.steps, self._spec.guidance
         # A U-Net distilled for few steps (LCM) takes the guidance scale as an input.
         distilled = self._unet.config.get("time_cond_proj_dim") is not None
@@ -106,9 +114,10 @@ class TextToImage:
         self._early = Early()
 
     @torch.inference_mode()
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """See `freeu.generate.Generator`: embeds the prompts, and drops the text encoders."""
-        self._embed(prompts)
+        for each in (self, *map(self.with_sampling, samplings)):
+            each._embed(prompts, negatives=True)  # other candidates may have guidance
         self._words.free()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -124,7 +133,7 @@ class TextToImage:
         """See `freeu.generate.Generator`."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
-        self._embed(prompts)
+        self._embed(prompts, self._guided)
         images = torch.empty((len(prompts), *self._drawn), dtype=torch.uint8)
         done = [0.0] * len(prompts)  # by each batch's first image
 
@@ -209,9 +218,21 @@ class TextToImage:
             if self._guided:
                 without, given = guess.chunk(2)
                 guess = without + self._scale * (given - without)
-            latents = scheduling.stepped(scheduler, guess, t, latents, randoms)
+                if self._spec.guidance_rescale > 0:
+                    guess = scheduling.rescaled(guess, given, self._spec.guidance_rescale)
+            latents = self._step(scheduler, guess, t, latents, randoms)
             told(done / len(timesteps))
         return latents
+
+    def _step(
+        self,
+        scheduler: Any,
+        guess: torch.Tensor,
+        t: torch.Tensor,
+        latents: torch.Tensor,
+        randoms: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        return scheduling.stepped(scheduler, guess, t, latents, randoms, self._spec.eta)
 
     @property
     def _scale(self) -> float | torch.Tensor:
@@ -241,12 +262,17 @@ class TextToImage:
         )
         return config.scaling_factor / std, mean
 
-    def _embed(self, prompts: Sequence[str]) -> None:
-        self._words.embed(prompts)
+    def _embed(self, prompts: Sequence[str], negatives: bool) -> None:
+        self._words.embed(prompts, self._negatives(prompts) if negatives else (), self._spec.clip_skip)
+
+    def _negatives(self, prompts: Sequence[str]) -> list[str]:
+        """The negative prompt of each."""
+        return [self._spec.negatives.get(prompt, self._spec.negative_prompt) for prompt in prompts]
 
     def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
         """The U-Net's arguments beside the latents; under guidance the negative half comes first."""
-        embeds, pooled = self._words.of(prompts, self._guided)
+        negatives = self._negatives(prompts) if self._guided else ()
+        embeds, pooled = self._words.of(prompts, negatives, self._spec.clip_skip)
         found: dict[str, Any] = {"encoder_hidden_states": embeds}
         if pooled is not None:
             n = len(prompts)

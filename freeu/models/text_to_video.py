@@ -23,9 +23,24 @@ class TextToVideo(TextToImage):
         if adapter is not None and spec.frames > (most := adapter.config.motion_max_seq_length):
             raise UserError(f"{spec.frames} frames are more than the {most} of the motion adapter: lower --frames")
         self.frames = spec.frames
-        channels, height, width = self._latent
-        self._latent = (channels, spec.frames, height, width)
-        self._drawn = (spec.frames, *self._drawn)
+
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        (channels, *sides), drawn = super()._shapes()
+        return (channels, self._spec.frames, *sides), (self._spec.frames, *drawn)
+
+    def _step(
+        self,
+        scheduler: Any,
+        guess: torch.Tensor,
+        t: torch.Tensor,
+        latents: torch.Tensor,
+        randoms: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        if getattr(self._pipeline, "motion_adapter", None) is not None:
+            return super()._step(scheduler, guess, t, latents, randoms)
+        # ModelScope's pipeline steps frame by frame, and draws noise in that order.
+        guess, latents = guess.transpose(1, 2), latents.transpose(1, 2)
+        return super()._step(scheduler, guess, t, latents, randoms).transpose(1, 2)
 
     def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         by_frame = latents.transpose(1, 2).flatten(0, 1)

@@ -32,13 +32,19 @@ class VideoToVideo(ImageToImage):
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
         super().__init__(pipeline, spec, identity, place)
         self.frames = spec.frames
-        self._drawn = (spec.frames, *self._drawn)
-        self._edges = edges(inputs.load(spec, "", self.image_size)).to(self._device, self._unet.dtype)
         processors = {
             name: CrossFrameAttention(spec.frames) if name.startswith("up_blocks") and ".attn1." in name else each
             for name, each in self._unet.attn_processors.items()
         }
         self._unet.set_attn_processor(processors)
+
+    def _settle(self) -> None:
+        super()._settle()
+        self._edges = edges(inputs.load(self._spec, "", self.image_size)).to(self._device, self._unet.dtype)
+
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        latent, drawn = super()._shapes()
+        return latent, (self._spec.frames, *drawn)
 
     def unet_evaluations(self, n: int) -> int:
         """Each frame is a sample."""

@@ -36,6 +36,10 @@ SAME = {
 }
 
 
+def changes(one: Scheduler) -> dict[str, object]:
+    return {**one.sampler.changes, **(one.schedule.changes if one.schedule else {})}
+
+
 @pytest.mark.parametrize("name", SAME)
 def test_other_names_for_it(name: str) -> None:
     assert [canonical(each) for each in [name, *SAME[name]]] == [name] * (1 + len(SAME[name]))
@@ -54,11 +58,11 @@ RUN = [
 def test_diffusers_takes_what_a_name_stands_for(one: Scheduler) -> None:
     kind = getattr(diffusers, one.sampler.kind)
     takes = inspect.signature(kind.__init__).parameters
-    assert {key for key, value in one.changes.items() if value is not False} <= takes.keys()
+    assert {key for key, value in changes(one).items() if value is not False} <= takes.keys()
     assert ("eta" in inspect.signature(kind.step).parameters) is one.sampler.eta
-    made = kind(**{key: value for key, value in one.changes.items() if key in takes})
+    made = kind(**{key: value for key, value in changes(one).items() if key in takes})
     made.set_timesteps(4)
-    for key, value in one.changes.items():
+    for key, value in changes(one).items():
         assert made.config.get(key, False) == value
     # What the table says it can't, diffusers' class has no argument for.
     assert (set(STRAIGHT) <= takes.keys()) is one.sampler.curved
@@ -69,7 +73,7 @@ def test_diffusers_takes_what_a_name_stands_for(one: Scheduler) -> None:
 @pytest.mark.parametrize("one", [each for each in RUN if each.schedule is None], ids=lambda each: each.name)
 def test_which_predict_the_image(one: Scheduler) -> None:
     kind = getattr(diffusers, one.sampler.kind)
-    made = kind.from_config(kind(**one.changes).config, prediction_type="sample")
+    made = kind.from_config(kind(**changes(one)).config, prediction_type="sample")
     made.set_timesteps(4)
     x = torch.zeros(1, 4, 8, 8)
     if one.sampler.samples:
