@@ -19,7 +19,9 @@ from freeu.sampling import Sampling, size_of
 from .schedulers import OF_EDM, canonical
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-Kind = Literal["text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own", "comfyui"]
+Kind = Literal[
+    "text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own", "comfyui", "webui"
+]
 PIPELINES: dict[str, Kind] = {
     "StableDiffusionPipeline": "text-to-image",
     "StableDiffusionXLPipeline": "text-to-image",
@@ -37,7 +39,7 @@ ALSO: dict[Kind, tuple[str, ...]] = {
 }
 """Pipelines that other kinds than their own draw with."""
 
-SERVERS: tuple[Kind, ...] = ("comfyui",)
+SERVERS: tuple[Kind, ...] = ("comfyui", "webui")
 """Kinds that a running server draws; see `freeu.servers`."""
 
 PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "refiner": "--refiner"}
@@ -95,7 +97,7 @@ class ModelSpec(_Strict):
         name: the file's or folder's name.
         base: the folder that relative paths of this spec start from.
         kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name;
-            "comfyui" a workflow, `source` its file.
+            "comfyui" a workflow, "webui" a request, `source` its file.
         source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
         config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.

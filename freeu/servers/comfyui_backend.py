@@ -17,6 +17,7 @@ from freeu.generate import GenerationError
 
 from .bindings import FOUND_BY, described
 from .comfyui import PORT, ComfyUI
+from .findings import STRONG, findings
 from .generator import difference, drawn
 from .http import Refused, Unreachable, address
 from .pool import Watch
@@ -32,8 +33,6 @@ FOLDERS = {
     "control_net_name": "controlnet",
 }
 """The folders of ComfyUI that the inputs with these names choose from."""
-SAME_IMAGE = 1.0
-"""Of 255, the mean difference that the rounding of FreeU's own transform may make over a run."""
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -181,7 +180,7 @@ class ComfyBackend:
         order, since ComfyUI keeps the images of the workflow before, and would hand the same one out again."""
         version: Version = self.template.version or "v2"
         baseline = self.template.filled(prompt, seed, Factors(1, 1, 1, 1))
-        strong = self.template.filled(prompt, seed, Factors(1.4, 1.6, 0.9, 0.2, version))
+        strong = self.template.filled(prompt, seed, dataclasses.replace(STRONG, version=version))
         order = [baseline, self.template.neutral(prompt, seed, version), strong, baseline]
         found = []
         for workflow in order:  # one by one: the order counts
@@ -191,31 +190,6 @@ class ComfyBackend:
                 lambda server, image, watch, sent=workflow: self._sent(0, image, sent, watch),  # type: ignore[misc]
             )
         return findings(*(difference(found[0], other) for other in found[1:]))
-
-
-def findings(neutral: float, strong: float, again: float) -> tuple[str, ...]:
-    """What differences of an image to the baseline's say: under factors of 1, under strong ones, and drawn again.
-
-    Raises:
-        UserError: FreeU does nothing there.
-    """
-    said = []
-    if again > 0:
-        said.append(
-            f"the server's images do not repeat: the same one drawn again differs by {again:.2g} of 255 on average; "
-            "paired errors contain that, and more prompts make it smaller"
-        )
-    if strong <= max(again, 0.0):
-        raise UserError(
-            "FreeU does nothing in this workflow: strong factors give the baseline's image; is its model a U-Net, and "
-            "is the image made from it?"
-        )
-    if neutral > SAME_IMAGE + again:
-        said.append(
-            f"FreeU's node at factors of 1 changes the image by {neutral:.2g} of 255 on average, where it should do "
-            "nothing: the baseline is measured with the node left out"
-        )
-    return tuple(said)
 
 
 def identified(servers: Sequence[ComfyUI], template: Template) -> str:

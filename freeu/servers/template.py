@@ -16,7 +16,8 @@ from freeu.presets.comfyui import NODES, TOOL
 from freeu.presets.tool import NUMBERS
 
 from .bindings import Bindings, described
-from .roles import Place, Workflow, link
+from .requests import PROMPT
+from .roles import Workflow, link
 
 OUTPUT = "freeu_search_image"
 """The id of the node that images are taken from."""
@@ -44,9 +45,14 @@ class Template:
 
     def check(self, factors: Factors) -> None:
         """Raises UserError where the nodes would make another method of these factors."""
-        if factors != IDENTITY:
-            TOOL.check(factors)
-            check_version(self, factors.version)
+        if factors.identity:
+            return
+        TOOL.check(factors)
+        if self.version not in (None, factors.version):
+            raise UserError(
+                f"the workflow has FreeU in version {self.version}, and {factors.version} is asked for: give --version "
+                f"{self.version}, or take the node out of the workflow"
+            )
 
     def filled(self, prompt: str, seed: int, factors: Factors) -> dict[str, Any]:
         """The workflow of one image; with the baseline's factors FreeU is left out. Raises UserError."""
@@ -55,9 +61,12 @@ class Template:
         values = {"prompt": prompt, "seed": seed, **self.settings}
         for role, value in values.items():
             for place in getattr(self.bindings, role):
-                moved = steps_between(nodes, place, value) if role == "steps" else {}
-                for each, held in {**moved, place: value}.items():
-                    nodes[each.node]["inputs"][each.input] = held
+                inputs = nodes[place.node]["inputs"]
+                if role == "steps":
+                    inputs |= steps_between(inputs, inputs[place.input], value)
+                pattern = inputs[place.input]
+                slotted = role == "prompt" and isinstance(pattern, str) and PROMPT in pattern
+                inputs[place.input] = pattern.replace(PROMPT, value) if slotted else value
         if factors.identity:
             for key in self.freeu:
                 bypass(nodes, key)
@@ -94,15 +103,6 @@ class Template:
             for name, value in sorted(node["inputs"].items())
             if isinstance(value, str) and value.lower().endswith(FILES)
         ]
-
-
-def check_version(template: Template, version: str) -> None:
-    """Raises UserError where the workflow's own FreeU node is of another version."""
-    if template.version is not None and version != template.version:
-        raise UserError(
-            f"the workflow has {NODES[template.version]}, which is version {template.version}, and the study asks for "
-            f"{version}: give --version {template.version}, or take the node out of the workflow"
-        )
 
 
 def made(nodes: Mapping[str, Any], bindings: Bindings) -> Template:
@@ -158,13 +158,11 @@ def bypass(nodes: dict[str, Any], key: str) -> None:
                 node["inputs"][name] = list(source)
 
 
-def steps_between(nodes: Mapping[str, Any], place: Place, steps: int) -> dict[Place, int]:
+def steps_between(inputs: Mapping[str, Any], before: Any, steps: int) -> dict[str, int]:
     """The first and last steps of a sampler that does a part of them, moved with their number."""
-    inputs = nodes[place.node]["inputs"]
-    before = inputs[place.input]
     found = {}
     for name in ("start_at_step", "end_at_step"):
         value = inputs.get(name)
-        if type(value) is int and 0 < value < before:
-            found[Place(place.node, name)] = min(steps, max(1, round(value * steps / before)))
+        if type(value) is int and type(before) is int and 0 < value < before:
+            found[name] = min(steps, max(1, round(value * steps / before)))
     return found

@@ -49,7 +49,11 @@ def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
         spec.model_copy(update={"servers": config.servers or spec.servers, "bind": config.bind or spec.bind})
     )
     for role, value in (("steps", config.steps), ("guidance", config.guidance)):
-        if value is not None and not any(bound.startswith(f"{role}=") for bound in found.bind):
+        if (
+            spec.kind == "comfyui"
+            and value is not None
+            and not any(bound.startswith(f"{role}=") for bound in found.bind)
+        ):
             raise UserError(
                 f"--{role} {value}: no {role} was found in the workflow; name it with --bind {role}=NODE.INPUT"
             )
@@ -60,18 +64,18 @@ def check_space(spec: ModelSpec, space: Space) -> None:
     """Raises UserError where the server's FreeU can't do what is searched."""
     if not is_served(spec):
         return
-    from freeu.servers.opening import check_version_of
+    from freeu.factors import CONVENTIONS, VERSIONS
+    from freeu.servers.opening import check_method
 
-    further = [each.name for each in space.dimensions if each.name not in ("b1", "b2", "s1", "s2", "version")]
-    set_ = [name for name in space.fixed if name not in ("b1", "b2", "s1", "s2", "version", "stages")]
-    if space.fixed.get("stages") != "width":
-        raise UserError("ComfyUI's FreeU has its stages by width: give --stages width")
-    if further or set_:
-        raise UserError(f"ComfyUI's FreeU has four factors alone: take {', '.join(further + set_)} out of the space")
-    searched = next((each for each in space.dimensions if each.name == "version"), None)
-    versions = ("v1", "v2") if searched is not None else (str(space.fixed["version"]),)
-    for version in versions:
-        check_version_of(spec, version)
+    searched = [each.name for each in space.dimensions]
+    four = ("b1", "b2", "s1", "s2", "version", "stages")
+    check_method(
+        spec,
+        [each for each in VERSIONS if "version" in searched or space.fixed.get("version") == each],
+        [each for each in CONVENTIONS if "stages" in searched or space.fixed.get("stages") == each],
+        [name for name in (*searched, *space.fixed) if name not in four],
+        {each.name: (each.low, each.high) for each in space.dimensions if each.name in four[:4]},
+    )
 
 
 def place(job: Job) -> str:

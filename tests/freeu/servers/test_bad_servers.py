@@ -98,12 +98,12 @@ def test_a_silent_program_does_not_hang(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "LARGEST", 1000)
     with answering(200, b"x" * 3_000_000) as (url, _), pytest.raises(UserError, match="answers with more than"):
-        Client(address(url, 80)).bytes("GET", "/")
+        Client(address(url, 80)).raw("GET", "/")
 
 
 def test_a_short_body_is_no_answer() -> None:
     with answering(200, b"abc", {"Content-Length": "300"}) as (url, _), pytest.raises(Unreachable):
-        Client(address(url, 80)).bytes("GET", "/")
+        Client(address(url, 80)).raw("GET", "/")
 
 
 def test_a_password_is_sent_and_never_shown() -> None:
