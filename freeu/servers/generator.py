@@ -111,7 +111,7 @@ class ServerGenerator:
         """The same servers with other sampling settings, as far as the workflow or request has a place for them."""
         return ServerGenerator(self.name, self.backend.with_settings(sampling.as_dict()))
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """Measures with the first prompt whether images repeat, and whether FreeU acts. Raises UserError."""
         if not prompts:
             return

@@ -12,6 +12,7 @@ import torch
 
 from configs import UserError, unknown
 from freeu.factors import Factors, Version
+from freeu.models import schedulers
 from freeu.presets import Preset, forge, sdnext, sdwebui
 from freeu.presets.forge_api import TITLE
 from freeu.presets.tool import NUMBERS, Tool
@@ -152,8 +153,8 @@ class WebUIBackend:
     def leave(self) -> None:
         """Nothing: a server has one request at a time, which its own thread takes back."""
 
-    def with_steps(self, steps: int) -> WebUIBackend:
-        return dataclasses.replace(self, request={**self.request, "steps": steps})
+    def with_settings(self, values: Mapping[str, Any]) -> WebUIBackend:
+        return dataclasses.replace(self, request=merged({**self.request, **plain(values)}, options(values)))
 
     def measured(self, prompt: str, seed: int) -> tuple[str, ...]:
         """On the first server: the baseline, strong factors, and the baseline again."""
@@ -170,9 +171,33 @@ class WebUIBackend:
         return findings(0.0, difference(found[0], found[1]), difference(found[0], found[2]))
 
 
+PLAIN = {"steps": "steps", "guidance": "cfg_scale", "eta": "eta", "negative_prompt": "negative_prompt"}
+"""Sampling settings, and what a request calls them."""
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's own fields for sampling settings, by name. Raises UserError for one that it has no field for."""
+    if "guidance_rescale" in values:
+        raise UserError("guidance rescale is not in the web UI's API: leave it out")
+    found = {PLAIN[name]: value for name, value in values.items() if name in PLAIN}
+    if "size" in values:
+        found |= dict(zip(("width", "height"), values["size"], strict=True))
+    if "scheduler" in values:
+        if (names := schedulers.named(values["scheduler"]).webui) is None:
+            raise UserError(f"the web UI has no scheduler {values['scheduler']}: give another")
+        found |= dict(zip(("sampler_name", "scheduler"), names, strict=True))
+    return found
+
+
+def options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, of those that are an option of the server's."""
+    skip = values.get("clip_skip")
+    return {} if skip is None else {"override_settings": {"CLIP_stop_at_last_layers": skip}}
+
+
 def identified(servers: Sequence[WebUI], request: Mapping[str, Any], kind: str) -> str:
     """SHA-256, in hex, over the request and the servers' model and options. Raises UserError where they differ."""
-    plain = {key: value for key, value in request.items() if key not in ("seed", "steps", "cfg_scale")}
+    kept = {key: value for key, value in request.items() if key not in ("seed", "steps", "cfg_scale")}
     told = []
     for server in servers:
         options = server.asked("/sdapi/v1/options") or {}
@@ -180,7 +205,7 @@ def identified(servers: Sequence[WebUI], request: Mapping[str, Any], kind: str) 
         if told[-1] != told[0]:
             raise UserError(f"{server} has another model, or other options, than {servers[0]}: make them the same")
     words = worded(str(request.get("prompt", "")), "")
-    content = json.dumps([{**plain, "prompt": words}, kind, told[0]], sort_keys=True)
+    content = json.dumps([{**kept, "prompt": words}, kind, told[0]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

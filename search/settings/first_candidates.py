@@ -55,7 +55,7 @@ def _has_guidance(spec: ModelSpec) -> bool:
     """Whether its guidance scale can be set, as far as is known before it is loaded."""
     from freeu.models.spec import SERVERS
 
-    if spec.kind in SERVERS:
+    if spec.kind in SERVERS and spec.kind != "webui":
         return any(bound.startswith("guidance=") for bound in spec.bind)
     return spec.kind != "own"
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import freeu
-from configs import UserError
 from freeu import Sampling
 from freeu.generate import generator as random_of
-from freeu.models import ModelSpec, changed, load_spec
-from freeu.models.schedulers import named
+from freeu.models import load_spec
+from freeu.sampling import UNCHANGED
 from tests import tiny
 from tests.kinds import FRAMES, generator
 
@@ -41,7 +39,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def ours(one: Any, sampling: Sampling = freeu.Sampling()) -> torch.Tensor:
+def ours(one: Any, sampling: Sampling = UNCHANGED) -> torch.Tensor:
     return one.with_sampling(sampling).generate([PROMPT], [SEED], freeu.IDENTITY)[0] / 255
 
 
@@ -202,6 +200,7 @@ def test_the_batch_size_changes_nothing(kind: str, loaded: dict[str, Any], monke
         images[size] = one.generate(prompts, seeds, freeu.IDENTITY).int()
     assert (images[1] - images[3]).abs().max() <= 1 and (images[1] - images[8]).abs().max() <= 1
     # Each prompt has its own negative prompt, the others that of all.
-    own = one.with_sampling(Sampling(negative_prompt="not picture 4")).generate(prompts[4:6], seeds[4:6], freeu.IDENTITY)
+    other = one.with_sampling(Sampling(negative_prompt="not picture 4"))
+    own = other.generate(prompts[4:6], seeds[4:6], freeu.IDENTITY)
     assert (own[0].int() - images[8][4]).abs().max() <= 1
     assert (own[1].int() - images[8][5]).abs().max() > 1

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Factors, Sampling
 from freeu.generate import GenerationError
 from freeu.models import load_generator, load_spec
 from freeu.models.spec import ModelSpec
@@ -169,7 +169,7 @@ def test_the_start_measures(tmp_path: Path, kind: str) -> None:
         made = generator(tmp_path, server)
         made.prepare(PROMPTS)
         assert made.notes == () and len(server.state.requests) == 3
-        assert (made.unet_evaluations(2), made.with_steps(6).unet_evaluations(2)) == (48, 24)
+        assert (made.unet_evaluations(2), made.with_sampling(Sampling(steps=6)).unet_evaluations(2)) == (48, 24)
 
 
 def test_identity_is_the_request_and_the_servers_model(tmp_path: Path) -> None:
