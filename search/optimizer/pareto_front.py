@@ -34,14 +34,14 @@ class Pick:
 class Front:
     """numbers: the non-dominated trials. picks: some of them, named. expected: objective → trial → posterior mean.
 
-    rivals: by a pick's name, what the same rule picks among the trials with FreeU off; none where the baseline is the
-    only one.
+    rivals: of a pick's trial, the one with FreeU off that it is hardest to be better than; none where the baseline is
+    the only such one.
     """
 
     expected: dict[str, dict[int, float]]
     numbers: tuple[int, ...]
     picks: tuple[Pick, ...]
-    rivals: dict[str, int] = field(default_factory=dict)
+    rivals: dict[int, int] = field(default_factory=dict)
 
 
 def find(
@@ -73,38 +73,37 @@ def find(
         found = np.where(modelled, posterior(x, y[:, j], errors, fitted), y[:, j])
         expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
     tried = [record for record in done if record.feasible and (record.candidate.baseline or not record.candidate.off)]
-    kept, picks = _front(tried, expected, directions)
-    off = [record for record in done if record.feasible and record.candidate.off]
-    rivals = _rivals(off, expected if modelled.all() else _observed(off, directions), directions, picks)
-    return Front(expected, kept, picks, rivals)
-
-
-def _front(
-    records: Sequence[TrialRecord], values: Mapping[str, Mapping[int, float]], directions: Mapping[str, str]
-) -> tuple[tuple[int, ...], tuple[Pick, ...]]:
-    """The numbers on the records' front, and its picks. values: objective → trial → value."""
-    table = np.array([[_up(values[name][r.number], directions[name]) for name in directions] for r in records])
-    on = nondominated(table)
-    kept = tuple(record.number for record, is_on in zip(records, on, strict=True) if is_on)
-    base = next((row for row, record in zip(table, records, strict=True) if record.candidate.baseline), None)
-    return kept, _picks(kept, table[on], list(directions), base)
+    table = np.array([[_up(expected[name][r.number], directions[name]) for name in directions] for r in tried])
+    front = nondominated(table)
+    kept = tuple(record.number for record, on in zip(tried, front, strict=True) if on)
+    base = next((row for row, record in zip(table, tried, strict=True) if record.candidate.baseline), None)
+    picks = _picks(kept, table[front], list(directions), base)
+    return Front(expected, kept, picks, _rivals(done, expected, directions, picks))
 
 
 def _rivals(
-    off: Sequence[TrialRecord],
-    values: Mapping[str, Mapping[int, float]],
+    done: Sequence[TrialRecord],
+    expected: Mapping[str, Mapping[int, float]],
     directions: Mapping[str, str],
     picks: Sequence[Pick],
-) -> dict[str, int]:
-    base = next((record.number for record in off if record.candidate.baseline), None)
-    if base is None or len(off) < 2:
+) -> dict[int, int]:
+    """Of each pick the trial with FreeU off that it is hardest to be better than: against which the pick's largest
+    expected gain, in standard errors, is smallest."""
+    by_number = {record.number: record for record in done}
+    off = [record for record in done if record.feasible and record.candidate.off]
+    if len(off) < 2:
         return {}
-    best = {pick.name: pick.number for pick in _front(off, values, directions)[1]}
-    return {pick.name: best.get(pick.name, base) for pick in picks}
 
+    def gain(pick: int, other: TrialRecord) -> float:
+        found = []
+        for name, direction in directions.items():
+            errors = [each.values[name].paired for each in (by_number[pick], other)]
+            error = math.hypot(*(each for each in errors if math.isfinite(each))) or 1.0
+            found.append(_up(expected[name][pick] - expected[name][other.number], direction) / error)
+        return max(found)
 
-def _observed(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[str, dict[int, float]]:
-    return {name: {record.number: record.values[name].value for record in records} for name in directions}
+    numbers = {pick.number for pick in picks if not by_number[pick.number].candidate.off}
+    return {number: min(off, key=lambda other: gain(number, other)).number for number in numbers}
 
 
 def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:

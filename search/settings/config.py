@@ -102,7 +102,10 @@ class StudyConfig(BaseModel):
     baseline_guidance: Annotated[
         tuple[Scale, ...] | Literal["off"] | None,
         Setting(
-            SCORES, "A,B|off", "Guidance scales at which FreeU off is scored too", "four, half to twice the study's"
+            SCORES,
+            "A,B|off",
+            "Guidance scales at which FreeU off is scored too",
+            "searched for, half to twice the study's",
         ),
     ] = None
     guardrails: Annotated[

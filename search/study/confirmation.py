@@ -73,14 +73,13 @@ def finalists(
 
     by_number = {record.number: record for record in records}
     base = next(record.number for record in records if record.candidate.baseline)
-    rivals = {pick.number: front.rivals.get(pick.name, base) for pick in reversed(picks)}
     numbers = dict.fromkeys(pick.number for pick in picks if not by_number[pick.number].candidate.off)
 
     def chance(number: int) -> float:
         """The logarithm of it."""
         record, better, unharmed = by_number[number], [], 0.0
         for name, direction in directions.items():
-            gain = front.expected[name][number] - front.expected[name][rivals[number]]
+            gain = front.expected[name][number] - front.expected[name][front.rivals.get(number, base)]
             error = record.values[name].paired * math.sqrt(record.images / n)
             z = (gain if direction == "up" else -gain) / error if error > 0 else 0.0
             better.append(float(norm.logcdf(z - NEEDED)))
@@ -94,15 +93,10 @@ def finalists(
 def rivals_of(
     finalists: Collection[int], front: Front, records: Sequence[TrialRecord]
 ) -> dict[int, tuple[int, Candidate]]:
-    """Each finalist's tuned baseline, by its trial number: what the rule that picked it picks among the trials with
-    FreeU off. Finalists whose rival is the baseline itself have none."""
+    """Each finalist's tuned baseline, with its trial's number; none where that is the baseline itself."""
     by_number = {record.number: record.candidate for record in records}
-    named = {pick.number: front.rivals.get(pick.name) for pick in reversed(front.picks) if pick.number in finalists}
-    return {
-        number: (rival, by_number[rival])
-        for number, rival in named.items()
-        if rival is not None and not by_number[rival].baseline
-    }
+    named = {number: front.rivals[number] for number in finalists if number in front.rivals}
+    return {number: (rival, by_number[rival]) for number, rival in named.items() if not by_number[rival].baseline}
 
 
 def confirm(

@@ -11,15 +11,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from freeu import Candidate
+from freeu import Candidate, Sampling
 from search.optimizer import samplers
 from search.optimizer.dimension import Choice
-from search.optimizer.space import SOBOL, Space
+from search.optimizer.space import SOBOL, Space, off
 from search.settings.first_candidates import TUNED
+from search.study.tuned_baseline import TURN, next_scale
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
+
+    from search.storage.trial_record import TrialRecord
 
 BASELINE = "baseline"  # an origin
 OUTSIDE = "outside"  # a fixed candidate that the space does not hold, as the baseline in a narrow one
@@ -34,11 +37,12 @@ class Queue:
     """The waiting candidates of one Optuna study. The caller holds the study's lock."""
 
     def __init__(self, optuna: Study, space: Space, sampler: str) -> None:
-        self._optuna, self._space, self._sampler = optuna, space, sampler
+        self._optuna, self._space, self._sampler, self._tuned = optuna, space, sampler, False
 
     def fill(self, fixed: Sequence[tuple[str, Candidate]], seed: int, baseline_done: bool) -> None:
         """Queue the fixed candidates, then the Sobol points; skip those that were queued before."""
         trials = self._optuna.get_trials(deepcopy=False)
+        self._tuned = any(origin.startswith(f"{TUNED}:") for origin, _ in fixed)
         there = {trial.user_attrs.get(SLOT) for trial in trials}
         for origin, candidate in fixed:
             outside = {} if self._space.holds(candidate) else {OUTSIDE: candidate.as_dict()}
@@ -75,14 +79,24 @@ class Queue:
         self._optuna._storage.set_trial_state_values(first._trial_id, state=TrialState.RUNNING)
         return first._trial_id
 
-    def off_turn(self) -> int | None:
-        """Begin a trial with FreeU off, where sampling settings are searched and it is such a one's turn: so the best
-        that can be had without FreeU is searched for as well. Its settings are the sampler's to choose.
+    def off_turn(self, records: Sequence[TrialRecord], directions: Mapping[str, str]) -> int | None:
+        """Begin a trial with FreeU off, where it is such a one's turn: so the best that can be had without FreeU is
+        searched for as well. Where sampling settings are searched the sampler chooses them; else it is a guidance
+        scale, where some are tried. records: of the trials so far.
         """
-        fixed = self._space.off_params()
-        if fixed is None or self.place() % OFF_TURN != OFF_TURN - 1:
-            return None
-        self._add(fixed, {ORIGIN: TUNED})
+        fixed, place = self._space.off_params(), self.place()
+        if fixed is not None:
+            if place % OFF_TURN != OFF_TURN - 1:
+                return None
+            self._add(fixed, {ORIGIN: TUNED})
+        else:
+            if not self._tuned or place % TURN != TURN - 1:
+                return None
+            scale = next_scale(records, directions, self._space.own.guidance or 0.0, place // TURN)
+            if scale is None:
+                return None
+            candidate = off(self._space, Sampling(guidance=scale))
+            self._add(self._space.params(candidate), {ORIGIN: TUNED, OUTSIDE: candidate.as_dict()})
         return self.take(baseline_done=True)
 
     def place(self, trial_id: int | None = None) -> int:

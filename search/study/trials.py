@@ -145,7 +145,7 @@ class Trials:
             if waited is None and self.baseline() is None:
                 return None
             if waited is None:
-                waited = self._queue.off_turn()
+                waited = self._queue.off_turn(self.records(), self.directions)
             asked = self._begun(waited)
             self.storage.hold(asked._trial_id)
             return asked
