@@ -65,6 +65,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
     """Whether all of it can be run here; see `freeu.models.fits`."""
     for place in (folder, *(part.folder for part in further if part.field == "refiner")):
         fits.check(place)
+    fits.check_sampling(folder, spec)
     if spec.folder.is_file():
         fits.check_file(spec.folder)
     if spec.unet:

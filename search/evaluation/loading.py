@@ -38,8 +38,6 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         spec,
         device=device,
         dtype=config.dtype,
-        steps=config.steps,
-        guidance=config.guidance,
         batch_size=config.batch_size,
         slicing=config.slicing,
         offload=config.offload,
@@ -59,7 +57,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
     config, seed = job.config, job.config.seed
     generator, metrics = load(config, job.spec)
     texts = [*job.prompts, *job.held_out]
-    too_long = tuple(generator.too_long(texts))
+    negatives = [job.spec.negative_prompt, *job.spec.negatives.values()]
+    too_long = tuple(generator.too_long([*texts, *dict.fromkeys(filter(None, negatives))]))
     generator.prepare(texts)
     rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
 
@@ -91,6 +90,7 @@ MADE = (
 def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None) -> dict[str, Any]:
     return {
         **{name: job.fingerprint[name] for name in MADE},
+        **({"sampling": job.fingerprint["sampling"]} if job.fingerprint["sampling"] else {}),
         **({} if steps is None else {"steps": steps}),
         "weights": generator.identity,
         "device": job.device.partition(":")[0],

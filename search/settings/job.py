@@ -56,11 +56,11 @@ class Job:
 
     @property
     def steps(self) -> int:
-        return self.config.steps or self.spec.steps
+        return self.spec.steps
 
     @property
     def guidance(self) -> float:
-        return self.spec.guidance if self.config.guidance is None else self.config.guidance
+        return self.spec.guidance
 
 
 def prepare(config: StudyConfig) -> Job:

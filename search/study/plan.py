@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from configs import UserError
 from search.optimizer.space import SOBOL
+from search.settings import sampling
 from search.settings.kept import check_resumable
 from search.settings.model import objectives
 from search.study import estimate, racing
@@ -77,13 +78,13 @@ class Plan:
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
-        size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
-        guidance = f"{job.steps} steps, guidance {job.guidance:g}"
+        size = f"{s.image_size[1]}×{s.image_size[0]}" + (f", {s.frames} frames" if s.frames > 1 else "")
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
+        kind, sampled = s.kind.replace("-", " "), sampling.in_words(s)
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
-            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {job.device}{self._workers()}",
+            f"model       {s.name}, {kind}, {size}, {sampled}, {job.device}{self._workers()}",
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
