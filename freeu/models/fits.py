@@ -10,7 +10,7 @@ from typing import Any
 from configs import UserError
 
 from .identity import read_index, read_json
-from .sampler_table import DEFAULT, OF_EDM, SAMPLERS
+from .sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
 from .schedulers import check_runs, named
 from .single import header
 from .spec import ModelSpec
@@ -102,14 +102,11 @@ def check_sampling(folder: Path, spec: ModelSpec) -> None:
     own = _class_of(read_index(folder), "scheduler") or ""
     file = folder / "scheduler" / "scheduler_config.json"
     config = {**(read_json(file) if file.is_file() else {}), **spec.scheduler_config}
-    chosen = None if spec.scheduler in (DEFAULT, OF_EDM) else named(spec.scheduler)
-    if chosen is not None:
+    if spec.scheduler not in (DEFAULT, OF_EDM):
+        chosen = named(spec.scheduler)
         check_runs(chosen, own, config)
         check_scheduler(chosen.sampler.kind, {})
-    steps_with = own if chosen is None else chosen.sampler.kind
-    if spec.eta and not any(each.eta and each.kind == steps_with for each in SAMPLERS):
-        takes = " or ".join(each.name for each in SAMPLERS if each.eta)
-        raise UserError(f"--eta {spec.eta:g} means nothing to {steps_with}: give --scheduler {takes}, or leave it out")
+    check_eta(spec.eta, _kind(spec.scheduler, own))
     found = (_config(folder, part).get("num_hidden_layers") for part in ("text_encoder", "text_encoder_2"))
     layers = [each for each in found if isinstance(each, int)]
     if layers:
@@ -124,6 +121,19 @@ def check_sampling_early(spec: ModelSpec) -> None:
     layout = spec.base / spec.config if spec.config else spec.folder
     if spec.kind != "own" and (layout / "model_index.json").is_file():
         check_sampling(layout, spec)
+
+
+def check_eta(eta: float | None, kind: str) -> None:
+    """Raises UserError where a scheduler of diffusers' class `kind` adds no noise that eta sets."""
+    if not eta or any(each.eta and each.kind == kind for each in SAMPLERS):
+        return
+    takes = " or ".join(each.name for each in SAMPLERS if each.eta)
+    raise UserError(f"--eta {eta:g} means nothing to diffusers' {kind}: give --scheduler {takes}, or leave it out")
+
+
+def _kind(scheduler: str, own: str) -> str:
+    """The class of a spec's scheduler. own: of the pipeline's."""
+    return own if scheduler == DEFAULT else EDM["DPM++ 2M"] if scheduler == OF_EDM else named(scheduler).sampler.kind
 
 
 def check_clip_skip(clip_skip: int | None, layers: int) -> None:
