@@ -10,6 +10,7 @@ from . import UserError, quoted, shortened
 
 COLUMNS = ("prompt", "prompts", "caption", "text")
 """What a table calls its prompts; the first that it has."""
+NEGATIVES = ("negative", "negative_prompt")
 CATEGORIES = ("category", "tag", "challenge")
 IMAGES = ("image", "file_name", "filename", "image_path", "image_name", "image_file", "filepath", "file", "path")
 """What a table calls the image that a prompt belongs to: `file_name` is Hugging Face's and COCO's."""
@@ -20,6 +21,7 @@ class Prompt:
     """One line of a prompt set; the category is "" where the set has none.
 
     Attributes:
+        negative: what its image is led away from; None where the set says nothing of it.
         image: what its image begins from: of a folder of pictures, or a table's column `image`.
         name: of the image that it belongs to, as its source says; None where that names none.
     """
@@ -28,6 +30,7 @@ class Prompt:
     category: str = ""
     image: str | None = None
     name: str | None = None
+    negative: str | None = None
 
 
 def prompt_of(row: Any, where: str) -> Prompt:
@@ -48,6 +51,9 @@ def prompt_of(row: Any, where: str) -> Prompt:
     category = next((cells[name] for name in CATEGORIES if cells.get(name)), "")
     if text is not None and not isinstance(text, str):
         raise UserError(f"{where}: the prompt is {quoted(text)}, not text")
+    negative = next((cells[name] for name in NEGATIVES if cells.get(name)), None)
+    if negative is not None and not isinstance(negative, str):
+        raise UserError(f"{where}: the negative prompt is {quoted(negative)}, not text")
     names = [name for column in IMAGES if (name := _name(cells.get(column)))]
     image = cells.get("image")
     return Prompt(
@@ -55,6 +61,7 @@ def prompt_of(row: Any, where: str) -> Prompt:
         str(category).strip(),
         image if isinstance(image, str) and image else None,
         names[0] if names else None,
+        negative.strip() if negative else None,
     )
 
 

@@ -18,7 +18,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main, python, visible
-from search.settings import flags
+from search.settings import flags, sampling
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ SETTINGS = (
         "input",
         "frames",
         "steps",
-        "guidance",
+        *("guidance", "guidance_rescale", "negative_prompt", "scheduler", "eta", "clip_skip", "size"),
         "study",
         "prompts",
         "limit",
@@ -206,9 +206,9 @@ def _written(
         "command": f"{python()} -m search.run --model {shlex.quote(config.model)} --space {shlex.quote(str(space))}",
         "facts": {
             "prompts": f"{len(found.prompts)} of '{Path(chosen).name}'",
-            "size": f"{spec.resolution} pixels" + (f", {spec.frames} frames" if spec.frames > 1 else ""),
-            "steps": config.steps or spec.steps,
-            "guidance": spec.guidance if config.guidance is None else config.guidance,
+            "size": f"{spec.image_size[1]}×{spec.image_size[0]} pixels"
+            + (f", {spec.frames} frames" if spec.frames > 1 else ""),
+            "sampling": sampling.in_words(spec),
             "FreeU": f"b1 {f.b1:g}, b2 {f.b2:g}, s1 {f.s1:g}, s2 {f.s2:g}, {f.version} by {f.stages}",
             "seed": config.seed,
         },

@@ -14,10 +14,13 @@ from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
 from .spec import ModelSpec
 
+TEXTS = ("text-to-image", "image-to-image", "text-to-video", "video-to-video", "own")
 ONLY: dict[str, tuple[str, ...]] = {
     "frames": ("text-to-video", "image-to-video", "video-to-video"),
     "every": ("video-to-video",),
     "strength": ("image-to-image", "video-to-video"),
+    "negative_prompt": TEXTS,
+    "clip_skip": TEXTS,
 }
 """Settings that mean something to these kinds alone."""
 UNASKED = ("dpmsolver++", "ddim", "edm", "default")
@@ -49,8 +52,10 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
             "--prompts FOLDER"
         )
     for field, kinds in ONLY.items():
-        if field in given and kind not in kinds:
-            raise UserError(f"--{field} {given[field]}: {spec.name} is {kind}, for which it means nothing")
+        if given.get(field) is not None and kind not in kinds:
+            raise UserError(
+                f"--{field.replace('_', '-')} {given[field]}: {spec.name} is {kind}, for which it means nothing"
+            )
     if found.refiner and kind != "text-to-image":
         raise UserError(f"--refiner goes with text to image, and this is {kind}")
     if kind != spec.kind and kind.endswith("video"):

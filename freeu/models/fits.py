@@ -10,7 +10,10 @@ from typing import Any
 from configs import UserError
 
 from .identity import read_index, read_json
+from .sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
+from .schedulers import check_runs, named
 from .single import header
+from .spec import ModelSpec
 
 FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
 """Of a U-Net in a single file: its first convolution."""
@@ -88,6 +91,49 @@ def check_scheduler(name: str, config: Mapping[str, Any]) -> None:
         )
     if name in BROWNIAN and importlib.util.find_spec("torchsde") is None:
         raise UserError(f"the pipeline's scheduler is a {name}, which needs torchsde: pip install torchsde")
+
+
+def check_sampling(folder: Path, spec: ModelSpec) -> None:
+    """Whether the pipeline in a diffusers folder can be run under the spec's sampling settings.
+
+    Raises:
+        UserError: its scheduler can't run the model or takes no eta, or clip skip or size are not the pipeline's.
+    """
+    own = _class_of(read_index(folder), "scheduler") or ""
+    file = folder / "scheduler" / "scheduler_config.json"
+    config = {**(read_json(file) if file.is_file() else {}), **spec.scheduler_config}
+    if spec.scheduler not in (DEFAULT, OF_EDM):
+        chosen = named(spec.scheduler)
+        check_runs(chosen, own, config)
+        check_scheduler(chosen.sampler.kind, {})
+    check_eta(spec.eta, _kind(spec.scheduler, own))
+    found = (_config(folder, part).get("num_hidden_layers") for part in ("text_encoder", "text_encoder_2"))
+    layers = [each for each in found if isinstance(each, int)]
+    if layers:
+        check_clip_skip(spec.clip_skip, min(layers))
+    levels = _config(folder, "vae").get("block_out_channels")
+    if isinstance(levels, list) and levels:
+        check_size(spec.size, 2 ** (len(levels) - 1))
+
+
+def check_sampling_early(spec: ModelSpec) -> None:
+    """As `check_sampling`, where the pipeline or its layout is on this machine."""
+    layout = spec.base / spec.config if spec.config else spec.folder
+    if spec.kind != "own" and (layout / "model_index.json").is_file():
+        check_sampling(layout, spec)
+
+
+def check_eta(eta: float | None, kind: str) -> None:
+    """Raises UserError where a scheduler of diffusers' class `kind` adds no noise that eta sets."""
+    if not eta or any(each.eta and each.kind == kind for each in SAMPLERS):
+        return
+    takes = " or ".join(each.name for each in SAMPLERS if each.eta)
+    raise UserError(f"--eta {eta:g} means nothing to diffusers' {kind}: give --scheduler {takes}, or leave it out")
+
+
+def _kind(scheduler: str, own: str) -> str:
+    """The class of a spec's scheduler. own: of the pipeline's."""
+    return own if scheduler == DEFAULT else EDM["DPM++ 2M"] if scheduler == OF_EDM else named(scheduler).sampler.kind
 
 
 def check_clip_skip(clip_skip: int | None, layers: int) -> None:

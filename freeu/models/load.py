@@ -44,6 +44,7 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     # Before the weights: it finds what is missing or can't be run, and names it.
     further = parts(spec)
     folder = locate_config(spec) if spec.folder.is_file() else locate(spec)
+    spec = as_trained(spec, folder)
     _check(spec, folder, further)
     more = [file for addon in addons(spec) for file in addon.files]
     more += [file for part in further for file in part.files] + inputs.files(spec)
@@ -51,7 +52,6 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
         content = identity_of_file(spec.folder, folder, more)
     else:
         content = identity(folder, spec.variant, more)
-    spec = as_trained(spec, folder)
     pipeline = pipelines.read(spec, folder, numbers)
     put_on(pipeline, spec)
     for file in files_of_unet(spec):
@@ -65,6 +65,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
     """Whether all of it can be run here; see `freeu.models.fits`."""
     for place in (folder, *(part.folder for part in further if part.field == "refiner")):
         fits.check(place)
+    fits.check_sampling(folder, spec)
     if spec.folder.is_file():
         fits.check_file(spec.folder)
     if spec.unet:

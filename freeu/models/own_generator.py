@@ -1,6 +1,7 @@
 """A generator of the user's own, for U-Nets that are not diffusers': `--model package.module:make_generator`.
 
-The function takes what of device, dtype, steps, guidance and batch_size it names, and returns an object with
+The function takes what of device, dtype, steps, guidance and batch_size it names, must name the other sampling settings
+that a study is given (scheduler, size, negative_prompt, …), and returns an object with
 
     generate(prompts, seeds, factors) -> uint8 tensor (n, 3, H, W)
 
@@ -24,6 +25,7 @@ from freeu.factors import Factors
 from freeu.generate import GenerationError, OnStep, check_lit
 from freeu.sampling import UNCHANGED, Sampling
 
+from .changes import UNASKED
 from .spec import ModelSpec
 
 METHODS = ("unet_evaluations", "too_long", "prepare", "with_sampling")
@@ -50,7 +52,7 @@ class Own:
         told = attribute("identity", lambda found: isinstance(found, str) and found != "", "a text that isn't empty")
         self.identity = told or object_identity(inner, spec.source.partition(":")[0]) or ""
         size = attribute("image_size", _is_size, "(height, width) in pixels")
-        self.image_size = (spec.resolution, spec.resolution) if size is None else (size[0], size[1])
+        self.image_size = spec.image_size if size is None else (size[0], size[1])
         tokens = attribute("max_tokens", _is_count, "a number of tokens")
         self.max_tokens = 77 if tokens is None else tokens
 
@@ -96,7 +98,7 @@ class Own:
                 f"{named}: a generator of one's own has the sampling settings that it was made with, unless it has a "
                 "method with_sampling; leave it out"
             )
-        spec = self._spec.model_copy(update=sampling.as_dict())
+        spec = self._spec.sampled(sampling)
         try:
             return Own(change(**sampling.as_dict()), spec)
         except TypeError as error:
@@ -121,6 +123,13 @@ def load(spec: ModelSpec, **options: Any) -> Own:
         signature = inspect.signature(make)
         takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
         given = {key: value for key, value in options.items() if takes_all or key in signature.parameters}
+        for name, value in _asked(spec).items():
+            if not takes_all and name not in signature.parameters:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: {spec.source} takes no {name}: add it to its parameters, or leave it "
+                    "out"
+                )
+            given[name] = value
         signature.bind(**given)
     except (TypeError, ValueError) as error:
         raise UserError(f"--model {spec.source}: called with what it names of {', '.join(options)}: {error}") from error
@@ -131,6 +140,20 @@ def load(spec: ModelSpec, **options: Any) -> Own:
     if not callable(getattr(inner, "generate", None)):
         raise UserError(f"--model {spec.source} returned {type(inner).__name__}, which has no method generate")
     return Own(inner, spec)
+
+
+def _asked(spec: ModelSpec) -> dict[str, Any]:
+    """The sampling settings beyond steps and guidance that are set; size is (width, height)."""
+    found = {
+        "scheduler": None if spec.scheduler in UNASKED else spec.scheduler,
+        "size": spec.size,
+        "negative_prompt": spec.negative_prompt or None,
+        "negatives": spec.negatives or None,
+        "clip_skip": spec.clip_skip,
+        "guidance_rescale": spec.guidance_rescale or None,
+        "eta": spec.eta,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _made_by(spec: ModelSpec) -> Any:

@@ -21,7 +21,7 @@ from freeu.sampling import UNCHANGED, Sampling
 
 from . import scheduling
 from .early import Early, State, untouched
-from .fits import check_clip_skip, check_size
+from .fits import check_clip_skip, check_eta, check_size
 from .place import Place
 from .prompt_embeddings import PromptEmbeddings
 from .spec import ModelSpec
@@ -98,6 +98,7 @@ class TextToImage:
         other = copy(self)
         other._spec = self._spec.sampled(sampling)
         other._settle()
+        check_eta(sampling.eta, type(other._scheduler()).__name__)
         return other
 
     def _settle(self) -> None:

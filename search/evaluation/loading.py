@@ -38,8 +38,6 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         spec,
         device=device,
         dtype=config.dtype,
-        steps=config.steps,
-        guidance=config.guidance,
         batch_size=config.batch_size,
         slicing=config.slicing,
         offload=config.offload,
@@ -59,8 +57,9 @@ def assemble(load: Load, job: Job) -> Evaluators:
     config, seed = job.config, job.config.seed
     generator, metrics = load(config, job.spec)
     texts = [*job.prompts, *job.held_out]
-    too_long = tuple(generator.too_long(texts))
-    generator.prepare(texts)
+    negatives = [job.spec.negative_prompt, *job.spec.negatives.values()]
+    too_long = tuple(generator.too_long([*texts, *dict.fromkeys(filter(None, negatives))]))
+    generator.prepare(texts, _texts_of(job))
     rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
 
     def evaluator(
@@ -85,6 +84,12 @@ def assemble(load: Load, job: Job) -> Evaluators:
     return Evaluators(evaluators, too_long)
 
 
+def _texts_of(job: Job) -> list[Sampling]:
+    """Settings under which candidates read the prompts otherwise than the study does."""
+    skips = [each for each in job.space.dimensions if each.name == "clip_skip"]
+    return [Sampling(clip_skip=layer) for each in skips for layer in range(int(each.low), int(each.high) + 1)]
+
+
 MADE = (
     *("source", "addons", "kind", "parts", "input", "resolution", "scheduler", "steps", "guidance", "dtype"),
     "scorers",
@@ -95,6 +100,7 @@ MADE = (
 def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None) -> dict[str, Any]:
     return {
         **{name: job.fingerprint[name] for name in MADE},
+        **({"sampling": job.fingerprint["sampling"]} if job.fingerprint["sampling"] else {}),
         **({} if steps is None else {"steps": steps}),
         "weights": generator.identity,
         "device": job.device.partition(":")[0],

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from configs import UserError, devices, path, quoted, read_yaml, shortened, unknown
+from freeu.models.schedulers import canonical
+from freeu.sampling import Sampling, size_of
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.optuna_storage import server
@@ -76,6 +78,27 @@ class StudyConfig(BaseModel):
     guidance: Annotated[
         Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,
         Setting(MODEL, "X", "Guidance scale", "the model's"),
+    ] = None
+    guidance_rescale: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None,
+        Setting(MODEL, "X", "How far guidance's contrast is taken back, up to 1", "the model's"),
+    ] = None
+    negative_prompt: Annotated[
+        str | None,
+        Setting(MODEL, "TEXT|FILE", "Negative prompt, or a file of one for each prompt", "the model's"),
+    ] = None
+    scheduler: Annotated[
+        Text | None, Setting(MODEL, "NAME", 'As "Euler a", "DPM++ 2M Karras", UniPC', "the model's")
+    ] = None
+    eta: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None,
+        Setting(MODEL, "X", "Noise that DDIM and TCD add, 0 to 1", "the scheduler's"),
+    ] = None
+    clip_skip: Annotated[
+        Count | None, Setting(MODEL, "N", "The text encoder's layer, as the web UI counts", "the model's")
+    ] = None
+    size: Annotated[
+        tuple[int, int] | None, Setting(MODEL, "WxH", "Width and height in pixels, as 832x1216", "the model's")
     ] = None
 
     prompts: Annotated[
@@ -201,6 +224,16 @@ class StudyConfig(BaseModel):
             raise ValueError(f"'{shortened(each)}' is no objective with a number above 0, as clip=0.1")
         return found
 
+    @field_validator("size", mode="before")
+    @classmethod
+    def _sized(cls, found: Any) -> Any:
+        if found is None:
+            return None
+        try:
+            return size_of(found) if isinstance(found, str) else Sampling(size=found).size
+        except UserError as error:
+            raise ValueError(str(error).partition(": ")[2]) from None
+
     @field_validator("mlruns", mode="before")
     @classmethod
     def _named(cls, found: Any) -> Any:
@@ -283,6 +316,8 @@ def _of_file(file: Path) -> dict[str, Any]:
 
 def _checked(config: StudyConfig) -> StudyConfig:
     samplers.check(config.sampler)
+    if config.scheduler is not None:
+        canonical(config.scheduler)
     if config.storage is not None:
         server(config.storage)
     if config.objectives is not None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
+from search.settings import sampling
 from search.settings.config import FIELDS
 from search.settings.setting import setting_of
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from search.optimizer.space import Space
     from search.settings.config import StudyConfig
+
+
+AS_BEFORE = {"DPM++ 2M": "dpmsolver++", "DDIM": "ddim"}
+"""Schedulers as fingerprints have always had them."""
+BEFORE_IT: dict[str, Any] = {"sampling": {}}
+"""What keys stood for in studies that were begun before there were such settings."""
 
 
 def fingerprint(
@@ -37,8 +44,9 @@ def fingerprint(
         "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
         "resolution": spec.resolution,
         "scheduler": _scheduler(spec),
-        "steps": config.steps or spec.steps,
-        "guidance": spec.guidance if config.guidance is None else config.guidance,
+        "steps": spec.steps,
+        "guidance": spec.guidance,
+        "sampling": _sampling(spec, [*prompts, *held_out]),
         "dtype": config.dtype or "default",
         "prompts": len(prompts),
         "prompt_texts": digest("\n".join(prompts)),
@@ -53,7 +61,15 @@ def fingerprint(
 def _scheduler(spec: ModelSpec) -> str:
     """Its name, and what is set otherwise than the pipeline has it."""
     changes = json.dumps(spec.scheduler_config, sort_keys=True, default=str) if spec.scheduler_config else ""
-    return f"{spec.scheduler} {changes}".rstrip()
+    return f"{AS_BEFORE.get(spec.scheduler, spec.scheduler)} {changes}".rstrip()
+
+
+def _sampling(spec: ModelSpec, prompts: Sequence[str]) -> dict[str, Any]:
+    """Settings that a model has not unasked; the negative prompts of a prompt set by their content."""
+    found = sampling.of_study(spec, prompts)
+    if "negatives" in found:
+        found["negatives"] = digest(json.dumps(found["negatives"], sort_keys=True))
+    return found
 
 
 def stamp(fingerprint: Mapping[str, Any]) -> str:
@@ -67,11 +83,13 @@ def digest(text: str) -> str:
 
 
 def check_same(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that a study's fingerprint has not changed. Keys that only one of the two has don't count.
+    """Check that a study's fingerprint has not changed. Keys that only one of the two has don't count, but for those
+    that say what there was before them.
 
     Raises:
         UserError: it has; names each difference.
     """
+    before = {**BEFORE_IT, **before}
     other = [key for key in now if key in before and before[key] != now[key]]
     if other:
         shown = "; ".join(f"{key}: {_shown(before[key])} → {_shown(now[key])}" for key in other)

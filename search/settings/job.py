@@ -62,11 +62,11 @@ class Job:
 
     @property
     def steps(self) -> int:
-        return self.config.steps or self.spec.steps
+        return self.spec.steps
 
     @property
     def guidance(self) -> float:
-        return self.spec.guidance if self.config.guidance is None else self.config.guidance
+        return self.spec.guidance
 
 
 def prepare(config: StudyConfig) -> Job:
@@ -80,7 +80,7 @@ def prepare(config: StudyConfig) -> Job:
     most = config.limit, config.held_out or HELD_OUT
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
-    space = space_file.chosen(config.space, config.version, config.stages, _sampling(config, spec))
+    space = space_file.chosen(config.space, config.version, config.stages, spec.sampling)
     served.check_space(spec, space)
     return Job(
         config,
@@ -95,12 +95,6 @@ def prepare(config: StudyConfig) -> Job:
         likely_device(config.device),
         fingerprints.fingerprint(config, spec, space, texts, held_out),
     )
-
-
-def _sampling(config: StudyConfig, spec: ModelSpec) -> Sampling:
-    """The study's own settings."""
-    guidance = spec.guidance if config.guidance is None else config.guidance
-    return Sampling(guidance=guidance, steps=config.steps or spec.steps)
 
 
 def check_enough(job: Job) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from search.settings import prompts, served
+from search.settings import prompts, sampling, served
 
 if TYPE_CHECKING:
     from configs.prompt_files import Prompt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import changed, inputs, load_spec
+    from freeu.models import changed, fits, inputs, load_spec
     from freeu.models.addons import addons
     from metrics.reference_kinds import parse
     from search.storage.mlflow_location import check_folder
@@ -31,13 +31,18 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
         inputs.check(changed(loaded, given))
     chosen = config.prompts or loaded.prompts
-    prompt_set = prompts.load(chosen, config.subject)
+    negative = sampling.negatives(config.negative_prompt)
+    prompt_set = prompts.load(chosen, config.subject, negative if isinstance(negative, list) else None)
+    given["negatives"] = {prompt.text: prompt.negative for prompt in prompt_set if prompt.negative is not None}
+    if isinstance(negative, str):
+        given["negative_prompt"] = negative
     if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
         given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
     if config.reference:
         given["reference"] = parse(config.reference)
     spec = changed(loaded, given)
     inputs.check(spec)
+    fits.check_sampling_early(spec)
     return served.connected(spec, config), chosen, prompt_set
 
 
@@ -67,6 +72,7 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
     places = ("vae", "unet", "controlnet", "motion_adapter", "refiner", "input")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
+    given |= sampling.given(config)
     if config.pipeline_config:
         given["config"] = here(config.pipeline_config)
     return given

@@ -19,16 +19,19 @@ SUBJECT = "{subject}"
 """Stands in a prompt for the words that the user gives."""
 
 
-def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
+def load(source: str, subject: str | None = None, negatives: Sequence[str] | None = None) -> tuple[Prompt, ...]:
     """Read a prompt set, in the file's order, without duplicates. source: name or path. subject: replaces {subject}.
+    negatives: the negative prompt of each, in the file's order, in place of those that the set brings.
 
     Raises:
-        UserError: no such set or file, unreadable or empty, or a {subject} without --subject.
+        UserError: no such set or file, unreadable or empty, a {subject} without --subject, or another number of
+            negative prompts.
     """
     file = _find(source)
     beside = file if file.is_dir() else file.parent
     prompts: dict[str, Prompt] = {}
-    for row in rows(file):
+    found = rows(file)
+    for row in found if negatives is None else _with_negatives(found, negatives, file):
         if SUBJECT in row.text:
             if subject is None:
                 raise UserError(
@@ -37,14 +40,30 @@ def load(source: str, subject: str | None = None) -> tuple[Prompt, ...]:
             row = replace(row, text=row.text.replace(SUBJECT, subject))
         if row.image is not None:
             row = replace(row, image=str(beside.resolve() / row.image))
-        if row.text and (first := prompts.setdefault(row.text, row)).image != row.image:
-            raise UserError(
-                f"the prompt {row.text!r} of {file} has two images, {first.image or 'none'} and {row.image or 'none'}: "
-                "a study knows an image by its prompt, so give each words of its own"
-            )
+        first = prompts.setdefault(row.text, row) if row.text else row
+        for kind, one, other in (
+            ("images", first.image, row.image),
+            ("negative prompts", first.negative, row.negative),
+        ):
+            if one != other:
+                raise UserError(
+                    f"the prompt {row.text!r} of {file} has two {kind}, {one or 'none'} and {other or 'none'}: "
+                    "a study knows an image by its prompt, so give each words of its own"
+                )
     if not prompts:
         raise UserError(f"{file} holds no prompts: put one on each line, or give another set with --prompts")
     return tuple(prompts.values())
+
+
+def _with_negatives(found: Sequence[Prompt], negatives: Sequence[str], file: Path) -> list[Prompt]:
+    filled = [row for row in found if row.text]
+    if len(negatives) not in (len(found), len(filled)):
+        raise UserError(
+            f"--negative-prompt has {len(negatives)} lines, and {file.name} {len(filled)} prompts: give one line for "
+            "each prompt, or a single one for all"
+        )
+    rows = found if len(negatives) == len(found) else filled
+    return [replace(row, negative=negative) for row, negative in zip(rows, negatives, strict=True)]
 
 
 def split(prompts: Iterable[Prompt]) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:

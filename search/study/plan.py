@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from configs import UserError
 from search.optimizer.space import SOBOL
-from search.settings import served
+from search.settings import sampling, served
 from search.settings.kept import check_resumable
 from search.settings.model import objectives
 from search.study import estimate, looks, racing
@@ -102,13 +102,13 @@ class Plan:
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
         where = f"{served.place(job)}{self._workers()}"
-        size = f"{s.resolution}×{s.resolution}" + (f", {s.frames} frames" if s.frames > 1 else "")
-        guidance = f"{job.steps} steps, guidance {job.guidance:g}"
+        size = f"{s.image_size[1]}×{s.image_size[0]}" + (f", {s.frames} frames" if s.frames > 1 else "")
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
+        kind, sampled = s.kind.replace("-", " "), sampling.in_words(s)
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
-            f"model       {s.name}, {s.kind.replace('-', ' ')}, {size}, {guidance}, {where}",
+            f"model       {s.name}, {kind}, {size}, {sampled}, {where}",
             *served.lines(s),
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import freeu
+from configs import UserError
 from freeu import Sampling
 from freeu.generate import generator as random_of
-from freeu.models import load_spec
+from freeu.models import changed, load_spec
+from freeu.models.fits import check_sampling_early, check_size
 from freeu.sampling import UNCHANGED
 from tests import tiny
 from tests.kinds import FRAMES, generator
@@ -204,3 +207,72 @@ def test_the_batch_size_changes_nothing(kind: str, loaded: dict[str, Any], monke
     own = other.generate(prompts[4:6], seeds[4:6], freeu.IDENTITY)
     assert (own[0].int() - images[8][4]).abs().max() <= 1
     assert (own[1].int() - images[8][5]).abs().max() > 1
+
+
+@pytest.mark.parametrize(
+    ("sampling", "said"),
+    [
+        (Sampling(clip_skip=LAYERS + 1), f"--clip-skip 5: .* has {LAYERS} layers: give 1 to {LAYERS}"),
+        (Sampling(eta=0.5, scheduler="Euler"), "--eta 0.5 means nothing to .*Euler.*: give --scheduler DDIM or TCD"),
+        (Sampling(scheduler="Eular"), "did you mean 'Euler'"),
+        (Sampling(scheduler="LCM", steps=60), "other --steps"),
+    ],
+)
+def test_what_a_model_can_not_have_is_refused(sampling: Sampling, said: str, loaded: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=said):
+        loaded["sd"].with_sampling(sampling)
+
+
+def test_a_candidates_other_scheduler_ignores_the_studys_eta(loaded: dict[str, Any]) -> None:
+    one = loaded["sd"].with_sampling(Sampling(scheduler="DDIM", eta=0.5))
+    assert torch.equal(ours(one, Sampling(scheduler="Euler")), ours(loaded["sd"], Sampling(scheduler="Euler")))
+
+
+def test_sizes_of_another_vae() -> None:
+    with pytest.raises(UserError, match=r"--size 40x64: .* 16 pixels of each latent: .* as 32x64"):
+        check_size((40, 64), 16)
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+def test_a_scheduler_that_can_not_run_the_models_prediction(prediction: str, tmp_path: Path) -> None:
+    spec = load_spec(tiny.stable_diffusion(tmp_path / "sd", prediction_type=prediction))
+    assert changed(spec, {"scheduler": "Euler"}).sampling.scheduler == "Euler"
+    check_sampling_early(changed(spec, {"scheduler": "Euler"}))
+    if prediction == "sample":
+        with pytest.raises(UserError, match="'Euler a' can't run this model, which predicts the image: give Euler"):
+            check_sampling_early(changed(spec, {"scheduler": "euler_ancestral"}))
+
+
+def test_texts_are_embedded_before_the_encoders_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = changed(load_spec(tiny.sdxl(tmp_path / "sdxl", layers=3, layers_2=3)), {"resolution": tiny.SIDE})
+    others = [Sampling(clip_skip=3, negative_prompt="dull"), Sampling(guidance=4.0), Sampling(size=(40, 24))]
+    wanted = [generator(spec, guidance=1.0).with_sampling(each).generate(["a"], [0], freeu.IDENTITY) for each in others]
+    one = generator(spec, guidance=1.0)
+    one.prepare(["a"], others)
+    assert one._pipeline.text_encoder is None
+    for each, images in zip(others, wanted, strict=True):
+        assert torch.equal(one.with_sampling(each).generate(["a"], [0], freeu.IDENTITY), images)
+    with pytest.raises(ValueError, match="not among those of prepare"):
+        one.with_sampling(Sampling(negative_prompt="new", guidance=2.0)).generate(["a"], [0], freeu.IDENTITY)
+
+
+def test_a_spec_has_them_too(tmp_path: Path) -> None:
+    folder = tiny.stable_diffusion(tmp_path / "sd")
+    (tmp_path / "mine.yaml").write_text(
+        f"source: {folder}\nsize: 40x24\nscheduler: Euler a\nclip_skip: 2\nnegative_prompt: blurry\n"
+        "guidance_rescale: 0.5\nsteps: 3\nguidance: 4\nprompts: general\n"
+    )
+    spec = load_spec(tmp_path / "mine.yaml")
+    assert spec.size == (40, 24) and spec.image_size == (24, 40) and spec.resolution == 32
+    assert spec.sampling == Sampling(4, 0.5, 3, "Euler a", None, 2, "blurry", (40, 24))
+    unasked = {"size": None, "resolution": tiny.SIDE, "scheduler": "default", "clip_skip": None, "negative_prompt": ""}
+    plain = spec.model_copy(update={**unasked, "guidance_rescale": 0.0})
+    found = generator(spec, steps=3, guidance=4.0).generate(["a"], [0], freeu.IDENTITY)
+    other = generator(plain, steps=3, guidance=4.0).with_sampling(spec.sampling).generate(["a"], [0], freeu.IDENTITY)
+    assert torch.equal(found, other)
+    for wrong, said in (("scheduler: Eular", "did you mean 'Euler'"), ("size: 40x25", "multiples of 8")):
+        (tmp_path / "bad.yaml").write_text(
+            f"source: {folder}\n{wrong}\nresolution: 32\nsteps: 3\nguidance: 4\nprompts: general\n"
+        )
+        with pytest.raises(UserError, match=said):
+            load_spec(tmp_path / "bad.yaml")

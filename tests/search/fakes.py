@@ -64,7 +64,7 @@ class FakeGenerator:
     def unet_evaluations(self, count: int) -> int:
         return 10 * count
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """Nothing to do."""
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:

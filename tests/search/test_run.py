@@ -249,6 +249,9 @@ def test_help_and_a_dry_run_load_nothing_heavy(tmp_path: Path, doing: str) -> No
         (("--config", "none.yaml"), "can't read none.yaml"),
         (("--limit", "12"), "fid needs at least 16 images, and there are 12 prompts"),
         (("--mlruns", "file"), "is a file"),
+        (("--scheduler", "Eular"), "did you mean 'Euler'"),
+        (("--size", "100x100"), "multiples of 8"),
+        (("--clip-skip", "40"), "the model's text encoder has"),
     ],
 )
 def test_bad_input_ends_with_2_and_a_sentence(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

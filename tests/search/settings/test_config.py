@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configs import UserError
 from search.optimizer.space_file import default
+from search.settings import sampling
 from search.settings.config import FIELDS, load
 from search.settings.fingerprints import check_same, fingerprint
 from search.settings.job import prepare
@@ -128,11 +130,12 @@ def test_the_name_is_the_models(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
-    from freeu.models import load_spec
+    from freeu.models import changed, load_spec
 
-    def of(prompts: tuple[str, ...] = ("a", "b"), **flags: object) -> dict[str, object]:
+    def of(prompts: tuple[str, ...] = ("a", "b"), **flags: object) -> dict[str, Any]:
         config = load(None, flags)
-        return fingerprint(config, load_spec(config.model), default(config.version), prompts, ("c",))
+        spec = changed(load_spec(config.model), sampling.given(config))
+        return fingerprint(config, spec, default(config.version), prompts, ("c",))
 
     assert of() == of(trials=99, minutes=3.0, batch_size=2, device="cpu", study="x", mlruns="y")
     assert of() == of(guidance=load_spec("shapes").guidance)  # said or left out, it is the same
@@ -141,6 +144,14 @@ def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
     with pytest.raises(UserError, match=r"'s' was begun with other settings \(steps: \d+ → 3\)"):
         check_same("s", of(), of(steps=3))
     check_same("s", of(), of())
+    # Studies that were begun before there were these settings go on, unless one is used.
+    before = {key: value for key, value in of().items() if key != "sampling"}
+    check_same("s", before, of())
+    for new in ({"clip_skip": 2}, {"size": "64x32"}, {"eta": 0.0}, {"guidance_rescale": 0.5}):
+        with pytest.raises(UserError, match=f"sampling: .* → .*{next(iter(new))}"):
+            check_same("s", before, of(**new))
+    assert of(scheduler="dpmpp_2m")["scheduler"] == of()["scheduler"] == "dpmsolver++"
+    assert of(scheduler="Euler a")["scheduler"] == "Euler a"
 
 
 def test_the_fingerprint_and_what_images_are_kept_by_cover_how_noise_is_scheduled() -> None:

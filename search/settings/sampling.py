@@ -1,0 +1,73 @@
+"""The sampling settings that a study is given, put onto the base model, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs import UserError, read_text
+
+if TYPE_CHECKING:
+    from freeu.models import ModelSpec
+    from search.settings.config import StudyConfig
+
+FIELDS = ("steps", "guidance", "guidance_rescale", "eta", "clip_skip", "scheduler", "size")
+"""Of `StudyConfig`, each as in `freeu.sampling.Sampling`; the negative prompt may be one of many, see `negatives`."""
+
+
+def given(config: StudyConfig) -> dict[str, Any]:
+    """Those that are set, by the field of `ModelSpec`."""
+    return {name: value for name in FIELDS if (value := getattr(config, name)) is not None}
+
+
+def negatives(text: str | None) -> str | list[str] | None:
+    """The negative prompt of all prompts, or of each one in a file of several lines.
+
+    Raises:
+        UserError: the file is not there, or is empty.
+    """
+    if text is None or not _is_file(text):
+        return text
+    file = Path(text).expanduser()
+    if not file.is_file():
+        raise UserError(f"--negative-prompt {text}: no such file; give words, or a file of one line for each prompt")
+    lines = [line.strip() for line in read_text(file).splitlines()]
+    if not any(lines):
+        raise UserError(f"--negative-prompt {text} is empty: put the negative prompt in it, or leave it out")
+    return next(line for line in lines if line) if sum(map(bool, lines)) == 1 else lines
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return text.endswith(".txt") or Path(text).expanduser().is_file()
+    except (OSError, ValueError):  # words too long for a file's name, say
+        return False
+
+
+def of_study(spec: ModelSpec, prompts: Sequence[str]) -> dict[str, Any]:
+    """What is not as every model has it unasked, of JSON's types; steps, guidance and scheduler are told beside it."""
+    own = {prompt: spec.negatives[prompt] for prompt in prompts if prompt in spec.negatives}
+    found = {
+        "guidance_rescale": spec.guidance_rescale,
+        "eta": spec.eta,
+        "clip_skip": spec.clip_skip,
+        "negative_prompt": spec.negative_prompt,
+        "negatives": own,
+        "size": spec.size and "x".join(map(str, spec.size)),
+    }
+    return {name: value for name, value in found.items() if value or (name == "eta" and value is not None)}
+
+
+def in_words(spec: ModelSpec) -> str:
+    """For the terminal: "30 steps, guidance 5, Euler a, clip skip 2, a negative prompt"."""
+    from freeu.models.schedulers import DEFAULT, canonical
+
+    found = [f"{spec.steps} steps", f"guidance {spec.guidance:g}"]
+    if spec.scheduler != DEFAULT:
+        found.append(canonical(spec.scheduler))
+    found += [f"guidance rescale {spec.guidance_rescale:g}"] if spec.guidance_rescale else []
+    found += [f"eta {spec.eta:g}"] if spec.eta is not None else []
+    found += [f"clip skip {spec.clip_skip}"] if spec.clip_skip else []
+    found += ["negative prompts"] if spec.negatives else ["a negative prompt"] if spec.negative_prompt else []
+    return ", ".join(found)

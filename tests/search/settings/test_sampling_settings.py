@@ -1,0 +1,101 @@
+"""Sampling settings from flags, YAMLs and prompt sets, to the base model of a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs import UserError
+from freeu import Sampling
+from search.settings.config import load
+from search.settings.job import Job, prepare
+
+PROMPTS = [f"a picture of thing number {i}" for i in range(24)]
+FLAGS: dict[str, Any] = {
+    "guidance": 4.0,
+    "guidance_rescale": 0.5,
+    "steps": 9,
+    "scheduler": "ddim trailing",
+    "eta": 0.25,
+    "clip_skip": 2,
+    "negative_prompt": "blurry, dull",
+    "size": "64x32",
+}
+SAMPLING = Sampling(4.0, 0.5, 9, "DDIM trailing", 0.25, 2, "blurry, dull", (64, 32))
+
+
+def job(folder: Path, yaml: Path | None = None, **flags: Any) -> Job:
+    if "prompts" not in flags:
+        (folder / "prompts.txt").write_text("\n".join(PROMPTS))
+    return prepare(load(yaml, {"prompts": str(folder / "prompts.txt"), "mlruns": folder / "mlruns", **flags}))
+
+
+def test_flags_and_yaml_keys_are_put_onto_the_model(tmp_path: Path) -> None:
+    assert job(tmp_path, **FLAGS).spec.sampling == SAMPLING
+    file = tmp_path / "study.yaml"
+    file.write_text("".join(f"{key}: {value}\n" for key, value in FLAGS.items()))
+    found = job(tmp_path, file)
+    assert found.spec.sampling == SAMPLING and (found.steps, found.guidance) == (9, 4.0)
+    assert job(tmp_path, file, steps=3, size="32x32").spec.sampling == Sampling(
+        4.0, 0.5, 3, "DDIM trailing", 0.25, 2, "blurry, dull", (32, 32)
+    )
+    assert job(tmp_path).fingerprint["sampling"] == {}
+    said = {"guidance_rescale": 0.5, "eta": 0.25, "clip_skip": 2, "negative_prompt": "blurry, dull", "size": "64x32"}
+    assert found.fingerprint["sampling"] == said
+
+
+def test_a_file_of_negative_prompts_goes_with_the_prompts(tmp_path: Path) -> None:
+    file = tmp_path / "negatives.txt"
+    file.write_text("".join(f"not {i}\n" for i in range(24)))
+    found = job(tmp_path, negative_prompt=str(file))
+    assert found.spec.negatives == {prompt: f"not {i}" for i, prompt in enumerate(PROMPTS)}
+    before = found.fingerprint["sampling"]
+    file.write_text("".join(f"never {i}\n" for i in range(24)))
+    assert job(tmp_path, negative_prompt=str(file)).fingerprint["sampling"] != before
+    file.write_text("one for all\n")
+    found = job(tmp_path, negative_prompt=str(file))
+    assert found.spec.negative_prompt == "one for all" and found.spec.negatives == {}
+
+
+def test_a_prompt_set_brings_negatives_and_the_flag_wins(tmp_path: Path) -> None:
+    table = tmp_path / "prompts.csv"
+    rows = [f"{prompt},{f'no {i}' if i % 2 else ''}" for i, prompt in enumerate(PROMPTS)]
+    table.write_text("\n".join(["prompt,Negative", *rows]))
+    found = job(tmp_path, prompts=str(table))
+    assert found.spec.negatives == {prompt: f"no {i}" for i, prompt in enumerate(PROMPTS) if i % 2}
+    assert job(tmp_path, prompts=str(table), negative_prompt="dull").spec.negatives == {}
+    assert job(tmp_path, prompts=str(table), negative_prompt="").spec.negatives == {}
+    table.write_text("\n".join(["prompt,negative_prompt", *rows, f"{PROMPTS[1]},another"]))
+    with pytest.raises(UserError, match="has two negative prompts, no 1 and another"):
+        job(tmp_path, prompts=str(table))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"scheduler": "Eular"}, "did you mean 'Euler'"),
+        ({"scheduler": "Euler a Karras"}, "give 'Euler a'"),
+        ({"clip_skip": 40}, "--clip-skip 40: the model's text encoder has"),
+        ({"clip_skip": 0}, "--clip-skip is 0"),
+        ({"size": "100x100"}, "--size is '100x100': .*multiples of 8"),
+        ({"size": "big"}, "--size is 'big': expected width and height in pixels, as 832x1216"),
+        ({"eta": 0.5}, "--eta 0.5 means nothing to .*give --scheduler DDIM or TCD"),
+        ({"eta": 2.0}, "--eta is 2.0"),
+        ({"guidance_rescale": 1.5}, "--guidance-rescale is 1.5"),
+        ({"guidance": 200.0}, "guidance is 200.0: expected a number from 0 to 100"),
+        ({"steps": 2000}, "steps is 2000"),
+        ({"negative_prompt": "nowhere.txt"}, "--negative-prompt nowhere.txt: no such file"),
+    ],
+)
+def test_bad_input_is_told_before_anything_loads(flags: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        job(tmp_path, **flags)
+
+
+@pytest.mark.parametrize("lines", [2, 23, 25])
+def test_negatives_of_another_length(lines: int, tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("dull\n" * lines)
+    with pytest.raises(UserError, match=f"--negative-prompt has {lines} lines, and prompts.txt 24 prompts"):
+        job(tmp_path, negative_prompt=str(tmp_path / "n.txt"))
