@@ -172,25 +172,22 @@ class Session:
                 categories=job.categories,
             )
             found = confirmation.confirm(held_out, picked, tuple(job.directions), planned, self.config.seed)
-        tables = {name: self.folder.read_held_out(name) for name in (BASE, *(f"{number:04d}" for number in found.rows))}
-        packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if table is not None}
+        names = (BASE, *(f"{number:04d}" for number in found.rows))
+        tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}
+        packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if self.storage.shared}
         moved = self._moved(study, tables, shifts)
         result = assembled(job, identity, complete, front, found, list(picked), planned, moved)
-        return {"result": result, "held_out": packed if self.storage.shared else {}}
+        return {"result": result, "held_out": packed}
 
     def _moved(
-        self, study: Coordinator, tables: Mapping[str, pd.DataFrame | None], shifts: Shifts | None
+        self, study: Coordinator, tables: Mapping[str, pd.DataFrame], shifts: Shifts | None
     ) -> dict[int, dict[str, float]]:
         """The finalists' guardrails on the held-out images, by trial number."""
-        base, searched = tables[BASE], study.trials.baseline()
-        if shifts is None or base is None or searched is None or searched.per_image is None:
+        searched = study.trials.baseline()
+        if shifts is None or searched is None or searched.per_image is None:
             return {}
         whole = searched.per_image
-        return {
-            int(name): shifts(table, base, whole)
-            for name, table in tables.items()
-            if name != BASE and table is not None
-        }
+        return {int(name): shifts(table, tables[BASE], whole) for name, table in tables.items() if name != BASE}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
