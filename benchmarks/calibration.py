@@ -99,7 +99,9 @@ def main(
         f"a gain of {GAIN} in clip, the best 8": lambda: studied(best, lambda _: GAIN, True),
         "a gain as large as the resolution": lambda: studied(known.within, resolution.__getitem__, True),
         **{
-            f"coverage, {name}": lambda name=name: told(world.sets(name, known.within[:: len(known.within) // 8], runs))
+            f"coverage, {name}": lambda name=name: told(
+                world.sets(name, known.within[:: len(known.within) // 8][:runs], runs)
+            )
             for name in ("fid", "kid")
         },
     }
