@@ -22,7 +22,10 @@ import numpy as np
 import typer
 
 from benchmarks.replay import TABLE
+from freeu import Factors
 from metrics import sequential, stats
+from search.optimizer.pareto_front import Front, Pick
+from search.storage.trial_record import TrialRecord, Value
 from search.study import confirmation
 from search.study.looks import LEVEL, Plan, ends
 
@@ -30,7 +33,7 @@ SCORES = ("clip", "aesthetic")
 FINALISTS, ROWS = 2, 6
 GAIN = 0.2
 SEARCHED, TRIED = 48, 12
-"""Prompts of a search, and candidates that finalists are chosen from by it."""
+"""Prompts of a search, and the candidates within the guardrails that it has to choose finalists from."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def main(
     outside = np.setdiff1d(np.arange(1, len(known.features)), known.within)
     world = World(known, prompts, rng)
 
-    def studied(some: np.ndarray, gain: Callable[[int], float], row: bool) -> str:
-        found = [world.study(some, Plan(1, rows), gain) for _ in range(runs)]
+    def studied(some: np.ndarray | None, gain: Callable[[int], float], row: bool) -> str:
+        found = [world.study(world.finalists() if some is None else some, Plan(1, rows), gain) for _ in range(runs)]
         shares = told([bool(each.stars[0] if row else each.stars.any()) for each in found])
         held = told([inside for each in found for inside in each.held])
         return f"a star {shares}, coverage {held}, images {np.mean([each.share for each in found]):.2f} of {rows[-1]}"
@@ -81,7 +84,7 @@ def main(
     figures: dict[str, Callable[[], str]] = {
         **{
             f"coverage, {name}, {said}": lambda name=name, some=some: told(
-                [world.covered(name, int(n), seeds) for n in rng.choice(some, runs)]
+                [world.covered(name, int(n), seeds) for n in rng.choice(some, 5 * runs)]
             )
             for name in SCORES
             for said, some in (("within", known.within), ("outside", outside))
@@ -91,11 +94,14 @@ def main(
         ),
         "no difference": lambda: studied(known.within, lambda _: 0.0, False),
         "no difference, five confirmations": five,
-        f"a gain of {GAIN} in clip": lambda: studied(known.within, lambda _: GAIN, True),
+        f"a gain of {GAIN} in clip, finalists": lambda: studied(None, lambda _: GAIN, True),
+        f"a gain of {GAIN} in clip, anybody": lambda: studied(known.within, lambda _: GAIN, True),
         f"a gain of {GAIN} in clip, the best 8": lambda: studied(best, lambda _: GAIN, True),
         "a gain as large as the resolution": lambda: studied(known.within, resolution.__getitem__, True),
         **{
-            f"coverage, {name}": lambda name=name: told(world.sets(name, known.within[:: len(known.within) // 8], runs))
+            f"coverage, {name}": lambda name=name: told(
+                world.sets(name, known.within[:: len(known.within) // 8][:runs], runs)
+            )
             for name in ("fid", "kid")
         },
     }
@@ -144,13 +150,29 @@ class World:
             rows.append(self.rng.normal(size=len(signs)))
         return self._confirmed(rows, truth, clusters, plan)
 
-    def selected(self, plan: Plan) -> Found:
-        """The two of some candidates that are best in clip on a search's prompts, with their own true differences."""
+    def finalists(self) -> np.ndarray:
+        """The two that a study would confirm of some candidates, by their scores on a search's prompts."""
         tried = self.rng.choice(self.table.within, TRIED, replace=False)
         places, seeds = self.rng.integers(self.known, size=SEARCHED), self.rng.integers(2, size=SEARCHED)
-        searched = self.table.differences["clip"][tried][:, seeds, places].mean(1)
+        records, expected = [], {name: {0: 0.0} for name in SCORES}
+        for number in (0, *map(int, tried)):
+            values = {}
+            for name in SCORES:
+                each = self.table.differences[name][number][seeds, places]
+                error = float(each.std(ddof=1)) / SEARCHED**0.5
+                expected[name][number] = float(each.mean())
+                values[name] = Value(float(each.mean()), error, SEARCHED, "up", error)
+            factors = Factors(1 + number / 1000, 1, 1, 1)  # 0 is the baseline's
+            records.append(TrialRecord(number, factors, "gp", "COMPLETE", values, {}, SEARCHED))
+        front = Front(expected, tuple(expected["clip"]), tuple(Pick(str(n), n) for n in expected["clip"]))
+        directions = dict.fromkeys(SCORES, "up")
+        chosen = confirmation.finalists(front.picks, records, front, directions, FINALISTS, self.prompts)
+        return np.array([*chosen])
+
+    def selected(self, plan: Plan) -> Found:
+        """A search's finalists, with their own true differences."""
         places, seeds, clusters = self._drawn(plan.ends[-1])
-        each = [self.table.differences[name][n] for n in tried[np.argsort(-searched)[:FINALISTS]] for name in SCORES]
+        each = [self.table.differences[name][n] for n in self.finalists() for name in SCORES]
         rows = [population[seeds, places] for population in each]
         return self._confirmed(rows, [float(population.mean()) for population in each], clusters, plan)
 

@@ -89,7 +89,7 @@ def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
     watcher = _Curve(table)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         study = Coordinator(
-            _InMemory(StudyFolder(Path(folder), "replay")),
+            InMemory(StudyFolder(Path(folder), "replay")),
             DIRECTIONS,
             prompts=len(replay.prompts),
             space=default(),
@@ -103,7 +103,7 @@ def ours(name: str, seed: int, table: Path, trials: int) -> Curve:
     return watcher.curve
 
 
-class _InMemory(Storage):
+class InMemory(Storage):
     """Nothing outlives the replay."""
 
     def open(self, directions: Mapping[str, str]) -> optuna.Study:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -177,26 +177,22 @@ class Session:
             )
             found = confirmation.confirm(held_out, picked, tuple(job.directions), planned, self.config.seed, rivals)
         compared = [*found.rows, *(rivals[number][0] for number in found.against)]
-        tables = {name: self.folder.read_held_out(name) for name in (BASE, *(f"{each:04d}" for each in compared))}
-        packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if table is not None}
-        finalists = {number: tables[f"{number:04d}"] for number in found.rows}
-        moved = self._moved(study, tables[BASE], finalists, shifts)
+        names = (BASE, *(f"{number:04d}" for number in compared))
+        tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}
+        packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if self.storage.shared}
+        moved = self._moved(study, tables, found.rows, shifts)
         result = assembled(job, identity, complete, front, found, list(picked), planned, moved, rivals)
-        return {"result": result, "held_out": packed if self.storage.shared else {}}
+        return {"result": result, "held_out": packed}
 
     def _moved(
-        self,
-        study: Coordinator,
-        base: pd.DataFrame | None,
-        finalists: Mapping[int, pd.DataFrame | None],
-        shifts: Shifts | None,
+        self, study: Coordinator, tables: Mapping[str, pd.DataFrame], finalists: Collection[int], shifts: Shifts | None
     ) -> dict[int, dict[str, float]]:
         """The finalists' guardrails on the held-out images, by trial number."""
         searched = study.trials.baseline()
-        if shifts is None or base is None or searched is None or searched.per_image is None:
+        if shifts is None or searched is None or searched.per_image is None:
             return {}
         whole = searched.per_image
-        return {number: shifts(table, base, whole) for number, table in finalists.items() if table is not None}
+        return {number: shifts(tables[f"{number:04d}"], tables[BASE], whole) for number in finalists}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""

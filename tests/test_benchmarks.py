@@ -30,8 +30,15 @@ def test_filter() -> None:
 
 
 def test_calibration() -> None:
-    said = printed("calibration.py", "--runs", "20", "--prompts", "24").splitlines()
-    assert len(said) == 6 and said[0].startswith("clip       within   coverage") and "a false star" in said[4]
+    said = printed("calibration.py", "--runs", "2", "--prompts", "20").splitlines()
+    named = [line[:36].strip() for line in said]
+    assert named[0] == "coverage, clip, within" and named[-1] == "coverage, kid" and len(said) == 13
+    assert all(re.search(r"(star|coverage,.*) \d\.\d{3} ± \d\.\d{3}|five .* ± ", line) for line in said)
+
+
+def test_landscapes() -> None:
+    said = printed("landscapes.py", "--seeds", "2", "--trials", "8", "--workers", "1", "--only", "edge").splitlines()
+    assert [line[35:].split()[0] for line in said[1:]] == 2 * ["TPE", "NSGA-II", "ours", "ours"]
 
 
 def test_votes() -> None:

@@ -1,8 +1,8 @@
 """Compares the picks of two studies on the held-out prompts that both have.
 
 If both were scored under the same seeds, the comparison is paired, prompt by prompt; otherwise the two sides are
-independent samples, compared by Welch's t. Holm's correction covers every candidate times objective. Scores that were
-measured in different ways are not compared.
+independent samples of prompts' means, compared by Welch's t. Holm's correction covers every candidate times objective.
+Scores that were measured in different ways are not compared.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
             row: dict[str, Any] = {"candidate": candidate, "objective": objective, "direction": direction}
             if objective in one[None] and objective in two[None]:
                 x, y = one[left][objective].to_numpy(), two[right][objective].to_numpy()
-                found = _paired(x, y, one[left]["prompt"], seed) if paired else _unpaired(x, y)
+                prompts = one[left]["prompt"], two[right]["prompt"]
+                found = _paired(x, y, prompts[0], seed) if paired else _unpaired(_by(x, prompts[0]), _by(y, prompts[1]))
                 if direction == "down" and found["win_rate"] is not None:
                     found["win_rate"] = 1 - found["win_rate"]
                 rows.append(row | {"a": float(x.mean()), "b": float(y.mean())} | found)
@@ -106,7 +107,7 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
         "a": {"study": a.name, "model": a.model},
         "b": {"study": b.name, "model": b.model},
         "paired": paired,
-        "n": len(one[None]),
+        "n": one[None]["prompt"].nunique(),
         "note": note,
         "rows": _corrected(told),
     }
@@ -134,7 +135,7 @@ def _matched(a: Side, b: Side) -> tuple[bool, str, tuple[dict[int | None, pd.Dat
             {number: shared.merge(table, on=KEYS, how="left") for number, table in each.tables.items()}
             for each in (a, b)
         )
-        return True, f"in pairs, on {_of(len(shared), one, two)} under the same seeds", tables
+        return True, f"in pairs, on {_of(shared['prompt'].nunique(), one, two)} under the same seeds", tables
     prompts = set(one["prompt"]) & set(two["prompt"])
     if len(prompts) < FEWEST:
         raise UserError(
@@ -147,7 +148,8 @@ def _matched(a: Side, b: Side) -> tuple[bool, str, tuple[dict[int | None, pd.Dat
 
 
 def _of(n: int, one: pd.DataFrame, two: pd.DataFrame) -> str:
-    return f"{n} prompts" if n == len(one) == len(two) else f"{n} prompts that both have (of {len(one)} and {len(two)})"
+    each = [table["prompt"].nunique() for table in (one, two)]
+    return f"{n} prompts" if each == [n, n] else f"{n} prompts that both have (of {each[0]} and {each[1]})"
 
 
 def _candidates(a: Side, b: Side) -> dict[str, tuple[int | None, int | None]]:
@@ -165,6 +167,13 @@ def _paired(x: np.ndarray, y: np.ndarray, prompts: Any, seed: int) -> dict[str, 
     found = stats.paired(y, x, list(prompts), np.random.default_rng(seed))
     ends = {name: end if math.isfinite(end) else None for name, end in (("low", found.low), ("high", found.high))}
     return {"difference": found.mean, **ends, "p": found.p, "win_rate": found.win_rate}
+
+
+def _by(scores: np.ndarray, prompts: pd.Series) -> np.ndarray:
+    """The mean of each prompt: its images are not independent of one another."""
+    import pandas as pd
+
+    return pd.Series(scores).groupby(prompts.to_numpy()).mean().to_numpy()
 
 
 def _unpaired(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy.stats import t as student
@@ -94,6 +95,23 @@ def test_other_seeds_are_two_samples(a: StudyFolder) -> None:
     assert row["difference"] == pytest.approx(y.mean() - x.mean())
     assert (row["low"], row["high"]) == pytest.approx((y.mean() - x.mean() - reach, y.mean() - x.mean() + reach))
     assert row["win_rate"] is None
+
+
+def test_more_images_of_a_prompt_are_no_more_samples(a: StudyFolder) -> None:
+    """Each of B's prompts three times, as alike as can be: the same interval as from one of each."""
+    b = copied(a, "monday")
+    for key in (BASE, "0001", "0002"):
+        changed(b, key, seed=lambda old: old + 100, clip=lambda old: 2 * old)
+    once = compared(side(a), side(b))
+    for key in (BASE, "0001", "0002"):
+        table = b.read_held_out(key)
+        assert table is not None
+        more = pd.concat([table, table.assign(seed=table["seed"] + 100), table.assign(seed=table["seed"] + 200)])
+        more.to_parquet(b.root / "confirm" / f"{key}.parquet", index=False)
+    found = compared(side(a), side(b))
+    assert found["n"] == 12 and found["note"].startswith("unpaired, on 12 prompts, since")
+    one, three = (rows(each)["best-clip = knee", "clip"] for each in (once, found))
+    assert (three["low"], three["high"], three["p"]) == pytest.approx((one["low"], one["high"], one["p"]))
 
 
 def test_of_other_prompts_those_in_common(a: StudyFolder) -> None:
