@@ -13,7 +13,7 @@ from configs import open_image, read_yaml
 from configs.cli import visible
 from search.reporting import downloads, embedded_images, front_plots, held_out_pairs, history_plots
 from search.reporting.templating import rounded
-from search.storage.image_grid import LIMIT
+from search.storage.image_grid import LIMIT, preview_file
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.study import reproduce
@@ -224,7 +224,7 @@ def _prompts(
     # All of a row at one size: else what is seen as a difference would be one of sizes.
     first = {name: file for name, file in files.items() if int(name.partition("/")[2]) in featured}
     large = embedded_images.embedded(first, int(room * LARGE))
-    others = {name: file for name, file in files.items() if name not in first}
+    others = {name: _preview(file) for name, file in files.items() if name not in first}
     tables = {"base": kept.base, **{str(number): table for number, table in kept.picks.items()}}
     return {
         "picks": [[str(number), visible(f"{name} (trial {number})")] for number, name in kept.names.items()],
@@ -248,6 +248,12 @@ def _prompts(
         ],
         "images": large | embedded_images.embedded(others, int(room * SMALL)),
     }
+
+
+def _preview(file: Path) -> Path:
+    """The smaller one of a large image."""
+    small = preview_file(file)
+    return small if small.is_file() else file
 
 
 def _opened(result: Mapping[str, Any], kept: Pairs) -> int:
