@@ -1,7 +1,7 @@
 """What a report costs: `python benchmarks/report.py` makes a study from random numbers, and measures its report.
 
-The promise is 10 s, 1 GB and 10 MB for 64 prompts and 40 trials on two cores. Images of 192 pixels, what a study keeps
-of larger ones, are the worst case; with --noise 255 they don't compress at all.
+The promise is 10 s, 1 GB and 15 MB for 64 prompts and 40 trials on two cores, also with held-out images of 1024 pixels
+(--side 1024); with --noise 255 they don't compress at all. Printed too: what the study's held-out images take.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ def main(
         if status:
             raise SystemExit(os.waitstatus_to_exitcode(status))
         size = Path(place, "studies", "sunday", "report.html").stat().st_size
+        kept = sum(file.stat().st_size for file in Path(place, "studies", "sunday").glob("confirm/*/*.webp"))
         memory = used.ru_maxrss / 1e6  # kilobytes on Linux
         processor = used.ru_utime + used.ru_stime  # what a machine that is busy with other things doesn't lengthen
         print(
             f"{prompts} prompts, {trials} trials: {seconds:.1f} s ({processor:.1f} s of processor), "
-            f"{memory:.2f} GB, {size / 1e6:.1f} MB"
+            f"{memory:.2f} GB, {size / 1e6:.1f} MB; "
+            f"held-out images {kept / 1e6:.1f} MB"
         )
 
 

@@ -22,7 +22,7 @@ import typer
 from search.voting.ballots import Cast, Vote
 from search.voting.comparisons import Comparison
 from search.voting.deck import Deck
-from search.voting.looks import FRACTIONS, LEVEL, RATES, votes_needed
+from search.voting.looks import FRACTIONS, LEVEL, RATES, planned_votes
 from search.voting.tally import decided, share
 
 VOTERS = ("ann", "ben", "cy")
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Simulate and print."""
     rng = np.random.default_rng(0)
-    for rate, planned in [*((0.5, votes_needed(each)) for each in RATES[1:]), *((r, votes_needed(r)) for r in RATES)]:
+    for rate, planned in [*((0.5, planned_votes(each)) for each in RATES[1:]), *((r, planned_votes(r)) for r in RATES)]:
         found = [simulated(rate, planned, prompts, rng) for _ in range(runs)]
         sure, covered, votes = (np.array(column, float) for column in zip(*found, strict=True))
         promised = "" if rate == 0.5 else " (80 % promised)"

@@ -1,4 +1,4 @@
-"""`python -m search.report`: a finished study as one HTML file that stands alone, to read, to send, to keep.
+"""`python -m search.report`: a study as one HTML file that stands alone, to read, to send, to keep.
 
 It asks for nothing from anywhere: scripts, styles and images are in the file, and its content security policy lets
 nothing else in. Names and prompts come from users' files: the template escapes them, the scripts set them as text.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,16 +26,32 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def report(
-    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    study: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete, show_default=False)
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two finished studies side by side instead.", show_default=False),
+    ] = None,
     mlruns: flags.Results = Path("mlruns"),
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write (default: report.html in the study's folder).")
     ] = None,
+    max_mb: Annotated[
+        float, typer.Option("--max-mb", min=6, metavar="MB", help="Size of the file; images are fitted into it.")
+    ] = 15,
 ) -> None:
-    """Write a finished study as one HTML file that works offline."""
-    folder = find_study(mlruns, study)
-    file = folder.root / "report.html" if out is None else out
-    text = page(folder)
+    """Write a study as one HTML file that works offline; of an unfinished one what is known so far."""
+    if (study is None) == (compare is None):
+        raise UserError("give --study NAME, or --compare A B")
+    if compare is not None:
+        folders = [find_study(mlruns, name) for name in compare]
+        file = folders[0].root / f"report-{folders[1].name}.html" if out is None else out
+        text = comparison_page(*folders)
+    else:
+        folder = find_study(mlruns, str(study))
+        file = folder.root / "report.html" if out is None else out
+        text = page(folder, max_mb, "." if file.absolute().parent == folder.root else None)
     try:
         if file.is_dir():
             raise UserError(f"--out {file} is a folder: name a file in it, as {file / 'report.html'}")
@@ -45,21 +62,36 @@ def report(
     typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
 
 
-def page(folder: StudyFolder) -> str:
-    """The report's HTML. Raises UserError where the study is not finished, or a file of it is damaged."""
+def page(folder: StudyFolder, max_mb: float = 15, beside: str | None = None) -> str:
+    """The report's HTML.
+
+    beside: the address of the study's folder as seen from the page, for links to full-size files. Raises UserError
+    where a file of the study is damaged, or no trial has ended yet.
+    """
     from plotly.offline import get_plotlyjs
 
-    from search.reporting.sections import sections
-    from search.reporting.templating import environment, source
-    from search.terminal.study_status import finished
+    from search.reporting.sections import REST, sections
+    from search.reporting.templating import source
+    from search.study.result import so_far
 
-    result = finished(folder)
-    templates = environment()
-    style, own = (source(name) for name in ("report.css", "report.js"))
-    scripts = [get_plotlyjs(), own]
-    policy = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    template = templates.get_template("report.html")
-    return template.render(sections(folder, result), style=style, scripts=scripts, policy=policy)
+    result = folder.read_result() or so_far(folder)
+    scripts = [get_plotlyjs(), source("lightbox.js"), source("report.js")]
+    return _rendered("report.html", scripts, sections(folder, result, max_mb * 1e6 - REST, beside))
+
+
+def comparison_page(a: StudyFolder, b: StudyFolder) -> str:
+    """Two studies on one page: verdicts, differences pick by pick. Raises UserError where they don't compare."""
+    from search.reporting.comparison_sections import sections
+
+    return _rendered("comparison.html", [], sections(a, b))
+
+
+def _rendered(name: str, scripts: list[str], variables: Mapping[str, Any]) -> str:
+    from search.reporting.templating import environment, source
+
+    policy = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
+    template = environment().get_template(name)
+    return template.render(variables, style=source("report.css"), scripts=scripts, policy=policy)
 
 
 def _digest(script: str) -> str:

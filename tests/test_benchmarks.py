@@ -43,7 +43,7 @@ def test_landscapes() -> None:
 
 def test_votes() -> None:
     said = printed("votes.py", "--runs", "6", "--prompts", "24").splitlines()
-    assert len(said) == 5 and said[0].startswith("50 %,  85 votes planned") and "(80 % promised)" in said[2]
+    assert len(said) == 5 and said[0].startswith("50 %,  93 votes planned") and "(80 % promised)" in said[2]
 
 
 def test_unet() -> None:
@@ -73,7 +73,8 @@ def test_overhead(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_report() -> None:
     said = printed("report.py", "--prompts", "6", "--trials", "4", "--side", "8")
-    found = re.fullmatch(r"6 prompts, 4 trials: [\d.]+ s \(([\d.]+) s of processor\), ([\d.]+) GB, ([\d.]+) MB\n", said)
+    cost = r"[\d.]+ s \(([\d.]+) s of processor\), ([\d.]+) GB, ([\d.]+) MB; held-out images [\d.]+ MB\n"
+    found = re.fullmatch(f"6 prompts, 4 trials: {cost}", said)
     assert found is not None
     assert 0.05 < float(found[2]) < 1  # a process with pandas and plotly, and not its parent with torch
     assert 4.8 < float(found[3]) < 6  # plotly and little else

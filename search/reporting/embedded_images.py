@@ -7,8 +7,12 @@ import io
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import UserError, open_image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 192, 160, 128, 96, 64)
 """Pixels of the longer side that images are made smaller to, where the files as they are don't fit."""
@@ -26,18 +30,24 @@ def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
     """
     there = {name: file for name, file in files.items() if file.is_file()}
     room = budget * 3 // 4  # base64 writes three bytes in four characters
+    if not there or room <= 0:
+        return {}
     if sum(file.stat().st_size for file in there.values()) < room and not any(map(_runs, there.values())):
         return {name: _uri(file.read_bytes(), TYPES[file.suffix]) for name, file in there.items()}
     sample = list(there.values())[:: max(1, len(there) // SAMPLE)]
     with ThreadPoolExecutor() as pool:  # Pillow lets go of the lock while it works
 
-        def made(chosen: Iterable[Path], side: int) -> list[bytes]:
-            return list(pool.map(lambda file: _small(file, side), chosen))
+        def read(chosen: Iterable[Path], side: int) -> list[Image.Image | None]:
+            return list(pool.map(lambda file: _still(file, side), chosen))
 
-        each = sum(map(len, made(sample, GUESS))) / len(sample)
+        def made(stills: Iterable[Image.Image | None], side: int) -> list[bytes]:
+            return list(pool.map(lambda still: _webp(still, side), stills))
+
+        each = sum(map(len, made(read(sample, GUESS), GUESS))) / len(sample)
         sides = [side for side in SIDES if each * (side / GUESS) ** 2 * len(there) < room] or [SIDES[-1]]
+        stills = read(there.values(), sides[0])  # once: to read a large one without loss takes a while
         for side in sides:
-            found = made(there.values(), side)
+            found = made(stills, side)
             if sum(map(len, found)) < room:
                 break
     return {name: _uri(data, "image/webp") for name, data in zip(there, found, strict=True) if data}
@@ -55,8 +65,8 @@ def _runs(file: Path) -> bool:
         return True  # no image: it will be left out where all are decoded
 
 
-def _small(file: Path, side: int) -> bytes:
-    """WebP, at most `side` pixels; nothing where the file is no image."""
+def _still(file: Path, side: int) -> Image.Image | None:
+    """At most `side` pixels; None where the file is no image."""
     from PIL import Image
 
     try:
@@ -64,8 +74,18 @@ def _small(file: Path, side: int) -> bytes:
             image.seek(getattr(image, "n_frames", 1) // 2)
             still = image.convert("RGB")
     except UserError:
-        return b""
+        return None
     still.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return still
+
+
+def _webp(still: Image.Image | None, side: int) -> bytes:
+    from PIL import Image
+
+    if still is None:
+        return b""
+    smaller = still.copy()
+    smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    still.save(stream, "WEBP", quality=QUALITY, method=3)
+    smaller.save(stream, "WEBP", quality=QUALITY, method=3)
     return stream.getvalue()

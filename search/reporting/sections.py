@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import unescape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import read_yaml
+from configs import open_image, read_yaml
 from configs.cli import visible
-from search.reporting import embedded_images, front_plots, held_out_pairs, history_plots
+from search.reporting import downloads, embedded_images, front_plots, held_out_pairs, history_plots
+from search.reporting.templating import rounded
+from search.storage.image_grid import LIMIT, preview_file
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord
 from search.study import reproduce
@@ -17,6 +21,7 @@ from search.study.held_out import BASE
 from search.study.verdict import measurable
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result
+from search.voting import booth, wording
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -25,23 +30,38 @@ if TYPE_CHECKING:
 
 PROMPTS = 64  # shown with images; of more, those that gain or lose most
 TRIALS = 64  # whose images are shown
-PROMPT_IMAGES, TRIAL_IMAGES = 2_600_000, 1_600_000  # characters at most; plotly takes 4.8 million of the ten
+REST = 5.8e6  # characters of a page without its images: plotly takes 4.8 million
+LARGE, SMALL, GRIDS = 0.35, 0.4, 0.25  # of the images' room: the four pairs of each pick, the other prompts, the trials
 FACTORS = ("b1", "b2", "s1", "s2")
 
 
-def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
-    """The template's variables; `data` is for the scripts. result: as result.json holds it."""
-    records, part = of_result(folder.read_trials(), result)
+def sections(
+    folder: StudyFolder, result: Mapping[str, Any], room: float = 9e6, beside: str | None = None
+) -> dict[str, Any]:
+    """The template's variables; `data` is for the scripts. result: as result.json holds it, or `so_far`.
+
+    room: characters that images may take. beside: the address of the study's folder as seen from the page, for links
+    to the full-size files; None where they do not go with it.
+    """
+    records, part = of_result(folder.read_trials(), result) if folder.result.exists() else (folder.read_trials(), "")
+    votes = booth.told(folder, result) if result["picks"] else None
     kept, config = held_out_pairs.read(folder, result), read_yaml(folder.config)
     base = next((record.number for record in records if record.complete and record.candidate.baseline), None)
+    picks = _picks(result, base)
     fronts, how = front_plots.front_figures(records, result), history_plots.figures(records, result["objectives"])
     return {
         "study": folder.name,
         "result": result,
+        "verdict": wording.verdicts(result, votes),
+        "votes": votes,
+        "votes_so_far": wording.so_far(votes) if votes is not None and not votes["over"] else "",
+        "vote_notes": wording.lines(votes) if votes is not None else [],
+        "finished": folder.result.exists(),
         "facts": ({"Result": part} if part else {}) | _facts(result, records, config),
         "base": {name: score["base"] for pick in result["picks"] for name, score in pick["scores"].items()},
+        "base_error": {name: score["error"] for row in picks for name, score in row["scores"].items()},
         "unpicked": [pick["pick"] for pick in result["picks"] if pick["number"] == base],
-        "picks": _picks(result, base),
+        "picks": picks,
         "trials": [_trial(record, result) for record in records],
         "fronts": [unescape(figure.layout.title.text) for figure in fronts],
         "course": list(how),
@@ -56,9 +76,10 @@ def sections(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
         "hashes": reproduce.hashes(config.get("fingerprint", {})),
         "data": {
             "figures": [_plain(figure) for figure in (*fronts, *how.values())],
-            "trials": _viewed(folder, result, records),
+            "trials": _viewed(folder, result, records, base, room * GRIDS),
             "base": base,
-            "pairs": None if kept is None else _prompts(folder, kept),
+            "pairs": None if kept is None else _prompts(folder, kept, result, room, beside),
+            "tables": downloads.tables(result, records, kept),
         },
     }
 
@@ -96,6 +117,7 @@ def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
             gain = score["difference"] * (1 if result["objectives"][name] == "up" else -1)
             score["sure"] = measurable(score)
             score["kind"] = "unclear" if not score["sure"] else "better" if gain > 0 else "worse"
+            score["error"] = None if score["low"] is None else (score["high"] - score["low"]) / 4
         names = [pick["pick"] for pick in same]
         rows.append({"names": names, "number": number, "factors": same[0]["factors"], "scores": scores})
     for name in result["objectives"]:
@@ -147,37 +169,71 @@ def _plain(figure: go.Figure) -> dict[str, Any]:
     return found
 
 
-def _viewed(folder: StudyFolder, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> dict[str, Any]:
+def _viewed(
+    folder: StudyFolder, result: Mapping[str, Any], records: Sequence[TrialRecord], base: int | None, room: float
+) -> dict[str, Any]:
     """Trial → what the viewer shows of it. The images of at most 64 trials, the front and the picks before all."""
     done = [record for record in records if record.complete]
-    first = {each["number"] for each in (*result["picks"], *result["front"])}
+    first = {base, *(each["number"] for each in (*result["picks"], *result["front"]))}
     fixed = ("baseline", "published")
     chosen = sorted(done, key=lambda record: (record.number not in first, record.origin not in fixed))[:TRIALS]
     files = {str(record.number): folder.grid_file(record.number) for record in chosen}
-    images = embedded_images.embedded(files, TRIAL_IMAGES)
+    images = embedded_images.embedded(files, int(room))
+    values = {record.number: record.values for record in done}
     shown: dict[str, Any] = {}
     for record in done:
         rows = {name: f"{getattr(record.factors, name):.3f}" for name in FACTORS}
-        rows |= {name: f"{value.value:.4g}" for name, value in record.values.items()}
+        for name, value in record.values.items():
+            rows[name] = rounded(value.value, value.paired)
+            if base is not None and record.number != base:
+                difference = value.value - values[base][name].value
+                rows[f"{name}, difference"] = (
+                    f"{rounded(difference, value.paired, True)} {_error(value.paired)}".strip()
+                )
         if record.guardrails:
             rows["guardrails"] = "within" if record.feasible else out_of_bounds(record.guardrails)
+        rows["scored by"] = f"{record.images} prompts"
         shown[str(record.number)] = {
             "title": visible(f"Trial {record.number}: {record.origin}"),
             "rows": {visible(name): value for name, value in rows.items()},
             "image": images.get(str(record.number)),
-            "prompts": record.images,
+            "prompts": min(record.images, LIMIT),
+            "width": _width(files[str(record.number)]) if str(record.number) in images else 0,
         }
     return shown
 
 
-def _prompts(folder: StudyFolder, kept: Pairs) -> dict[str, Any]:
-    """The held-out prompts with their images and per-image scores, for the script that lists them."""
-    rows = kept.extremes(PROMPTS)
+def _error(error: float) -> str:
+    return f"± {error:.2g}" if math.isfinite(error) else ""
+
+
+def _width(file: Path) -> int:
+    """Pixels of an image file."""
+    with open_image(file) as image:
+        return int(image.width)
+
+
+def _prompts(
+    folder: StudyFolder, kept: Pairs, result: Mapping[str, Any], room: float, beside: str | None
+) -> dict[str, Any]:
+    """The held-out prompts with their images and per-image scores, for the scripts that list and enlarge them."""
+    four = {number: kept.four(number) for number in kept.picks}
+    featured = sorted({row for each in four.values() for row, _ in each})
+    rows = kept.extremes(PROMPTS, featured)
     names = {BASE: "base", **{f"{number:04d}": str(number) for number in kept.picks}}
     files = {f"{names[name]}/{row}": folder.held_out_image(name, row) for row in rows for name in names}
+    # All of a row at one size: else what is seen as a difference would be one of sizes.
+    first = {name: file for name, file in files.items() if int(name.partition("/")[2]) in featured}
+    large = embedded_images.embedded(first, int(room * LARGE))
+    others = {name: _preview(file) for name, file in files.items() if name not in first}
     tables = {"base": kept.base, **{str(number): table for number, table in kept.picks.items()}}
     return {
         "picks": [[str(number), visible(f"{name} (trial {number})")] for number, name in kept.names.items()],
+        "pick": str(_opened(result, kept)),
+        "four": {str(number): each for number, each in four.items()},
+        "files": {name: f"{beside}/{file.relative_to(folder.root)}" for name, file in files.items() if file.is_file()}
+        if beside is not None
+        else {},
         "directions": kept.directions,
         "rows": [
             {
@@ -191,5 +247,18 @@ def _prompts(folder: StudyFolder, kept: Pairs) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "images": embedded_images.embedded(files, PROMPT_IMAGES),
+        "images": large | embedded_images.embedded(others, int(room * SMALL)),
     }
+
+
+def _preview(file: Path) -> Path:
+    """The smaller one of a large image."""
+    small = preview_file(file)
+    return small if small.is_file() else file
+
+
+def _opened(result: Mapping[str, Any], kept: Pairs) -> int:
+    """The trial that the verdict stands on, or else the most promising finalist."""
+    taken = [pick["number"] for pick in result["picks"] if pick["pick"] == result.get("take_away")]
+    finalists = [*taken, *result.get("finalists", []), *kept.picks]
+    return next(int(number) for number in finalists if number in kept.picks)

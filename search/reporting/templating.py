@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import visible
+from search.voting.wording import p_value
 
 if TYPE_CHECKING:
     import jinja2
 
 
 def environment() -> jinja2.Environment:
-    """The environment, with the filters number, signed and percent. An undefined name in a template is an error."""
+    """The environment, with the filters number, rounded, signed, percent and p. An undefined name is an error."""
     import jinja2
 
     made = jinja2.Environment(
@@ -22,7 +24,7 @@ def environment() -> jinja2.Environment:
         finalize=_seen,
     )
     made.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    made.filters |= {"number": _number, "signed": signed, "percent": _percent}
+    made.filters |= {"number": _number, "rounded": rounded, "signed": signed, "percent": _percent, "p": p_value}
     return made
 
 
@@ -31,6 +33,14 @@ def source(name: str) -> str:
     made = environment()
     assert made.loader is not None
     return made.loader.get_source(made, name)[0]
+
+
+def rounded(value: float, error: float | None, sign: bool = False) -> str:
+    """As many decimals as give the error two digits; four digits where there is none. A true minus."""
+    if error is None or not math.isfinite(error) or error <= 0:
+        return f"{value:{'+' if sign else ''}.4g}".replace("-", "−")
+    decimals = min(9, max(0, 1 - math.floor(math.log10(error))))
+    return f"{value:{'+' if sign else ''}.{decimals}f}".replace("-", "−")
 
 
 def signed(value: float) -> str:

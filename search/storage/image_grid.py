@@ -27,6 +27,7 @@ GAP = 2  # pixels between images
 PAPER = (255, 255, 255)
 LEVEL = 1  # of PNG's 1 to 9, and runs alone are looked for: a quarter of the default's time for files as small
 EFFORT = 1  # of WebP's 0 to 6: a ninth of the default's time for files 9 % larger
+PREVIEW, PREVIEW_QUALITY = 384, 90  # pixels of the longer side, and WebP's, of what stands beside a large image
 FRAME_MS = 125  # of a video's grid: eight frames a second
 
 
@@ -126,7 +127,11 @@ def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side
 
 
 def save_images(images: torch.Tensor, files: Sequence[Path]) -> None:
-    """Write each to its file, as WebP without loss; videos (n, frames, 3, H, W) as such that run."""
+    """Write each to its file, as WebP without loss; videos (n, frames, 3, H, W) as such that run.
+
+    Of those that are larger than 384 pixels a smaller one is in small/, of videos the middle frame: a page of many
+    images would take half a minute to read them all at their full size.
+    """
     for folder in {file.parent for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow leaves Python to others while it encodes
@@ -141,3 +146,16 @@ def _save_image(pixels: np.ndarray, file: Path) -> None:
     more = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0} if others else {}
     with replacing(file) as temporary:
         first.save(temporary, format="WEBP", lossless=True, method=EFFORT, **more)
+    preview = preview_file(file)
+    if max(first.size) <= PREVIEW:
+        preview.unlink(missing_ok=True)
+        return
+    middle = [first, *others][(len(others) + 1) // 2]
+    middle.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+    with replacing(preview) as temporary:
+        middle.save(temporary, format="WEBP", quality=PREVIEW_QUALITY, method=EFFORT)
+
+
+def preview_file(file: Path) -> Path:
+    """Where the smaller one of an image is that `save_images` wrote, if it is large."""
+    return file.parent / "small" / file.name

@@ -10,7 +10,8 @@
       images/0007/         the same at their full size, where the study keeps all that are larger than a grid shows
       baseline.npz         the baseline's features, by metric of the set, to compare distances with
       confirm/0007.parquet the same per-image scores by prompt, category and seed
-      confirm/0007/        the images that they are of, without loss: 000.webp, 001.webp, … in that order
+      confirm/0007/        the images that they are of, without loss: 000.webp, 001.webp, … in that order;
+                           of large ones smaller ones in small/
       guardrails.parquet   the baseline under other seeds, for the bounds of the guardrails
       result.json          front, picks, confirmation, verdict; the study is finished
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import read_yaml
+from configs import UserError, read_yaml
 from configs.cli import python, visible
 from freeu import Candidate, Factors, Sampling
 from search.storage.addresses import hidden
@@ -129,6 +129,30 @@ def front_rows(
     """result.json's front. done: the complete trials."""
     by_number = {record.number: record for record in done}
     return [_row(by_number[number], front, directions, space) for number in front.numbers]
+
+
+def so_far(folder: StudyFolder) -> dict[str, Any]:
+    """As result.json's content, of a study that is not finished: its objectives, and no front, pick or verdict.
+
+    Raises UserError where no trial is complete yet.
+    """
+    config, records = read_yaml(folder.config), folder.read_trials()
+    done = [record for record in records if record.complete]
+    if not done:
+        raise UserError(f"study '{folder.name}' has no complete trial yet: there is nothing to report")
+    verdict = (
+        f"So far: {len(done)} of {config.get('trials')} trials are complete. There is no verdict before the finalists "
+        "are confirmed on held-out prompts."
+    )
+    return {
+        "study": folder.name,
+        "model": config.get("model", ""),
+        "trials": len(done),
+        "objectives": {name: value.direction for name, value in done[0].values.items()},
+        "front": [],
+        "picks": [],
+        "verdict": verdict,
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -13,7 +13,7 @@ from search.voting import comparisons as compared
 from search.voting import wording
 from search.voting.ballots import CHOICES, Ballots, Vote
 from search.voting.deck import Card, Deck
-from search.voting.looks import LEVEL, RATES, votes_needed
+from search.voting.looks import LEVEL, RATES, planned_votes, votes_needed
 from search.voting.tally import closed, tally
 
 LONGEST = 40  # characters of a voter's name
@@ -34,7 +34,7 @@ class Booth:
         self.ballots = ballots(folder)
         self.deck = Deck(self.comparisons, self.study)
         before = self.ballots.read().planned
-        wanted = self.needed(rate or RATES[1])
+        wanted = planned_votes(rate or RATES[1], LEVEL / len(self.comparisons))
         self.planned = before if rate is None and before is not None else self.ballots.plan(wanted)
         if rate is not None and self.planned != wanted:
             raise UserError(

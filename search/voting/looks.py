@@ -28,6 +28,13 @@ def votes_needed(rate: float, level: float = LEVEL, power: float = POWER) -> int
     return math.ceil((spread / (rate - 0.5)) ** 2 - 1e-9)
 
 
+def planned_votes(rate: float, level: float = LEVEL) -> int:
+    """Votes to plan: those needed, and what it costs that votes are counted, not measured (1 / |rate - 1/2|, the
+    correction for continuity) and that they are looked at before the end (1 %).
+    """
+    return math.ceil(1.01 * votes_needed(rate, level) + 1 / abs(rate - 0.5))
+
+
 @cache
 def levels(level: float = LEVEL, fractions: Sequence[float] = FRACTIONS) -> tuple[float, ...]:
     """The two-sided p-value that stops at each look, so that all looks together err in a share `level` of cases.

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
 def both(result: Mapping[str, Any], told: Mapping[str, Any] | None) -> str:
     """The verdict: of the metrics, and of the voters once they are through."""
+    return " ".join(verdicts(result, told))
+
+
+def verdicts(result: Mapping[str, Any], told: Mapping[str, Any] | None) -> list[str]:
+    """The same, each on its own."""
     metrics = str(result["verdict"])
     if told is None or not told["over"] or not told["votes"]:
-        return metrics
-    return f"By the metrics: {metrics} {people(told)}"
+        return [metrics]
+    return [f"By the metrics: {metrics}", people(told)]
 
 
 def people(told: Mapping[str, Any]) -> str:
@@ -85,7 +90,7 @@ def show(console: Console, told: Mapping[str, Any]) -> None:
         for line in lines(told):
             console.print(visible(line), markup=False, soft_wrap=True)
         return
-    table = Table("finalist", "against", "wins", "won", "ties", "lost", "p", box=None)
+    table = Table("finalist", "against", "win rate", "won", "ties", "lost", "p", box=None)
     table.title = (
         f"Blind votes of {', '.join(map(visible, told['voters']))}: share of pairs won, 95 % intervals by prompts"
     )

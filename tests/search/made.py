@@ -20,6 +20,7 @@ import yaml
 from freeu import IDENTITY, Factors
 from metrics import stats
 from search.storage.files import write_json
+from search.storage.image_grid import small
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
 from search.study.held_out import BASE
@@ -105,7 +106,7 @@ def _trial(
     seconds = {"generate": 2.0, "score": 0.5, "total": 2.5}
     record = TrialRecord(number, factors(number), said, "COMPLETE", values, seconds, n, 12 * n, guardrails=rails)
     images = (base + int(rng.integers(0, LIGHTER + 1))).clamp(max=255).to(torch.uint8)
-    folder.write_trial(record, _table(rng, texts, 0), images)
+    folder.write_trial(record, _table(rng, texts, 0), small(images))
 
 
 def _table(rng: np.random.Generator, texts: Sequence[str], seed: int) -> pd.DataFrame:

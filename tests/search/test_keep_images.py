@@ -50,6 +50,7 @@ def test_what_is_kept_is_what_was_painted(tmp_path: Path, keep: str, held_out: b
     with Image.open(folder.held_out_image("baseline", 2)) as kept:
         assert kept.size == ((SIDE, SIDE) if held_out else (192, 192))
         assert not held_out or np.array_equal(np.asarray(kept.convert("RGB")), painted[2])
+    assert not folder.held_out_image("baseline", 2).parent.joinpath("small").exists()  # for larger ones
     assert folder.trial_image(0, 7).exists() == bool(trials)
     assert not folder.trial_image(0, 8).exists()
     with Image.open(folder.grid_file(0)) as grid:

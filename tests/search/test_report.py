@@ -20,10 +20,13 @@ from configs import UserError
 from search.report import app, page
 from search.reporting.front_plots import front_figures
 from search.reporting.mlflow_page import study_page
+from search.reporting.templating import rounded
 from search.storage.study_folder import StudyFolder
+from search.voting.wording import p_value
 from tests.browser import axe_faults, chromium, requested, until
 from tests.search import made
 from tests.search.terminal.test_study_status import gone_on
+from tests.search.voting.people import booth
 
 HOSTILE = (
     "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>",
@@ -91,11 +94,14 @@ def shown(browser: Any, folder: StudyFolder, *, dark: bool = False, phone: bool 
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     now = f"{file.as_uri()}{'#dark' if dark else ''}{'#phone' if phone else ''}"
     if browser.current_url == now:
-        browser.execute_script("document.getElementById('viewer').close()")
+        browser.execute_script("document.getElementById('viewer').close(); document.getElementById('lightbox').close()")
         return
     browser.get("about:blank")  # else another fragment is no other page
     browser.get(now)
-    assert until(browser, "[...document.querySelectorAll('.plot')].every((plot) => plot.dataset.drawn)")
+    assert until(
+        browser,
+        "[...document.querySelectorAll('.plot')].every((plot) => plot.dataset.drawn || plot.closest('details'))",
+    )
 
 
 def find(browser: Any, selector: str) -> Any:
@@ -121,7 +127,7 @@ def test_the_page_asks_for_nothing_and_lets_nothing_in(folder: StudyFolder) -> N
     run = re.findall(r"<script>(.*?)</script>", text, re.S)
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in run]
     assert re.findall(r"'sha256-(.*?)'", policy) == digests
-    assert len(digests) == 2
+    assert len(digests) == 3
     assert text.count("plotly.js v") == 1
 
 
@@ -170,9 +176,11 @@ def test_points_open_their_images(browser: Any, folder: StudyFolder) -> None:
     assert until(browser, "document.getElementById('viewer').open")
     assert texts(browser, "#viewer-title") == ["Trial 1: published"]
     assert texts(browser, "#viewer figcaption") == ["baseline", "Trial 1: published"]
-    sizes = "[...document.querySelectorAll('#viewer img')].map((image) => image.naturalWidth)"
-    # Eight images of 32 pixels, three in a row, and the gaps of two.
-    assert until(browser, f"{sizes}.join() === '100,100'")
+    # The same eight prompts on both sides, six in a row, with gaps of two.
+    sizes = "[...document.querySelectorAll('#viewer canvas[data-drawn]')].map((each) => `${each.width}x${each.height}`)"
+    assert until(browser, f"{sizes}.join() === '970x322,970x322'")
+    rows = dict(zip(texts(browser, "#viewer dt"), texts(browser, "#viewer dd"), strict=True))
+    assert rows["clip"] == "10.50" and rows["clip, difference"] == "+0.50 ± 0.1" and rows["scored by"] == "8 prompts"
     browser.find_element("id", "after").click()
     assert texts(browser, "#viewer-title") == ["Trial 2: gp"]
     browser.find_element("id", "close").click()
@@ -192,7 +200,9 @@ def test_the_plots_begin_near_the_front(browser: Any, folder: StudyFolder) -> No
 
 def test_points_in_3d_open_too(browser: Any, folder: StudyFolder) -> None:
     shown(browser, folder)
-    assert browser.find_elements("css selector", ".wide canvas")
+    assert not browser.find_elements("css selector", ".wide canvas")
+    find(browser, ".wide summary").click()
+    assert until(browser, "document.querySelector('.wide canvas')")
     code = "document.querySelector('.wide .plot').emit('plotly_click', {points: [{customdata: 2}]})"
     browser.execute_script(code)
     assert texts(browser, "#viewer-title") == ["Trial 2: gp"]
@@ -274,14 +284,150 @@ def test_by_keyboard(browser: Any, folder: StudyFolder) -> None:
     assert {"nav", "picks", "front", "prompts"} <= reached
 
 
+def test_four_pairs_stand_first(browser: Any, folder: StudyFolder) -> None:
+    """Of trial 1 the last prompt gains most and the first loses most; all lose alike in aesthetic."""
+    shown(browser, folder)
+    assert texts(browser, "#best strong") == ["Largest gain", "Largest loss", "Typical", "Typical"]
+    prompts = texts(browser, "#best .prompt")
+    assert prompts[:2] == ["a picture of thing 7", "a picture of thing 0"]
+    assert set(prompts[2:]) == {"a picture of thing 3", "a picture of thing 4"}
+
+
+def test_the_lightbox_by_keyboard(browser: Any, folder: StudyFolder) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    shown(browser, folder)
+    opener = find(browser, "#best .pair")
+    opener.send_keys(Keys.ENTER)
+    assert until(browser, "document.getElementById('lightbox').open")
+    assert texts(browser, "#lightbox-prompt") == ["a picture of thing 7"]
+    stage = "document.getElementById('lightbox-stage')"
+
+    def press(key: str) -> None:
+        ActionChains(browser).send_keys(key).perform()
+
+    def look() -> tuple[str, list[str]]:
+        shown = "[...document.querySelectorAll('#lightbox figure')].map((each) => getComputedStyle(each).visibility)"
+        return tuple(browser.execute_script(f"return [{stage}.dataset.look, {shown}]"))
+
+    assert look() == ("side", ["visible", "visible"])
+    press(" ")
+    assert look() == ("flicker", ["visible", "hidden"])
+    press(" ")
+    assert look() == ("flicker", ["hidden", "visible"])
+    press("2")
+    assert look()[0] == "slider"
+    press("d")
+    assert look()[0] == "difference"
+    press("z")
+    assert "zoom" in browser.execute_script(f"return {stage}.className")
+    press(Keys.ARROW_RIGHT)
+    assert texts(browser, "#lightbox-prompt") == ["a picture of thing 0"]
+    press(Keys.ARROW_LEFT)
+    assert texts(browser, "#lightbox-prompt") == ["a picture of thing 7"]
+    assert axe_faults(browser) == []
+    press(Keys.ESCAPE)
+    assert not browser.execute_script("return document.getElementById('lightbox').open")
+    assert browser.switch_to.active_element == opener
+
+
+def test_tables_can_be_taken_along(browser: Any, folder: StudyFolder) -> None:
+    """What a press would save; a text that a spreadsheet would take for a formula is none."""
+    shown(browser, folder)
+    catch = """
+    const made = URL.createObjectURL; window.saved = [];
+    URL.createObjectURL = (blob) => { blob.text().then((text) => window.saved.push(text)); return made(blob); };
+    HTMLAnchorElement.prototype.click = function () {};
+    """
+    browser.execute_script(catch)
+    for table, kind in (("trials", "csv"), ("picks", "json"), ("held-out", "csv")):
+        find(browser, f"[data-table='{table}'][data-as={kind}]").click()
+    assert until(browser, "window.saved.length === 3")
+    trials, picks, held_out = browser.execute_script("return window.saved")
+    assert (
+        trials.splitlines()[0]
+        == "trial,from,state,b1,b2,s1,s2,prompts,clip,clip.error,aesthetic,aesthetic.error,fid,fid.error,guardrails"
+    )
+    assert len(trials.splitlines()) == 13 and len(held_out.splitlines()) == 9
+    result = folder.read_result()
+    assert result is not None
+    assert json.loads(picks)[0]["difference"] == result["picks"][0]["scores"]["clip"]["difference"]
+    browser.get("about:blank")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (92.0914, 0.047, "92.091"),
+        (29.251, 0.43, "29.25"),
+        (7.06e3, 1.2, "7060.0"),
+        (0.5, None, "0.5"),
+        (-1.0, 0.1, "−1.00"),
+    ],
+)
+def test_numbers_are_rounded_to_their_error(value: float, error: float | None, said: str) -> None:
+    assert rounded(value, error) == said
+
+
+def test_p_is_never_0_or_1() -> None:
+    assert [p_value(p) for p in (0.0, 0.0004, 0.012, 0.5, 0.995, 1.0)] == [
+        "< 0.001",
+        "< 0.001",
+        "0.012",
+        "0.5",
+        "> 0.99",
+        "> 0.99",
+    ]
+
+
+def test_full_size_files_are_linked_where_they_go_with_the_page(folder: StudyFolder, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    mlruns = str(folder.root.parents[1])
+    run(app, ["--study", "sunday", "--mlruns", mlruns])
+    beside = json.loads((folder.root / "report.html").read_text().split('id="data">')[1].split("</script>")[0])
+    files = beside["pairs"]["files"]
+    assert len(files) == 24 and all((folder.root / file).is_file() for file in files.values())
+    run(app, ["--study", "sunday", "--mlruns", mlruns, "--out", str(tmp_path / "it.html")])
+    alone = json.loads((tmp_path / "it.html").read_text().split('id="data">')[1].split("</script>")[0])
+    assert alone["pairs"]["files"] == {}
+
+
+def test_votes_stand_in_the_report(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    assert "Nobody has voted" in page(folder)
+    room = booth(folder)
+    card = next(card for card in room.deck.cards("ann").values() if not card.again)
+    room.vote("ann", card.token, "left", 1.0, True)
+    text = page(folder)
+    assert "1 of 222 planned votes are cast by 1 voter" in text and "By the metrics" not in text
+    room.end("ann")
+    assert "By the metrics: FreeU trades here" in page(folder) and "By 1 voter (1 vote)" in page(folder)
+
+
+def test_an_unfinished_study_has_a_report_so_far(browser: Any, tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    folder.result.unlink()
+    file = tmp_path / "report.html"
+    file.write_text(page(folder), "utf-8")
+    browser.get(file.as_uri())
+    assert texts(browser, ".verdict")[0].startswith("So far: 11 of 12 trials are complete.")
+    assert len(browser.find_elements("css selector", "#trials tbody tr")) == 12
+    assert axe_faults(browser) == []
+    for record in folder.root.glob("trials/*.json"):
+        record.unlink()
+    with pytest.raises(UserError, match="has no complete trial yet"):
+        page(folder)
+
+
 def test_every_image_has_words(browser: Any, folder: StudyFolder) -> None:
     shown(browser, folder)
     find(browser, "#trials [data-trial='1']").click()
     without = (
-        "return [...document.images].filter((each) => !each.alt && !each.closest('[role=img][aria-label]')).length"
+        "return [...document.images].filter((each) => !each.alt && each.src && !each.closest('[aria-label]')).length"
     )
     assert browser.execute_script(without) == 0
-    assert browser.execute_script("return document.images.length") == 3 * 8 + 2
+    assert browser.execute_script("return document.images.length") == 3 * 8 + 2 * 4 + 2
 
 
 @pytest.mark.parametrize(("dark", "phone"), [(False, False), (True, False), (False, True)])
@@ -300,7 +446,9 @@ def test_hostile_texts_are_texts(browser: Any, hostile: StudyFolder) -> None:
     shown(browser, hostile, phone=True)
     find(browser, "#trials [data-trial='2']").click()
     assert browser.execute_script("return typeof window.pwned") == "undefined"
-    assert browser.execute_script("return document.querySelectorAll('img:not([src^=\"data:image/\"])').length") == 0
+    assert (
+        browser.execute_script("return document.querySelectorAll('img[src]:not([src^=\"data:image/\"])').length") == 0
+    )
     prompts = texts(browser, "#rows .prompt bdi:last-child")
     assert HOSTILE[0] in prompts and HOSTILE[1] in prompts and HOSTILE[3] in prompts
     assert r"bell \x07 escape \x1b[31m null \x00 line\nbreak \u202eturned round\u202c" in prompts
@@ -392,6 +540,19 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for file in folder.root.glob("confirm/*.parquet"):
         file.unlink()
     assert "No scores of single images were kept" in page(folder)
-    folder.result.unlink()
-    with pytest.raises(UserError, match="study 'sunday' is not finished"):
-        page(folder)
+
+
+def test_two_studies_on_one_page(browser: Any, tmp_path: Path) -> None:
+    first, second = (made.study(tmp_path, name, side=8, model=HOSTILE[0]) for name in ("one", "two"))
+    mlruns = ["--mlruns", str(tmp_path)]
+    done = CliRunner().invoke(app, ["--compare", "one", "two", *mlruns])
+    assert done.exit_code == 0, done.exception
+    browser.get((first.root / "report-two.html").as_uri())
+    assert texts(browser, "h1") == ["one and two"]
+    assert len(texts(browser, ".verdict")) == 2 and len(texts(browser, "tbody tr")) >= 6
+    assert browser.execute_script("return typeof window.pwned") == "undefined"
+    assert axe_faults(browser) == []
+    for arguments in ([], ["--study", "one", "--compare", "one", "two"]):
+        done = CliRunner().invoke(app, [*arguments, *mlruns])
+        assert "give --study NAME, or --compare A B" in str(done.exception)
+    assert second.root.exists()

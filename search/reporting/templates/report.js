@@ -57,14 +57,21 @@
     return Plotly.react(place, figure.data, { ...figure.layout, ...look, ...zoom }, { displayModeBar: false, responsive: true });
   }
 
-  for (const place of document.querySelectorAll(".plot")) {
+  function begin(place) {
     draw(place).then(() => {
       place.dataset.drawn = "yes";
       place.on("plotly_click", (event) => open(event.points[0].customdata));
     });
   }
-  dark.addEventListener("change", () => document.querySelectorAll(".plot").forEach(draw));
-  near?.addEventListener("change", () => document.querySelectorAll("#front .plot").forEach(draw));
+
+  // What is folded away is drawn when it is unfolded.
+  for (const place of document.querySelectorAll(".plot")) {
+    const fold = place.closest("details");
+    if (fold) fold.addEventListener("toggle", () => fold.open && !place.dataset.drawn && begin(place));
+    else begin(place);
+  }
+  dark.addEventListener("change", () => document.querySelectorAll(".plot[data-drawn]").forEach(draw));
+  near?.addEventListener("change", () => document.querySelectorAll("#front .plot[data-drawn]").forEach(draw));
 
   // The viewer: a trial's images beside those without FreeU.
 
@@ -72,13 +79,41 @@
   const numbers = Object.keys(data.trials).map(Number);
   let shown = null;
 
-  function picture(number) {
+  const GAP = 2; // pixels between a grid's images, as they were drawn
+  const COLUMNS = 6;
+
+  // The first so many prompts' images of a trial's grid, on a canvas: both sides show the same ones, at the same size.
+  async function tiles(canvas, trial, count, side) {
+    const grid = new Image();
+    grid.src = trial.image;
+    await grid.decode();
+    const columns = Math.ceil(Math.sqrt(trial.prompts));
+    const rows = Math.ceil(trial.prompts / columns);
+    const gap = (GAP * grid.naturalWidth) / trial.width;
+    const [width, height] = [(grid.naturalWidth + gap) / columns, (grid.naturalHeight + gap) / rows];
+    const across = Math.min(COLUMNS, count);
+    const tall = Math.round((side * (height - gap)) / (width - gap));
+    canvas.width = across * (side + GAP) - GAP;
+    canvas.height = Math.ceil(count / across) * (tall + GAP) - GAP;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = width > side / 2;
+    for (let i = 0; i < count; i++) {
+      const from = [(i % columns) * width, Math.floor(i / columns) * height, width - gap, height - gap];
+      context.drawImage(grid, ...from, (i % across) * (side + GAP), Math.floor(i / across) * (tall + GAP), side, tall);
+    }
+    canvas.dataset.drawn = "yes";
+  }
+
+  function picture(number, count) {
     const trial = data.trials[number];
     const said = number === data.base ? "baseline" : trial.title;
     const figure = element("figure", {}, element("figcaption", { textContent: said }));
     if (trial.image) {
-      const alt = `Images of ${trial.prompts} of the search's prompts, in their order: ${said}`;
-      figure.append(element("img", { src: trial.image, alt }));
+      const canvas = element("canvas");
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `Images of the first ${count} of the search's prompts: ${said}`);
+      figure.append(canvas);
+      tiles(canvas, trial, count, count > 12 ? 96 : 160);
     } else {
       figure.append(element("p", { textContent: "No images here: the scores came from the cache, from another study, or the study has more trials than the page shows." }));
     }
@@ -95,7 +130,9 @@
         element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))),
     );
     const sides = data.base === null || shown === data.base ? [shown] : [data.base, shown];
-    byId("viewer-images").replaceChildren(...sides.map(picture));
+    const count = Math.min(...sides.map((each) => data.trials[each].prompts));
+    byId("viewer-note").textContent = sides.length > 1 ? `The first ${count} prompts on both sides, in the same places. Differences are to the baseline, ± one standard error.` : "";
+    byId("viewer-images").replaceChildren(...sides.map((each) => picture(each, count)));
     byId("before").disabled = shown === numbers[0];
     byId("after").disabled = shown === numbers.at(-1);
     if (!viewer.open) viewer.showModal();
@@ -140,6 +177,28 @@
     }));
   }
 
+  // Tables to take along.
+
+  function csv(rows) {
+    const cell = (value) => {
+      if (value === null || value === undefined) return "";
+      const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value); // no formula
+      return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+    return [names, ...rows.map((row) => names.map((name) => row[name]))].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-table]");
+    if (!button) return;
+    const rows = data.tables[button.dataset.table];
+    const [text, type] = button.dataset.as === "csv" ? [csv(rows), "text/csv"] : [JSON.stringify(rows, null, 1), "application/json"];
+    const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: `${button.dataset.table}.${button.dataset.as}` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+
   // Prompt by prompt: without FreeU, the pick, the difference.
 
   if (!data.pairs) return;
@@ -148,6 +207,7 @@
   const pick = byId("pick");
   const order = byId("order");
   pick.append(...[...picks].map(([number, name]) => new Option(name, number)));
+  pick.value = data.pairs.pick;
   for (const name of Object.keys(directions)) {
     order.append(new Option(`${name}: greatest loss first`, `loss ${name}`), new Option(`${name}: greatest gain first`, `gain ${name}`));
   }
@@ -166,7 +226,7 @@
 
   function image(source, alt) {
     const made = element("img", { src: source, alt });
-    made.addEventListener("load", () => made.naturalWidth < 128 && made.closest(".triple").classList.add("small"));
+    made.addEventListener("load", () => (made.closest(".triple") ?? made).classList.toggle("small", made.naturalWidth < 128));
     return made;
   }
 
@@ -175,14 +235,24 @@
     const sources = sides.map(([key]) => images[`${key}/${row.row}`]);
     if (!sources.every(Boolean)) return element("p", { className: "note", textContent: "Its images were not kept." });
     const told = row.prompt.slice(0, 200);
-    const made = sides.map(([, name], side) =>
-      element("figure", {}, image(sources[side], `${name}: ${told}`), element("figcaption", { textContent: name })));
+    const made = sides.map(([, name]) =>
+      element("figure", {}, element("span"), element("figcaption", { textContent: name })));
     const both = element("div", { className: "difference" }, image(sources[0], ""));  // which gives it its size
     both.style.backgroundImage = sources.map((source) => `url("${source}")`).join();
     both.setAttribute("role", "img");
     both.setAttribute("aria-label", `Difference of the two, brightened: ${told}`);
+    for (const each of made) {
+      const button = element("button", { type: "button", className: "enlarge" });
+      button.dataset.enlarge = row.row;
+      button.setAttribute("aria-label", `Enlarge: ${told}`);
+      each.firstChild.replaceWith(button);
+      button.append(image(sources[made.indexOf(each)], ""));
+    }
     return element("div", { className: "triple" }, ...made, element("figure", {}, both, element("figcaption", { textContent: "difference ×4" })));
   }
+
+  const FIRST = 8; // cards, before all are asked for
+  let whole = false;
 
   function scores(row) {
     return Object.keys(directions).map((name) => {
@@ -198,7 +268,10 @@
   function list() {
     const [way, name] = order.value ? [order.value.slice(0, 4), order.value.slice(5)] : ["", Object.keys(directions)[0]];
     const sorted = way ? [...rows].sort((a, b) => (way === "loss" ? 1 : -1) * (gain(a, name) - gain(b, name))) : rows;
-    byId("rows").replaceChildren(...sorted.map((row) => {
+    order.sorted = sorted;
+    byId("all").hidden = whole || sorted.length <= FIRST;
+    byId("all").textContent = `Show all ${sorted.length}`;
+    byId("rows").replaceChildren(...sorted.slice(0, whole ? sorted.length : FIRST).map((row) => {
       const origin = (row.category ? row.category + ", " : "") + "seed " + row.seed;
       return element("li", {}, text(row.prompt), element("p", { className: "note", textContent: origin }), triple(row), ...scores(row));
     }));
@@ -207,7 +280,27 @@
       : `${rows.length} prompts. In ${name} ${count((x) => x < 0)} are worse with this pick, ${count((x) => x > 0)} better.`;
   }
 
-  pick.addEventListener("change", list);
+  function four() {
+    const places = new Map(rows.map((row) => [row.row, row]));
+    byId("best").replaceChildren(...data.pairs.four[pick.value].filter(([row]) => images[`base/${row}`] && images[`${pick.value}/${row}`]).map(([number, what]) => {
+      const row = places.get(number);
+      const pair = element("button", { type: "button", className: "pair" });
+      pair.dataset.enlarge = number;
+      pair.append(...[["base", "baseline"], [pick.value, picks.get(pick.value)]].map(([key, name]) =>
+        element("span", {}, image(images[`${key}/${number}`], `${name}: ${row.prompt.slice(0, 200)}`), name)));
+      return element("li", {}, element("p", {}, element("strong", { textContent: `${what[0].toUpperCase()}${what.slice(1)}` })), text(row.prompt), pair, ...scores(row));
+    }));
+  }
+
+  function changed() {
+    list();
+    four();
+  }
+
+  pick.addEventListener("change", changed);
   order.addEventListener("change", list);
-  list();
+  byId("all").addEventListener("click", () => { whole = true; list(); });
+  changed();
+
+  lightbox({ data, element, picks, directions, signed, difference, chosen: () => pick.value, listed: () => order.sorted });
 })();

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from search.voting.looks import levels, votes_needed
+from search.voting.looks import levels, planned_votes, votes_needed
 
 
 @pytest.mark.parametrize(("rate", "votes"), [(0.60, 194), (0.65, 85), (0.70, 47), (0.40, 194), (0.85, 14)])
 def test_votes_for_a_win_rate(rate: float, votes: int) -> None:
     assert votes_needed(rate) == votes
     assert votes_needed(rate, 0.025) > votes
+    assert votes < planned_votes(rate) < 1.3 * votes
 
 
 def test_levels_are_the_published_bounds() -> None:

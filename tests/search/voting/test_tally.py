@@ -104,10 +104,10 @@ def test_votes_that_no_longer_fit_are_left_out_and_told(tmp_path: Path) -> None:
 def test_simulated_voters() -> None:
     """A small version of benchmarks/votes.py, with bounds of four standard errors."""
     rng = np.random.default_rng(0)
-    null = np.array([simulation.simulated(0.5, 47, 60, rng) for _ in range(150)], float)
+    null = np.array([simulation.simulated(0.5, 53, 60, rng) for _ in range(150)], float)
     assert null[:, 0].mean() < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 150)
     assert null[:, 1].mean() > 0.95 - 4 * math.sqrt(0.05 * 0.95 / 150)
-    true = np.array([simulation.simulated(0.7, 47, 60, rng) for _ in range(100)], float)
+    true = np.array([simulation.simulated(0.7, 53, 60, rng) for _ in range(100)], float)
     assert true[:, 0].mean() > 0.8 - 4 * math.sqrt(0.8 * 0.2 / 100)
     assert true[:, 1].mean() > 0.95 - 4 * math.sqrt(0.05 * 0.95 / 100)
 

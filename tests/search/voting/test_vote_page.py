@@ -251,7 +251,7 @@ def test_the_command(room: Booth) -> None:
     said = [process.stdout.readline() for _ in range(4)]
     assert (
         said[0]
-        == "votes that show a true win rate: 60 % 236, 65 % 103, 70 % 57, for each of 2 comparisons; 103 are planned\n"
+        == "votes that show a true win rate: 60 % 236, 65 % 103, 70 % 57, for each of 2 comparisons; 111 are planned\n"
     )
     assert said[2] == "the images are of 20 prompts: one voter alone can't cast all planned votes, several can\n"
     address = re.search(r"http://\S+/", said[3])
