@@ -56,8 +56,7 @@ def _forge(request: Request, factors: Factors | None) -> dict[str, Any]:
 
 def _sdnext(request: Request, factors: Factors | None) -> dict[str, Any]:
     on = {} if factors is None else {f"freeu_{name}": getattr(factors, name) for name in NUMBERS}
-    settings = {**(request.get("override_settings") or {}), "freeu_enabled": factors is not None, **on}
-    return {**request, "override_settings": settings}
+    return merged(request, {"override_settings": {"freeu_enabled": factors is not None, **on}})
 
 
 KINDS = {
@@ -187,3 +186,12 @@ def identified(servers: Sequence[WebUI], request: Mapping[str, Any], kind: str) 
     words = worded(str(request.get("prompt", "")), "")
     content = json.dumps([{**plain, "prompt": words}, kind, told[0]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def merged(request: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with further fields, beside what else it has in the same places."""
+    found = dict(request)
+    for key, value in fields.items():
+        there = found.get(key)
+        found[key] = {**(there if isinstance(there, dict) else {}), **value}
+    return found
