@@ -15,10 +15,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from configs import UserError
-from freeu import IDENTITY, Factors, presets
+from freeu import IDENTITY, Factors
 from freeu.generate import GenerationError
 from freeu.models import load_generator, load_spec
 from freeu.models.spec import ModelSpec
+from freeu.presets import Preset, write
 from freeu.servers import pool, webui
 from freeu.servers.generator import ServerGenerator, seed_of
 from freeu.servers.opening import connected, explained
@@ -260,7 +261,7 @@ def test_a_preset_goes_back_into_the_request(tmp_path: Path, kind: str) -> None:
     name = {"forge": "FreeU Integrated (SD 1.x, SD 2.x, sdxl)", "extension": "FreeU"}[kind]
     scripts = {name: {"args": [{"enable": False}]}, "other": {"args": [1]}}
     file.write_text(json.dumps({**REQUEST, "alwayson_scripts": scripts}))
-    presets.write(presets.Preset(STRONG, "m"), file, format)
+    write(Preset(STRONG, "m"), file, format)
     found = json.loads(file.read_text())
     assert factors(kind, found)[:4] == (1.4, 1.6, 0.9, 0.2) and found["steps"] == 12
     assert found["alwayson_scripts"].pop("other") == {"args": [1]} and len(found["alwayson_scripts"]) == 1
