@@ -13,7 +13,6 @@ from rich.console import Console
 from configs import UserError, read_yaml
 from freeu import IDENTITY
 from freeu.servers import comfyui, pool
-from search.evaluation.evaluator import Task
 from search.evaluation.loading import assemble, load_parts
 from search.session import run_study
 from search.settings.config import StudyConfig, load
@@ -101,8 +100,9 @@ def test_a_web_ui_is_a_model_too(tmp_path: Path) -> None:
         config = settings(tmp_path, server.url, model=f"webui:{file}", trials=2)
         job = prepare(config)
         assert "FreeU: Forge's own FreeU" in " ".join(plan(job).lines())
-        found = assemble(load_parts, job).evaluate(Task(IDENTITY, 4))
-        assert found.n == 4 and found.unet_evaluations == 32
+        generator = assemble(load_parts, job).by_purpose["search"].generator
+        assert generator.generate(job.prompts, range(4), IDENTITY).shape == (4, 3, 16, 16)
+        assert generator.unet_evaluations(4) == 32
         assert all(request["prompt"].endswith(", best") for request in server.state.requests)
 
 
