@@ -14,6 +14,7 @@ from configs import UserError, read_yaml
 from freeu import IDENTITY
 from freeu.servers import comfyui, pool
 from search.evaluation.loading import assemble, load_parts
+from search.figures import analyse
 from search.session import run_study
 from search.settings.config import StudyConfig, load
 from search.settings.job import prepare
@@ -104,6 +105,11 @@ def test_a_web_ui_is_a_model_too(tmp_path: Path) -> None:
         assert generator.generate(job.prompts, range(4), IDENTITY).shape == (4, 3, 16, 16)
         assert generator.unet_evaluations(4) == 32
         assert all(request["prompt"].endswith(", best") for request in server.state.requests)
+
+
+def test_the_analysis_needs_a_unet(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="into which no hooks reach"):
+        analyse(load(None, {"model": "comfyui:x.json", "mlruns": tmp_path}), Console())
 
 
 @pytest.mark.parametrize("given", [{"servers": ("http://x",)}, {"bind": ("prompt=1.text",)}])
