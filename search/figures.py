@@ -86,9 +86,15 @@ def figures(
 def analyse(config: StudyConfig, console: Console, out: Path | None = None, from_file: Path | None = None) -> Path:
     """Do all of it; gives the folder. Raises UserError."""
     began = time.monotonic()
-    from search.settings import prompts
+    from freeu.models import load_spec
+    from search.settings import prompts, served
     from search.settings.model import resolve
 
+    if served.is_served(load_spec(config.model)):
+        raise UserError(
+            f"--model {config.model} is drawn by a server, into which no hooks reach: the analysis needs a U-Net of "
+            "diffusers, as a checkpoint or a folder"
+        )
     spec, chosen, prompt_set = resolve(config)
     texts = tuple(prompt.text for prompt in prompts.limited(prompts.split(prompt_set)[0], config.limit))
     if len(texts) < FEWEST:

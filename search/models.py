@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from freeu.models import ModelSpec
 
 app = typer.Typer(add_completion=False)
+SERVED = """
+Or what a running server draws (docs/servers.md):
+  comfyui:WORKFLOW.json  a workflow of ComfyUI in API format; --server http://127.0.0.1:8188
+  webui:REQUEST.json     a request of the A1111 web UI, Forge or SD.Next, or an image of theirs; --server http://127.0.0.1:7860"""
 
 
 @app.command()
@@ -34,6 +38,7 @@ def models(
         cells = (each["kind"], size, str(each["steps"]), memory, each["here"], each["source"], each["licence"] or "")
         table.add_row(each["name"], *cells)
     Console(width=None if typer.get_text_stream("stdout").isatty() else 160).print(table)
+    typer.echo(SERVED)
 
 
 def row(name: str) -> dict[str, Any]:

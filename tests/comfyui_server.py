@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
+import struct
 import threading
 import time
 import uuid
@@ -22,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from PIL import Image
 
-SIDE = 16
+SIDE, STEPS = 16, 4
 FREEU = ("FreeU", "FreeU_V2")
 CHOICES = {
     "ckpt_name": ["sd15.safetensors", "other.safetensors"],
@@ -51,7 +53,8 @@ class Faults:
 
     drop: the connection ends without an answer, after what was asked is done. error: HTTP 500. full: HTTP 429 for a
     workflow. truncate: half an image. vanish: an item is gone when its turn comes. cancel: it is interrupted. fail,
-    memory: a node raises. slow: seconds before every answer. backwards: the newest item comes first.
+    memory: a node raises. slow: seconds before every answer. backwards: the newest item comes first. deaf: a websocket
+    that is not accepted. cut: one that ends at its first message.
     """
 
     drop: int = 0
@@ -63,6 +66,8 @@ class Faults:
     fail: int = 0
     memory: int = 0
     empty: int = 0
+    deaf: int = 0
+    cut: int = 0
     slow: float = 0.0
     backwards: bool = False
 
@@ -92,6 +97,9 @@ class State:
     files: dict[str, bytes] = field(default_factory=dict)
     executed: Counter[str] = field(default_factory=Counter)
     submitted: list[str] = field(default_factory=list)
+    clients: dict[str, str] = field(default_factory=dict)
+    pongs: int = 0
+    listeners: dict[str, Any] = field(default_factory=dict)
 
 
 def upstream(nodes: dict[str, Any], key: str) -> list[str]:
@@ -174,12 +182,31 @@ class ComfyServer:
             if item is None:
                 self._ended.wait(0.002)
                 continue
-            until = time.monotonic() + state.seconds
-            while time.monotonic() < until and item[0] not in state.interrupted:
-                time.sleep(min(0.005, state.seconds))
+            for step in range(STEPS):
+                until = time.monotonic() + state.seconds / STEPS
+                while time.monotonic() < until and item[0] not in state.interrupted:
+                    time.sleep(min(0.005, state.seconds))
+                self._tell(item[0], step + 1)
             with state.lock:
                 state.running = None
                 state.history[item[0]] = self._entry(*item)
+
+    def _tell(self, key: str, step: int) -> None:
+        """Sends a step over the websocket of whoever sent the item, with a ping before it."""
+        listener = self.state.listeners.get(self.state.clients.get(key, ""))
+        if listener is None:
+            return
+        said = {"type": "progress", "data": {"value": step, "max": STEPS, "prompt_id": key, "node": "3"}}
+        data = json.dumps(said).encode() + b" " * 200 * (step % 2)  # lengths in one byte and in two
+        head = bytes([0x81, len(data)]) if len(data) < 126 else b"\x81\x7e" + struct.pack(">H", len(data))
+        try:
+            if self.state.faults.take("cut"):
+                listener.wfile.write(head + data[:5])
+                listener.connection.shutdown(socket.SHUT_RDWR)
+            else:
+                listener.wfile.write(b"\x89\x02hi" + head + data)
+        except (OSError, ValueError):
+            self.state.listeners.clear()
 
     def _entry(self, key: str, nodes: dict[str, Any]) -> dict[str, Any]:
         """What an item leaves in the history."""
@@ -234,6 +261,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self, body: Any) -> None:
         faults, path = self.state.faults, urlsplit(self.path).path
         time.sleep(faults.slow)
+        if path == "/ws":
+            return self._listened()
         counts = path.startswith(("/history/", "/prompt", "/view", "/queue"))
         if counts and faults.take("error"):
             return self._answer(500, b"Internal Server Error")
@@ -248,6 +277,18 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/view" and faults.take("truncate"):
             data = data[: len(data) // 2]
         return self._answer(status, data)
+
+    def _listened(self) -> None:
+        """A websocket, open until the client or the server ends it."""
+        state = self.state
+        if self.headers.get("Upgrade") != "websocket" or state.faults.take("deaf"):
+            return self._answer(400, b"")
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        name = parse_qs(urlsplit(self.path).query)["clientId"][0]
+        state.listeners[name] = self
+        while sent := self.rfile.read(1):
+            state.pongs += sent == b"\x8a"
+        self.close_connection = True
 
     def _answer(self, status: int, data: bytes) -> None:
         self.send_response(status)
@@ -297,6 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return 400, {"error": {"message": "Prompt outputs failed validation"}, "node_errors": errors}
         key = body.get("prompt_id", str(uuid.uuid4()))
         self.state.queue.append((key, nodes))
+        self.state.clients[key] = body.get("client_id", "")
         self.state.submitted.append(key)
         return 200, {"prompt_id": key, "number": len(self.state.submitted), "node_errors": {}}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import hostile, overhead, trial
+from benchmarks import hostile, overhead, served, trial
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,6 +61,11 @@ def test_trial(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(parts) == {"U-Net", "decode", "encoders", "logging", "rest", "FreeU", "text"}
     assert sum(parts.values()) == pytest.approx(100, abs=0.5)  # seven roundings
     assert parts["U-Net"] > parts["FreeU"] > 0
+
+
+def test_served(capsys: pytest.CaptureFixture[str]) -> None:
+    served.main(images=2, seconds=0.01)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["comfyui", "webui"]
 
 
 def test_overhead(capsys: pytest.CaptureFixture[str]) -> None:

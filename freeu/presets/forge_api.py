@@ -12,7 +12,13 @@ TITLE = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
 
 def render(preset: Preset) -> str:
     """JSON with `alwayson_scripts`. Raises PresetError: Forge can't hold these factors."""
-    return jsons.written({"alwayson_scripts": {TITLE: {"args": [True, *forge.row(preset)[1:]]}}})
+    return merge(preset, "")
+
+
+def merge(preset: Preset, text: str) -> str:
+    """A request with the arguments of Forge's FreeU in it."""
+    args = [True, *forge.row(preset)[1:]]
+    return jsons.written(jsons.with_script(jsons.existing(text, "request of Forge"), TITLE, args))
 
 
 def parse(text: str) -> dict[str, Preset]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from configs import UserError, parse_json
@@ -26,6 +26,14 @@ def existing(text: str, what: str) -> dict[str, Any]:
     if not found and text.strip() and text.split() not in (["{}"], ["{", "}"]):
         raise PresetError(f"this is no {what} (a JSON object): mend it, or give another file with --out")
     return found
+
+
+def with_script(request: Mapping[str, Any], name: str, args: list[Any]) -> dict[str, Any]:
+    """A web UI's request with a script's arguments in place of those that it had; names count in any case."""
+    scripts = request.get("alwayson_scripts")
+    there = scripts if isinstance(scripts, dict) else {}
+    kept = {key: value for key, value in there.items() if key.lower() != name.lower()}
+    return {**request, "alwayson_scripts": {**kept, name: {"args": args}}}
 
 
 def mappings(found: Any) -> Iterator[dict[str, Any]]:

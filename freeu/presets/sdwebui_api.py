@@ -13,9 +13,13 @@ PLACE = (
 
 def render(preset: Preset) -> str:
     """JSON with `alwayson_scripts`. Raises PresetError: the extension can't hold these factors."""
-    return jsons.written(
-        {"alwayson_scripts": {"freeu": {"args": [{"enable": True, **sdwebui.fields(preset.factors)}]}}}
-    )
+    return merge(preset, "")
+
+
+def merge(preset: Preset, text: str) -> str:
+    """A request with the extension's arguments in it."""
+    args = [{"enable": True, **sdwebui.fields(preset.factors)}]
+    return jsons.written(jsons.with_script(jsons.existing(text, "request of a web UI"), "freeu", args))
 
 
 def parse(text: str) -> dict[str, Preset]:

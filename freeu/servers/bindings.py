@@ -16,6 +16,7 @@ FOUND_BY = {
     "seed": re.compile(r"(\w+_)?(noise_)?seed"),
     "guidance": re.compile(r"cfg"),
     "steps": re.compile(r"steps"),
+    "clip_skip": re.compile(r"stop_at_clip_layer"),
 }
 """Numbers, by the names of their inputs."""
 SAME = ("guidance", "steps", "sampler", "scheduler")
@@ -40,6 +41,7 @@ class Bindings:
     steps: Places = ()
     sampler: Places = ()
     scheduler: Places = ()
+    clip_skip: Places = ()
     width: Places = ()
     height: Places = ()
     freeu: Places = ()

@@ -25,6 +25,7 @@ from freeu.generate import GenerationError
 from .http import Address, Client, Refused, Unreachable
 from .images import Broken, pixels
 from .pool import Watch
+from .progress import Progress
 
 PORT = 8188
 TRIES = 5
@@ -46,6 +47,8 @@ class ComfyUI:
 
     def __init__(self, place: Address) -> None:
         self.client = Client(place)
+        self._client = f"freeu-search-{uuid.uuid4()}"
+        self._progress = Progress(place, self._client)
         self._sent: dict[str, str] = {}  # by what was sent, its id on the server
         self._lock = threading.Lock()
 
@@ -101,6 +104,7 @@ class ComfyUI:
             Unreachable: the server went away. GenerationError: the server refuses the workflow, or a node failed.
         """
         name = f"{number} {hashlib.sha256(json.dumps(workflow, sort_keys=True).encode()).hexdigest()}"
+        self._progress.open()
         lost = "it vanished from the queue"
         for _ in range(TRIES):
             entry = self._done(self._submitted(name, workflow, watch), watch)
@@ -120,6 +124,7 @@ class ComfyUI:
 
     def leave(self) -> None:
         """Takes what was sent and is not done out of the queue, and interrupts it where it runs."""
+        self._progress.close()
         with self._lock:
             left, self._sent = list(self._sent.values()), {}
         with contextlib.suppress(Unreachable, Refused, UserError):
@@ -142,7 +147,9 @@ class ComfyUI:
             with self._lock:
                 self._sent[name] = key
             try:
-                answer = self.client.json("POST", "/prompt", {"prompt": workflow, "prompt_id": key, "client_id": key})
+                answer = self.client.json(
+                    "POST", "/prompt", {"prompt": workflow, "prompt_id": key, "client_id": self._client}
+                )
             except Refused as error:
                 if not error.passing:
                     with self._lock:
@@ -161,7 +168,7 @@ class ComfyUI:
         began = glanced = moved = time.monotonic()
         running: frozenset[str] = frozenset()
         while True:
-            watch.step()
+            watch.step(self._progress.of(key))
             if (entry := self._entry(key)) is not None:
                 return entry
             now = time.monotonic()

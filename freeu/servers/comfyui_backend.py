@@ -168,12 +168,14 @@ class ComfyBackend:
             server.leave()
 
     def with_settings(self, values: Mapping[str, Any]) -> ComfyBackend:
-        """The same with other sampling settings, by role. Raises UserError where the workflow has no place for one."""
+        """The same with other sampling settings, by name. Raises UserError where the workflow has no place for one."""
+        values = by_role(values)
         for role in values:
             if not getattr(self.template.bindings, role, None):
                 raise UserError(f"no {role} was found in the workflow: name its input with --bind {role}=NODE.INPUT")
         template = dataclasses.replace(self.template, settings={**self.template.settings, **values})
-        return dataclasses.replace(self, template=template)
+        size = (values.get("height", self.image_size[0]), values.get("width", self.image_size[1]))
+        return dataclasses.replace(self, template=template, image_size=size)
 
     def measured(self, prompt: str, seed: int) -> tuple[str, ...]:
         """On the first server: the baseline, FreeU at factors of 1, strong factors, and the baseline again. In that
@@ -190,6 +192,18 @@ class ComfyBackend:
                 lambda server, image, watch, sent=workflow: self._sent(0, image, sent, watch),  # type: ignore[misc]
             )
         return findings(*(difference(found[0], other) for other in found[1:]))
+
+
+def by_role(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sampling settings, as the project names them, by the roles of a workflow's inputs."""
+    found = dict(values)
+    if "negative_prompt" in found:
+        found["negative"] = found.pop("negative_prompt")
+    if "size" in found:
+        found["width"], found["height"] = found.pop("size")
+    if "clip_skip" in found:  # ComfyUI counts the text encoder's layers from the end
+        found["clip_skip"] = -found["clip_skip"]
+    return found
 
 
 def identified(servers: Sequence[ComfyUI], template: Template) -> str:

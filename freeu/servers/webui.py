@@ -31,8 +31,8 @@ from .pool import Stopped, Watch
 PORT = 7860
 GLANCE = 0.5
 """Seconds between two looks at the progress."""
-TURN = 0.01
-"""Seconds between two looks whether the image is there."""
+TURN = 0.1
+"""Seconds between two looks whether the user wants to stop."""
 SILENT = 60.0
 """Seconds without an answer about the progress, after which the server counts as gone."""
 
@@ -105,16 +105,18 @@ class WebUI:
     def _answered(self, path: str, request: Mapping[str, Any], watch: Watch) -> Any:
         """The answer, which takes as long as the image; meanwhile its progress is told, and a stop heard."""
         found: list[Any] = []
+        there = threading.Event()
 
         def send() -> None:
             try:
                 found.append(self.client.json("POST", path, request, seconds=LONGEST))
             except Exception as error:  # raised below, in the thread that asked
                 found.append(error)
+            there.set()
 
         threading.Thread(target=send, daemon=True).start()
-        began = glanced = heard = time.monotonic()
-        while not found:
+        glanced = heard = time.monotonic()
+        while not there.wait(TURN):
             now = time.monotonic()
             if now - glanced > GLANCE:
                 glanced = now
@@ -125,7 +127,6 @@ class WebUI:
                     if now - heard > SILENT:
                         raise
             watch.step()
-            watch.sleep(min(GLANCE / 5, max(TURN, 0.02 * (now - began))))
         if isinstance(found[0], Exception):
             raise found[0]
         return found[0]

@@ -15,6 +15,7 @@ from freeu.factors import Factors, Version
 from freeu.models import schedulers
 from freeu.presets import Preset, forge, sdnext, sdwebui
 from freeu.presets.forge_api import TITLE
+from freeu.presets.jsons import with_script
 from freeu.presets.tool import NUMBERS, Tool
 
 from .findings import STRONG, findings
@@ -32,28 +33,31 @@ OPTIONS = (
 """Of a server's options those that images depend on, where it has them."""
 
 
+Request = Mapping[str, Any]
+
+
 @dataclasses.dataclass(frozen=True)
 class FreeU:
-    """What a server has of FreeU. shown: for the plan. fields: what a request has for factors, None for off."""
+    """What a server has of FreeU. shown: for the plan. put: factors, None for off, into a request."""
 
     shown: str
     tool: Tool
-    fields: Callable[[Factors | None], dict[str, Any]]
+    put: Callable[[Request, Factors | None], dict[str, Any]]
 
 
-def _extension(factors: Factors | None) -> dict[str, Any]:
+def _extension(request: Request, factors: Factors | None) -> dict[str, Any]:
     fields = {"enable": False} if factors is None else {"enable": True, **sdwebui.fields(factors)}
-    return {"alwayson_scripts": {"freeu": {"args": [fields]}}}
+    return with_script(request, "freeu", [fields])
 
 
-def _forge(factors: Factors | None) -> dict[str, Any]:
+def _forge(request: Request, factors: Factors | None) -> dict[str, Any]:
     args = [False, 1, 1, 1, 1, 0.0, 1.0] if factors is None else [True, *forge.row(Preset(factors, ""))[1:]]
-    return {"alwayson_scripts": {TITLE: {"args": args}}}
+    return with_script(request, TITLE, args)
 
 
-def _sdnext(factors: Factors | None) -> dict[str, Any]:
+def _sdnext(request: Request, factors: Factors | None) -> dict[str, Any]:
     on = {} if factors is None else {f"freeu_{name}": getattr(factors, name) for name in NUMBERS}
-    return {"override_settings": {"freeu_enabled": factors is not None, **on}}
+    return merged(request, {"override_settings": {"freeu_enabled": factors is not None, **on}})
 
 
 KINDS = {
@@ -142,9 +146,9 @@ class WebUIBackend:
 
     def filled(self, prompt: str, seed: int, factors: Factors) -> dict[str, Any]:
         """The request of one image; with the baseline's factors FreeU is switched off."""
-        fields = KINDS[self.kind].fields(None if factors.identity else factors)
         words = worded(str(self.request.get("prompt", "")), prompt)
-        return merged({**self.request, **FIXED, "prompt": words, "seed": seed}, fields)
+        request = {**self.request, **FIXED, "prompt": words, "seed": seed}
+        return KINDS[self.kind].put(request, None if factors.identity else factors)
 
     def draw(self, server: int, image: int, prompt: str, seed: int, factors: Factors, watch: Watch) -> torch.Tensor:
         path = "/sdapi/v1/img2img" if self.request.get("init_images") else "/sdapi/v1/txt2img"
@@ -210,7 +214,7 @@ def identified(servers: Sequence[WebUI], request: Mapping[str, Any], kind: str) 
 
 
 def merged(request: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A request with the fields of FreeU, beside what else it has in the same places."""
+    """A request with further fields, beside what else it has in the same places."""
     found = dict(request)
     for key, value in fields.items():
         there = found.get(key)

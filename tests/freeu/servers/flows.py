@@ -94,7 +94,7 @@ CASES: dict[str, tuple[Flow, dict[str, str]]] = {
     ),
     "clip skip": (
         plain(n10=("CLIPSetLastLayer", {"clip": ("4", 1), "stop_at_clip_layer": -2}), n6=text(P, ("10", 0))),
-        {},
+        {"clip_skip": "10.stop_at_clip_layer"},
     ),
     "FreeU before LoRA": (
         plain(
@@ -415,7 +415,7 @@ CASES: dict[str, tuple[Flow, dict[str, str]]] = {
 DEFAULT = {
     **{"prompt": "6.text", "negative": "7.text", "seed": "3.seed", "guidance": "3.cfg", "steps": "3.steps"},
     **{"sampler": "3.sampler_name", "scheduler": "3.scheduler", "width": "5.width", "height": "5.height"},
-    **{"image": "8.0", "frames": "1"},
+    **{"image": "8.0", "frames": "1", "clip_skip": ""},
 }
 QUESTIONS: dict[str, tuple[Flow, str]] = {
     "two regions": (

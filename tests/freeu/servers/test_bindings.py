@@ -11,6 +11,7 @@ import pytest
 from configs import UserError
 from freeu import IDENTITY, Factors
 from freeu.servers.bindings import ROLES, bound, lines
+from freeu.servers.comfyui_backend import ComfyBackend
 from freeu.servers.roles import Workflow
 from freeu.servers.template import OUTPUT, made
 from tests.freeu.servers.flows import CASES, DEFAULT, QUESTIONS, Flow, api, plain, sampler, text
@@ -110,6 +111,20 @@ def test_freeu_can_be_put_behind_one_loader_alone() -> None:
     template = made(nodes, bound(Workflow(nodes), ("freeu=10",)))
     sent = template.filled("x", 1, STRONG)
     assert [node["inputs"]["model"] for node in placed_of(sent)] == [["10", 0]]
+
+
+def test_sampling_settings_go_to_their_inputs() -> None:
+    nodes = api(CASES["clip skip"][0])
+    template = made(nodes, bound(Workflow(nodes), ()))
+    backend = ComfyBackend([], template, "", (768, 512))
+    given = {"negative_prompt": "dull", "size": (640, 832), "clip_skip": 1, "steps": 9, "guidance": 2.5}
+    assert backend.with_settings(given).image_size == (832, 640)
+    sent = backend.with_settings(given).template.filled("x", 1, IDENTITY)
+    assert (sent["7"]["inputs"]["text"], sent["10"]["inputs"]["stop_at_clip_layer"]) == ("dull", -1)
+    assert (sent["5"]["inputs"]["width"], sent["5"]["inputs"]["height"]) == (640, 832)
+    assert (sent["3"]["inputs"]["steps"], sent["3"]["inputs"]["cfg"]) == (9, 2.5)
+    with pytest.raises(UserError, match="no eta was found in the workflow"):
+        backend.with_settings({"eta": 0.5})
 
 
 def test_steps_of_parts_of_a_run_move_with_their_number() -> None:

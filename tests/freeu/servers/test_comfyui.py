@@ -18,7 +18,7 @@ from freeu import IDENTITY, Factors, Sampling
 from freeu.generate import GenerationError
 from freeu.models import load_generator, load_spec
 from freeu.models.spec import ModelSpec
-from freeu.servers import comfyui, pool
+from freeu.servers import comfyui, pool, progress
 from freeu.servers.generator import ServerGenerator, seed_of
 from freeu.servers.opening import connected
 from tests.comfyui_server import ComfyServer, drawn, workflow
@@ -104,6 +104,19 @@ def test_no_fault_loses_an_image_or_changes_one(tmp_path: Path, faults: dict[str
         if not {"truncate", "cancel", "vanish"} & faults.keys():
             assert set(server.state.executed.values()) == {1}, "an image was drawn twice"
         assert len(server.state.executed) == 6 and not server.state.queue
+
+
+@pytest.mark.parametrize("faults", [{}, {"deaf": 1}, {"cut": 1}], ids=["whole", "deaf", "cut"])
+def test_steps_are_told_where_the_websocket_tells_them(
+    tmp_path: Path, faults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0.05)
+    with ComfyServer(seconds=0.4, **faults) as server:
+        steps: list[float] = []
+        images = generator(tmp_path, server).generate(PROMPTS[:2], SEEDS[:2], STRONG, steps.append)
+        assert torch.equal(images, expected(STRONG, PROMPTS[:2], SEEDS[:2]))
+        assert steps == sorted(steps) and any(step % 1 for step in steps) and steps[-1] == 2
+        assert server.state.pongs
 
 
 def test_a_server_that_restarts_is_waited_for(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from freeu import IDENTITY, Factors, Sampling
 from freeu.generate import GenerationError
 from freeu.models import load_generator, load_spec
 from freeu.models.spec import ModelSpec
+from freeu.presets import Preset, write
 from freeu.servers import pool, webui
 from freeu.servers.generator import ServerGenerator, seed_of
 from freeu.servers.opening import connected, explained
@@ -251,3 +252,19 @@ def test_prompts_in_their_place() -> None:
     assert worded("best, {prompt}, 8k", "a cat") == "best, a cat, 8k"
     assert worded("a dog <lora:a:1> <hypernet:b:0.5>", "a cat") == "a cat <lora:a:1> <hypernet:b:0.5>"
     assert worded("a dog", "a cat <3") == "a cat <3"
+
+
+@pytest.mark.parametrize("kind", ["forge", "extension"])
+def test_a_preset_goes_back_into_the_request(tmp_path: Path, kind: str) -> None:
+    format = {"forge": "forge_api", "extension": "sdwebui_api"}[kind]
+    file = tmp_path / "mine.json"
+    name = {"forge": "FreeU Integrated (SD 1.x, SD 2.x, sdxl)", "extension": "FreeU"}[kind]
+    scripts = {name: {"args": [{"enable": False}]}, "other": {"args": [1]}}
+    file.write_text(json.dumps({**REQUEST, "alwayson_scripts": scripts}))
+    write(Preset(STRONG, "m"), file, format)
+    found = json.loads(file.read_text())
+    assert factors(kind, found)[:4] == (1.4, 1.6, 0.9, 0.2) and found["steps"] == 12
+    assert found["alwayson_scripts"].pop("other") == {"args": [1]} and len(found["alwayson_scripts"]) == 1
+    with WebUIServer(kind) as server:  # and a study of that request begins with FreeU off
+        images = generator(tmp_path, server, request=found).generate(PROMPTS, SEEDS, IDENTITY)
+        assert torch.equal(images, expected(kind, IDENTITY))
