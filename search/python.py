@@ -149,7 +149,7 @@ class Study:
     def baseline(self) -> pd.Series | None:
         """Its row of `trials`: FreeU off. None before it is complete."""
         done = [record.number for record in self.records if record.complete and record.origin == "baseline"]
-        return self.trials.loc[done[0]] if done else None
+        return self.trials.T[done[0]] if done else None
 
     def preset(self, pick: str | int | None = None) -> Preset:
         """The factors of a pick, or of a trial by its number, with what they got on held-out prompts.

@@ -41,8 +41,8 @@ def _front_row(row: Mapping[str, Any], result: Mapping[str, Any], base: TrialRec
         value, held_out = row.get(name), picks[0]["scores"].get(name, {}) if picks else {}
         found[name] = value
         found[f"expected_{name}"] = row.get("expected", {}).get(name)
-        known = base is not None and name in base.values and value is not None
-        found[f"difference_{name}"] = value - base.values[name].value if known and base is not None else None
+        zero = None if base is None else base.values.get(name)
+        found[f"difference_{name}"] = None if zero is None or value is None else value - zero.value
         found[f"error_{name}"] = (row.get("errors") or {}).get(name)
         found |= {f"held_out_{key}_{name}": held_out.get(key) for key in HELD_OUT}
     return {key: str(value) if isinstance(value, list | tuple) else value for key, value in found.items()}
