@@ -10,13 +10,14 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, figures, models, report, run, show, studies, ui, vote
+from search import compare, export, figures, models, report, show, studies, ui, vote
+from search.run import run
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Search FreeU's factors for a model, and test whether they help."
 )
 for _command in (
-    run.run,
+    run,
     studies.studies,
     show.show,
     compare.compare,

@@ -46,7 +46,8 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME|N",
-            help="knee, most-improved, best-clip, … or a trial's number (default: knee); with a file, a preset's name.",
+            help="knee, most-improved, best-clip, … or a trial's number (default: the verdict's, else knee); with a "
+            "file, a preset's name.",
         ),
     ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="One of: " + ", ".join(NAMES) + ".")] = "yaml",
@@ -85,14 +86,15 @@ def export(
         raise UserError(f"--node {node[0]} needs --workflow: the ComfyUI workflow that has this node")
     folder = None if study is None else find_study(mlruns, study)
     if folder is not None:
-        preset = preset_of(folder, pick or "knee")
+        pick = pick or usual_pick(folder)
+        preset = preset_of(folder, pick)
         if preset.verdict is not None:
             typer.echo(visible(preset.verdict), err=True)
         if not preset.scores:
-            whose = f"trial {pick}" if pick and pick.isdecimal() else pick or "knee"
+            whose = f"trial {pick}" if pick.isdecimal() else pick
             typer.echo(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)
         if preset.factors.identity:
-            typer.echo(f"note: {pick or 'knee'} is the baseline: nothing the search tried was better there", err=True)
+            typer.echo(f"note: {pick} is the baseline: nothing the search tried was better there", err=True)
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
     if all_ and out is not None:
@@ -103,7 +105,7 @@ def export(
     elif card and out is not None and folder is not None:
         from search.reporting import card as cards
 
-        backups = cards.write(folder, preset, _number(folder, pick or "knee"), out)
+        backups = cards.write(folder, preset, _number(folder, str(pick)), out)
         drawn = out.with_suffix(".png")
         typer.echo(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
     else:
@@ -130,6 +132,11 @@ def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
 def _number(folder: StudyFolder, pick: str) -> int:
     picks = {one["pick"]: int(one["number"]) for one in (folder.read_result() or {}).get("picks", [])}
     return picks[pick] if pick in picks else int(pick)
+
+
+def usual_pick(folder: StudyFolder) -> str:
+    """The pick that the verdict advises to take; the knee where it advises none."""
+    return str((folder.read_result() or {}).get("take_away") or "knee")
 
 
 def preset_of(folder: StudyFolder, pick: str) -> Preset:

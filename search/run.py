@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,6 +61,15 @@ def _show_plan(config: StudyConfig, console: Console) -> None:
     check_enough(job)
     plan(job).show(console)
 
+
+class _Called(ModuleType):
+    """This module, which `import search; search.run(model="sdxl")` calls: see search/python.py."""
+
+    def __call__(self, *given: Any, **settings: Any) -> Any:
+        return import_module("search.python").run(*given, **settings)
+
+
+sys.modules[__name__].__class__ = _Called
 
 if __name__ == "__main__":
     main(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.study.plan import Plan
 
+OnTrial = Callable[[TrialRecord], None]
 TURN = 60.0  # seconds that a machine waits for another one to have logged
 
 
@@ -53,9 +54,16 @@ class Session:
     """Everything of a run that stands beside the study itself."""
 
     def __init__(
-        self, planned: Plan, load: Load, progress: Progress, tracking: BackgroundTracker, began: float
+        self,
+        planned: Plan,
+        load: Load,
+        progress: Progress,
+        tracking: BackgroundTracker,
+        began: float,
+        on_trial: OnTrial | None = None,
     ) -> None:
-        """load: makes model and metrics. began: of the run, by time.monotonic."""
+        """load: makes model and metrics. began: of the run, by time.monotonic. on_trial: is told each that ends."""
+        self.on_trial = on_trial
         self.plan, self.job, self.config, self.folder = planned, planned.job, planned.job.config, planned.job.folder
         self.load, self.progress, self.tracking, self.began = load, progress, tracking, began
         self.storage = Storage(self.folder, self.config.storage, say=progress.say)
@@ -233,6 +241,8 @@ class _Watcher:
     def ended(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
         self._session.tracking.trial(record)
+        if self._session.on_trial is not None:
+            self._session.on_trial(record)
 
     def elsewhere(self, record: TrialRecord) -> None:
         self._session.progress.ended(record)
@@ -241,8 +251,11 @@ class _Watcher:
         self._session.progress.say(text)
 
 
-def run_study(config: StudyConfig, console: Console, load: Load | None = None) -> dict[str, Any]:
-    """Run a study, or resume it, to its result (as result.json holds it). load: makes model and metrics."""
+def run_study(
+    config: StudyConfig, console: Console, load: Load | None = None, on_trial: OnTrial | None = None
+) -> dict[str, Any]:
+    """Run a study, or resume it, to its result (as result.json holds it). load: makes model and metrics. on_trial: is
+    told each trial that ends."""
     began = time.monotonic()
     job = prepare(config)
     if load is None:
@@ -265,7 +278,7 @@ def run_study(config: StudyConfig, console: Console, load: Load | None = None) -
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:
             with progress:
-                result = Session(planned, load or load_parts, progress, tracking, began).run()
+                result = Session(planned, load or load_parts, progress, tracking, began, on_trial).run()
         except KeyboardInterrupt:
             console.print(f"interrupted: run the same command again to resume study '{config.name}'", markup=False)
             tracking.interrupt()

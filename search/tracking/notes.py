@@ -22,7 +22,6 @@ Studies of FreeU: each is a run named as the study, and each of its trials a run
 - Find the trials of a study by `params.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """
-NAMED = ("baseline", "published")
 
 
 def trial_name(record: TrialRecord, picks: str = "") -> str:
@@ -30,7 +29,7 @@ def trial_name(record: TrialRecord, picks: str = "") -> str:
     its factors. picks: what it was picked as."""
     f = record.factors
     what = f"{f.b1:.2f} {f.b2:.2f} {f.s1:.2f} {f.s2:.2f}"
-    origin = record.origin if record.origin in NAMED else ""
+    origin = "baseline" if f.identity else record.origin if record.origin == "published" else ""
     said = ", ".join(part for part in (origin, picks) if part)
     return f"#{record.number:02d} {said or what}"
 

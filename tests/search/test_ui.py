@@ -12,14 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from configs import UserError
-from freeu import Factors
+from freeu import IDENTITY, Factors
 from search import ui
 from search.storage.image_grid import save_grid
 from search.storage.mlflow_location import mlflow_settings
@@ -32,20 +34,31 @@ ROOT = Path(__file__).parents[2]
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 
 
+SCROLLED = """(() => {
+    const found = [...document.querySelectorAll('h4, h3, span, div')].find((e) => e.innerText?.trim() === '%s');
+    if (found) { found.scrollIntoView(); return true; }
+    for (const e of document.querySelectorAll('*'))
+        if (e.scrollHeight > e.clientHeight + 50 && /auto|scroll/.test(getComputedStyle(e).overflowY))
+            e.scrollTop = (e.scrollTop + 300) %% e.scrollHeight;
+})()"""
+"""Whether a chart of that title is in view; else the page is scrolled a little."""
+
+
 @pytest.fixture(scope="module")
 def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of three trials."""
     folder = tmp_path_factory.mktemp("ui") / "mlruns"
     tracker = Tracker(folder, "sunday")
-    tracker.start({"model": "shapes"}, "fingerprint", {})
+    tracker.start({"model": "shapes"}, "fingerprint", {}, directions=DIRECTIONS)
     records = []
     for number in range(3):
         values = {name: Value(number + 0.25, 0.1, 4, way) for name, way in DIRECTIONS.items()}
-        factors = Factors(1 + number / 10, 1.2, 0.9, 0.2)
+        factors = Factors(1 + number / 10, 1.2, 0.9, 0.2) if number else IDENTITY
         records.append(TrialRecord(number, factors, "sobol", "COMPLETE", values, {"total": 1.0}, 4, 160, None))
         grid = folder / f"{number:04d}.png"
         save_grid(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), grid)
-        tracker.trial(records[-1], grid, None)
+        difference = Image.new("RGB", (66, 32)) if number else None
+        tracker.trial(records[-1], grid, None, difference=difference, base=records[0])
     front = [{"number": 2, "factors": records[2].factors.as_dict(), "clip": 2.25}]
     picks = [{"pick": "knee", "number": 2, "factors": front[0]["factors"], "scores": {}}]
     verdict = "FreeU does not help here."
@@ -98,36 +111,61 @@ def run_ids(mlruns: Path) -> dict[str, str]:
     return {run.info.run_name: run.info.run_id for run in client.search_runs(["1"])}
 
 
+def column(browser: Any, name: str) -> list[str]:
+    """The cells of a column of the list of runs, from the top, by its id."""
+    script = """
+        return [...document.querySelectorAll(`[role=gridcell][col-id="${CSS.escape(arguments[0])}"]`)]
+            .sort((a, b) => a.closest('[row-index]').getAttribute('row-index')
+                - b.closest('[row-index]').getAttribute('row-index'))
+            .map((cell) => cell.innerText.trim())"""
+    return [str(text) for text in browser.execute_script(script, name)]
+
+
 def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[str], str], browser: Any) -> None:
     _, page = server
     ids = run_ids(mlruns)
-    path, question = page.split("?")
-    runs = path.removesuffix(f"/{ids['sunday']}")
-    assert runs.endswith("/#/experiments/1/runs")  # so the page that is said is the study's own
+    runs = page.split("?")[0]
+    assert page.endswith("/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=freeu-sunday")
+    browser.get(page)  # its panel for an assistant, which opens the first time, would hide columns
+    browser.execute_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
 
-    def opened(address: str) -> None:
+    def opened(address: str, question: str = "workflowType=machine_learning") -> None:
         browser.get("about:blank")  # else the app keeps what was selected before
         browser.get(f"{address}?{question}")
 
-    opened(path)
-    for name in ids:
-        assert shown(browser, name), name  # the study, and each of its trials by its factors
+    opened(*page.split("?"))  # the list: the study and its trials, the best first, with what they were made with
+    assert set(ids) == {"sunday", "#00 baseline", "#01 1.10 1.20 0.90 0.20", "#02 knee"}
+    assert all(shown(browser, name) for name in ids)
+    assert "shared view state" not in browser.execute_script("return document.body.innerText")
+    assert until(browser, "document.querySelectorAll('[col-id*=\"fid.difference\"]').length > 4")
+    assert [text[:4] for text in column(browser, "metrics.`clip`")] == ["2.25", "2.25", "1.25", "0.25"]
+    assert column(browser, "metrics.`clip.difference`")[2:] == ["1", "-"]
+    assert column(browser, "params.`b1`")[2:] == ["1.1", "1.0"]
+    assert column(browser, "tags.`freeu.front`")[2:] == ["no", "no"]
+
+    opened(runs, page.split("?")[1] + "&compareRunsMode=CHART")
+    assert all(shown(browser, f"{x} vs. {y}") for x, y in combinations(DIRECTIONS, 2)), "the front, two by two"
+    assert until(browser, "document.querySelectorAll('.js-plotly-plot').length >= 3")
+
+    opened(f"{runs}/{ids['sunday']}")
     assert shown(browser, "FreeU does not help here.")
 
-    opened(runs)  # the list: a tree, whose trials are folded in
-    unfold = "document.querySelector('button[data-component-id*=runnamecellrenderer]')"
-    assert until(browser, unfold)
-    assert "#02 b1 1.20" not in browser.execute_script("return document.body.innerText")
-    browser.execute_script(f"{unfold}.click()")
-    assert all(shown(browser, name) for name in ids)
-
-    opened(f"{path}/model-metrics")
-    assert all(shown(browser, name) for name in (*DIRECTIONS, "grid"))
+    opened(f"{runs}/{ids['sunday']}/model-metrics")
+    assert all(shown(browser, name) for name in DIRECTIONS)
     assert until(browser, "document.querySelectorAll('.js-plotly-plot').length >= 3")
+    assert until(browser, SCROLLED % "grid")  # charts are drawn once they come into view
     # A trial's grid, in the chart that slides through them; MLflow makes such pictures 256 pixels large.
     assert until(browser, "[...document.images].some((i) => i.src.includes('images%2Fgrid') && i.naturalWidth === 256)")
+    assert until(browser, SCROLLED % "difference")
+    # The other slider opens at step 0, where the baseline has none: at a trial that has a difference.
+    opening = "decodeURIComponent(i.src).replaceAll('%2B', '+').includes('difference+step+0')"
+    assert until(browser, f"[...document.images].some((i) => {opening} && i.naturalWidth > 0)")
 
-    opened(f"{path}/artifacts/front.html")
+    opened(f"{runs}/{ids['sunday']}/artifacts/front_table.json")
+    for text in ("trial", "picks", "b1", "knee", "1.2"):
+        assert shown(browser, text), text
+
+    opened(f"{runs}/{ids['sunday']}/artifacts/front.html")
     assert shown(browser, "front_table.json")
     assert until(browser, "document.querySelector('iframe')")
     browser.switch_to.frame(browser.find_element("tag name", "iframe"))
@@ -137,10 +175,14 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
     assert shown(browser, "How the search went")
     browser.switch_to.default_content()
 
-    child = next(run_id for name, run_id in ids.items() if name.startswith("#02"))
-    opened(f"{runs}/{child}/artifacts/0002.png")
+    opened(f"{runs}/{ids['#02 knee']}")
+    assert shown(browser, "Minus the baseline: clip +2")
+    opened(f"{runs}/{ids['#02 knee']}/artifacts/0002.png")
     # The grid: two images of 32 and a gap of 2.
     assert until(browser, "[...document.images].some((image) => image.naturalWidth === 66)")
+    # MLflow asks who is there, which a server without accounts does not know, and its scripts complain of themselves.
+    failed = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [each for each in failed if "users/current" not in each and "/static-files/" not in each] == []
 
 
 def test_no_request_leaves_the_machine(server: tuple[subprocess.Popen[str], str], browser: Any) -> None:

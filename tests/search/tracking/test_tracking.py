@@ -364,7 +364,7 @@ def test_a_name_that_a_person_gave_stays(mlruns: Path) -> None:
     again.finish(result(), records)
     assert [run.info.run_name for run in runs(mlruns)[1]][1:] == ["#01 published", "mine"]
     again.finish(result((0, 1)), records)  # another pick: the first one loses its name
-    assert [run.info.run_name for run in runs(mlruns)[1]] == ["#00 baseline", "#01 published, knee", "mine"]
+    assert [run.info.run_name for run in runs(mlruns)[1]] == ["#00 1.00 1.20 0.90 0.20", "#01 published, knee", "mine"]
 
 
 def test_the_front_table_has_plain_columns() -> None:
