@@ -36,7 +36,7 @@ def foreign_private(package: str, room: str, source: str) -> list[str]:
 
 def test_at_the_top_stand_the_commands_alone() -> None:
     files = {file.stem for file in (ROOT / "search").glob("*.py")}
-    assert files == COMMANDS | {"session", "__init__", "__main__"}
+    assert files == COMMANDS | {"session", "python", "__init__", "__main__"}
 
 
 def test_nobody_takes_another_rooms_private_names() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from configs import UserError
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors, Sampling
 from search.evaluation.evaluator import Evaluator, Evaluators
 from search.optimizer.pareto_front import Front, Pick
 from search.storage.study_folder import StudyFolder
@@ -17,7 +17,7 @@ from search.storage.trial_record import TrialRecord, Value
 from search.study.confirmation import Confirmed, confirm, finalists
 from search.study.held_out import HeldOut, rows_of
 from search.study.looks import Plan
-from search.study.verdict import fewest, moved_too_far, verdict
+from search.study.verdict import Rivals, fewest, moved_too_far, verdict
 from search.workers.crew import TRIES, SingleWorker, WorkerDied
 from tests.search.fakes import BEST, FakeGenerator, FakeMetric
 
@@ -42,7 +42,11 @@ def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], ends
     told: list[tuple[str, int, int]] = []
     plan = Plan(more.pop("confirmation", 1), ends)
     drawn = held_out(folder, crew(generator), ends[-1], plan.number, began=lambda *what: told.append(what), **more)
-    return confirm(drawn, picked, tuple(DIRECTIONS), plan, 0), told
+    return confirm(drawn, tried(picked), tuple(DIRECTIONS), plan, 0), told
+
+
+def tried(picked: dict[int, Factors]) -> dict[int, Candidate]:
+    return {number: Candidate(factors) for number, factors in picked.items()}
 
 
 def trial(number: int, factors: Factors, clip: float, error: float) -> TrialRecord:
@@ -153,7 +157,7 @@ class Deadly(SingleWorker):
     def wait(self, seconds: float | None = None) -> list[tuple[int, Any]]:
         assert self._job is not None
         key, job = self._job
-        if getattr(job, "factors", None) != self.under:
+        if getattr(job, "candidate", None) != Candidate(self.under):
             return super().wait(seconds)
         self._job, self.deaths = None, self.deaths + 1
         return [(key, WorkerDied("its worker ended before it did"))]
@@ -163,11 +167,11 @@ def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> Non
     lost: list[tuple[int, str]] = []
     deadly = Deadly(crew(FakeGenerator()), BAD)
     drawn = held_out(tmp_path, deadly, failed=lambda *what: lost.append(what))
-    assert set(confirm(drawn, {5: BAD, 3: GOOD}, tuple(DIRECTIONS), Plan(1, (16,)), 0).rows) == {3}
+    assert set(confirm(drawn, tried({5: BAD, 3: GOOD}), tuple(DIRECTIONS), Plan(1, (16,)), 0).rows) == {3}
     assert deadly.deaths == TRIES and lost == [(5, "its worker ended before it did")]
     drawn = held_out(tmp_path / "t", Deadly(crew(FakeGenerator()), IDENTITY))
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: its worker"):
-        confirm(drawn, {3: GOOD}, tuple(DIRECTIONS), Plan(1, (16,)), 0)
+        confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Plan(1, (16,)), 0)
 
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
@@ -200,6 +204,58 @@ def row(difference: float, p: float) -> dict[str, float]:
 def test_the_verdict_in_words(clip: dict, fid: dict, said: str, taken: int | None) -> None:
     found = verdict(PICKS, {3: {"clip": clip, "fid": fid}}, DIRECTIONS)
     assert said in found.text and found.number == taken
+
+
+class Guided(FakeGenerator):
+    """Under another guidance scale the baseline's images are those of GOOD."""
+
+    def with_sampling(self, sampling: Sampling) -> FakeGenerator:
+        return self if sampling == Sampling() else As(GOOD)
+
+
+class As(FakeGenerator):
+    """Draws what other factors give."""
+
+    def __init__(self, factors: Factors) -> None:
+        super().__init__()
+        self.factors = factors
+
+    def generate(self, prompts, seeds, factors, on_step=None):
+        return super().generate(prompts, seeds, self.factors, on_step)
+
+
+def test_what_guidance_does_as_well_is_no_gain_over_it(tmp_path: Path) -> None:
+    """The finalist is far better than the baseline, and its rival draws the very same images."""
+    drawn = held_out(tmp_path, crew(Guided()))
+    rivals = {3: (9, Candidate(IDENTITY, Sampling(guidance=4.0)))}
+    found = confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Plan(1, (16,)), 0, rivals)
+    assert found.rows[3]["clip"]["p_holm"] < 0.01 and found.against[3]["clip"]["difference"] == 0
+    said = verdict(PICKS, found.rows, DIRECTIONS, rivals=Rivals(found.against, {3: "guidance 4"}, "guidance 7"))
+    assert said.text.startswith("FreeU trades here") or "guidance 4 without it does as well" in said.text
+
+
+@pytest.mark.parametrize(
+    ("clip", "fid", "said", "taken"),
+    [
+        (row(0.21, 0.001), row(0.1, 0.9), "FreeU adds +0.21 in clip over the best guidance alone (guidance 4). ", 3),
+        (row(0.1, 0.9), row(0.1, 0.9), "FreeU helps at guidance 7, but guidance 4 without it does as well", 3),
+        (row(-1, 0.001), row(0.1, 0.9), "but guidance 4 without it does better: against that it is -1 in clip.", None),
+        (row(1, 0.001), row(5, 0.001), "(guidance 4) it trades +1 in clip for +5 in fid.", 3),
+    ],
+)
+def test_the_first_sentence_is_about_the_rival(clip: dict, fid: dict, said: str, taken: int | None) -> None:
+    rivals = Rivals({3: {"clip": clip, "fid": fid}}, {3: "guidance 4"}, "guidance 7")
+    found = verdict(PICKS, {3: {"clip": row(2, 0.001), "fid": row(0.1, 0.9)}}, DIRECTIONS, rivals=rivals)
+    first, _, then = found.text.partition(" Against the baseline ")
+    assert said in f"{first} " and found.number == taken
+    assert then.startswith("best-clip = best-fid (trial 3) is better on ")
+
+
+def test_who_beats_the_best_guidance_comes_before_who_beats_the_baseline_by_more() -> None:
+    scores = {3: {"clip": row(9, 0.001), "fid": row(-9, 0.001)}, 5: {"clip": row(1, 0.001), "fid": row(0.1, 0.9)}}
+    against = {3: {"clip": row(0.1, 0.9)}, 5: {"clip": row(0.5, 0.001)}}
+    rivals = Rivals(against, {3: "guidance 4", 5: "guidance 4"}, "guidance 7")
+    assert verdict(PICKS, scores, DIRECTIONS, rivals=rivals).number == 5
 
 
 def test_the_resolution_is_each_finalists_own() -> None:
