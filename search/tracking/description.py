@@ -74,13 +74,8 @@ def _inputs(job: Job, identity: str) -> list[Input]:
     """What the study reads: the base model, both halves of the prompt set, the reference where there is one."""
     spec, of, chosen = job.spec, job.fingerprint, job.prompt_set
     source = f"{spec.source}@{spec.revision}" if spec.revision else str(spec.source)
-    facts: dict[str, Any] = {
-        "kind": spec.kind,
-        "resolution": spec.resolution,
-        "steps": job.steps,
-        "guidance": job.guidance,
-    }
-    facts |= {"scheduler": spec.sampling.scheduler, **of["sampling"]}
+    facts: dict[str, Any] = {"kind": spec.kind, "resolution": spec.resolution, "steps": job.steps}
+    facts |= {"guidance": job.guidance, "scheduler": spec.sampling.scheduler, **of["sampling"]}
     found = [
         Input("base model", spec.name, identity or "unknown", source, facts),
         Input("prompts", chosen, of["prompt_texts"], chosen, {"prompts": len(job.prompts)}),
