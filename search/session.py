@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from search.study import confirmation, looks
 from search.study import result as results
 from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
+from search.study.fewer_steps import made
 from search.study.held_out import BASE, HeldOut, rows_of
 from search.study.plan import plan
 from search.terminal.progress import Progress
@@ -158,7 +159,10 @@ class Session:
         picked = confirmation.finalists(
             front.picks, complete, front, job.directions, self.config.finalists, len(job.held_out)
         )
-        rows = looks.ends(len(job.held_out), 1 + len(picked), budget.held_out_images(complete))
+        images = sum(made(record) for record in complete)
+        rows = looks.ends(
+            self.plan.once(images), len(job.held_out), 1 + len(picked), budget.left(complete, most=images)
+        )
         planned = looks.planned(study.trials.kept, study.trials.once, picked, rows) if picked else None
         found = confirmation.Confirmed()
         if planned is not None:
@@ -175,19 +179,12 @@ class Session:
         names = (BASE, *(f"{number:04d}" for number in found.rows))
         tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}
         packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if self.storage.shared}
-        moved = self._moved(study, tables, shifts)
+        moved, searched = dict[int, dict[str, float]](), study.trials.baseline()
+        if shifts is not None and searched is not None and searched.per_image is not None:
+            whole, base = searched.per_image, tables.pop(BASE, None)
+            moved = {int(name): shifts(table, base, whole) for name, table in tables.items() if base is not None}
         result = assembled(job, identity, complete, front, found, list(picked), planned, moved)
         return {"result": result, "held_out": packed}
-
-    def _moved(
-        self, study: Coordinator, tables: Mapping[str, pd.DataFrame], shifts: Shifts | None
-    ) -> dict[int, dict[str, float]]:
-        """The finalists' guardrails on the held-out images, by trial number."""
-        searched = study.trials.baseline()
-        if shifts is None or searched is None or searched.per_image is None:
-            return {}
-        whole = searched.per_image
-        return {int(name): shifts(table, tables[BASE], whole) for name, table in tables.items() if name != BASE}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
@@ -256,7 +253,9 @@ def run_study(config: StudyConfig, console: Console, load: Load | None = None) -
     # On a server the study is everyone's, and its storage holds the locks.
     with nullcontext() if config.storage else job.folder.locked():
         planned.show(console)
-        progress = Progress(console, job.directions, config.trials, len(job.prompts), planned.passes * planned.held_out)
+        progress = Progress(
+            console, job.directions, config.trials, len(job.prompts), planned.passes * planned.once(planned.searched)
+        )
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:
             with progress:
