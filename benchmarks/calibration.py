@@ -65,7 +65,7 @@ def main(
 ) -> None:
     """Simulate and print."""
     known, rng = read(table), np.random.default_rng(0)
-    rows = ends(prompts, 1, seeds * prompts)
+    rows = ends(prompts, prompts, 1, seeds * prompts)
     best = known.within[np.argsort(-known.differences["clip"].mean((1, 2))[known.within])[:8]]
     outside = np.setdiff1d(np.arange(1, len(known.features)), known.within)
     world = World(known, prompts, rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from search.study import confirmation, looks
 from search.study import result as results
 from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
+from search.study.fewer_steps import made
 from search.study.held_out import BASE, HeldOut, rows_of
 from search.study.plan import plan
 from search.terminal.progress import Progress
@@ -170,7 +171,8 @@ class Session:
         )
         rivals = confirmation.rivals_of(picked, front, complete)
         drawn = picked | dict(rivals.values())
-        rows = looks.ends(len(job.held_out), 1 + len(drawn), budget.held_out_images(complete))
+        images = sum(made(record) for record in complete)
+        rows = looks.ends(self.plan.once(images), len(job.held_out), 1 + len(drawn), budget.left(complete, most=images))
         planned = looks.planned(study.trials.kept, study.trials.once, drawn, rows) if picked else None
         found = confirmation.Confirmed()
         if planned is not None:
@@ -188,19 +190,12 @@ class Session:
         names = (BASE, *(f"{number:04d}" for number in compared))
         tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}
         packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if self.storage.shared}
-        moved = self._moved(study, tables, found.rows, shifts)
+        moved, searched = dict[int, dict[str, float]](), study.trials.baseline()
+        if shifts is not None and searched is not None and searched.per_image is not None and BASE in tables:
+            whole = searched.per_image
+            moved = {number: shifts(tables[f"{number:04d}"], tables[BASE], whole) for number in found.rows}
         result = assembled(job, identity, complete, front, found, list(picked), planned, moved, rivals)
         return {"result": result, "held_out": packed}
-
-    def _moved(
-        self, study: Coordinator, tables: Mapping[str, pd.DataFrame], finalists: Collection[int], shifts: Shifts | None
-    ) -> dict[int, dict[str, float]]:
-        """The finalists' guardrails on the held-out images, by trial number."""
-        searched = study.trials.baseline()
-        if shifts is None or searched is None or searched.per_image is None:
-            return {}
-        whole = searched.per_image
-        return {number: shifts(tables[f"{number:04d}"], tables[BASE], whole) for number in finalists}
 
     def _low(self, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
@@ -274,7 +269,9 @@ def run_study(
     # On a server the study is everyone's, and its storage holds the locks.
     with nullcontext() if config.storage else job.folder.locked():
         planned.show(console)
-        progress = Progress(console, job.directions, config.trials, len(job.prompts), planned.passes * planned.held_out)
+        progress = Progress(
+            console, job.directions, config.trials, len(job.prompts), planned.passes * planned.once(planned.searched)
+        )
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:
             with progress:

@@ -49,11 +49,12 @@ class Budget:
         config, plan = self._plan.job.config, self._plan
         seconds = sum(record.seconds["total"] for record in done)
         images = sum(made(record) for record in done)
-        reserve = plan.passes * plan.held_out
+        each = plan.once(images)  # of a candidate, in the confirmation
+        reserve = plan.passes * each
         a_trial = images / len(done)
         per_image = seconds / max(1, images)
         # A trial is one worker's work, and so is each pass of the confirmation.
-        left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * plan.held_out)
+        left = per_image * (a_trial + math.ceil(plan.passes / max(1, config.workers)) * each)
         if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
             return f"{config.minutes:g} minutes, confirmation included, are used up"
         # the baseline's, two more times
@@ -66,21 +67,19 @@ class Budget:
             return f"{config.gpu_hours:g} device hours, confirmation included, are used up"
         return None
 
-    def held_out_images(self, done: Sequence[TrialRecord]) -> int:
-        """How many images the confirmation may take: as many as the search did, and no more than any budget leaves.
-        done: the complete trials.
-        """
+    def left(self, done: Sequence[TrialRecord], most: int) -> int:
+        """How many images are left of every budget after these complete trials, `most` at most."""
         config = self._plan.job.config
         images = sum(made(record) for record in done)
         per_image = sum(record.seconds["total"] for record in done) / max(1, images)
-        most = [float(images)]
+        found = [float(most)]
         if config.images is not None:
-            most.append(config.images - images)
+            found.append(config.images - images)
         if config.gpu_hours is not None:
-            most.append(3600 * config.gpu_hours / per_image - images)
+            found.append(3600 * config.gpu_hours / per_image - images)
         if config.minutes is not None:
-            most.append((60 * config.minutes - (monotonic() - self._began)) / per_image * config.workers)
-        return max(0, math.floor(min(most)))
+            found.append((60 * config.minutes - (monotonic() - self._began)) / per_image * config.workers)
+        return max(0, math.floor(min(found)))
 
     def _still(self, done: Sequence[TrialRecord]) -> str | None:
         patience = self._plan.job.config.patience

@@ -26,6 +26,8 @@ SEEDS = 4
 """Of each prompt, at most: images of one prompt are alike, so more of them tell little."""
 FEWEST = 16
 """Rows of a look, where it is not the last one."""
+LEAST = 48
+"""Held-out prompts that are drawn however small the search was, where there are so many."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,16 @@ class Plan:
         return tuple(end / self.ends[-1] for end in self.ends)
 
 
-def ends(prompts: int, candidates: int, images: int) -> tuple[int, ...]:
-    """The rows at each look. prompts: held out. candidates: drawn on each row. images: how many the confirmation may
-    take; each prompt is drawn once in any case.
+def least(prompts: int, candidates: int, images: int, given: int | None = None) -> int:
+    """The prompts that a confirmation draws once at least. prompts: held out. candidates: drawn on each. images: of the
+    search. given: as a user asked for them, if at all: then all are drawn.
     """
-    rows = min(max(prompts, images // candidates), SEEDS * prompts)
+    return prompts if given is not None else min(prompts, max(LEAST, images // candidates))
+
+
+def ends(least: int, prompts: int, candidates: int, images: int) -> tuple[int, ...]:
+    """The rows at each look. least: that are drawn in any case. images: how many the confirmation may take."""
+    rows = min(max(least, images // candidates), SEEDS * prompts)
     early = (round(rows * look / LOOKS) for look in range(1, LOOKS))
     return (*sorted({end for end in early if FEWEST <= end < rows}), rows)
 

@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def held_out(self) -> int:
-        """Images of a confirmation pass."""
+        """Held-out prompts that there are."""
         return len(self.job.held_out)
 
     @property
@@ -62,10 +62,14 @@ class Plan:
         """About how many images the whole search takes."""
         return round(self._images(0))
 
+    def once(self, images: int) -> int:
+        """Held-out prompts that the confirmation of a search of so many images draws once at least."""
+        return looks.least(self.held_out, self.passes, images, self.job.config.held_out)
+
     @property
     def confirmed(self) -> int:
         """The most images that the confirmation takes."""
-        return self.passes * looks.ends(self.held_out, self.passes, self.searched)[-1]
+        return self.passes * looks.ends(self.once(self.searched), self.held_out, self.passes, self.searched)[-1]
 
     @property
     def per_image(self) -> int:
@@ -106,6 +110,7 @@ class Plan:
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
         kind, sampled = s.kind.replace("-", " "), sampling.in_words(s)
+        held_out = f"{self.once(self.searched)} held-out prompts, {self.confirmed:,} images at most"
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
             f"model       {s.name}, {kind}, {size}, {sampled}, {where}",
@@ -113,8 +118,7 @@ class Plan:
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
-            f"then        {self._finalists()} against the baseline (FreeU off) on {self.held_out} held-out prompts, "
-            f"{self.confirmed:,} images at most",
+            f"then        {self._finalists()} against the baseline (FreeU off) on {held_out}",
             *self._few(),
             f"work        {self._work()}",
             *self._kept(),
@@ -167,7 +171,7 @@ class Plan:
         """Said before any image is drawn, where no outcome could count."""
         rows = self.job.config.finalists * len(self.job.directions)
         least = fewest(rows)
-        if self.held_out >= least:
+        if self.once(self.searched) >= least:
             return []
         return [f"warning     too few held-out prompts for {rows} comparisons: no difference can count below {least}"]
 

@@ -74,11 +74,19 @@ def test_what_runs_counts_and_may_turn_out_cheaper(tmp_path: Path) -> None:
 
 def test_the_confirmation_takes_what_the_search_took_where_budgets_leave_it(tmp_path: Path) -> None:
     done = [trial(number) for number in range(10)]  # 120 images, half a second each
-    assert budget(tmp_path)[0].held_out_images(done) == 120
-    assert budget(tmp_path, images=200)[0].held_out_images(done) == 80
-    assert budget(tmp_path, gpu_hours=100 / 3600)[0].held_out_images(done) == 80
-    assert budget(tmp_path, time.monotonic() - 3600, minutes=30)[0].held_out_images(done) == 0
-    assert budget(tmp_path, minutes=60, workers=2)[0].held_out_images(done) == 120
+    assert budget(tmp_path)[0].left(done, 120) == 120
+    assert budget(tmp_path, images=200)[0].left(done, 120) == 80
+    assert budget(tmp_path, gpu_hours=100 / 3600)[0].left(done, 120) == 80
+    assert budget(tmp_path, time.monotonic() - 3600, minutes=30)[0].left(done, 120) == 0
+    assert budget(tmp_path, minutes=60, workers=2)[0].left(done, 120) == 120
+
+
+def test_what_is_set_aside_grows_with_the_search_to_all_held_out_prompts(tmp_path: Path) -> None:
+    config = settings(tmp_path, objectives="clip,aesthetic", finalists=1)
+    many = replace(prepare(config), held_out=tuple(map(str, range(200))))
+    assert [plan(many).once(images) for images in (0, 96, 150, 300, 4000)] == [48, 48, 75, 150, 200]
+    given = replace(many, config=config.model_copy(update={"held_out": 200}))
+    assert plan(given).once(0) == 200
 
 
 def test_no_freeu_with_few_steps_counts(tmp_path: Path) -> None:

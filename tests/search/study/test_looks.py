@@ -23,7 +23,7 @@ ONE, TWO = {3: Factors(1.1, 1.2, 0.9, 0.8)}, {3: Factors(1.1, 1.2, 0.9, 0.8), 5:
     ],
 )
 def test_rows_at_each_look(prompts: int, candidates: int, images: int, found: tuple[int, ...]) -> None:
-    assert ends(prompts, candidates, images) == found
+    assert ends(prompts, prompts, candidates, images) == found
 
 
 def test_all_confirmations_together_make_one_error() -> None:
