@@ -10,7 +10,7 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, figures, models, report, run, show, studies, ui, vote
+from search import compare, export, figures, grid, models, report, run, show, studies, ui, vote
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Search FreeU's factors for a model, and test whether they help."
@@ -25,6 +25,7 @@ for _command in (
     vote.vote,
     export.export,
     figures.figures,
+    grid.grid,
     models.models,
     score.score,
 ):
