@@ -34,9 +34,9 @@ def show(
         found = asdict(now) | {"settings": read_yaml(folder.config)}
         found |= {"records": [record.as_dict() for record in records], "result": result}
         if result is not None:
-            from search.voting.booth import told
+            from search.voting import booth as votes
 
-            found["votes"] = told(folder, result)
+            found["votes"] = votes.told(folder, result)
         typer.echo(json.dumps(found, indent=2))
         return
     from rich.console import Console

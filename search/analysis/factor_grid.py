@@ -1,11 +1,11 @@
-"""The picture that people make by hand (X/Y plot): images of one prompt over two factors, the baseline in the corner."""
+"""The picture that people make by hand (X/Y plot): images over two factors, with the baseline in the corner."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from configs import UserError, unknown
@@ -67,7 +67,8 @@ def candidates(x: Axis, y: Axis, rest: Factors) -> list[Factors]:
     """The baseline, then row by row. rest: has the other factors, the version and the convention."""
     if x.name == y.name:
         raise UserError(f"--x and --y are both {x.name}: give two factors")
-    return [IDENTITY, *(replace(rest, **{x.name: a, y.name: b}) for b in y.values for a in x.values)]
+    values = [{x.name: a, y.name: b} for b in y.values for a in x.values]
+    return [IDENTITY, *(Factors.from_dict({**rest.as_dict(), **each}) for each in values)]
 
 
 def draw(
