@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import typer
 
 from search.storage.study_folder import StudyFolder
+from search.terminal import local_server
+from search.voting.asking import PORT
+from search.voting.booth import Booth
+from search.voting.server import serving
 from tests.browser import chromium, until
 
 IMAGES = Path(__file__).parent / "images"
@@ -50,6 +55,7 @@ def main(
         ):
             mlflow(browser, address[0])
             report(browser, StudyFolder(mlruns, study).root / "report.html")
+            vote(browser, StudyFolder(mlruns, study))
     finally:
         server.terminate()
         server.wait()
@@ -68,11 +74,28 @@ def mlflow(browser: Any, page: str) -> None:
 
 
 def report(browser: Any, page: Path) -> None:
-    """The top of the report, and the front."""
-    opened(browser, page.absolute().as_uri(), "!document.querySelector('.plot:not([data-drawn])')")
+    """The top of the report, a pair enlarged, and the front."""
+    opened(browser, page.absolute().as_uri(), "document.querySelector('.plot[data-drawn]')")
     shot(browser, "guide-report")
+    browser.execute_script("document.querySelector('.pair').click()")
+    shot(browser, "guide-lightbox")
+    browser.execute_script("document.getElementById('lightbox').close()")
     browser.execute_script("document.querySelector('#front').scrollIntoView({behavior: 'instant'})")
     shot(browser, "guide-front")
+
+
+def vote(browser: Any, folder: StudyFolder) -> None:
+    """A pair to vote on. The votes of the study stay as they are: it is a copy's page."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = StudyFolder(Path(place), folder.name)
+        shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("votes.jsonl", "lock"))
+        result = copy.read_result()
+        assert result is not None
+        port = local_server.free_port("127.0.0.1", None, PORT)
+        with serving(Booth(copy, result), "127.0.0.1", port, local_server.names("127.0.0.1", port)):
+            page = f"{local_server.address('127.0.0.1', port)}?as=ann&on"
+            opened(browser, page, "!document.getElementById('vote').hidden")
+            shot(browser, "guide-vote")
 
 
 def opened(browser: Any, page: str, ready: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, figures, models, report, show, studies, ui, vote
+from search import compare, export, figures, grid, models, report, show, studies, ui, vote
 from search.run import run
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for _command in (
     vote.vote,
     export.export,
     figures.figures,
+    grid.grid,
     models.models,
     score.score,
 ):

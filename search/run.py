@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from importlib import import_module
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs.cli import main
+from configs import UserError
+from configs.cli import main, python
 from search.evaluation import interrupts
 from search.settings import flags
 from search.settings.setting import PLACE
@@ -49,7 +51,29 @@ def run(
         signal.signal(signal.SIGINT, interrupts.interrupt)
     from search.session import run_study
 
-    run_study(settings, console)
+    result = run_study(settings, console)
+    if settings.judge == "person":
+        _judged(settings, result)
+
+
+def _judged(config: StudyConfig, result: dict[str, Any]) -> None:
+    """Have a person give the finalists' verdict, where one is at the terminal; else say how."""
+    from search.storage.study_folder import StudyFolder
+    from search.tracking.votes import conclude
+    from search.voting.asking import open_until_stopped, person
+    from search.voting.booth import Booth
+
+    try:
+        booth = Booth(StudyFolder(config.mlruns, config.name), result)
+        if not booth.told()["over"] and sys.stdin.isatty():
+            open_until_stopped(booth, person())
+            conclude(booth, config.mlruns)
+            return
+    except UserError as error:  # the study ends as it does without
+        typer.echo(f"nobody can vote: {error}")
+        return
+    where = f"--study {config.name} --mlruns {shlex.quote(str(config.mlruns))}"
+    typer.echo(f"vote        {python()} -m search.vote {where}")
 
 
 def _show_plan(config: StudyConfig, console: Console) -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     "search.show",
     "search.compare",
     "search.figures",
+    "search.grid",
     "metrics.score",
 )
 GUIDES = [

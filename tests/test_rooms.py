@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = sorted(file.parent.name for file in (ROOT / "search").glob("*/__init__.py"))
-COMMANDS = {"compare", "export", "figures", "models", "report", "run", "show", "studies", "ui", "vote"}
+COMMANDS = {"compare", "export", "figures", "grid", "models", "report", "run", "show", "studies", "ui", "vote"}
 HEAVY = {"torch", "optuna", "mlflow", "pandas", "scipy", "diffusers", "transformers", "plotly", "matplotlib", "ray"}
 
 

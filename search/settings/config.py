@@ -110,6 +110,10 @@ class StudyConfig(BaseModel):
     held_out: Annotated[
         Count | None, Setting(SCORES, "N", "Held-out prompts for the finalists", "all, 512 at most")
     ] = None
+    judge: Annotated[
+        Literal["metrics", "person"],
+        Setting(SCORES, "metrics|person", "Who gives the verdict; a person votes on the finalists at the end"),
+    ] = "metrics"
     finalists: Annotated[Count, Setting(SCORES, "N", "Picks that are confirmed on held-out prompts")] = 2
     objectives: Annotated[
         tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs import UserError
+import typer
+
+from configs import UserError, read_yaml
+from configs.cli import visible
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told as told_error
 from search.tracking.runs import NOTE, Runs
+from search.voting import wording
+from search.voting.booth import Booth
 from search.voting.wording import both, people
 
 VOTES = "freeu.votes"
@@ -33,6 +38,24 @@ def log_votes(mlruns: Path, study: str, uri: str | None, result: Mapping[str, An
         tags = {VOTES: people(told), "freeu.verdict": verdict, NOTE: verdict}
         runs.write(run.info.run_id, metrics=vote_metrics(told), tags=tags)
         runs.client.log_text(run.info.run_id, json.dumps(dict(told), indent=2), "votes.json")
+
+
+def conclude(booth: Booth, mlruns: Path) -> None:
+    """Print what the votes say, and log it once they are through; where MLflow can't be reached they are as good."""
+    from rich.console import Console
+
+    told = booth.told()
+    console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
+    wording.show(console, told)
+    if not told["over"]:
+        typer.echo("run the same command again to go on")
+        return
+    console.print(visible(wording.both(booth.result, told)), markup=False, style="bold", soft_wrap=True)
+    uri = read_yaml(booth.folder.config).get("tracking_uri")
+    try:
+        log_votes(mlruns, booth.folder.name, uri, booth.result, told)
+    except UserError as error:
+        typer.echo(f"warning: the votes are not in MLflow: {error}; `--end` logs them again", err=True)
 
 
 def vote_metrics(told: Mapping[str, Any]) -> dict[str, float]:
