@@ -134,6 +134,7 @@ def test_steps_of_parts_of_a_run_move_with_their_number() -> None:
     template = dataclasses.replace(made(nodes, bound(Workflow(nodes), ())), settings={"steps": 50})
     sent = template.filled("x", 1, IDENTITY)
     assert [sent["3"]["inputs"][name] for name in ("steps", "start_at_step", "end_at_step")] == [50, 0, 40]
+    assert ComfyBackend([], template, "", (8, 8)).evaluations == 100  # 40 steps and 10, two evaluations each
     assert [sent["13"]["inputs"][name] for name in ("steps", "start_at_step", "end_at_step")] == [50, 40, 10000]
 
 
