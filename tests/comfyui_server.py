@@ -43,6 +43,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "VAEDecode": {"samples": "LATENT", "vae": "VAE"},
     "SaveImage": {"images": "IMAGE", "filename_prefix": "STRING"},
     "PreviewImage": {"images": "IMAGE"},
+    "SaveAnimatedWEBP": {"images": "IMAGE", "fps": "FLOAT"},
     **{kind: {"model": "MODEL", "b1": "FLOAT", "b2": "FLOAT", "s1": "FLOAT", "s2": "FLOAT"} for kind in FREEU},
 }
 
@@ -227,11 +228,14 @@ class ComfyServer:
             pixels = drawn(nodes, output, state.acts)
             if not state.repeats:
                 pixels = pixels ^ np.random.default_rng().integers(0, 8, pixels.shape, dtype=np.uint8)
-            stream = io.BytesIO()
-            Image.fromarray(pixels).save(stream, "PNG")
-            name = f"{uuid.uuid4()}.png"
-            state.files[name] = stream.getvalue()
-            outputs[output] = {"images": [{"filename": name, "subfolder": "", "type": "temp"}]}
+            batch = [node["inputs"]["batch_size"] for node in nodes.values() if "batch_size" in node["inputs"]]
+            outputs[output] = {"images": []}
+            for frame in range(*batch[:1]):
+                stream = io.BytesIO()
+                Image.fromarray(pixels + np.uint8(frame)).save(stream, "PNG")
+                name = f"{uuid.uuid4()}.png"
+                state.files[name] = stream.getvalue()
+                outputs[output]["images"].append({"filename": name, "subfolder": "", "type": "temp"})
         state.executed[json.dumps(nodes, sort_keys=True)] += 1
         return _ended("success", [["execution_success", {}]]) | {
             "outputs": {} if state.faults.take("empty") else outputs
