@@ -82,6 +82,7 @@ class Faults:
 @dataclass
 class State:
     """What the server holds. repeats: whether an image comes out the same again. acts: whether FreeU does anything.
+    converts: whether it has the extension that converts workflows.
     executed: by workflow, how often it was run.
     """
 
@@ -90,6 +91,7 @@ class State:
     version: str = "0.3.64"
     repeats: bool = True
     acts: bool = True
+    converts: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
     queue: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     running: tuple[str, dict[str, Any]] | None = None
@@ -330,6 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
             return (200, state.files.get(name)) if name in state.files else (404, b"")
         if path == "/prompt":
             return self._queued(body)
+        if path == "/workflow/convert" and state.converts:
+            return 200, workflow()
         return 404, b"404: Not Found"
 
     def _queued(self, body: dict[str, Any]) -> tuple[int, Any]:

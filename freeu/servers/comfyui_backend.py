@@ -35,8 +35,8 @@ FOLDERS = {
 """The folders of ComfyUI that the inputs with these names choose from."""
 
 
-def read(file: Path) -> dict[str, Any]:
-    """A workflow in API format.
+def read(file: Path, servers: Sequence[str]) -> dict[str, Any]:
+    """A workflow in API format; one that the editor saved is converted by the first server, where it can do that.
 
     Raises:
         UserError: the file can't be read, or holds something else.
@@ -45,10 +45,12 @@ def read(file: Path) -> dict[str, Any]:
     if isinstance(found, dict) and isinstance(found.get("prompt"), dict):  # as it is sent to /prompt
         found = found["prompt"]
     if isinstance(found, dict) and isinstance(found.get("nodes"), list):
-        raise UserError(
-            f"{file} is a workflow as ComfyUI's editor saves it, and the server takes API format: export it with "
-            "*Workflow → Export (API)* in ComfyUI's menu"
-        )
+        server, saved = ComfyUI(address(servers[0], PORT)), found
+        if (found := asked(server, lambda: server.converted(saved))) is None:
+            raise UserError(
+                f"{file} is a workflow as ComfyUI's editor saves it, and the server takes API format: export it with "
+                "*Workflow → Export (API)* in ComfyUI's menu"
+            )
     nodes = found.items() if isinstance(found, dict) else ()
     if not nodes or not all(isinstance(node, dict) and isinstance(node.get("inputs"), dict) for _, node in nodes):
         raise UserError(f"{file} is no ComfyUI workflow in API format: export it with *Workflow → Export (API)*")
