@@ -43,6 +43,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "VAEDecode": {"samples": "LATENT", "vae": "VAE"},
     "SaveImage": {"images": "IMAGE", "filename_prefix": "STRING"},
     "PreviewImage": {"images": "IMAGE"},
+    "SaveAnimatedWEBP": {"images": "IMAGE", "fps": "FLOAT"},
     **{kind: {"model": "MODEL", "b1": "FLOAT", "b2": "FLOAT", "s1": "FLOAT", "s2": "FLOAT"} for kind in FREEU},
 }
 
@@ -81,6 +82,7 @@ class Faults:
 @dataclass
 class State:
     """What the server holds. repeats: whether an image comes out the same again. acts: whether FreeU does anything.
+    converts: whether it has the extension that converts workflows.
     executed: by workflow, how often it was run.
     """
 
@@ -89,6 +91,7 @@ class State:
     version: str = "0.3.64"
     repeats: bool = True
     acts: bool = True
+    converts: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
     queue: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     running: tuple[str, dict[str, Any]] | None = None
@@ -227,11 +230,14 @@ class ComfyServer:
             pixels = drawn(nodes, output, state.acts)
             if not state.repeats:
                 pixels = pixels ^ np.random.default_rng().integers(0, 8, pixels.shape, dtype=np.uint8)
-            stream = io.BytesIO()
-            Image.fromarray(pixels).save(stream, "PNG")
-            name = f"{uuid.uuid4()}.png"
-            state.files[name] = stream.getvalue()
-            outputs[output] = {"images": [{"filename": name, "subfolder": "", "type": "temp"}]}
+            batch = [node["inputs"]["batch_size"] for node in nodes.values() if "batch_size" in node["inputs"]]
+            outputs[output] = {"images": []}
+            for frame in range(*batch[:1]):
+                stream = io.BytesIO()
+                Image.fromarray(pixels + np.uint8(frame)).save(stream, "PNG")
+                name = f"{uuid.uuid4()}.png"
+                state.files[name] = stream.getvalue()
+                outputs[output]["images"].append({"filename": name, "subfolder": "", "type": "temp"})
         state.executed[json.dumps(nodes, sort_keys=True)] += 1
         return _ended("success", [["execution_success", {}]]) | {
             "outputs": {} if state.faults.take("empty") else outputs
@@ -326,6 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
             return (200, state.files.get(name)) if name in state.files else (404, b"")
         if path == "/prompt":
             return self._queued(body)
+        if path == "/workflow/convert" and state.converts:
+            return 200, workflow()
         return 404, b"404: Not Found"
 
     def _queued(self, body: dict[str, Any]) -> tuple[int, Any]:

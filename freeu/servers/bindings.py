@@ -87,7 +87,7 @@ def bound(workflow: Workflow, given: Sequence[str]) -> Bindings:
         found[role] = _alike(workflow, found[role], first)
     for node in workflow.latents(kept):
         for role in ("width", "height"):
-            found.setdefault(role, []).extend(workflow._number(node, role, workflow.inputs(node)[role]))
+            found.setdefault(role, []).extend(workflow.number_at(node, role, workflow.inputs(node)[role]))
     found |= named
     if not found["seed"]:
         raise UserError("the workflow has no seed that could be set: name its input with --bind seed=NODE.INPUT")
@@ -145,7 +145,7 @@ def _output(workflow: Workflow, node: str, name: str) -> Place:
         if not name.isdecimal():
             raise UserError(f"--bind image={node}.{name}: expected a node, or NODE.N for its N-th output from 0 on")
         return Place(node, name)
-    found = workflow._picture(node)
+    found = workflow.picture(node)
     taken = any(source == node for each in workflow.nodes for source, _ in workflow.links(each).values())
     return Place(found[0], str(found[1])) if found is not None and not taken else Place(node, "0")
 
@@ -177,7 +177,7 @@ def _prompt(workflow: Workflow, kept: frozenset[str]) -> list[Place]:
     """The positive prompt's places."""
     groups = workflow.texts("positive", kept)
     if not groups:
-        typed = [Place(node, name) for node in sorted(kept) for name in workflow._typed(node)]
+        typed = [Place(node, name) for node in sorted(kept) for name in workflow.typed_in(node)]
         raise UserError(
             "no text of the workflow leads to a sampler's positive input: name the prompt's with --bind, of "
             + shortened(_choices(workflow, "prompt", typed) or "none", 600)

@@ -90,6 +90,16 @@ class ComfyUI:
                 found[kind] = answer[kind]
         return found
 
+    def converted(self, saved: Mapping[str, Any]) -> Any:
+        """A workflow in API format, from what the editor saved; None where the server can't do that.
+
+        It can with the extension github.com/SethRobinson/comfyui-workflow-to-api-converter-endpoint.
+        """
+        try:
+            return self.client.json("POST", "/workflow/convert", saved)
+        except Refused:
+            return None
+
     def metadata(self, folder: str, file: str) -> Any:
         """What a safetensors file there says of itself; None where it says nothing, or the server doesn't tell."""
         try:

@@ -21,7 +21,7 @@ from .findings import STRONG, findings
 from .generator import difference, drawn
 from .http import Refused, Unreachable, address
 from .pool import Watch
-from .roles import Workflow
+from .roles import Place, Workflow
 from .template import OUTPUT, Template
 
 SEEDS = 2**64
@@ -35,8 +35,8 @@ FOLDERS = {
 """The folders of ComfyUI that the inputs with these names choose from."""
 
 
-def read(file: Path) -> dict[str, Any]:
-    """A workflow in API format.
+def read(file: Path, servers: Sequence[str]) -> dict[str, Any]:
+    """A workflow in API format; one that the editor saved is converted by the first server, where it can do that.
 
     Raises:
         UserError: the file can't be read, or holds something else.
@@ -45,10 +45,12 @@ def read(file: Path) -> dict[str, Any]:
     if isinstance(found, dict) and isinstance(found.get("prompt"), dict):  # as it is sent to /prompt
         found = found["prompt"]
     if isinstance(found, dict) and isinstance(found.get("nodes"), list):
-        raise UserError(
-            f"{file} is a workflow as ComfyUI's editor saves it, and the server takes API format: export it with "
-            "*Workflow → Export (API)* in ComfyUI's menu"
-        )
+        server, saved = ComfyUI(address(servers[0], PORT)), found
+        if (found := asked(server, lambda: server.converted(saved))) is None:
+            raise UserError(
+                f"{file} is a workflow as ComfyUI's editor saves it, and the server takes API format: export it with "
+                "*Workflow → Export (API)* in ComfyUI's menu"
+            )
     nodes = found.items() if isinstance(found, dict) else ()
     if not nodes or not all(isinstance(node, dict) and isinstance(node.get("inputs"), dict) for _, node in nodes):
         raise UserError(f"{file} is no ComfyUI workflow in API format: export it with *Workflow → Export (API)*")
@@ -147,7 +149,7 @@ class ComfyBackend:
         """Of the passes, each by its own steps and guidance; 1 of a pass that doesn't say."""
         flow = Workflow(self.template.filled("", 0, Factors(1, 1, 1, 1)))
         kept = frozenset(flow.nodes)
-        steps = [flow.value(place) for place in flow.numbers(FOUND_BY["steps"], kept)]
+        steps = [_done(flow, place) for place in flow.numbers(FOUND_BY["steps"], kept)]
         guided = any(float(flow.value(place)) > 1 for place in flow.numbers(FOUND_BY["guidance"], kept))
         return self.frames * max(1, int(sum(steps))) * (2 if guided else 1)
 
@@ -192,6 +194,13 @@ class ComfyBackend:
                 lambda server, image, watch, sent=workflow: self._sent(0, image, sent, watch),  # type: ignore[misc]
             )
         return findings(*(difference(found[0], other) for other in found[1:]))
+
+
+def _done(flow: Workflow, place: Place) -> int:
+    """The steps that a pass does, of those that stand there: some do a part."""
+    steps, inputs = int(flow.value(place)), flow.inputs(place.node)
+    first, last = (inputs.get(name) for name in ("start_at_step", "end_at_step"))
+    return (min(last, steps) if type(last) is int else steps) - (first if type(first) is int else 0)
 
 
 def by_role(values: Mapping[str, Any]) -> dict[str, Any]:

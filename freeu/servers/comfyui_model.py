@@ -64,7 +64,7 @@ def load(spec: ModelSpec) -> ServerGenerator:
 
 
 def _made(spec: ModelSpec) -> tuple[Workflow, Bindings, Template]:
-    nodes = read(spec.folder)
+    nodes = read(spec.folder, spec.servers)
     flow = Workflow(nodes)
     bindings = bound(flow, spec.bind)
     return flow, bindings, made(nodes, bindings)

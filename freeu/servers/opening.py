@@ -45,7 +45,7 @@ def connected(spec: ModelSpec) -> ModelSpec:
 
 
 def explained(spec: ModelSpec) -> list[str]:
-    """For the plan: what of a connected spec's file is set, and what is put in; asks no server."""
+    """For the plan: what of a connected spec's file is set, and what is put in."""
     found: list[str] = MODELS[spec.kind].explained(spec)
     return found
 

@@ -30,6 +30,10 @@ NO_TEXT = "ConditioningZeroOut"
 """Makes an empty negative out of the positive prompt."""
 
 
+Step = tuple[str, int, str]
+"""A node's output, and whether it is looked at as "positive" or "negative"."""
+
+
 @dataclass(frozen=True, order=True)
 class Place:
     """An input of a node; of what comes out of a node, `input` is the number of its output."""
@@ -76,18 +80,21 @@ class Workflow:
         taken = {source for node in self.nodes for source, _ in self.links(node).values()}
         found = {}
         for node in self.nodes:
-            source = self._picture(node) if node not in taken else None
+            source = self.picture(node) if node not in taken else None
             if source is not None and self.samplers & self.ancestors(source[0]):
                 found[node] = source
         return found
 
-    def _picture(self, node: str) -> tuple[str, int] | None:
+    def picture(self, node: str) -> tuple[str, int] | None:
         """What a node that ends a workflow shows: its images, also through a node that makes a video of them."""
-        links = self.links(node)
-        for name, source in links.items():
-            if PICTURE.fullmatch(name):
-                return source
-        return self._picture(links["video"][0]) if "video" in links else None
+        for _ in self.nodes:
+            links = self.links(node)
+            if (found := next((name for name in links if PICTURE.fullmatch(name)), None)) is not None:
+                return links[found]
+            if "video" not in links:
+                return None
+            node = links["video"][0]
+        return None
 
     @cached_property
     def samplers(self) -> frozenset[str]:
@@ -107,7 +114,7 @@ class Workflow:
     def texts(self, role: str, kept: frozenset[str]) -> list[tuple[Place, ...]]:
         """The texts that lead to the samplers as `positive` or `negative`; those in one tuple are one text."""
         found: list[tuple[Place, ...]] = []
-        seen: set[tuple[str, int, str]] = set()
+        seen: set[Step] = set()
         for node in sorted(kept):
             links = self.links(node)
             if any(MODEL.fullmatch(name) for name in links):
@@ -115,41 +122,49 @@ class Workflow:
                 if role == "positive" and not wanted:
                     wanted = [name for name in links if CONDITION.fullmatch(name)]
                 for name in wanted:
-                    found += self._texts(*links[name], role, seen)
+                    found += self._texts((*links[name], role), seen)
         if not found:  # pipes that begin with a loader which has the texts typed into it
             for node in sorted(kept):
-                typed = tuple(Place(node, name) for name in self._typed(node) if _is(role, name))
+                typed = tuple(Place(node, name) for name in self.typed_in(node) if _is(role, name))
                 found += [typed] if typed else []
         return list(dict.fromkeys(found))
 
-    def _texts(self, node: str, slot: int, role: str, seen: set[tuple[str, int, str]]) -> Iterator[tuple[Place, ...]]:
-        if (node, slot, role) in seen or node not in self.nodes or self.nodes[node]["class_type"] == NO_TEXT:
-            return
-        seen.add((node, slot, role))
-        links, typed = self.links(node), self._typed(node)
+    def _texts(self, start: Step, seen: set[Step]) -> Iterator[tuple[Place, ...]]:
+        waiting = [start]
+        while waiting:
+            step = waiting.pop(0)
+            if step in seen or step[0] not in self.nodes or self.nodes[step[0]]["class_type"] == NO_TEXT:
+                continue
+            seen.add(step)
+            here, names, role = self._step(step)
+            yield from here
+            links = self.links(step[0])
+            waiting = [(*links[name], role) for name in names] + waiting
+
+    def _step(self, step: Step) -> tuple[list[tuple[Place, ...]], list[str], str]:
+        """The texts that a node has itself, the inputs that more of them come through, and as what."""
+        node, slot, role = step
+        links, typed = self.links(node), self.typed_in(node)
         if {"positive", "negative"} <= links.keys() and slot < 2:  # what goes in as one comes out as one
             role = ("positive", "negative")[slot]
         if named := [name for name in links if _is(role, name)]:
-            for name in named:
-                yield from self._texts(*links[name], role, seen)
-        elif own := tuple(Place(node, name) for name in typed if _is(role, name)):
-            yield own
-        elif conditions := [name for name in links if CONDITION.fullmatch(name)]:
-            for name in conditions:
-                yield from self._texts(*links[name], role, seen)
-        else:
-            inputs = [name for name in self.inputs(node) if TEXT.fullmatch(name) and not _is(_other(role), name)]
-            further = [name for name in inputs if name in links]
-            here = [name for name in typed if name in inputs]
-            if "clip" not in links and not WILDCARDS.issuperset(here):  # pieces of a text
-                full = [name for name in here if str(self.inputs(node)[name]).strip()]
-                yield from ((Place(node, name),) for name in full or ([] if further else here[:1]))
-            elif here:
-                yield tuple(Place(node, name) for name in here)
-            for name in further or ([] if here else [each for each in links if not OTHER.fullmatch(each)]):
-                yield from self._texts(*links[name], role, seen)
+            return [], named, role
+        if own := tuple(Place(node, name) for name in typed if _is(role, name)):
+            return [own], [], role
+        if conditions := [name for name in links if CONDITION.fullmatch(name)]:
+            return [], conditions, role
+        inputs = [name for name in self.inputs(node) if TEXT.fullmatch(name) and not _is(_other(role), name)]
+        further = [name for name in inputs if name in links]
+        here = [name for name in typed if name in inputs]
+        if not here:
+            return [], further or [name for name in links if not OTHER.fullmatch(name)], role
+        if "clip" in links or WILDCARDS.issuperset(here):
+            return [tuple(Place(node, name) for name in here)], further, role
+        full = [name for name in here if str(self.inputs(node)[name]).strip()]  # pieces of a text
+        return [(Place(node, name),) for name in full or ([] if further else here[:1])], further, role
 
-    def _typed(self, node: str) -> list[str]:
+    def typed_in(self, node: str) -> list[str]:
+        """The inputs of a node that a text may be typed into."""
         return [name for name, value in self.inputs(node).items() if isinstance(value, str) and _may_be_text(name)]
 
     def numbers(self, wanted: re.Pattern[str], kept: frozenset[str]) -> list[Place]:
@@ -158,10 +173,11 @@ class Workflow:
         for node in sorted(kept):
             for name, value in self.inputs(node).items():
                 if wanted.fullmatch(name):
-                    found += self._number(node, name, value)
+                    found += self.number_at(node, name, value)
         return list(dict.fromkeys(found))
 
-    def _number(self, node: str, name: str, value: Any, depth: int = 0) -> list[Place]:
+    def number_at(self, node: str, name: str, value: Any, depth: int = 0) -> list[Place]:
+        """Where the number of an input stands: there, or in the node that it comes from; empty where neither."""
         if isinstance(value, int | float) and not isinstance(value, bool):
             return [Place(node, name)]
         source = link(value)
@@ -175,7 +191,7 @@ class Workflow:
         links = self.links(source[0])
         if len(links) == 1 and not typed:
             only = next(iter(links))
-            return self._number(source[0], only, inputs[only], depth + 1)
+            return self.number_at(source[0], only, inputs[only], depth + 1)
         return []
 
     def choices(self, name: str, kept: frozenset[str]) -> list[Place]:

@@ -113,7 +113,8 @@ def made(nodes: Mapping[str, Any], bindings: Bindings) -> Template:
     """
     flow = Workflow(nodes)
     image = bindings.image[0]
-    kept = {key: copy.deepcopy(dict(nodes[key])) for key in nodes if key in flow.ancestors(image.node)}
+    wanted = flow.ancestors(image.node)
+    kept = {key: copy.deepcopy(dict(node)) for key, node in nodes.items() if key in wanted}
     own = {key: VERSIONS[kept[key]["class_type"]] for key in kept if kept[key]["class_type"] in VERSIONS}
     named = [place.node for place in bindings.freeu]
     done: list[str] = []

@@ -152,6 +152,12 @@ def test_a_workflow_that_the_server_can_not_run(tmp_path: Path, nodes: Any, said
         assert not server.state.submitted
 
 
+def test_a_saved_workflow_is_converted_where_the_server_can(tmp_path: Path) -> None:
+    with ComfyServer() as server:
+        server.state.converts = True
+        assert opened(tmp_path, server.url, SAVED).bind == opened(tmp_path, server.url).bind
+
+
 def test_servers_of_two_versions(tmp_path: Path) -> None:
     with ComfyServer() as one, ComfyServer() as two:
         two.state.version = "0.4"

@@ -134,6 +134,7 @@ def test_steps_of_parts_of_a_run_move_with_their_number() -> None:
     template = dataclasses.replace(made(nodes, bound(Workflow(nodes), ())), settings={"steps": 50})
     sent = template.filled("x", 1, IDENTITY)
     assert [sent["3"]["inputs"][name] for name in ("steps", "start_at_step", "end_at_step")] == [50, 0, 40]
+    assert ComfyBackend([], template, "", (8, 8)).evaluations == 100  # 40 steps and 10, two evaluations each
     assert [sent["13"]["inputs"][name] for name in ("steps", "start_at_step", "end_at_step")] == [50, 40, 10000]
 
 
@@ -162,3 +163,15 @@ def lora_of() -> tuple[str, dict[str, Any]]:
         "strength_model": 1,
         "strength_clip": 1,
     }
+
+
+def test_long_chains_and_circles_end() -> None:
+    chain: Flow = {f"c{n}": ("ConditioningX", {"conditioning": (f"c{n + 1}", 0)}) for n in range(5000)}
+    long = api(plain(n3=sampler(positive=("c0", 0))) | chain | {"c5000": text("a long way")})
+    assert shown(long)["prompt"] == {"c5000.text"}
+    circle = api(plain(n3=sampler(positive=("c0", 0))) | {"c0": ("X", {"conditioning": ("c1", 0)}), "c1": chain["c1"]})
+    circle["c1"]["inputs"]["conditioning"] = ["c0", 0]
+    videos = api(plain(n9=("SaveVideo", {"video": ("10", 0)}), n10=("Y", {"video": ("10", 0)})))
+    for nodes, said in ((circle, "no text of the workflow"), (videos, "ends with no image")):
+        with pytest.raises(UserError, match=said):
+            bound(Workflow(nodes), ())

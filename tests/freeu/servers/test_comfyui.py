@@ -222,6 +222,19 @@ def test_steps_of_all_passes_move(tmp_path: Path, server: ComfyServer) -> None:
     assert few.identity == made.identity  # the steps stand in the study's fingerprint
 
 
+def test_a_video_is_its_frames_before_they_are_compressed(tmp_path: Path, server: ComfyServer) -> None:
+    nodes = workflow()
+    nodes["5"]["inputs"]["batch_size"] = 3
+    still = generator(tmp_path, server, nodes=nodes)
+    nodes["9"] = {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["8", 0], "fps": 8.0}}
+    made = generator(tmp_path, server, nodes=nodes)
+    assert (still.frames, made.frames, made.unet_evaluations(2)) == (1, 3, 48)
+    images = made.generate(PROMPTS[:2], SEEDS[:2], STRONG)
+    assert images.shape == (2, 3, 3, 16, 16)
+    assert torch.equal(images[:, 2], images[:, 0] + 2)
+    assert torch.equal(still.generate(PROMPTS[:2], SEEDS[:2], STRONG), expected(STRONG, PROMPTS[:2], SEEDS[:2]))
+
+
 def test_identity_is_the_workflow_without_prompt_and_seed(tmp_path: Path, server: ComfyServer) -> None:
     first = generator(tmp_path, server).identity
     changed = workflow(seed=77)
