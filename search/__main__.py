@@ -10,12 +10,10 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, figures, models, report, show, studies, ui
+from search import compare, delete, doctor, export, figures, models, rename, report, show, studies, ui
 from search.run import run
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Search FreeU's factors for a model, and test whether they help."
-)
+app = typer.Typer(no_args_is_help=True, help="Search FreeU's factors for a model, and test whether they help.")
 for _command in (
     run,
     studies.studies,
@@ -26,6 +24,9 @@ for _command in (
     export.export,
     figures.figures,
     models.models,
+    rename.rename,
+    delete.delete,
+    doctor.doctor,
     score.score,
 ):
     app.command()(_command)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +19,23 @@ from configs.cli import main
 from search.settings import flags
 from search.storage.files import replacing
 from search.storage.study_folder import StudyFolder
-from search.terminal.study_names import complete, find_study
+from search.terminal.study_names import Name, Study, chosen
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def report(
-    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    name: Name = None,
+    study: Study = None,
     mlruns: flags.Results = Path("mlruns"),
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write (default: report.html in the study's folder).")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a finished study as one HTML file that works offline."""
-    folder = find_study(mlruns, study)
+    folder = chosen(mlruns, name, study)
     file = folder.root / "report.html" if out is None else out
     text = page(folder)
     try:
@@ -42,6 +45,9 @@ def report(
             temporary.write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"can't write {file}: {error.strerror}; give another file with --out") from error
+    if as_json:
+        typer.echo(json.dumps({"study": folder.name, "file": str(file), "bytes": file.stat().st_size}, indent=2))
+        return
     typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
 
 
