@@ -10,12 +10,10 @@ import typer
 
 from configs.cli import main
 from metrics import score
-from search import compare, export, figures, grid, models, report, show, studies, ui, vote
+from search import compare, delete, doctor, export, figures, grid, models, rename, report, show, studies, ui, vote
 from search.run import run
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Search FreeU's factors for a model, and test whether they help."
-)
+app = typer.Typer(no_args_is_help=True, help="Search FreeU's factors for a model, and test whether they help.")
 for _command in (
     run,
     studies.studies,
@@ -28,6 +26,9 @@ for _command in (
     figures.figures,
     grid.grid,
     models.models,
+    rename.rename,
+    delete.delete,
+    doctor.doctor,
     score.score,
 ):
     app.command()(_command)

@@ -7,7 +7,8 @@ pick has none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +19,9 @@ import configs
 from configs import UserError
 from configs.cli import main, visible
 from freeu.factors import Factors
-from search.settings import flags
+from search.settings import completions, flags
 from search.storage.study_folder import StudyFolder
-from search.terminal.study_names import complete, find_study
+from search.terminal.study_names import Study, chosen, complete
 
 if TYPE_CHECKING:
     from freeu.presets import Preset
@@ -35,9 +36,10 @@ NAMES = (
 
 @app.command()
 def export(
-    study: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The study's name.", autocompletion=complete)
     ] = None,
+    study: Study = None,
     from_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A preset of any tool, or an image with its settings, in place of a study."),
@@ -48,9 +50,17 @@ def export(
             metavar="NAME|N",
             help="knee, most-improved, best-clip, … or a trial's number (default: the verdict's, else knee); with a "
             "file, a preset's name.",
+            autocompletion=completions.picks,
         ),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="NAME", help="One of: " + ", ".join(NAMES) + ".")] = "yaml",
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="One of: " + ", ".join(NAMES) + ".",
+            autocompletion=completions.among(NAMES),
+        ),
+    ] = "yaml",
     workflow: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="ComfyUI workflow to put FreeU into; the file itself is not changed."),
@@ -70,21 +80,24 @@ def export(
         typer.Option(metavar="FILE", help="File to write (default: print it); an existing one is kept as FILE.bak."),
     ] = None,
     mlruns: flags.Results = Path("mlruns"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: the preset, and the files that were written.")
+    ] = False,
 ) -> None:
     """Export a pick of a study, or a preset that you have, in a tool's format."""
     from freeu import presets
 
-    if (study is None) == (from_file is None):
+    if (name is None and study is None) == (from_file is None):
         raise UserError("give either --study NAME or --from-file FILE: where to take the factors from")
     if sum((all_, card, workflow is not None)) > 1:
         raise UserError("--all, --card and --workflow exclude each other: give one")
     if (all_ or card) and out is None:
         raise UserError(f"--{'all' if all_ else 'card'} needs --out: {'a folder' if all_ else 'a .md file'} to write")
-    if card and study is None:
+    if card and from_file is not None:
         raise UserError("--card needs --study: a preset file has no images and no history")
     if node and workflow is None:
         raise UserError(f"--node {node[0]} needs --workflow: the ComfyUI workflow that has this node")
-    folder = None if study is None else find_study(mlruns, study)
+    folder = None if from_file is not None else chosen(mlruns, name, study)
     if folder is not None:
         pick = pick or usual_pick(folder)
         preset = preset_of(folder, pick)
@@ -100,24 +113,43 @@ def export(
     if all_ and out is not None:
         from search.reporting import preset_folder
 
-        written, backups = preset_folder.write(preset, out)
-        typer.echo(f"wrote {', '.join(written)} and README.md to {out}", err=True)
+        files, backups = preset_folder.write(preset, out)
+        written = [out / each for each in files]
+        typer.echo(f"wrote {', '.join(files)} and README.md to {out}", err=True)
     elif card and out is not None and folder is not None:
         from search.reporting import card as cards
 
         backups = cards.write(folder, preset, _number(folder, str(pick)), out)
         drawn = out.with_suffix(".png")
+        written = [out, *([drawn] if drawn.exists() else [])]
         typer.echo(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
     else:
         text = presets.render(preset, format) if workflow is None else _patched(preset, workflow, node or [])
         if out is None:
-            typer.echo(text.rstrip("\n"))
+            typer.echo(_as_json(preset, [], [], text) if as_json else text.rstrip("\n"))
             return
         kept = presets.write(preset, out, format) if workflow is None else presets.save(out, text.encode())
-        backups = [] if kept is None else [kept]
+        written, backups = [out], [] if kept is None else [kept]
         typer.echo(f"wrote {out}", err=True)
     for backup in backups:
         typer.echo(f"kept the old file as {backup}", err=True)
+    if as_json:
+        typer.echo(_as_json(preset, written, backups))
+
+
+def _as_json(preset: Preset, written: Sequence[Path], backups: Sequence[Path], text: str | None = None) -> str:
+    found: dict[str, Any] = {
+        "study": preset.study,
+        "pick": preset.pick,
+        "model": preset.model,
+        "factors": preset.factors.as_dict(),
+        "scores": dict(preset.scores),
+        "written": [str(file) for file in written],
+        "backups": [str(file) for file in backups],
+    }
+    if text is not None:
+        found["text"] = text
+    return json.dumps(found, indent=2)
 
 
 def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,16 +20,15 @@ from configs.cli import main
 from search.settings import flags
 from search.storage.files import replacing
 from search.storage.study_folder import StudyFolder
-from search.terminal.study_names import complete, find_study
+from search.terminal.study_names import Name, Study, chosen, find_study
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def report(
-    study: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete, show_default=False)
-    ] = None,
+    name: Name = None,
+    study: Study = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="A B", help="Two finished studies side by side instead.", show_default=False),
@@ -40,16 +40,17 @@ def report(
     max_mb: Annotated[
         float, typer.Option("--max-mb", min=6, metavar="MB", help="Size of the file; images are fitted into it.")
     ] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a study as one HTML file that works offline; of an unfinished one what is known so far."""
-    if (study is None) == (compare is None):
-        raise UserError("give --study NAME, or --compare A B")
     if compare is not None:
-        folders = [find_study(mlruns, name) for name in compare]
+        if name is not None or study is not None:
+            raise UserError("give the name of one study, or --compare A B")
+        folders = [find_study(mlruns, each) for each in compare]
         file = folders[0].root / f"report-{folders[1].name}.html" if out is None else out
         text = comparison_page(*folders)
     else:
-        folder = find_study(mlruns, str(study))
+        folder = chosen(mlruns, name, study)
         file = folder.root / "report.html" if out is None else out
         text = page(folder, max_mb, "." if file.absolute().parent == folder.root else None)
     try:
@@ -59,6 +60,9 @@ def report(
             temporary.write_text(text, "utf-8")
     except OSError as error:
         raise UserError(f"can't write {file}: {error.strerror}; give another file with --out") from error
+    if as_json:
+        typer.echo(json.dumps({"study": folder.name, "file": str(file), "bytes": file.stat().st_size}, indent=2))
+        return
     typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
 
 

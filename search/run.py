@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import UserError
-from configs.cli import main, python
+from configs.cli import main, python, visible
 from search.evaluation import interrupts
 from search.settings import flags
 from search.settings.setting import PLACE
@@ -31,6 +32,11 @@ def run(
     given: dict[str, Any],
     config: flags.ConfigFile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.", rich_help_panel=PLACE)] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=PLACE)] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the result or the plan as JSON; the rest to stderr.", rich_help_panel=PLACE),
+    ] = False,
 ) -> None:
     """Find the FreeU factors that suit a model, and test whether they help at all.
 
@@ -42,9 +48,10 @@ def run(
 
     settings = load(config, given)
     # The tables want some 100 columns; a file or a pipe has as many as one likes.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    stream = sys.stderr if as_json else sys.stdout
+    console = Console(highlight=False, width=None if stream.isatty() else 110, stderr=as_json, quiet=quiet)
     if dry_run:
-        _show_plan(settings, console)
+        _show_plan(settings, console, as_json)
         return
     signal.signal(signal.SIGTERM, interrupts.interrupt)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is ignored, as in the background
@@ -52,6 +59,10 @@ def run(
     from search.session import run_study
 
     result = run_study(settings, console)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    elif quiet:
+        typer.echo(visible(str(result["verdict"])))
     if settings.judge == "person":
         _judged(settings, result)
 
@@ -70,20 +81,24 @@ def _judged(config: StudyConfig, result: dict[str, Any]) -> None:
             conclude(booth, config.mlruns)
             return
     except UserError as error:  # the study ends as it does without
-        typer.echo(f"nobody can vote: {error}")
+        typer.echo(f"nobody can vote: {error}", err=True)
         return
     where = f"--study {config.name} --mlruns {shlex.quote(str(config.mlruns))}"
-    typer.echo(f"vote        {python()} -m search.vote {where}")
+    typer.echo(f"vote        {python()} -m search.vote {where}", err=True)
 
 
-def _show_plan(config: StudyConfig, console: Console) -> None:
+def _show_plan(config: StudyConfig, console: Console, as_json: bool) -> None:
     """All that can be told without torch."""
     from search.settings.job import check_enough, prepare
     from search.study.plan import plan
 
     job = prepare(config)
     check_enough(job)
-    plan(job).show(console)
+    planned = plan(job)
+    if as_json:
+        typer.echo(json.dumps(planned.as_dict(), indent=2))
+    else:
+        planned.show(console)
 
 
 class _Called(ModuleType):

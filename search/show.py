@@ -12,7 +12,7 @@ import typer
 from configs import UserError, read_yaml
 from configs.cli import main, visible
 from search.settings import flags
-from search.terminal.study_names import complete, find_study
+from search.terminal.study_names import Name, Study, chosen
 from search.terminal.study_status import of_result, standing
 
 app = typer.Typer(add_completion=False)
@@ -20,15 +20,16 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    name: Name = None,
+    study: Study = None,
     mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: settings, trials and result.")] = False,
 ) -> None:
     """Show a study: its front, its picks beside the baseline, its verdict."""
-    folder = find_study(mlruns, name)
+    folder = chosen(mlruns, name, study)
     now = standing(folder)
     if now.state == "damaged":
-        raise UserError(f"study '{name}': {now.verdict}")
+        raise UserError(f"study '{folder.name}': {now.verdict}")
     records, result = folder.read_trials(), folder.read_result()
     if as_json:
         found = asdict(now) | {"settings": read_yaml(folder.config)}

@@ -28,7 +28,7 @@ from search.settings import flags
 from search.storage.mlflow_location import Settings, check_folder, page_path, settle
 from search.storage.study_folder import studies
 from search.terminal import local_server
-from search.terminal.study_names import complete, find_study
+from search.terminal.study_names import Study, chosen, complete
 
 PORT = 5000  # MLflow's own default
 START_LIMIT = 120.0  # seconds; 10 is usual on two cores
@@ -38,14 +38,15 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def ui(
-    study: Annotated[
+    name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Study whose page to open (default: the only one, or the list of all).",
+        typer.Argument(
+            metavar="[NAME]",
+            help="Study whose trials to open (default: the only one, or the list of all).",
             autocompletion=complete,
         ),
     ] = None,
+    study: Study = None,
     mlruns: flags.Results = Path("mlruns"),
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help=f"Port (default: {PORT}, or the next free one).")
@@ -69,8 +70,8 @@ def ui(
             f"{settings.folder} holds no study: run `{python()} -m search.run` first, or give another folder "
             "with --mlruns"
         )
-    if study is not None:
-        find_study(mlruns, study)
+    if name is not None or study is not None:
+        study = chosen(mlruns, name, study).name
     path = page_path(settings, study).removeprefix("/")
     settle(settings)
     local_server.warn(host)

@@ -12,7 +12,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = sorted(file.parent.name for file in (ROOT / "search").glob("*/__init__.py"))
-COMMANDS = {"compare", "export", "figures", "grid", "models", "report", "run", "show", "studies", "ui", "vote"}
+COMMANDS = {
+    "compare",
+    "delete",
+    "doctor",
+    "export",
+    "figures",
+    "grid",
+    "models",
+    "rename",
+    "report",
+    "run",
+    "show",
+    "studies",
+    "ui",
+    "vote",
+}
 HEAVY = {"torch", "optuna", "mlflow", "pandas", "scipy", "diffusers", "transformers", "plotly", "matplotlib", "ray"}
 
 
@@ -36,7 +51,7 @@ def foreign_private(package: str, room: str, source: str) -> list[str]:
 
 def test_at_the_top_stand_the_commands_alone() -> None:
     files = {file.stem for file in (ROOT / "search").glob("*.py")}
-    assert files == COMMANDS | {"session", "python", "__init__", "__main__"}
+    assert files == COMMANDS | {"python", "session", "__init__", "__main__"}
 
 
 def test_nobody_takes_another_rooms_private_names() -> None:

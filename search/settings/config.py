@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from freeu.sampling import Sampling, size_of
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.optuna_storage import server
+from search.storage.study_folder import check_name
 
 
 def _not_empty(text: str) -> str:
@@ -328,11 +328,7 @@ def _checked(config: StudyConfig) -> StudyConfig:
         check_objectives(config.objectives)
     if config.low_steps is not None and not config.racing:
         raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.name):
-        raise UserError(
-            f"--study '{config.name}': a study's name has letters, digits, '.', '_' and '-', and begins with a "
-            "letter or digit; name it with --study"
-        )
+    check_name(config.name, f"--study '{config.name}'")
     if config.device is not None:
         devices.check(config.device)
     return config

@@ -10,12 +10,29 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError
 from search.settings import sampling
 from search.settings.config import FIELDS
-from search.settings.setting import setting_of
+from search.settings.setting import flag_of, setting_of
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from search.optimizer.space import Space
     from search.settings.config import StudyConfig
+
+FLAGS = {
+    "source": "the weights of --model",
+    "addons": "--lora, --embedding, --vae, --unet",
+    "parts": "--controlnet, --motion-adapter, --refiner",
+    "input": "--input, --strength, --frames, --every",
+    "prompts": "--limit",
+    "prompt_texts": "--prompts, --subject",
+    "held_out_texts": "--held-out, or the prompts of --prompts",
+    "scorers": "--reference, or the model's scorers",
+    "space": "--space, --version, --stages",
+    "weights": "the weights of --model, --lora, …",
+    "scorer_weights": "the scorers' weights",
+}
+"""Key → where it comes from, for those that are not named as a setting."""
+DIGESTS = ("input", "prompt_texts", "held_out_texts", "scorers", "weights", "scorer_weights")
+"""Keys whose value says nothing to a person."""
 
 
 AS_BEFORE = {"DPM++ 2M": "dpmsolver++", "DDIM": "ddim"}
@@ -91,13 +108,29 @@ def check_same(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     """
     before = {**BEFORE_IT, **before}
     other = [key for key in now if key in before and before[key] != now[key]]
+    if "prompts" in other:  # of more prompts there are other texts
+        other = [key for key in other if key != "prompt_texts"]
     if other:
-        shown = "; ".join(f"{key}: {_shown(before[key])} → {_shown(now[key])}" for key in other)
+        shown = "; ".join(_changed(key, before[key], now[key]) for key in other)
         raise UserError(
             f"study '{study}' was begun with other settings ({shown}): its trials would not compare. Give the "
             "same settings, or another name with --study"
         )
 
 
+def _changed(key: str, before: Any, now: Any) -> str:
+    """As "--limit 24, was 48"; of what a digest stands for, the flags that it comes from."""
+    flags = FLAGS.get(key) or (flag_of(key, FIELDS[key]) if key in FIELDS else key)
+    if key in DIGESTS:
+        return f"{flags}: not the same"
+    if isinstance(before, bool):
+        return f"{flags} {'on' if now else 'off'}, was {'on' if before else 'off'}"
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        parts = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return f"{flags}: other {', '.join(parts)}"
+    return f"{flags} {_shown(now)}, was {_shown(before)}"
+
+
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    found = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found or "none"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from search.settings.setting import PLACE, bare, flag_of, setting_of
+from configs import read_yaml
+from search.settings import completions
+from search.settings.setting import PLACE, bare, choices_of, flag_of, setting_of
+from search.storage.addresses import hidden
+from search.storage.mlflow_location import Settings, check_folder
+from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -19,9 +25,21 @@ Results = Annotated[Path, typer.Option(metavar="DIR", help="Results folder.")]
 ConfigFile = Annotated[
     str | None,
     typer.Option(
-        "--config", metavar="FILE|NAME", help="YAML with any of these flags as keys; flags win.", rich_help_panel=PLACE
+        "--config",
+        metavar="FILE|NAME",
+        help="YAML with any of these flags as keys; flags win.",
+        rich_help_panel=PLACE,
+        autocompletion=completions.study_configs,
     ),
 ]
+
+
+def tracked_at(folder: StudyFolder, mlruns: Path) -> Settings:
+    """Where MLflow has a study's runs. Raises UserError."""
+    kept = read_yaml(folder.config).get("tracking_uri")
+    asked = os.environ.get("MLFLOW_TRACKING_URI")  # with the password that the kept one is without
+    uri = asked if asked and kept == hidden(asked) else kept
+    return check_folder(mlruns, uri)
 
 
 def with_settings(
@@ -58,6 +76,7 @@ def with_settings(
 def _option(key: str, field: FieldInfo, default: Any) -> inspect.Parameter:
     """A setting as typer reads it: an option without a value of its own, so that what was given can be told."""
     setting, kind, flag = setting_of(field), bare(field.annotation), flag_of(key, field)
+    choices = choices_of(field)
     if kind is bool:
         flag += f"/--no-{flag[2:]}" if field.default else ""
     several = get_origin(kind) is tuple and setting.flag is not None
@@ -69,6 +88,7 @@ def _option(key: str, field: FieldInfo, default: Any) -> inspect.Parameter:
         help=f"{setting.help} (default: {said})." if said else f"{setting.help}.",
         rich_help_panel=setting.group,
         show_default=False,
+        autocompletion=completions.SETTINGS.get(key) or (completions.among(choices) if choices else None),
     )
     annotation = Annotated[list[kind] | None if several else kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -22,6 +22,7 @@ no half file that counts.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Of a study."""
 TRIES = 5
 """To hold a study."""
 
@@ -262,6 +265,15 @@ def _take(stream: TextIO) -> None:
             if not left:
                 raise
             time.sleep(0.05)
+
+
+def check_name(name: str, flag: str = "") -> None:
+    """Raise UserError where a study can't have that name. flag: that gave it, with its value."""
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{flag or repr(name)}: a study's name has letters, digits, '.', '_' and '-', and begins with a letter or "
+            "digit; name it with --study"
+        )
 
 
 def studies(mlruns: Path) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 from search.optimizer.space import SOBOL
 from search.settings import sampling, served
-from search.settings.kept import check_resumable
+from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
 from search.study import estimate, looks, racing
 from search.study.verdict import fewest
@@ -124,6 +124,18 @@ class Plan:
             *self._kept(),
             f"results     {job.folder.root}",
         ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        seconds, measured = self.seconds()
+        work = {"unet_evaluations": self.evaluations, "seconds": seconds, "seconds_measured": measured}
+        counts = {
+            "trials": self.job.config.trials,
+            "done": self.done,
+            "prompts": self.images,
+            "held_out": self.held_out,
+        }
+        return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job)}
 
     def show(self, console: Console) -> None:
         for line in self.lines():

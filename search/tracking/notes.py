@@ -19,7 +19,7 @@ Studies of FreeU: each is a run named as the study, and each of its trials a run
   artifact `front.html` is the front.
 - A trial: `clip` is its score on the search's own prompts, `clip.difference` that minus the baseline's, and
   `clip.difference.se` one standard error of it. Picks have `held_out/clip` too.
-- Find the trials of a study by `params.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
+- Find the trials of a study by `tags.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """
 

@@ -23,6 +23,7 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
 }  # else the UI shows pages for chat agents
 STUDY, TRIAL, FINGERPRINT = "freeu.study", "freeu.trial", "freeu.fingerprint"
+IN_STUDY = "study"  # on the study's run and on each of its trials', to filter by
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # MLflow's own: the tree, and the description of a run
 LONGEST = 5000  # characters of a parameter or tag; MLflow takes 6000 and 8000
 

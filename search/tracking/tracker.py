@@ -14,7 +14,7 @@ from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
 from search.tracking.notes import trial_name, trial_note
-from search.tracking.runs import FINGERPRINT, LONGEST, NOTE, STUDY, TRIAL, Runs, points
+from search.tracking.runs import FINGERPRINT, IN_STUDY, LONGEST, NOTE, STUDY, TRIAL, Runs, points
 from search.tracking.tables import flat, front_table, held_out_metrics, study_metrics
 from search.tracking.trial_files import FILES, FilesOfTrials, TrialFiles
 from search.tracking.trial_run import begin_trial, trial_number
@@ -103,11 +103,11 @@ class Tracker:
             self._runs.client.update_run(self._parent, status="RUNNING")
             self._reconcile()
             own = {key: str(value) for key, value in tags.items() if key.startswith("mlflow.")}
-            self._shared = {"params": {"study": self.study, **(resolved or {})}, "tags": own}
+            self._shared = {"params": dict(resolved or {}), "tags": {**own, IN_STUDY: self.study}}
             self._log_config(config, run.data.params)
             if directions:
                 self._runs.view(self.study, directions, factors)
-            stamp = {STUDY: self.study, FINGERPRINT: fingerprint, **tags}
+            stamp = {STUDY: self.study, IN_STUDY: self.study, FINGERPRINT: fingerprint, **tags}
             self._runs.write(self._parent, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
                 self._runs.client.log_inputs(self._parent, datasets=datasets(inputs))

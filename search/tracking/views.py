@@ -28,7 +28,7 @@ def of_study(study: str, directions: Mapping[str, str], factors: Iterable[str]) 
     columns += ["metrics.`rung`", "tags.`freeu.front`", "tags.`freeu.picks`"]
     charts, sections = _charts(study, names, list(factors))
     state = FACETS | {
-        "searchFilter": f"params.study = '{study}'",
+        "searchFilter": f"tags.study = '{study}'",
         "orderByKey": f"metrics.`{names[0]}`",
         "orderByAsc": directions[names[0]] == "down",
         "selectedColumns": columns,

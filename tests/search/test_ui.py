@@ -180,7 +180,7 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
     opened(f"{runs}/{ids['#02 knee']}/artifacts/0002.png")
     # The grid: two images of 32 and a gap of 2.
     assert until(browser, "[...document.images].some((image) => image.naturalWidth === 66)")
-    # MLflow asks who is there, which a server without accounts does not know, and its scripts complain of themselves.
+    # MLflow asks who is there, which a server without accounts does not know; its own scripts complain of themselves.
     failed = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert [each for each in failed if "users/current" not in each and "/static-files/" not in each] == []
 

@@ -223,7 +223,7 @@ def test_a_mistyped_setting_changes_nothing(running: Server, tmp_path: Path) -> 
     folder = StudyFolder(tmp_path / "two" / "mlruns", "other")
     write_json(folder.result, {"front": [{"factors": Factors(1.11, 1.22, 0.93, 0.24).as_dict()}]})
     wrong = settings(tmp_path / "two", **shared | {"seed": 7, "trials": 9}, start_from=["other"])
-    with pytest.raises(UserError, match=r"begun with other settings \(seed: 0 → 7\)"):
+    with pytest.raises(UserError, match=r"begun with other settings \(--seed 7, was 0\)"):
         run_study(wrong, Console(file=io.StringIO()), lambda config, spec: pytest.fail("loads the model"))
     assert states(running.url, "typed") == before
     assert not (tmp_path / "two" / "mlruns" / "studies" / "typed").exists()

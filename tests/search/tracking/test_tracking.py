@@ -336,7 +336,7 @@ def test_the_runs_say_what_they_were_made_with(mlruns: Path) -> None:
     parent, children = runs(mlruns)
     for run in (parent, *children):
         assert {key: run.data.params[key] for key in facts} == facts
-        assert run.data.params["study"] == "s"
+        assert run.data.tags["study"] == "s"
         assert (run.data.tags["mlflow.user"], run.data.tags["mlflow.source.name"]) == ("me", "search.run")
     assert "version.torch" not in children[0].data.tags
     assert "clip.difference" not in children[0].data.metrics  # the baseline's own

@@ -1,0 +1,171 @@
+"""What every command keeps: a study named as an argument or by --study, --json, --version, help, completion; and those
+that tidy up: delete, rename, doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from configs import UserError
+from configs.cli import plain_switches
+from search import delete, doctor, export, rename, report, show, ui
+from search.__main__ import app as every
+from search.settings import completions
+from search.settings.fingerprints import check_same
+from search.storage.mlflow_location import mlflow_settings, page_path
+from search.storage.study_folder import StudyFolder, studies
+from search.tracking import Tracker
+from tests.search import made
+
+
+@pytest.fixture
+def mlruns(tmp_path: Path) -> Path:
+    made.study(tmp_path, "sunday")
+    return tmp_path
+
+
+def ran(app: typer.Typer, *arguments: object) -> Any:
+    found = CliRunner().invoke(app, [str(each) for each in arguments])
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found
+
+
+@pytest.mark.parametrize("named", [("sunday",), ("--study", "sunday"), ()])
+def test_a_study_is_an_argument_or_an_option_or_the_only_one(mlruns: Path, named: tuple[str, ...]) -> None:
+    where = ("--mlruns", mlruns, "--json")
+    assert json.loads(ran(show.app, *named, *where).stdout)["study"] == "sunday"
+    assert json.loads(ran(report.app, *named, *where).stdout)["study"] == "sunday"
+    if named:
+        assert json.loads(ran(export.app, *named, *where).stdout)["study"] == "sunday"
+
+
+def test_no_study_is_guessed_of_several(mlruns: Path) -> None:
+    made.study(mlruns, "monday")
+    with pytest.raises(UserError, match="there are 2 studies: name one of monday, sunday"):
+        ran(show.app, "--mlruns", mlruns)
+    with pytest.raises(UserError, match="named twice"):
+        ran(report.app, "sunday", "--study", "monday", "--mlruns", mlruns)
+
+
+def test_export_s_json(mlruns: Path, tmp_path: Path) -> None:
+    told = json.loads(ran(export.app, "sunday", "--mlruns", mlruns, "--json", "--format", "comfyui").stdout)
+    assert told["pick"] == "knee" and told["factors"]["b1"] == made.factors(1).b1
+    assert "FreeU_V2" in told["text"] and told["written"] == []
+    out = tmp_path / "freeu.yaml"
+    told = json.loads(ran(export.app, "sunday", "--mlruns", mlruns, "--json", "--out", out).stdout)
+    assert told["written"] == [str(out)] and "text" not in told
+
+
+def test_the_verdict_s_pick_is_the_usual_one(mlruns: Path) -> None:
+    folder = StudyFolder(mlruns, "sunday")
+    result = json.loads(folder.result.read_text())
+    folder.result.write_text(json.dumps(result | {"take_away": "best-fid"}))
+    assert json.loads(ran(export.app, "sunday", "--mlruns", mlruns, "--json").stdout)["pick"] == "best-fid"
+
+
+def test_help_is_one_style_and_says_no_type_of_a_switch() -> None:
+    plain_switches(every)
+    for command in ("run", "score", "figures", "report", "export"):
+        said = CliRunner().invoke(every, [command, "--help"], env={"COLUMNS": "80"}, terminal_width=80).stdout
+        assert "<bool>" not in said and "╭─" in said, command
+        assert max(map(len, said.splitlines())) <= 80
+
+
+def test_version() -> None:
+    for module in ("search", "search.studies", "metrics.score"):
+        done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+        assert re.fullmatch(r"freeu-search \S.*\n", done.stdout)
+
+
+def test_the_shell_completes_names() -> None:
+    assert "sdxl" in completions.models("sd") and "shapes" not in completions.models("sd")
+    assert completions.objectives("clip,aes") == ["clip,aesthetic"]
+    assert "clip,clip" not in completions.objectives("clip,c")
+    assert completions.prompt_sets("sha") == ["shapes"]
+    assert completions.SETTINGS.keys() >= {"model", "sampler", "prompts", "objectives"}
+    asked = {
+        "_FREEU_SEARCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "freeu-search run --model shap",
+        "COMP_CWORD": "3",
+    }
+    code = "from search.__main__ import app; app(prog_name='freeu-search')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
+    assert done.stdout.split() == ["shapes"]
+
+
+def test_a_resume_names_the_flag() -> None:
+    before = {"prompts": 48, "prompt_texts": "a", "racing": True, "space": {"b1": 1, "b2": 2}, "scorers": "x"}
+    now = {"prompts": 24, "prompt_texts": "b", "racing": False, "space": {"b1": 1, "b2": 3}, "scorers": "y"}
+    with pytest.raises(UserError) as told:
+        check_same("s", before, now)
+    assert (
+        "(--limit 24, was 48; --racing off, was on; --space, --version, --stages: other b2; --reference, or the model's"
+        " scorers: not the same)" in str(told.value)
+    )
+
+
+def logged(mlruns: Path) -> Tracker:
+    tracker = Tracker(mlruns, "sunday")
+    tracker.start({"model": "shapes"}, "f", {}, directions=made.DIRECTIONS)
+    for record in StudyFolder(mlruns, "sunday").read_trials()[:3]:
+        tracker.trial(record, None, None)
+    return tracker
+
+
+def test_a_study_is_renamed_and_deleted_with_its_runs(mlruns: Path) -> None:
+    runs = logged(mlruns)._runs
+    told = ran(rename.app, "sunday", "monday", "--mlruns", mlruns, "--json")
+    assert json.loads(told.stdout)["mlflow_runs"] == 4
+    assert studies(mlruns) == ["monday"] and not StudyFolder(mlruns, "sunday").root.exists()
+    folder = StudyFolder(mlruns, "monday")
+    assert folder.read_result()["study"] == "monday"  # type: ignore[index]
+    found = runs.client.search_runs([runs.experiment], "tags.study = 'monday'")
+    assert sorted(run.info.run_name for run in found)[-1] == "monday" and len(found) == 4
+    assert page_path(mlflow_settings(mlruns), "monday").endswith("viewStateShareKey=freeu-monday")
+    tags = runs.client.get_experiment(runs.experiment).tags
+    assert "mlflow.sharedViewState.freeu-sunday" not in tags
+    assert json.loads(tags["mlflow.sharedViewState.freeu-monday"])["searchFilter"] == "tags.study = 'monday'"
+
+    with pytest.raises(UserError, match="--yes deletes it"):
+        ran(delete.app, "monday", "--mlruns", mlruns, "--json")
+    with folder.locked(), pytest.raises(UserError, match="is running"):
+        ran(delete.app, "monday", "--mlruns", mlruns, "--yes")
+    assert json.loads(ran(delete.app, "monday", "--mlruns", mlruns, "--yes", "--json").stdout)["mlflow_runs"] == 4
+    assert studies(mlruns) == [] and not folder.root.exists()
+    assert not runs.client.search_runs([runs.experiment])
+
+
+def test_a_name_that_is_taken_or_unfit_is_refused(mlruns: Path) -> None:
+    made.study(mlruns, "monday")
+    with pytest.raises(UserError, match=r"there is a .*monday already"):
+        ran(rename.app, "sunday", "monday", "--mlruns", mlruns)
+    with pytest.raises(UserError, match="'a/b': a study's name has letters"):
+        ran(rename.app, "sunday", "a/b", "--mlruns", mlruns)
+    assert studies(mlruns) == ["monday", "sunday"]
+
+
+def test_the_doctor_says_what_is_missing(mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(mlruns / "hub"))
+    found = json.loads(ran(doctor.app, "--mlruns", mlruns, "--json").stdout)
+    assert found["models"]["shapes"] is True and found["models"]["sdxl"] is False
+    assert found["scorers"]["pickscore"] == ["yuvalkirstain/PickScore_v1"]
+    (mlruns / "hub" / "models--yuvalkirstain--PickScore_v1" / "snapshots" / "0").mkdir(parents=True)
+    assert json.loads(ran(doctor.app, "--mlruns", mlruns, "--json").stdout)["scorers"]["pickscore"] == []
+    assert found["places"]["results"]["studies"] == 1
+    said = ran(doctor.app, "--mlruns", mlruns).stdout
+    assert "sdxl" in said and "downloads" in said and str(mlruns) in said.replace("\n", "")
+
+
+def test_ui_takes_the_name_either_way() -> None:
+    said = CliRunner().invoke(ui.app, ["--help"]).stdout
+    assert "[NAME]" in said and "--study" in said
