@@ -5,7 +5,7 @@ The prompt of an image only names it: for its noise, and for the metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -45,10 +45,10 @@ class ImageToVideo(ImageToImage):
         return (self._spec.frames, channels // 2, *sides), (self._spec.frames, *drawn)
 
     def _embed(self, prompts: Sequence[str], negatives: bool) -> None:
-        self._words.embed(prompts)
+        self._words.embed(prompts, self.image_size)
 
     def _new_words(self) -> _PictureEmbeddings:
-        return _PictureEmbeddings(self._pipeline, self._device, self._picture)
+        return _PictureEmbeddings(self._pipeline, self._device, self._spec)
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         return scheduler.timesteps
@@ -73,7 +73,7 @@ class ImageToVideo(ImageToImage):
         encode = self._vae.encode
         found = [encode(each[None].to(self._device, self._vae.dtype)).latent_dist.mode() for each in noised]
         pictures = torch.cat(found).to(self._unet.dtype)[:, None].repeat(1, self.frames, 1, 1, 1)
-        words = self._words.of(prompts)
+        words = self._words.of(prompts, self.image_size)
         times = torch.tensor([[FPS - 1, MOTION, AUGMENTED]], dtype=words.dtype, device=words.device)
         times = times.repeat(len(prompts), 1)
         if self._guided:
@@ -103,25 +103,26 @@ class _PictureEmbeddings:
 
     max_tokens = layers = NO_LIMIT
 
-    def __init__(self, pipeline: Any, device: torch.device, picture: Callable[[str], torch.Tensor]) -> None:
-        """picture: of a prompt, uint8 (3, H, W)."""
-        self._pipeline, self._device, self._picture = pipeline, device, picture
-        self._kept: dict[str, torch.Tensor] = {}
+    def __init__(self, pipeline: Any, device: torch.device, spec: ModelSpec) -> None:
+        self._pipeline, self._device, self._spec = pipeline, device, spec
+        self._kept: dict[tuple[str, tuple[int, int]], torch.Tensor] = {}
 
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         return []
 
-    def embed(self, prompts: Sequence[str]) -> None:
+    def embed(self, prompts: Sequence[str], size: tuple[int, int]) -> None:
+        """Encodes each prompt's picture once, as it is cut to `size` = (height, width)."""
         for prompt in dict.fromkeys(prompts):
-            if prompt in self._kept:
+            if (prompt, size) in self._kept:
                 continue
             if self._pipeline.image_encoder is None:
                 raise ValueError(f"the prompt {prompt!r} is not among those of prepare(), and the encoder is freed")
-            picture = Image.fromarray(self._picture(prompt).permute(1, 2, 0).numpy())
-            self._kept[prompt] = self._pipeline._encode_image(picture, self._device, 1, False)
+            pixels = inputs.load(self._spec, prompt, size)[0]
+            picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+            self._kept[prompt, size] = self._pipeline._encode_image(picture, self._device, 1, False)
 
     def free(self) -> None:
         self._pipeline.image_encoder = None
 
-    def of(self, prompts: Sequence[str]) -> torch.Tensor:
-        return torch.cat([self._kept[prompt] for prompt in prompts])
+    def of(self, prompts: Sequence[str], size: tuple[int, int]) -> torch.Tensor:
+        return torch.cat([self._kept[prompt, size] for prompt in prompts])

@@ -10,7 +10,7 @@ import torch
 
 import freeu
 from freeu.generate import GenerationError
-from freeu.models import ModelSpec
+from freeu.models import ModelSpec, changed
 from freeu.sampling import Sampling
 from tests import tiny
 from tests.kinds import FRAMES, KINDS, STEPS, generator, unet_samples
@@ -60,6 +60,20 @@ def test_fewer_steps_are_those_of_one_loaded_with_fewer(made: Any, spec: ModelSp
     few, loaded = made.with_sampling(Sampling(steps=STEPS - 2)), generator(spec, steps=STEPS - 2)
     assert torch.equal(few.generate(PROMPTS, SEEDS, STRONG), loaded.generate(PROMPTS, SEEDS, STRONG))
     assert few.unet_evaluations(3) == loaded.unet_evaluations(3) < made.unet_evaluations(3)
+    assert torch.equal(made.generate(PROMPTS, SEEDS, STRONG), images)  # the one that it came from is as it was
+
+
+OTHER = {"scheduler": "Euler", "guidance": 2.0, "guidance_rescale": 0.5, "size": (40, 24)}
+TEXTS = {"clip_skip": 2, "negative_prompt": "dull"}
+
+
+def test_other_settings_are_those_of_one_loaded_with_them(made: Any, spec: ModelSpec, images: torch.Tensor) -> None:
+    given = OTHER if spec.kind == "image-to-video" else OTHER | TEXTS
+    other = made.with_sampling(Sampling(**given))
+    loaded = generator(changed(spec, given), guidance=2.0)
+    found = other.generate(PROMPTS[:3], SEEDS[:3], STRONG)
+    assert found.shape[-2:] == (24, 40) == other.image_size
+    assert torch.equal(found, loaded.generate(PROMPTS[:3], SEEDS[:3], STRONG))
     assert torch.equal(made.generate(PROMPTS, SEEDS, STRONG), images)  # the one that it came from is as it was
 
 

@@ -17,7 +17,7 @@ from torch import nn
 import freeu
 from configs import UserError
 from freeu.generate import GenerationError
-from freeu.models import load_generator, load_spec
+from freeu.models import changed, load_generator, load_spec
 from freeu.sampling import Sampling
 from tests.studies import study
 
@@ -84,6 +84,20 @@ def test_what_is_no_images_is_told(images, says: str, monkeypatch: pytest.Monkey
 def test_its_sampling_settings_are_its_own() -> None:
     with pytest.raises(UserError, match="steps 1: a generator of one's own has the sampling settings"):
         load_generator(load_spec("tests.own_generator:make_generator")).with_sampling(Sampling(steps=1))
+
+
+def test_settings_that_its_function_names_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made_here(steps: int, scheduler: str = "", size: tuple[int, int] = (8, 8), negative_prompt: str = "") -> Made:
+        return Made(told=(steps, scheduler, size, negative_prompt))
+
+    monkeypatch.setattr(sys.modules[__name__], "made_here", made_here, raising=False)
+    spec = load_spec(f"{__name__}:made_here")
+    given = {"scheduler": "euler_ancestral", "size": (64, 32), "negative_prompt": "dull", "steps": 7}
+    made = load_generator(changed(spec, given))
+    assert made._inner.told == (7, "Euler a", (64, 32), "dull") and made.image_size == (32, 64)
+    assert load_generator(spec)._inner.told[1:] == ("", (8, 8), "")
+    with pytest.raises(UserError, match=r"--clip-skip: .*made_here takes no clip_skip: add it"):
+        load_generator(changed(spec, {"clip_skip": 2}))
 
 
 class Made:
