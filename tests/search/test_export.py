@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from freeu import Factors, presets
-from search.export import NAMES, app, find_study, preset_of
+from search.export import NAMES, app, preset_of
 from search.storage.files import write_json
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
 from search.study.held_out import BASE
+from search.terminal.study_names import find_study
 from tests.search import made
 
 ROOT = Path(__file__).parents[2]
