@@ -82,8 +82,11 @@ class _Refiner(ImageToImage):
         return self._spec.image_size
 
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
-        late = scheduler.timesteps < _cut(scheduler)
-        return begun(scheduler, int((~late).sum()))
+        times = scheduler.timesteps
+        late = int((times < _cut(scheduler)).sum())
+        if scheduler.order == 2 and late % 2 == 0:  # else it would begin in the middle of a step of two evaluations
+            late += 1
+        return begun(scheduler, len(times) - late)
 
 
 def _cut(scheduler: Any) -> float:

@@ -118,13 +118,18 @@ def test_more_steps_than_a_latent_consistency_model_has(latent_consistency: Mode
         generator(latent_consistency, steps=40)
 
 
+@pytest.mark.parametrize("scheduler", ["dpmsolver++", "Heun"])  # Heun evaluates twice a step
 @pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
-def test_sdxl_with_its_refiner(factors: freeu.Factors, spec_of: Any) -> None:
-    one = generator(spec_of("sdxl with refiner"), steps=10)
+def test_sdxl_with_its_refiner(factors: freeu.Factors, scheduler: str, spec_of: Any) -> None:
+    from diffusers import HeunDiscreteScheduler
+
+    one = generator(spec_of("sdxl with refiner").model_copy(update={"scheduler": scheduler}), steps=10)
     found = ours(one, factors)
     base, refiner = one._pipeline, one._refiner._pipeline
     for pipeline in (base, refiner):
         dpm(pipeline)
+        if scheduler == "Heun":
+            pipeline.scheduler = HeunDiscreteScheduler.from_config(pipeline.scheduler.config)
     freeu.enable(base, factors)
     latents = base(
         PROMPT,
