@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from . import forge, jsons
+from dataclasses import replace
+
+from . import forge, jsons, webui
 from .preset import Preset
 
 FILE = "forge-api.json"
 PLACE = "merge it into the JSON that you send to `/sdapi/v1/txt2img` or `img2img` of Forge"
 TITLE = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
+SAMPLING = webui.HELD
 
 
 def render(preset: Preset) -> str:
     """JSON with `alwayson_scripts`. Raises PresetError: Forge can't hold these factors."""
-    return jsons.written({"alwayson_scripts": {TITLE: {"args": [True, *forge.row(preset)[1:]]}}})
+    script = {TITLE: {"args": [True, *forge.row(preset)[1:]]}}
+    return jsons.written({"alwayson_scripts": script} | webui.request(preset.sampling))
 
 
 def parse(text: str) -> dict[str, Preset]:
     """The factors of a request's arguments, also where they are switched off."""
-    scripts = jsons.mapping(text).get("alwayson_scripts")
+    request = jsons.mapping(text)
+    scripts = request.get("alwayson_scripts")
     script = (
         {key.lower(): value for key, value in scripts.items()}.get(TITLE.lower()) if isinstance(scripts, dict) else None
     )
     args = script.get("args") if isinstance(script, dict) else None
-    return {"": forge.read(args[1:])} if isinstance(args, list) and len(args) == 7 else {}
+    if not isinstance(args, list) or len(args) != 7:
+        return {}
+    return {"": replace(forge.read(args[1:]), sampling=webui.of_request(request))}
