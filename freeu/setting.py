@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from .controls import Controls
 from .factors import Factors, FactorsError
 from .presets import Preset, read
+from .presets.sampled import in_words
 
 Choice = Factors | Preset | Path | str
 
@@ -83,8 +85,11 @@ def _shared(factors: Factors) -> tuple[Any, ...]:
 def _factors(chosen: Any) -> Factors:
     if isinstance(chosen, Factors):
         return chosen
-    if isinstance(chosen, Preset):
-        return chosen.factors
     if isinstance(chosen, str | Path):
-        return read(chosen).factors
+        chosen = read(chosen)
+    if isinstance(chosen, Preset):
+        if found := in_words(chosen.sampling):
+            # Python shows a warning once for each text.
+            warnings.warn(f"these FreeU factors were found at {found}: the pipeline's own are kept", stacklevel=2)
+        return chosen.factors
     raise FactorsError(f"factors are {chosen!r}: expected freeu.Factors, a preset, a preset's file, or a list of them")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 NAMES = (
     "yaml", "diffusers", "comfyui", "sdwebui", "sdwebui_api", "forge", "forge_api", "fooocus", "invokeai", "sdnext",
-    "refiners",
+    "refiners", "infotext",
 )  # fmt: skip
 """freeu.presets.FORMATS, for --help, which does not load torch."""
 

@@ -46,9 +46,10 @@ FORMATS = (
     "invokeai",
     "sdnext",
     "refiners",
+    "infotext",
 )
 """Each the name of a module here."""
-READ = (*FORMATS[1:], "infotext")
+READ = FORMATS[1:]
 """Those that may have `parse`, in the order that they are tried."""
 
 
@@ -141,7 +142,7 @@ def read_all(path: Path | str) -> dict[str, Preset]:
             return presets
     raise PresetError(
         f"{path} holds no settings of FreeU that can be read: expected a preset of ours, of "
-        f"{', '.join(FORMATS[1:-1])}, or an image or text with the settings of a web UI or ComfyUI"
+        f"{', '.join(FORMATS[1:-2])}, or an image or text with the settings of a web UI or ComfyUI"
     )
 
 

@@ -1,53 +1,86 @@
-"""FreeU settings in what a web UI writes below its images: the A1111 extension's, Forge's, Fooocus'. Read only.
+"""What a web UI writes below its images, to paste into its prompt field: the A1111 extension's FreeU settings and
+Forge's, with the sampling settings. Read back from those two, Fooocus and SD.Next.
 
-The last line has "Key: value" pairs with commas between; a value with a comma in it is quoted as in JSON. In a PNG the
-text stands under "parameters", in a JPEG or WebP in the EXIF comment; ComfyUI keeps its workflow under "prompt".
+In a PNG the text stands under "parameters", in a JPEG or WebP in the EXIF comment; ComfyUI keeps its workflow under
+"prompt".
 """
 
 from __future__ import annotations
 
-import re
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from configs import UserError, open_image, parse_json
+from configs import UserError, parse_json
 
-from . import fooocus, forge, sdwebui
+from . import embedded, fooocus, forge, sdnext, sdwebui, webui
 from .preset import Preset, PresetError
+from .tool import numbers
 
-PAIR = re.compile(r'(\w[\w \-/]{0,99}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
-"""A key has an end, or a long prompt would be gone through from each of its letters."""
-EXIF, COMMENT = 0x8769, 0x9286
+FILE = "infotext.txt"
+PLACE = (
+    "paste it into the prompt field of the A1111 web UI or Forge and press the arrow below *Generate*; version v1 is "
+    "read by the A1111 extension alone"
+)
+SAMPLING = webui.HELD
+
+
+def render(preset: Preset) -> str:
+    """Two lines. Raises PresetError: neither the extension nor Forge can hold these factors."""
+    values = webui.pairs(preset.sampling) | _forge(preset)
+    try:
+        values |= _stages(sdwebui.fields(preset.factors))
+    except PresetError:
+        if "freeu_b1" not in values:
+            raise
+    if preset.model.strip():
+        values["Model"] = preset.model
+    negative = " ".join((preset.sampling.negative_prompt or "").split())
+    line = ", ".join(f"{key}: {webui.quoted_value(value)}" for key, value in values.items())
+    return (f"{webui.NEGATIVE} {negative}\n" if negative else "") + line + "\n"
+
+
+def _forge(preset: Preset) -> dict[str, str]:
+    try:
+        _, _, _, _, _, start, end = forge.row(preset)
+    except PresetError:
+        return {}
+    found = {"freeu_enabled": True, **numbers(preset, "freeu_"), "freeu_start": start, "freeu_end": end}
+    return {key: repr(value) for key, value in found.items()}
+
+
+def _stages(found: dict[str, Any]) -> dict[str, str]:
+    schedule = ", ".join(repr(float(found[key])) for key in sdwebui.SCHEDULE)
+    stages = json.dumps(found["stage_infos"])
+    return {"FreeU Stages": stages, "FreeU Schedule": schedule, "FreeU Version": found["version"]}
 
 
 def parse(text: str) -> dict[str, Preset]:
-    """The factors of an infotext; see the module."""
-    values = {key: _plain(value) for line in text.splitlines() for key, value in PAIR.findall(line)}
-    model = str(values.get("Model", ""))
+    """The candidate of an infotext; see the module."""
+    values = {key: webui.unquoted(value) for line in text.splitlines() for key, value in webui.PAIR.findall(line)}
+    preset = _of(values, str(values.get("Model", "")))
+    return {"": replace(preset, sampling=webui.taken_of(text)[0].sampling)} if preset is not None else {}
+
+
+def _of(values: dict[str, str], model: str) -> Preset | None:
     if "FreeU Stages" in values:
-        return {"": _extension(values, model)}
+        return _extension(values, model)
     if "freeu_b1" in values:
         try:
             names = ("freeu_b1", "freeu_b2", "freeu_s1", "freeu_s2")
-            numbers = [float(values[name]) for name in names]
-            numbers += [float(values.get("freeu_start", 0)), float(values.get("freeu_end", 1))]
+            factors = [float(values[name]) for name in names]
+            factors += [float(values.get("freeu_start", 0)), float(values.get("freeu_end", 1))]
         except (KeyError, ValueError) as error:
             raise PresetError(f"Forge's FreeU settings lack a number: {error}") from error
-        return {"": Preset(forge.read(numbers).factors, model)}
-    return {"": fooocus.read(values["FreeU"], model)} if values.get("FreeU", "").startswith("(") else {}
+        return Preset(forge.read(factors).factors, model)
+    freeu = values.get("FreeU", "")
+    return fooocus.read(freeu, model) if freeu.startswith("(") else sdnext.of_infotext(freeu, model)
 
 
 def of_image(path: Path) -> str:
     """The text that an image holds, "" where it holds none. Raises UserError where it is no image."""
-    with open_image(path) as image:
-        known = image.info
-        comment = image.getexif().get_ifd(EXIF).get(COMMENT, b"")
-    texts = [known.get(key) for key in ("parameters", "prompt", "workflow")]
-    text = next((one for one in texts if isinstance(one, str) and one), "")
-    if not text and isinstance(comment, bytes):
-        coding = "utf-16-be" if comment.startswith(b"UNICODE\0") else "utf-8"
-        text = comment[8:].decode(coding, "replace")
-    return text
+    return next(iter(embedded.texts(path).values()), "")
 
 
 def _extension(values: dict[str, str], model: str) -> Preset:
@@ -62,12 +95,3 @@ def _extension(values: dict[str, str], model: str) -> Preset:
     version = schedule[3] if len(schedule) > 3 else values.get("FreeU Version", "1")
     found: dict[str, Any] = {"start_ratio": start, "stop_ratio": stop, "transition_smoothness": smooth}
     return sdwebui.read({**found, "stage_infos": stages, "version": version}, model)
-
-
-def _plain(value: str) -> str:
-    if value.startswith('"'):
-        try:
-            return str(parse_json(value, "a quoted value", halves=True))
-        except UserError:
-            return value
-    return value.strip()

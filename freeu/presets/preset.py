@@ -1,4 +1,4 @@
-"""What a preset is: factors with all that is needed to trust and use them."""
+"""What a preset is: a candidate with all that is needed to trust and use it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import configs
 from configs import UserError, quoted
 from freeu.factors import Factors
+from freeu.sampling import UNCHANGED, Sampling
 
 SCORE_KEYS = ("value", "base", "difference", "low", "high", "p", "p_holm", "win_rate", "n")
 """What a metric's score may hold: the value under the factors, the one without FreeU, their paired difference
@@ -33,6 +34,7 @@ class Preset:
         scores: by metric; keys of SCORE_KEYS, finite numbers or None, `value` always there.
         created: date and time, ISO 8601; None where unknown.
         verdict: what its study says of FreeU; None where no study does.
+        sampling: the settings under which the factors were found; none are set where unknown.
     """
 
     factors: Factors
@@ -43,6 +45,7 @@ class Preset:
     scores: Mapping[str, Mapping[str, float | int | None]] = field(default_factory=dict)
     created: str | None = None
     verdict: str | None = None
+    sampling: Sampling = UNCHANGED
 
     def __post_init__(self) -> None:
         for name, value in (("model", self.model), ("model_identity", self.model_identity)):
@@ -51,6 +54,8 @@ class Preset:
         for name in ("study", "pick", "created", "verdict"):
             if not isinstance(getattr(self, name), str | None):
                 raise PresetError(f"{name} of the preset is {quoted(getattr(self, name))}: expected text")
+        if not isinstance(self.sampling, Sampling):
+            raise PresetError(f"sampling of the preset is {quoted(self.sampling)}: expected freeu.Sampling")
         if not isinstance(self.scores, Mapping):
             raise PresetError(f"scores of the preset are {quoted(self.scores)}: expected a mapping by metric")
         object.__setattr__(self, "scores", {name: _score(name, score) for name, score in self.scores.items()})

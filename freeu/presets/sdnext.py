@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from . import jsons
 from .preset import Preset
 from .tool import NUMBERS, Tool, found, numbers
@@ -29,6 +31,16 @@ def parse(text: str) -> dict[str, Preset]:
     options = jsons.mapping(text)
     values = {name: options[f"freeu_{name}"] for name in NUMBERS if f"freeu_{name}" in options}
     return {"": found(values, "v1", "block")} if values else {}
+
+
+def of_infotext(value: str, model: str) -> Preset | None:
+    """The preset of "b1=1.2 b2=1.4 s1=0.9 s2=0.2"; None where it is something else."""
+    values = dict(re.findall(r"\b([bs][12])=([\d.e+-]{1,30})", value))
+    try:
+        numbers = {name: float(each) for name, each in values.items()}
+    except ValueError:
+        return None
+    return found(numbers, "v1", "block", model) if len(numbers) == len(NUMBERS) else None
 
 
 def _options(preset: Preset) -> dict[str, float | bool]:

@@ -11,6 +11,7 @@ import yaml
 import configs
 from configs import UserError, quoted
 from freeu.factors import Factors
+from freeu.sampling import Sampling
 
 from .preset import Preset, PresetError
 
@@ -42,7 +43,7 @@ def render(preset: Preset) -> str:
     found: dict[str, Any] = {MARK: VERSION}
     for key in KEYS[1:]:
         value = getattr(preset, key)
-        found[key] = value.as_dict() if isinstance(value, Factors) else value
+        found[key] = value.as_dict() if isinstance(value, Factors | Sampling) else value
     kept = {key: value for key, value in found.items() if value not in (None, "", {}) or key == "model"}
     return HEAD + yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
 
@@ -64,6 +65,7 @@ def read(file: Path) -> Preset:
     if "model" not in found:
         raise PresetError(f"{file}: the model is missing")
     try:
-        return Preset(factors=Factors.from_dict(factors), **found)
+        sampling = Sampling.from_dict(found.pop("sampling", {}))
+        return Preset(factors=Factors.from_dict(factors), sampling=sampling, **found)
     except UserError as error:
         raise PresetError(f"{file}: {error}") from error
