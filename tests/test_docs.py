@@ -26,6 +26,9 @@ COMMANDS = (
     "search.show",
     "search.compare",
     "search.figures",
+    "search.rename",
+    "search.delete",
+    "search.doctor",
     "metrics.score",
 )
 GUIDES = [
