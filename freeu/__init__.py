@@ -18,6 +18,7 @@ from .sampling import Candidate, Sampling, SamplingError
 if TYPE_CHECKING:
     from .concat import modulate
     from .filter import skip_filter
+    from .hub import from_pretrained, push_to_hub
     from .patch import applied, disable, enable
 
 __all__ = [
@@ -32,11 +33,21 @@ __all__ = [
     "applied",
     "disable",
     "enable",
+    "from_pretrained",
     "modulate",
+    "push_to_hub",
     "skip_filter",
 ]
 
-_HOMES = {"applied": "patch", "disable": "patch", "enable": "patch", "modulate": "concat", "skip_filter": "filter"}
+_HOMES = {
+    "applied": "patch",
+    "disable": "patch",
+    "enable": "patch",
+    "from_pretrained": "hub",
+    "modulate": "concat",
+    "push_to_hub": "hub",
+    "skip_filter": "filter",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,9 @@ COMMANDS = (
     "search.compare",
     "search.figures",
     "search.grid",
+    "search.rename",
+    "search.delete",
+    "search.doctor",
     "metrics.score",
 )
 GUIDES = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError, quoted, read_json
-from freeu.presets import infotext
+from freeu.presets import infotext, webui
 
 PROMPT = "{prompt}"
 TAG = re.compile(r"<[^<>:]+:[^<>]+>")
@@ -51,7 +51,7 @@ def of_infotext(text: str, file: Path) -> dict[str, Any]:
     if not mark:
         raise UserError(f"{file} holds no settings of a web UI: give the image as it was saved, or a JSON request")
     words, _, negative = prompt.partition("\nNegative prompt: ")
-    values = {key: value.strip().strip('"') for key, value in infotext.PAIR.findall(f"Steps: {rest.splitlines()[0]}")}
+    values = {key: value.strip().strip('"') for key, value in webui.PAIR.findall(f"Steps: {rest.splitlines()[0]}")}
     found: dict[str, Any] = {"prompt": words, "negative_prompt": negative}
     try:
         for key, (name, kind) in NUMBERS.items():

@@ -25,7 +25,7 @@ def sources(repository: Path = REPOSITORY) -> dict[str, str]:
     found = {}
     for file in sorted((repository / "freeu").rglob("*")):
         inside = file.relative_to(repository)
-        if file.suffix in (".py", ".typed", ".md") and not LEFT_OUT & set(inside.parts[1:]):
+        if file.suffix in (".py", ".typed", ".md", ".txt") and not LEFT_OUT & set(inside.parts[1:]):
             found[str(inside)] = own_names(file.read_text("utf-8"))
     for name in CONFIGS:
         found[f"freeu/_configs/{name}"] = own_names((repository / "configs" / name).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The small distribution, gathered as its build does it: one top-level name, and what it keeps wherever it is."""
+"""The small distribution, gathered as its build does it: one top-level name, and what it keeps once installed."""
 
 from __future__ import annotations
 

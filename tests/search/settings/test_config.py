@@ -37,12 +37,16 @@ def test_a_results_folder_that_databases_take_for_another_is_refused(name: str, 
         prepare(load(None, {"mlruns": tmp_path / name}))
 
 
+OWN = {"config", "dry_run", "quiet", "as_json"}
+"""Flags of the command that are no setting."""
+
+
 def test_every_flag_is_a_key() -> None:
     import inspect
 
     from search.run import run
 
-    assert {name.rstrip("_") for name in inspect.signature(run).parameters} - {"config", "dry_run"} == set(FIELDS)
+    assert {name.rstrip("_") for name in inspect.signature(run).parameters} - OWN == set(FIELDS)
 
 
 @pytest.mark.parametrize(

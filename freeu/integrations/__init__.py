@@ -1,0 +1,1 @@
+"""FreeU in other programs, by their own interfaces."""
