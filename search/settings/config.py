@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from configs import UserError, devices, path, quoted, read_yaml, shortened, unknown
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
-from search.storage.optuna_storage import server
+from search.storage.server_address import server
 
 
 def _not_empty(text: str) -> str:

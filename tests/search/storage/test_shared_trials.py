@@ -29,8 +29,9 @@ from search.optimizer.space_file import default
 from search.session import run_study
 from search.settings.config import StudyConfig
 from search.storage.addresses import hidden
-from search.storage.optuna_storage import Storage, server
+from search.storage.optuna_storage import Storage
 from search.storage.reconnecting import ReconnectingStorage
+from search.storage.server_address import server
 from search.storage.shared_trials import packed, unpacked
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
