@@ -165,7 +165,7 @@ def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypat
     monkeypatch.setattr(trials.optuna._storage, "get_trial", lambda trial_id: seen)
     record = TrialRecord(0, asked.candidate.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
     assert not trials.ended(asked, record)
-    assert not trials.folder.record_file(0).exists()
+    assert not trials.storage.folder.record_file(0).exists()
 
 
 def test_a_second_machine_finds_all_that_the_first_did(running: Server, tmp_path: Path) -> None:
