@@ -25,8 +25,7 @@ from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
 from search.storage.trial_record import TrialRecord
-from search.study import confirmation, looks
-from search.study import result as results
+from search.study import confirmation, looks, printed_result
 from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
 from search.study.fewer_steps import made
@@ -264,7 +263,7 @@ def run_study(
             markup=False,
         )
         _catch_up(job, BackgroundTracker(tracker, job.folder, functools.partial(console.print, markup=False)), result)
-        results.show(console, job, result)
+        printed_result.show(console, job, result)
         return result
     # On a server the study is everyone's, and its storage holds the locks.
     with nullcontext() if config.storage else job.folder.locked():
@@ -283,7 +282,7 @@ def run_study(
         except BaseException:
             tracking.interrupt()
             raise
-    results.show(console, job, result)
+    printed_result.show(console, job, result)
     return result
 
 

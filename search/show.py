@@ -42,7 +42,7 @@ def show(
         return
     from rich.console import Console
 
-    from search.study import result as results
+    from search.study import printed_result
     from search.terminal import progress
     from search.voting import booth, wording
 
@@ -56,10 +56,10 @@ def show(
         if part := of_result(records, result)[1]:
             console.print(visible(f"its result is {part}"), markup=False)
         told = booth.told(folder, result)
-        results.tables(console, {**result, "verdict": wording.both(result, told)})
+        printed_result.tables(console, {**result, "verdict": wording.both(result, told)})
         if told is not None:
             wording.show(console, told)
-        results.ways_on(console, folder, mlruns, result)
+        printed_result.ways_on(console, folder, mlruns, result)
         return
     directions = {name: value.direction for record in records for name, value in record.values.items()}
     for objective, record in progress.best_so_far(records, directions).items():

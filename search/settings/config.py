@@ -19,7 +19,7 @@ from freeu.models.schedulers import canonical
 from freeu.sampling import Sampling, size_of
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
-from search.storage.optuna_storage import server
+from search.storage.server_address import server
 from search.storage.study_folder import check_name
 
 

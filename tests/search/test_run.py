@@ -25,7 +25,8 @@ from search.session import run_study
 from search.settings.config import StudyConfig
 from search.settings.job import prepare
 from search.storage.study_folder import StudyFolder
-from search.study.result import at_the_ends, shown_rows
+from search.study.printed_result import shown_rows
+from search.study.result import at_the_ends
 from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings
 
 

@@ -19,7 +19,7 @@ from search.settings.config import load
 from search.settings.job import prepare
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
-from search.study.trials import CONSTRAINT
+from search.study.ledger import CONSTRAINT
 from tests.search.study.test_coordinator import good, opened
 from tests.studies import study
 

@@ -9,7 +9,7 @@ import pytest
 from configs import UserError
 from search.storage.addresses import hidden, redacted
 from search.storage.mlflow_location import mlflow_settings
-from search.storage.optuna_storage import server
+from search.storage.server_address import server
 
 PASSWORDS = [
     "pa/SECRET?x",

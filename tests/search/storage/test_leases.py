@@ -25,7 +25,8 @@ from search.session import run_study
 from search.storage import waiting
 from search.storage.files import write_json
 from search.storage.leases import Busy, LeaseLost
-from search.storage.optuna_storage import Storage, server
+from search.storage.optuna_storage import Storage
+from search.storage.server_address import server
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
 from search.study.trials import Trials

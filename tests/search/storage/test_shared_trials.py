@@ -29,8 +29,9 @@ from search.optimizer.space_file import default
 from search.session import run_study
 from search.settings.config import StudyConfig
 from search.storage.addresses import hidden
-from search.storage.optuna_storage import Storage, server
+from search.storage.optuna_storage import Storage
 from search.storage.reconnecting import ReconnectingStorage
+from search.storage.server_address import server
 from search.storage.shared_trials import packed, unpacked
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
@@ -164,7 +165,7 @@ def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypat
     monkeypatch.setattr(trials.optuna._storage, "get_trial", lambda trial_id: seen)
     record = TrialRecord(0, asked.candidate.factors, "baseline", "COMPLETE", {"clip": Value(1.0, 0.1, 4, "up")})
     assert not trials.ended(asked, record)
-    assert not trials.folder.record_file(0).exists()
+    assert not trials.storage.folder.record_file(0).exists()
 
 
 def test_a_second_machine_finds_all_that_the_first_did(running: Server, tmp_path: Path) -> None:

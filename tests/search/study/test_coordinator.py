@@ -20,7 +20,7 @@ from search.storage.optuna_storage import Storage
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
 from search.study.coordinator import Coordinator
-from search.study.trials import Trials
+from search.study.ledger import Ledger
 from search.workers.crew import SingleWorker
 
 PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
@@ -198,14 +198,14 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
         evaluated.append(factors)
         return good(factors)
 
-    write, tell, suggest = StudyFolder.write_trial, Trials._tell, optuna.trial.Trial.suggest_float
+    write, tell, suggest = StudyFolder.write_trial, Ledger.tell, optuna.trial.Trial.suggest_float
 
     def writing(self: StudyFolder, record: TrialRecord, *files: Any) -> None:
         if where == "before record" and record.number == at:
             raise Killed
         write(self, record, *files)
 
-    def telling(self: Trials, record: TrialRecord, trial: optuna.trial.Trial) -> None:
+    def telling(self: Ledger, record: TrialRecord, trial: optuna.trial.Trial) -> None:
         if where == "after record" and record.number == at:
             raise Killed
         tell(self, record, trial)
@@ -219,7 +219,7 @@ def test_killed_at_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wh
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(StudyFolder, "write_trial", writing)
-        patch.setattr(Trials, "_tell", telling)
+        patch.setattr(Ledger, "tell", telling)
         patch.setattr(optuna.trial.Trial, "suggest_float", suggesting)
         opened(tmp_path, evaluate).run(11)
     where_was, where = where, "nowhere"
