@@ -90,10 +90,11 @@ def show(console: Console, told: Mapping[str, Any]) -> None:
         for line in lines(told):
             console.print(visible(line), markup=False, soft_wrap=True)
         return
+    voters = ", ".join(told["voters"])
+    said = f"Blind votes of {voters}: the share of pairs won, ties as half, with 95 % intervals by prompts"
+    console.print()
+    console.print(Text(visible(said), style="italic"), soft_wrap=True)
     table = Table("finalist", "against", "win rate", "won", "ties", "lost", "p", box=None)
-    table.title = (
-        f"Blind votes of {', '.join(map(visible, told['voters']))}: share of pairs won, 95 % intervals by prompts"
-    )
     for row in told["comparisons"]:
         if "share" in row:
             numbers = (rate(row), str(row["wins"]), str(row["ties"]), str(row["losses"]), p_value(row["p_holm"]))
