@@ -51,7 +51,7 @@ def test_offload(make, tmp_path: Path) -> None:
     one._batches = Batches(2)  # one after the other, as on every device that can be offloaded to
     wanted = images(one)
     one._pipeline.enable_model_cpu_offload(device=torch.device("cpu"))
-    one._words._kept.clear()
+    one._words = one._new_words()
     assert hasattr(one._unet, "_hf_hook") and hasattr(one._vae, "_hf_hook")
     assert near(images(one), wanted)
     one.prepare(PROMPTS)

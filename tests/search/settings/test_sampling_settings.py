@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 
 from configs import UserError
 from freeu import Sampling
+from search.evaluation.loading import _made
 from search.settings.config import load
 from search.settings.job import Job, prepare
+from tests.search.fakes import FakeGenerator
 
 PROMPTS = [f"a picture of thing number {i}" for i in range(24)]
 FLAGS: dict[str, Any] = {
@@ -99,3 +102,21 @@ def test_negatives_of_another_length(lines: int, tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("dull\n" * lines)
     with pytest.raises(UserError, match=f"--negative-prompt has {lines} lines, and prompts.txt 24 prompts"):
         job(tmp_path, negative_prompt=str(tmp_path / "n.txt"))
+
+
+def test_scores_are_reused_under_the_same_settings_alone(tmp_path: Path) -> None:
+    def made(**flags: Any) -> dict[str, Any]:
+        return _made(job(tmp_path, **flags), FakeGenerator(), {}, None)
+
+    plain = made()
+    assert "sampling" not in plain  # as it was kept before there were these settings
+    assert made(clip_skip=2) == made(clip_skip=2)
+    given = [
+        {"scheduler": "Euler"},
+        {"clip_skip": 2},
+        {"negative_prompt": "dull"},
+        {"size": "32x64"},
+        {"size": "64x32"},
+    ]
+    keys = [json.dumps(each, sort_keys=True) for each in (plain, *(made(**flags) for flags in given))]
+    assert len(set(keys)) == len(keys)
