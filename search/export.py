@@ -8,6 +8,7 @@ pick has none.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ import configs
 from configs import UserError
 from configs.cli import main, visible
 from freeu.factors import Factors
+from freeu.sampling import Sampling
 from search.settings import flags
 from search.storage.study_folder import StudyFolder
 from search.terminal.study_names import complete, find_study
@@ -58,6 +60,9 @@ def export(
         list[str] | None,
         typer.Option(metavar="ID", help="Loader in the workflow to put FreeU behind; repeatable (default: all)."),
     ] = None,
+    factors_only: Annotated[
+        bool, typer.Option("--factors-only", help="Leave out the sampling settings that the factors were found at.")
+    ] = False,
     all_: Annotated[
         bool, typer.Option("--all", help="Write every format that can hold the preset into the folder --out.")
     ] = False,
@@ -72,6 +77,7 @@ def export(
 ) -> None:
     """Export a pick of a study, or a preset that you have, in a tool's format."""
     from freeu import presets
+    from search.reporting import preset_folder
 
     if (study is None) == (from_file is None):
         raise UserError("give either --study NAME or --from-file FILE: where to take the factors from")
@@ -95,9 +101,9 @@ def export(
             typer.echo(f"note: {pick or 'knee'} is the baseline: nothing the search tried was better there", err=True)
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
+    if factors_only:
+        preset = replace(preset, sampling=Sampling())
     if all_ and out is not None:
-        from search.reporting import preset_folder
-
         written, backups = preset_folder.write(preset, out)
         typer.echo(f"wrote {', '.join(written)} and README.md to {out}", err=True)
     elif card and out is not None and folder is not None:
@@ -111,6 +117,8 @@ def export(
         if out is None:
             typer.echo(text.rstrip("\n"))
             return
+        if workflow is None and (left := preset_folder.by_hand(preset, format)):
+            typer.echo(f"note: {visible(left)}", err=True)
         kept = presets.write(preset, out, format) if workflow is None else presets.save(out, text.encode())
         backups = [] if kept is None else [kept]
         typer.echo(f"wrote {out}", err=True)
@@ -139,11 +147,14 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
     result = folder.read_result()
     picks: dict[str, Mapping[str, Any]] = {one["pick"]: one for one in (result or {}).get("picks", [])}
     scores: Mapping[str, Any] = {}
+    sampling = Sampling()
     if pick in picks:
         factors, scores = Factors.from_dict(picks[pick]["factors"]), picks[pick]["scores"]
+        sampling = _sampling(picks[pick])
     elif pick.isdecimal():
         factors = _trial(folder, int(pick))
-        scores = next((one["scores"] for one in picks.values() if one["number"] == int(pick)), {})
+        same = next((one for one in picks.values() if one["number"] == int(pick)), {})
+        scores, sampling = same.get("scores", {}), _sampling(same)
     elif result is None:
         raise UserError(f"study '{folder.name}' has no picks yet: let it finish, or give --pick the number of a trial")
     else:
@@ -157,7 +168,13 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
         pick=pick,
         scores={metric: _score(score) for metric, score in scores.items()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sampling=sampling,
     )
+
+
+def _sampling(row: Mapping[str, Any]) -> Sampling:
+    """Of a pick; none are set in the result of an older study."""
+    return Sampling.from_dict(row.get("sampling") or {})
 
 
 def _trial(folder: StudyFolder, number: int) -> Factors:

@@ -1,4 +1,4 @@
-"""The candidates that a study tries before its own: the baseline, the published factors, and those of --from."""
+"""The candidates that a study tries before its own: the baseline, the published factors, those of --like and --from."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
+    from freeu.presets.like import Like
     from search.settings.config import StudyConfig
 
 
-def first_candidates(config: StudyConfig, spec: ModelSpec, space: Space) -> tuple[tuple[str, Factors], ...]:
+def first_candidates(
+    config: StudyConfig, spec: ModelSpec, space: Space, like: Like | None = None
+) -> tuple[tuple[str, Factors], ...]:
     """Each with its origin, the baseline first; what the space does not hold is left out. Raises UserError."""
     found = [("baseline", baseline(space))]
     if spec.published is not None:
         found += [("published", each) for each in warm([spec.published.factors()], space)]
+    if like is not None and like.factors is not None:
+        found += [(f"like:{config.like}", each) for each in warm([like.factors], space) if each == like.factors]
     for source in config.start_from:
         kept = [each for each in warm(_factors_of(source, config.mlruns), space) if not each.identity]
         found += [(f"from:{source} {number}", each) for number, each in enumerate(kept)]
