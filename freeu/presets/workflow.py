@@ -38,9 +38,8 @@ def patch(preset: Preset, text: str, loaders: Sequence[str] = ()) -> tuple[str, 
     """
     TOOL.check(preset.factors)
     content = parse_json(text, "the workflow", nan=True, halves=True)
-    workflow = _workflow(content)
-    done = _patched(workflow, NODES[preset.factors.version], numbers(preset), loaders)
-    done += samplers.patch(workflow, preset.sampling)
+    done = _patched(_workflow(content), NODES[preset.factors.version], numbers(preset), loaders)
+    done += samplers.patch(_workflow(content), preset.sampling)
     return json.dumps(content, indent=2, ensure_ascii=True) + "\n", done
 
 
