@@ -41,7 +41,7 @@ def patch(workflow: ApiWorkflow | SavedWorkflow, sampling: Sampling) -> list[str
     if not in_words(sampling):
         return []
     graph, values, said = workflow.graph(), _values(sampling), []
-    if sampling.scheduler is not None and "sampler_name" not in values:
+    if scheduler_of(sampling) is not None and "sampler_name" not in values:
         said.append(f"ComfyUI has no scheduler '{sampling.scheduler}': the workflow's stays")
     reached = False
     for key in _samplers(graph):
