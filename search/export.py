@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ import configs
 from configs import UserError
 from configs.cli import main, visible
 from freeu.factors import Factors
+from freeu.sampling import Sampling
 from search.settings import completions, flags
 from search.storage.study_folder import StudyFolder
 from search.terminal.study_names import Study, chosen, complete
@@ -69,6 +71,9 @@ def export(
         list[str] | None,
         typer.Option(metavar="ID", help="Loader in the workflow to put FreeU behind; repeatable (default: all)."),
     ] = None,
+    factors_only: Annotated[
+        bool, typer.Option("--factors-only", help="Leave out the sampling settings that the factors were found at.")
+    ] = False,
     all_: Annotated[
         bool, typer.Option("--all", help="Write every format that can hold the preset into the folder --out.")
     ] = False,
@@ -86,6 +91,7 @@ def export(
 ) -> None:
     """Export a pick of a study, or a preset that you have, in a tool's format."""
     from freeu import presets
+    from search.reporting import preset_folder
 
     if (name is None and study is None) == (from_file is None):
         raise UserError("give either --study NAME or --from-file FILE: where to take the factors from")
@@ -110,9 +116,9 @@ def export(
             typer.echo(f"note: {pick} is the baseline: nothing the search tried was better there", err=True)
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
+    if factors_only:
+        preset = replace(preset, sampling=Sampling())
     if all_ and out is not None:
-        from search.reporting import preset_folder
-
         files, backups = preset_folder.write(preset, out)
         written = [out / each for each in files]
         typer.echo(f"wrote {', '.join(files)} and README.md to {out}", err=True)
@@ -128,6 +134,8 @@ def export(
         if out is None:
             typer.echo(_as_json(preset, [], [], text) if as_json else text.rstrip("\n"))
             return
+        if workflow is None and (left := preset_folder.by_hand(preset, format)):
+            typer.echo(f"note: {visible(left)}", err=True)
         kept = presets.write(preset, out, format) if workflow is None else presets.save(out, text.encode())
         written, backups = [out], [] if kept is None else [kept]
         typer.echo(f"wrote {out}", err=True)
@@ -178,11 +186,14 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
     result = folder.read_result()
     picks: dict[str, Mapping[str, Any]] = {one["pick"]: one for one in (result or {}).get("picks", [])}
     scores: Mapping[str, Any] = {}
+    sampling = Sampling()
     if pick in picks:
         factors, scores = Factors.from_dict(picks[pick]["factors"]), picks[pick]["scores"]
+        sampling = _sampling(picks[pick])
     elif pick.isdecimal():
         factors = _trial(folder, int(pick))
-        scores = next((one["scores"] for one in picks.values() if one["number"] == int(pick)), {})
+        same = next((one for one in picks.values() if one["number"] == int(pick)), {})
+        scores, sampling = same.get("scores", {}), _sampling(same)
     elif result is None:
         raise UserError(f"study '{folder.name}' has no picks yet: let it finish, or give --pick the number of a trial")
     else:
@@ -196,6 +207,7 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
         pick=pick,
         scores={metric: _score(score) for metric, score in scores.items()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sampling=sampling,
         verdict=None if result is None else _verdict(result, picks[pick]["number"] if pick in picks else int(pick)),
     )
 
@@ -205,6 +217,11 @@ def _verdict(result: Mapping[str, Any], number: int) -> str:
     stands = {one["number"] for one in result["picks"] if one["pick"] == result.get("take_away")}
     other = f" These factors are of trial {number}, which is another one." if stands - {number} else ""
     return f"{result['verdict']}{other}"
+
+
+def _sampling(row: Mapping[str, Any]) -> Sampling:
+    """Of a pick; none are set in the result of an older study."""
+    return Sampling.from_dict(row.get("sampling") or {})
 
 
 def _trial(folder: StudyFolder, number: int) -> Factors:

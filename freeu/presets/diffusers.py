@@ -6,18 +6,23 @@ A factor of 0.0 there switches all four off without a word (it tests their truth
 from __future__ import annotations
 
 import ast
+from typing import Any
+
+from freeu.sampling import Sampling
 
 from .preset import Preset, PresetError
+from .sampled import scheduler_of
 from .tool import Tool, found
 
 TOOL = Tool("diffusers' enable_freeu", versions=("v1",), stages=("block",), zero=False)
 FILE = "diffusers_freeu.py"
 PLACE = "beside your script: `from diffusers_freeu import apply; apply(pipe)`; or copy its last line"
+SAMPLING = (*("guidance", "guidance_rescale", "steps", "scheduler", "eta", "clip_skip", "negative_prompt", "size"),)
 ORDER = ("s1", "s2", "b1", "b2")
 
 
 def render(preset: Preset) -> str:
-    """A Python module with one function.
+    """A Python module with one function, and where settings are known a second one, the call with them.
 
     Raises:
         PresetError: diffusers would do something else with these factors.
@@ -32,7 +37,35 @@ def render(preset: Preset) -> str:
         "# For diffusers alone: version 1, stages by block.\n\n\n"
         "def apply(pipe):\n"
         '    """Switches FreeU on; pipe.disable_freeu() switches it off."""\n'
-        f"    pipe.enable_freeu(s1={f.s1!r}, s2={f.s2!r}, b1={f.b1!r}, b2={f.b2!r})\n"
+        f"    pipe.enable_freeu(s1={f.s1!r}, s2={f.s2!r}, b1={f.b1!r}, b2={f.b2!r})\n" + _call(preset.sampling)
+    )
+
+
+def _call(s: Sampling) -> str:
+    """A function that calls the pipeline; "" where no setting is known."""
+    width, height = s.size or (None, None)
+    given: dict[str, Any] = {"guidance_scale": s.guidance, "guidance_rescale": s.guidance_rescale or None}
+    given |= {"num_inference_steps": s.steps, "eta": s.eta, "negative_prompt": s.negative_prompt}
+    given |= {"width": width, "height": height}
+    lines = [f"    settings = { ({key: value for key, value in given.items() if value is not None})!a}"]
+    if (s.clip_skip or 1) > 1:
+        lines += [
+            "    # Layers beyond the one that is read unasked: the last, or of SDXL the one before it.",
+            f"    skipped = {s.clip_skip} - (2 if getattr(pipe, 'text_encoder_2', None) is not None else 1)",
+            "    settings |= {'clip_skip': skipped} if skipped > 0 else {}",
+        ]
+    if (scheduler := scheduler_of(s)) is not None:
+        kind, shape = scheduler.sampler.kind, scheduler.schedule.changes if scheduler.schedule else {}
+        changes = {**scheduler.sampler.changes, **shape}
+        lines += [
+            f"    from diffusers import {kind}\n",
+            f"    pipe.scheduler = {kind}.from_config(pipe.scheduler.config, **{changes!a})",
+        ]
+    if not s.as_dict():
+        return ""
+    doc = '    """Calls it under the settings that the factors were found at; `more` goes on top of them."""'
+    return "\n".join(
+        ["\n\ndef call(pipe, prompt, **more):", doc, *lines, "    return pipe(prompt, **settings | more)", ""]
     )
 
 

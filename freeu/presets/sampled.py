@@ -39,7 +39,7 @@ def in_words(sampling: Sampling) -> str:
     found = [
         s.guidance is not None and f"guidance {s.guidance:g}",
         s.steps is not None and f"{s.steps} steps",
-        s.scheduler,
+        s.scheduler not in (DEFAULT, OF_EDM) and s.scheduler,
         s.guidance_rescale and f"guidance rescale {s.guidance_rescale:g}",
         s.eta and f"eta {s.eta:g}",
         s.clip_skip is not None and f"clip skip {s.clip_skip}",

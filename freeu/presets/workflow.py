@@ -14,7 +14,7 @@ from typing import Any
 
 from configs import parse_json, unknown
 
-from .comfy import transformers
+from .comfy import samplers, transformers
 from .comfy.api import ApiWorkflow
 from .comfy.graph import FOREIGN_FREEU, FREEU, Graph, Key, Output, shown
 from .comfy.saved import SavedWorkflow
@@ -26,7 +26,8 @@ LAYOUT = "expected JSON as *Save* or *Export (API)* of ComfyUI's menu writes it"
 
 
 def patch(preset: Preset, text: str, loaders: Sequence[str] = ()) -> tuple[str, list[str]]:
-    """The workflow with the preset in it, and what was done, a sentence each. All else in it stays as it is, a NaN too,
+    """The workflow with the preset in it, its sampling settings in the samplers behind FreeU, and what was done, a
+    sentence each. All else in it stays as it is, a NaN too,
     which ComfyUI writes itself.
 
     loaders: the ids of the nodes that FreeU comes behind; all loaders of a model where none is named.
@@ -37,8 +38,8 @@ def patch(preset: Preset, text: str, loaders: Sequence[str] = ()) -> tuple[str, 
     """
     TOOL.check(preset.factors)
     content = parse_json(text, "the workflow", nan=True, halves=True)
-    workflow = _workflow(content)
-    done = _patched(workflow, NODES[preset.factors.version], numbers(preset), loaders)
+    done = _patched(_workflow(content), NODES[preset.factors.version], numbers(preset), loaders)
+    done += samplers.patch(_workflow(content), preset.sampling)
     return json.dumps(content, indent=2, ensure_ascii=True) + "\n", done
 
 

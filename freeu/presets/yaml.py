@@ -11,12 +11,13 @@ import yaml
 import configs
 from configs import UserError, quoted
 from freeu.factors import Factors
-from freeu.sampling import Sampling
+from freeu.sampling import NAMES, Sampling
 
 from .preset import Preset, PresetError
 
 MARK, VERSION = "freeu_preset", 1
 KEYS = (MARK, *(field.name for field in fields(Preset)))
+SAMPLING = NAMES
 FILE = "freeu.yaml"
 PLACE = 'for this project: `freeu.applied(pipe.unet, "FILE")`, `freeu.enable(pipe, "FILE")`, `search.run --from FILE`'
 HEAD = """\

@@ -78,6 +78,7 @@ def _card(
         "|---|---|---|---|---|---|",
         f"| {f.b1:.4g} | {f.b2:.4g} | {f.s1:.4g} | {f.s2:.4g} | {f.version} | by {f.stages} |",
         "",
+        *_sampling(preset),
         f"Pick {plain(str(preset.pick))}, trial {number}, of the study {plain(folder.name)}. With another version "
         "or convention of stages the same numbers give other images. FreeU: [arXiv 2309.11497](https://arxiv.org/abs/2309.11497).",
         "",
@@ -101,6 +102,17 @@ def _card(
     lines += ["", *(f"- {name}: {code(str(value))}" for name, value in hashes.items() if value)]
     lines += [f"- {plain(str(name))} {plain(str(version))}" for name, version in result.get("versions", {}).items()]
     return "\n".join(lines) + "\n"
+
+
+def _sampling(preset: Preset) -> list[str]:
+    """A table of the settings that are known."""
+    values = preset.sampling.as_dict()
+    if "size" in values:
+        values["size"] = "x".join(map(str, values["size"]))
+    if not values:
+        return []
+    rows = [f"| {name.replace('_', ' ')} | {plain(str(value)) or 'none'} |" for name, value in values.items()]
+    return ["| found at | |", "|---|---|", *rows, ""]
 
 
 def _scores(preset: Preset, directions: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from freeu import presets
 from freeu.presets import Preset, PresetError
+from freeu.presets.sampled import in_words, without
 from search.reporting.markdown import code, plain
 
 
@@ -25,6 +26,24 @@ def write(preset: Preset, folder: Path) -> tuple[list[str], list[Path]]:
     return list(files), [backup for backup in backups if backup is not None]
 
 
+def by_hand(preset: Preset, format: str) -> str:
+    """What is to be set beside a format's file: the settings that it can't hold; "" where it holds them all."""
+    held = getattr(presets.module(format), "SAMPLING", ())
+    rest = in_words(without(preset.sampling, held))
+    return f"found at {rest}, which the format {format} doesn't hold: set it in the tool" if rest else ""
+
+
+def _found(preset: Preset) -> list[str]:
+    said = in_words(preset.sampling)
+    return [f"Found at {plain(said)}.", ""] if said else []
+
+
+def _by_hand(preset: Preset, written: list[str]) -> list[str]:
+    said = {format: by_hand(preset, format) for format in written}
+    lines = [f"- `{presets.module(format).FILE}`: {plain(text)}" for format, text in said.items() if text]
+    return ["", "Settings to make by hand:", "", *lines] if lines else []
+
+
 def _readme(preset: Preset, written: list[str], left: dict[str, str]) -> str:
     f = preset.factors
     origin = f" Found by the study {code(preset.study)}, pick {code(preset.pick or '')}." if preset.study else ""
@@ -35,9 +54,11 @@ def _readme(preset: Preset, written: list[str], left: dict[str, str]) -> str:
         f"For {code(preset.model) if preset.model else 'a model that is not named'}.{origin}",
         "",
         *([plain(preset.verdict), ""] if preset.verdict else []),
+        *_found(preset),
         "| file | where it goes |",
         "|---|---|",
         *(f"| `{presets.module(format).FILE}` | {presets.module(format).PLACE} |" for format in written),
+        *_by_hand(preset, written),
     ]
     if left:
         lines += ["", "Left out:", ""]

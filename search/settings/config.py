@@ -74,6 +74,9 @@ class StudyConfig(BaseModel):
     pipeline_config: Annotated[
         Text | None, Setting(MODEL, "FOLDER", "Layout of a single-file checkpoint: a diffusers folder like it")
     ] = None
+    like: Annotated[
+        Text | None, Setting(MODEL, "IMAGE|FILE", "Sampling settings of an image, as the web UI or ComfyUI saved it")
+    ] = None
     steps: Annotated[Count | None, Setting(MODEL, "N", "Denoising steps", "the model's")] = None
     guidance: Annotated[
         Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,

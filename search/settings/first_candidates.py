@@ -1,5 +1,5 @@
-"""The candidates that a study tries before its own: the baseline, the published factors, those of --from, and FreeU off
-at other guidance scales, so that what FreeU adds can be told from what guidance alone does.
+"""The candidates that a study tries before its own: the baseline, the published factors, those of --like and --from,
+and FreeU off at other guidance scales, so that what FreeU adds can be told from what guidance alone does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
+    from freeu.presets.like import Like
     from search.settings.config import StudyConfig
 
 TUNED = "tuned baseline"
@@ -26,11 +27,16 @@ SHARE = 10
 """One trial in so many, at most, is such a one, unless the scales are given."""
 
 
-def first_candidates(config: StudyConfig, spec: ModelSpec, space: Space) -> tuple[tuple[str, Candidate], ...]:
+def first_candidates(
+    config: StudyConfig, spec: ModelSpec, space: Space, like: Like | None = None
+) -> tuple[tuple[str, Candidate], ...]:
     """Each with its origin, the baseline first; what the space does not hold is left out. Raises UserError."""
     found = [("baseline", off(space))]
     if spec.published is not None:
         found += [("published", each) for each in warm([Candidate(spec.published.factors())], space)]
+    if like is not None and like.factors is not None:
+        given = Candidate(like.factors)
+        found += [(f"like:{config.like}", each) for each in warm([given], space) if each == given]
     for source in config.start_from:
         kept = [each for each in warm(_candidates_of(source, config.mlruns), space) if not each.off]
         found += [(f"from:{source} {number}", each) for number, each in enumerate(kept)]

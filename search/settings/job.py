@@ -15,12 +15,13 @@ from configs import unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
-from search.settings import fingerprints, model, prompts, served
+from search.settings import fingerprints, model, prompts, sampling, served
 from search.settings.first_candidates import first_candidates
 from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
+    from freeu.presets.like import Like
     from search.settings.config import StudyConfig
 
 
@@ -37,6 +38,7 @@ class Job:
         prompts, held_out: the texts of the two halves, in order. categories: prompt → category.
         directions: objective → "up" or "down". fixed: the first candidates, each with its origin, the baseline first.
         device: where images are made, as "cuda" or "cpu". fingerprint: what must stay the same for the study to go on.
+        like: what was taken of --like.
     """
 
     config: StudyConfig
@@ -50,6 +52,7 @@ class Job:
     fixed: tuple[tuple[str, Candidate], ...]
     device: str
     fingerprint: Mapping[str, Any]
+    like: Like | None = None
 
     @property
     def folder(self) -> StudyFolder:
@@ -71,6 +74,7 @@ class Job:
 
 def prepare(config: StudyConfig) -> Job:
     """Make the job of some settings. Raises UserError for whatever can be found wrong without weights."""
+    config, like = sampling.alike(config)
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
@@ -91,9 +95,10 @@ def prepare(config: StudyConfig) -> Job:
         held_out,
         {prompt.text: prompt.category for prompt in prompt_set},
         directions,
-        first_candidates(config, spec, space),
+        first_candidates(config, spec, space, like),
         likely_device(config.device),
         fingerprints.fingerprint(config, spec, space, texts, held_out),
+        like,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from configs import UserError, read_text
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
+    from freeu.presets.like import Like
     from search.settings.config import StudyConfig
 
 FIELDS = ("steps", "guidance", "guidance_rescale", "eta", "clip_skip", "scheduler", "size")
@@ -19,6 +21,25 @@ FIELDS = ("steps", "guidance", "guidance_rescale", "eta", "clip_skip", "schedule
 def given(config: StudyConfig) -> dict[str, Any]:
     """Those that are set, by the field of `ModelSpec`."""
     return {name: value for name in FIELDS if (value := getattr(config, name)) is not None}
+
+
+def alike(config: StudyConfig) -> tuple[StudyConfig, Like | None]:
+    """The settings with those of --like where none are given, and what was taken of it.
+
+    Raises:
+        UserError: it can't be read, or holds no settings.
+    """
+    if config.like is None:
+        return config, None
+    from freeu.presets.like import read
+
+    like = read(Path(config.like).expanduser())
+    values = {name: getattr(like.sampling, name) for name in like.sampling.as_dict()}
+    if _is_file(values.get("negative_prompt", "")):  # words here, which would be read as a file's name
+        del values["negative_prompt"]
+        like = replace(like, left_out=(*like.left_out, "a negative prompt that is the name of a file"))
+    new = {name: value for name, value in values.items() if getattr(config, name) is None}
+    return config.model_copy(update=new), like
 
 
 def negatives(text: str | None) -> str | list[str] | None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError
+from configs import UserError, shortened
+from configs.cli import visible
 from search.optimizer.space import SOBOL
 from search.settings import sampling, served
 from search.settings.kept import check_resumable, kept_settings
@@ -115,6 +116,7 @@ class Plan:
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
             f"model       {s.name}, {kind}, {size}, {sampled}, {where}",
             *served.lines(s),
+            *self._like(),
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
@@ -169,6 +171,22 @@ class Plan:
         said = f"FreeU {version} by {'width and block' if 'stages' in names else stages}"
         said += "" if names == ["b1", "b2", "s1", "s2"] else f", searching {', '.join(names)}"
         return said + (f" with {', '.join(f'{name} {value:g}' for name, value in fixed.items())}" if fixed else "")
+
+    def _like(self) -> list[str]:
+        """What --like gave, and what of it could not be taken."""
+        like, config = self.job.like, self.job.config
+        if like is None:
+            return []
+        from freeu.presets.sampled import in_words
+
+        model = f"; made with the model {shortened(like.model, 60)}" if like.model else ""
+        used = any(origin.startswith("like:") for origin, _ in self.job.fixed)
+        freeu = "" if like.factors is None else "; its FreeU factors come first"
+        if like.factors is not None and not used:
+            freeu = "; its FreeU factors are not in the space that is searched"
+        said = in_words(like.sampling) or "no setting that is known"
+        lines = [f"like        {config.like} of {like.tool}: {said}{model}{freeu}"]
+        return [visible(line) for line in (*lines, *(f"not taken   {each}" for each in like.left_out))]
 
     def _low(self) -> list[str]:
         """Said where it is asked for."""

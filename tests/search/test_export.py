@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from configs import UserError
-from freeu import Factors, presets
+from freeu import Factors, Sampling, presets
 from search.export import NAMES, app, preset_of
 from search.storage.files import write_json
 from search.storage.study_folder import StudyFolder
@@ -222,6 +222,51 @@ def test_a_workflow_gets_freeu_and_stays(mlruns: Path, tmp_path: Path) -> None:
     assert "put FreeU_V2, node 6, behind CheckpointLoaderSimple (node 4); 1 input rewired" in said
     assert json.loads(out.read_text())["5"]["inputs"]["model"] == ["6", 0]
     assert file.read_text() == before and presets.read(out).factors == KNEE
+
+
+SAMPLING = {"guidance": 6.5, "guidance_rescale": 0.0, "steps": 28, "scheduler": "Euler a", "negative_prompt": "blurry",
+            "size": [512, 768]}  # fmt: skip
+
+
+@pytest.fixture
+def sampled(mlruns: Path) -> Path:
+    """The study's picks have sampling settings."""
+    picks = [pick | {"sampling": SAMPLING} for pick in RESULT["picks"]]
+    write_json(StudyFolder(mlruns, "sunday").result, RESULT | {"picks": picks})
+    return mlruns
+
+
+def test_a_pick_brings_its_sampling_settings(sampled: Path, tmp_path: Path) -> None:
+    for pick in ("knee", "3"):
+        preset = preset_of(StudyFolder(sampled, "sunday"), pick)
+        assert preset.sampling == Sampling.from_dict(SAMPLING)
+    assert preset_of(StudyFolder(sampled, "sunday"), "2").sampling == Sampling()  # no pick
+    exported(sampled, "--study", "sunday", "--all", "--out", tmp_path / "out")
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "Found at guidance 6.5, 28 steps, Euler a, 512x768, negative prompt 'blurry'." in readme
+    by_hand = readme.partition("Settings to make by hand:")[2]
+    assert "- `presets.json`: found at guidance 6.5, 28 steps, Euler a, 512x768" in by_hand
+    assert "fooocus.json" not in by_hand and "freeu.yaml" not in by_hand  # which hold all of them
+    assert presets.read(tmp_path / "out" / "fooocus.json").sampling.steps == 28
+    said = exported(sampled, "--study", "sunday", "--format", "forge", "--out", tmp_path / "f.py")
+    assert "note: found at guidance 6.5, 28 steps, Euler a" in said
+
+
+def test_factors_only_leaves_the_settings_out(sampled: Path, tmp_path: Path) -> None:
+    text = exported(sampled, "--study", "sunday", "--factors-only")
+    assert "sampling" not in text
+    node = {"class_type": "KSampler", "inputs": {"model": ["4", 0], "cfg": 8, "steps": 20}}
+    (tmp_path / "w.json").write_text(json.dumps({"4": {"class_type": "UNETLoader", "inputs": {}}, "5": node}))
+    for flags, cfg in (((), 6.5), (("--factors-only",), 8)):
+        exported(sampled, "--study", "sunday", "--workflow", tmp_path / "w.json", "--out", tmp_path / "n.json", *flags)
+        assert json.loads((tmp_path / "n.json").read_text())["5"]["inputs"]["cfg"] == cfg
+
+
+def test_a_card_has_a_table_of_the_settings(sampled: Path, tmp_path: Path) -> None:
+    exported(sampled, "--study", "sunday", "--card", "--out", tmp_path / "CARD.md")
+    text = (tmp_path / "CARD.md").read_text()
+    assert "| found at | |\n|---|---|\n| guidance | 6.5 |\n" in text and "| scheduler | Euler a |" in text
+    assert "| size | 512x768 |" in text
 
 
 def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path: Path) -> None:

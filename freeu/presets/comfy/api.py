@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs import quoted
@@ -81,6 +82,15 @@ class ApiWorkflow:
         node["inputs"] |= values
         if isinstance(node.get("_meta"), dict):
             node["_meta"]["title"] = kind
+
+    def values(self, key: Key, names: Sequence[str]) -> dict[str, Any]:
+        """What is typed into a node; an input that another node gives is a list."""
+        inputs: dict[str, Any] = self.nodes[key[1]]["inputs"]
+        return inputs
+
+    def set(self, key: Key, names: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Types values into a node."""
+        self.nodes[key[1]]["inputs"] |= values
 
     def insert(self, source: Output, kind: str, values: dict[str, float]) -> tuple[str, int]:
         """Puts a FreeU node behind an output: its id, and how many inputs take it now."""

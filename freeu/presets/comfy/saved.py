@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs import quoted
@@ -114,6 +115,21 @@ class SavedWorkflow:
         node |= {"type": kind, "widgets_values": list(values.values()), "mode": 0}
         properties = node.get("properties")
         node["properties"] = {**(properties if isinstance(properties, dict) else {}), "Node name for S&R": kind}
+
+    def values(self, key: Key, names: Sequence[str]) -> dict[str, Any]:
+        """What is typed into a node; an input that another node gives is a list. names: of its widgets, in order."""
+        node = self.nodes[key]
+        found = node.get("widgets_values")
+        pairs = dict(zip(names, found, strict=False)) if isinstance(found, list) else {}
+        pairs |= found if isinstance(found, dict) else {}
+        given = [each.get("name") for each in _list(node, "inputs") if each.get("link") is not None]
+        return pairs | {name: [] for name in given if name in names}
+
+    def set(self, key: Key, names: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Types values into a node's widgets, which are there."""
+        found = self.nodes[key]["widgets_values"]
+        for name, value in values.items():
+            found[name if isinstance(found, dict) else names.index(name)] = value
 
     def insert(self, source: Output, kind: str, values: dict[str, float]) -> tuple[str, int]:
         """Puts a FreeU node behind an output: its id, and how many inputs take it now.

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from configs import UserError
-from freeu import Sampling
+from freeu import Candidate, Factors, Sampling
 from search.evaluation.loading import _made
 from search.settings.config import load
 from search.settings.job import Job, prepare
+from search.study.plan import plan
 from tests.search.fakes import FakeGenerator
 
 PROMPTS = [f"a picture of thing number {i}" for i in range(24)]
@@ -47,6 +48,50 @@ def test_flags_and_yaml_keys_are_put_onto_the_model(tmp_path: Path) -> None:
     assert job(tmp_path).fingerprint["sampling"] == {}
     said = {"guidance_rescale": 0.5, "eta": 0.25, "clip_skip": 2, "negative_prompt": "blurry, dull", "size": "64x32"}
     assert found.fingerprint["sampling"] == said
+
+
+LIKE = (
+    "a cat\nNegative prompt: blurry\nSteps: 7, Sampler: Euler, Schedule type: Karras, CFG scale: 2.5, Seed: 1, "
+    "Size: 64x32, Model: dream, Clip skip: 2, freeu_enabled: True, freeu_b1: 1.3, freeu_b2: 1.4, freeu_s1: 0.9, "
+    "freeu_s2: 0.2, Hires upscale: 2"
+)
+
+
+def test_like_gives_what_no_flag_gives(tmp_path: Path) -> None:
+    (file := tmp_path / "like.txt").write_text(LIKE)
+    found = job(tmp_path, like=str(file), steps=3, negative_prompt="dull")
+    assert found.spec.sampling == Sampling(2.5, 0.0, 3, "Euler Karras", None, 2, "dull", (64, 32))
+    assert job(tmp_path, like=str(file)).spec.negative_prompt == "blurry"
+    assert [(origin, each) for origin, each in found.fixed if origin.startswith("like:")] == [
+        (f"like:{file}", Candidate(Factors(1.3, 1.4, 0.9, 0.2)))
+    ]
+    lines = "\n".join(plan(found).lines())
+    assert "of the web UI: guidance 2.5, 7 steps, Euler Karras" in lines and "made with the model dream" in lines
+    assert "not taken   Hires upscale: 2" in lines and "its FreeU factors come first" in lines
+    yaml = tmp_path / "study.yaml"
+    yaml.write_text(f"like: {file}\nguidance: 4\n")
+    assert job(tmp_path, yaml).spec.guidance == 4.0
+
+
+def test_factors_of_another_version_are_no_candidate_and_that_is_said(tmp_path: Path) -> None:
+    (file := tmp_path / "like.txt").write_text(LIKE)
+    found = job(tmp_path, like=str(file), version="v1")
+    assert not any(origin.startswith("like:") for origin, _ in found.fixed)
+    assert "FreeU factors are not in the space" in "\n".join(plan(found).lines())
+
+
+def test_a_negative_prompt_of_an_image_is_no_file(tmp_path: Path) -> None:
+    (secret := tmp_path / "secret.txt").write_text("a\nb\n")
+    (file := tmp_path / "like.txt").write_text(LIKE.replace("blurry", str(secret)))
+    found = job(tmp_path, like=str(file))
+    assert found.spec.negative_prompt == "" and found.spec.negatives == {}
+    assert found.like is not None and "a negative prompt that is the name of a file" in found.like.left_out
+
+
+def test_an_image_without_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "like.txt").write_text("a cat")
+    with pytest.raises(UserError, match="holds no settings"):
+        job(tmp_path, like=str(tmp_path / "like.txt"))
 
 
 def test_a_file_of_negative_prompts_goes_with_the_prompts(tmp_path: Path) -> None:
