@@ -15,7 +15,7 @@ from configs import UserError, quoted, read_json, shortened
 from freeu.factors import Factors, Version
 from freeu.generate import GenerationError
 
-from .bindings import FOUND_BY, described
+from .bindings import FOUND_BY, ROLES, described
 from .comfyui import PORT, ComfyUI
 from .findings import STRONG, findings
 from .generator import difference, drawn
@@ -174,7 +174,8 @@ class ComfyBackend:
         values = by_role(values)
         for role in values:
             if not getattr(self.template.bindings, role, None):
-                raise UserError(f"no {role} was found in the workflow: name its input with --bind {role}=NODE.INPUT")
+                fix = f"name its input with --bind {role}=NODE.INPUT" if role in ROLES else "leave it out"
+                raise UserError(f"no {role} was found in the workflow: {fix}")
         template = dataclasses.replace(self.template, settings={**self.template.settings, **values})
         size = (values.get("height", self.image_size[0]), values.get("width", self.image_size[1]))
         return dataclasses.replace(self, template=template, image_size=size)
