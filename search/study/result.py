@@ -207,9 +207,10 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     if left:
         said = f"{len(left)} more trials of the front are in result.json and in the report"
         console.print(said, style="dim", highlight=False)
-    console.print()
-    console.print(picks)
-    console.print(COUNTS, style="dim")
+    if any(pick["scores"] for pick in result["picks"]):  # else each is the baseline, or was not confirmed
+        console.print()
+        console.print(picks)
+        console.print(COUNTS, style="dim")
     console.print()
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):
