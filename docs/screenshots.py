@@ -31,7 +31,6 @@ IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1280, 960
 COLOURS = 128  # a picture of a page needs no more
 UNASKED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # MLflow's pages open a panel for it the first time
-TREE = "button[data-component-id*=runnamecellrenderer]"  # what unfolds a run in the list
 
 
 def main(
@@ -53,7 +52,7 @@ def main(
             tempfile.TemporaryDirectory() as profile,
             contextmanager(chromium)(Path(profile), *size, *drawn_in_software) as browser,
         ):
-            mlflow(browser, address[0])
+            mlflow(browser, address[0], study)
             report(browser, StudyFolder(mlruns, study).root / "report.html")
             vote(browser, StudyFolder(mlruns, study))
     finally:
@@ -61,15 +60,17 @@ def main(
         server.wait()
 
 
-def mlflow(browser: Any, page: str) -> None:
-    """The list of runs, and the study's own charts. page: the study's."""
-    path, question = page.split("?")
+def mlflow(browser: Any, page: str, study: str) -> None:
+    """The list of the study's trials, and its own charts. page: the list."""
+    question = page.split("?")[1]
     browser.get(page)
     browser.execute_script(f"localStorage.setItem('{UNASKED}', 'true')")
-    opened(browser, f"{path.rpartition('/')[0]}?{question}", f"document.querySelector('{TREE}')")
-    browser.execute_script(f"document.querySelector('{TREE}').click()")
+    link = f"[...document.querySelectorAll('a')].find((each) => each.innerText.trim() === '{study}')"
+    opened(browser, page, link)
     shot(browser, "guide-runs")
-    opened(browser, f"{path}/model-metrics?{question}", "document.querySelectorAll('.js-plotly-plot').length > 2")
+    run = browser.execute_script(f"return {link}.href").split("?")[0]
+    charts = f"{run}/model-metrics?{question.partition('&')[0]}"
+    opened(browser, charts, "document.querySelectorAll('.js-plotly-plot').length > 2")
     shot(browser, "guide-study")
 
 

@@ -276,7 +276,9 @@ def run_study(
             with progress:
                 result = Session(planned, load or load_parts, progress, tracking, began, on_trial).run()
         except KeyboardInterrupt:
-            console.print(f"interrupted: run the same command again to resume study '{config.name}'", markup=False)
+            begun = job.folder.config.exists()  # else nothing is there yet, as while the model loads
+            again = f"to resume study '{config.name}'" if begun else "to begin: no trial had begun"
+            console.print(f"interrupted: run the same command again {again}", markup=False)
             tracking.interrupt()
             raise typer.Exit(INTERRUPTED) from None
         except BaseException:

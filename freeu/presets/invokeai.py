@@ -25,7 +25,16 @@ PLACE = (
 
 SAMPLING = ("guidance", "guidance_rescale", "steps", "scheduler", "clip_skip")
 KEYS = {"guidance": "cfg_scale", "guidance_rescale": "cfg_rescale_multiplier", "steps": "steps"}
-ACTING: tuple[str, ...] = ("loras", "controlnets", "ipAdapters", "t2iAdapters", "vae", "refiner_model", "hrf_enabled", "strength")
+ACTING: tuple[str, ...] = (
+    "loras",
+    "controlnets",
+    "ipAdapters",
+    "t2iAdapters",
+    "vae",
+    "refiner_model",
+    "hrf_enabled",
+    "strength",
+)
 ACTING += ("seamless_x", "seamless_y")
 """What changes an image and has no setting here."""
 

@@ -22,6 +22,7 @@ SPEED = {
     "mps": 3_000.0,
     "cuda": 80_000.0,
 }  # GFLOP/s: of a CPU core in float32, of a device as a whole
+GPUS = {"an RTX 4090": 80_000.0, "an H100": 270_000.0}  # GFLOP/s in half precision, eager
 OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
 
 
@@ -31,10 +32,20 @@ def seconds(job: Job, evaluations: int) -> tuple[float, bool]:
     rate = measured(config.mlruns, spec.name, job.device, config.dtype)
     if rate is not None:
         return OVERHEAD + rate * evaluations, True
-    work, side = WORK.get(spec.name, WORK["sd15"])
     kind = job.device.partition(":")[0]
     speed = SPEED[kind] * ((os.cpu_count() or 1) if kind == "cpu" else 1)
-    return OVERHEAD + evaluations * work * (spec.resolution / side) ** 2 / speed, False
+    return OVERHEAD + _work(job, evaluations) / speed, False
+
+
+def on_gpus(job: Job, evaluations: int) -> dict[str, float]:
+    """GPU → about how many seconds the same takes there."""
+    return {name: OVERHEAD + _work(job, evaluations) / speed for name, speed in GPUS.items()}
+
+
+def _work(job: Job, evaluations: int) -> float:
+    """In GFLOP."""
+    work, side = WORK.get(job.spec.name, WORK["sd15"])
+    return evaluations * work * (job.spec.resolution / side) ** 2
 
 
 def measured(mlruns: Path, model: str, device: str, dtype: str | None = None) -> float | None:

@@ -220,7 +220,9 @@ class Plan:
         minutes = self.job.config.minutes
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
-        how += "; use a GPU" if self.job.device == "cpu" and seconds > DAY else ""
+        if self.job.device == "cpu" and seconds > DAY:
+            gpus = estimate.on_gpus(self.job, self.evaluations).items()
+            how += "; use a GPU: " + ", ".join(f"on {name} about {duration(each)}" for name, each in gpus)
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
 
 

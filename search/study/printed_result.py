@@ -110,10 +110,12 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
             rivals.add_row(
                 escape(visible(pick["pick"])), f"{_changed(tuned, result)} (trial {tuned['number']})", *cells
             )
-    for table in (picks, *([rivals] if rivals.row_count else [])):
+    confirmed = any(pick["scores"] for pick in result["picks"])  # else each is the baseline, or was not confirmed
+    for table in ([picks] if confirmed else []) + ([rivals] if rivals.row_count else []):
         console.print()
         console.print(table)
-    console.print(COUNTS, style="dim")
+    if confirmed:
+        console.print(COUNTS, style="dim")
     console.print()
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):

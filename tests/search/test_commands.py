@@ -3,6 +3,7 @@ that tidy up: delete, rename, doctor."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,18 +14,22 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from configs import UserError
 from configs.cli import plain_switches
 from search import delete, doctor, export, rename, report, show, ui
 from search.__main__ import app as every
+from search.session import run_study
 from search.settings import completions
 from search.settings.fingerprints import check_same
 from search.storage.mlflow_location import mlflow_settings, page_path
 from search.storage.study_folder import StudyFolder, studies
+from search.study.result import tables
 from search.tracking import Tracker
 from tests.search import made
+from tests.search.fakes import settings
 
 
 @pytest.fixture
@@ -164,6 +169,26 @@ def test_the_doctor_says_what_is_missing(mlruns: Path, monkeypatch: pytest.Monke
     assert found["places"]["results"]["studies"] == 1
     said = ran(doctor.app, "--mlruns", mlruns).stdout
     assert "sdxl" in said and "downloads" in said and str(mlruns) in said.replace("\n", "")
+
+
+def test_ctrl_c_before_anything_is_there_promises_no_resume(tmp_path: Path) -> None:
+    def interrupted(config: Any, spec: Any) -> Any:
+        raise KeyboardInterrupt
+
+    out = io.StringIO()
+    with pytest.raises(typer.Exit):
+        run_study(settings(tmp_path), Console(file=out, width=200), interrupted)
+    assert "run the same command again to begin: no trial had begun" in out.getvalue()
+
+
+def test_where_nothing_was_confirmed_no_table_of_picks_is_shown(mlruns: Path) -> None:
+    result = StudyFolder(mlruns, "sunday").read_result()
+    assert result is not None
+    for scores, shown in (({}, False), (result["picks"][0]["scores"], True)):
+        out = io.StringIO()
+        picks = [{**pick, "scores": scores} for pick in result["picks"]]
+        tables(Console(file=out, width=200), {**result, "picks": picks})
+        assert ("The picks minus the baseline" in out.getvalue()) is shown
 
 
 def test_ui_takes_the_name_either_way() -> None:

@@ -88,7 +88,7 @@ def whole(uri: str, folder: StudyFolder) -> None:
         number = f"{record.number:04d}"
         assert there >= {f"{number}.png", f"{number}.parquet"}
         assert (f"{number}-difference.png" in there) is not record.factors.identity
-    history = client.get_metric_history(parent.info.run_id, "clip")
+    history = client.get_metric_history(parent.info.run_id, "trial/clip")
     assert Counter(point.step for point in history) == Counter(record.number for record in records)
     images = [artifact.path for artifact in client.list_artifacts(parent.info.run_id, "images")]
     grids = Counter(path.split("+")[2] for path in images if path.startswith("images/grid+") and path.endswith("webp"))

@@ -82,9 +82,9 @@ def test_each_trial_is_there_once_afterwards(change: Change, trials: int, finish
     assert sorted(int(run.data.tags["freeu.trial"]) for run in after) == list(range(trials))
     assert {run.data.tags["mlflow.parentRunId"] for run in after} == {parent.info.run_id}
     assert all(run.data.tags["freeu.trial"] == run.data.params["number"] for run in after)
-    steps = [point.step for point in client.get_metric_history(again.info.run_id, "clip")]
+    steps = [point.step for point in client.get_metric_history(again.info.run_id, "trial/clip")]
     assert sorted(steps) == list(range(trials))
-    assert again.info.run_id in page_path(mlflow_settings(place / "mlruns"), "small")
+    assert page_path(mlflow_settings(place / "mlruns"), "small").endswith("viewStateShareKey=freeu-small")
 
 
 def test_a_deleted_run_of_another_study_is_left_in_the_trash(finished: Path, tmp_path: Path) -> None:
