@@ -23,10 +23,21 @@ PLACE = (
 )
 
 
+SCHEDULERS = "invokeai"
 SAMPLING = ("guidance", "guidance_rescale", "steps", "scheduler", "clip_skip")
 KEYS = {"guidance": "cfg_scale", "guidance_rescale": "cfg_rescale_multiplier", "steps": "steps"}
-ACTING = ("loras", "controlnets", "ipAdapters", "t2iAdapters", "vae", "refiner_model", "hrf_enabled", "strength")
-ACTING += ("seamless_x", "seamless_y")
+ACTING = (
+    "seamless_x",
+    "seamless_y",
+    "loras",
+    "controlnets",
+    "ipAdapters",
+    "t2iAdapters",
+    "vae",
+    "refiner_model",
+    "hrf_enabled",
+    "strength",
+)
 """What changes an image and has no setting here."""
 
 
