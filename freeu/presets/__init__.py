@@ -2,8 +2,10 @@
 
 A format is one file here and one word in FORMATS. The file has FILE (a usual name), PLACE (where that goes, for people)
 and `render(preset) -> str`; where it can be read, `parse(text)`, the presets by name, none where the text is of another
-format; where its file is shared with other content, `merge(preset, text) -> str`. What a tool can't honour is refused
-with the reason and the nearest thing that can be done (tool.py), never written silently wrong.
+format; where its file is shared with other content, `merge(preset, text) -> str`; where it holds sampling settings,
+SAMPLING, their names, and SCHEDULERS, the tool whose names of schedulers it uses (`.sampled.has_scheduler`). What a
+tool can't honour is refused with the reason and the nearest thing that can be done (tool.py), never written silently
+wrong.
 """
 
 from __future__ import annotations

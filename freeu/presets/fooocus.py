@@ -21,6 +21,7 @@ FILE = "fooocus.json"
 PLACE = "paste it into the prompt field of Fooocus and press *Load Parameters*; FreeU is under *Developer Debug Mode*"
 
 
+SCHEDULERS = "comfyui"
 SAMPLING = ("guidance", "steps", "scheduler", "clip_skip", "negative_prompt", "size")
 KEYS = {"guidance": "guidance_scale", "steps": "steps", "clip_skip": "clip_skip"}
 LABELS = {"guidance_scale": "Guidance Scale", "steps": "Steps", "clip_skip": "CLIP Skip", "resolution": "Resolution"}

@@ -11,7 +11,7 @@ from .preset import Preset
 FILE = "forge-api.json"
 PLACE = "merge it into the JSON that you send to `/sdapi/v1/txt2img` or `img2img` of Forge"
 TITLE = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
-SAMPLING = webui.HELD
+SCHEDULERS, SAMPLING = "webui", webui.HELD
 
 
 def render(preset: Preset) -> str:

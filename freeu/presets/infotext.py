@@ -23,7 +23,7 @@ PLACE = (
     "paste it into the prompt field of the A1111 web UI or Forge and press the arrow below *Generate*; version v1 is "
     "read by the A1111 extension alone"
 )
-SAMPLING = webui.HELD
+SCHEDULERS, SAMPLING = "webui", webui.HELD
 
 
 def render(preset: Preset) -> str:

@@ -23,9 +23,12 @@ PLACE = (
 )
 
 
+SCHEDULERS = "invokeai"
 SAMPLING = ("guidance", "guidance_rescale", "steps", "scheduler", "clip_skip")
 KEYS = {"guidance": "cfg_scale", "guidance_rescale": "cfg_rescale_multiplier", "steps": "steps"}
-ACTING: tuple[str, ...] = (
+ACTING = (
+    "seamless_x",
+    "seamless_y",
     "loras",
     "controlnets",
     "ipAdapters",
@@ -35,7 +38,6 @@ ACTING: tuple[str, ...] = (
     "hrf_enabled",
     "strength",
 )
-ACTING += ("seamless_x", "seamless_y")
 """What changes an image and has no setting here."""
 
 

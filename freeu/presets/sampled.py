@@ -73,6 +73,15 @@ def invokeai_name(scheduler: Scheduler | None) -> str | None:
     return INVOKEAI[scheduler.sampler.name] + ("_k" if scheduler.schedule else "")
 
 
+def has_scheduler(sampling: Sampling, tool: str | None) -> bool:
+    """Whether a tool has the scheduler that is set. tool: "webui", "comfyui" or "invokeai"; None has diffusers' all."""
+    scheduler = scheduler_of(sampling)
+    if scheduler is None or tool is None:
+        return True
+    names = {"webui": scheduler.webui, "comfyui": scheduler.comfyui, "invokeai": invokeai_name(scheduler)}
+    return names[tool] is not None
+
+
 class Taken:
     """Settings taken one by one out of what another tool wrote; what can't be taken is kept in words."""
 

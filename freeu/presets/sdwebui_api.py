@@ -12,7 +12,7 @@ FILE = "sdwebui-api.json"
 PLACE = (
     "merge it into the JSON that you send to `/sdapi/v1/txt2img` or `img2img` of the A1111 web UI with sd-webui-freeu"
 )
-SAMPLING = webui.HELD
+SCHEDULERS, SAMPLING = "webui", webui.HELD
 
 
 def render(preset: Preset) -> str:

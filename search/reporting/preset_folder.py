@@ -6,7 +6,7 @@ from pathlib import Path
 
 from freeu import presets
 from freeu.presets import Preset, PresetError
-from freeu.presets.sampled import in_words, without
+from freeu.presets.sampled import has_scheduler, in_words, without
 from search.reporting.markdown import code, plain
 
 
@@ -28,7 +28,10 @@ def write(preset: Preset, folder: Path) -> tuple[list[str], list[Path]]:
 
 def by_hand(preset: Preset, format: str) -> str:
     """What is to be set beside a format's file: the settings that it can't hold; "" where it holds them all."""
-    held = getattr(presets.module(format), "SAMPLING", ())
+    module = presets.module(format)
+    held = set(getattr(module, "SAMPLING", ()))
+    if not has_scheduler(preset.sampling, getattr(module, "SCHEDULERS", None)):
+        held.discard("scheduler")
     rest = in_words(without(preset.sampling, held))
     return f"found at {rest}, which the format {format} doesn't hold: set it in the tool" if rest else ""
 

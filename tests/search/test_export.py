@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from configs import UserError
 from freeu import Factors, Sampling, presets
 from search.export import NAMES, app, preset_of
+from search.reporting import preset_folder
 from search.storage.files import write_json
 from search.storage.study_folder import StudyFolder
 from search.storage.trial_record import TrialRecord, Value
@@ -250,6 +251,13 @@ def test_a_pick_brings_its_sampling_settings(sampled: Path, tmp_path: Path) -> N
     assert presets.read(tmp_path / "out" / "fooocus.json").sampling.steps == 28
     said = exported(sampled, "--study", "sunday", "--format", "forge", "--out", tmp_path / "f.py")
     assert "note: found at guidance 6.5, 28 steps, Euler a" in said
+
+
+def test_a_scheduler_that_a_tool_lacks_is_to_be_set_by_hand(sampled: Path, tmp_path: Path) -> None:
+    preset = presets.Preset(KNEE, "m", sampling=Sampling(6.5, scheduler="TCD"))
+    assert "found at TCD, which the format infotext" in preset_folder.by_hand(preset, "infotext")
+    assert "found at TCD" in preset_folder.by_hand(preset, "fooocus")
+    assert preset_folder.by_hand(preset, "invokeai") == preset_folder.by_hand(preset, "diffusers") == ""
 
 
 def test_factors_only_leaves_the_settings_out(sampled: Path, tmp_path: Path) -> None:
