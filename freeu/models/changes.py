@@ -12,15 +12,15 @@ from .catalogue import of_name
 from .locate import locate_config
 from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
-from .spec import ModelSpec
+from .spec import SERVERS, ModelSpec
 
 TEXTS = ("text-to-image", "image-to-image", "text-to-video", "video-to-video", "own")
 ONLY: dict[str, tuple[str, ...]] = {
     "frames": ("text-to-video", "image-to-video", "video-to-video"),
     "every": ("video-to-video",),
     "strength": ("image-to-image", "video-to-video"),
-    "negative_prompt": TEXTS,
-    "clip_skip": TEXTS,
+    "negative_prompt": (*TEXTS, *SERVERS),
+    "clip_skip": (*TEXTS, *SERVERS),
 }
 """Settings that mean something to these kinds alone."""
 UNASKED = ("dpmsolver++", "ddim", "edm", "default")

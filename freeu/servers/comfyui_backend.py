@@ -14,6 +14,7 @@ import torch
 from configs import UserError, quoted, read_json, shortened
 from freeu.factors import Factors, Version
 from freeu.generate import GenerationError
+from freeu.models import schedulers
 
 from .bindings import FOUND_BY, ROLES, described
 from .comfyui import PORT, ComfyUI
@@ -205,8 +206,12 @@ def _done(flow: Workflow, place: Place) -> int:
 
 
 def by_role(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sampling settings, as the project names them, by the roles of a workflow's inputs."""
+    """Sampling settings, as the project names them, by the roles of a workflow's inputs. Raises UserError."""
     found = dict(values)
+    if "scheduler" in found:
+        if (names := schedulers.named(found["scheduler"]).comfyui) is None:
+            raise UserError(f"ComfyUI has no scheduler {quoted(found['scheduler'])}: give another")
+        found["sampler"], found["scheduler"] = names
     if "negative_prompt" in found:
         found["negative"] = found.pop("negative_prompt")
     if "size" in found:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from freeu.models.spec import ModelSpec
 from freeu.presets.comfyui import TOOL
 from freeu.presets.tool import Tool
+from freeu.sampling import Sampling
 
 from .bindings import Bindings, bound, lines
 from .comfyui_backend import ComfyBackend, check_known, identified, opened, read
 from .generator import ServerGenerator
 from .roles import Workflow
+from .sampled import changes, known_scheduler, spec_fields
 from .template import Template, made
 
 HOME, EXAMPLE = "http://127.0.0.1:8188", "WORKFLOW.json"
@@ -24,21 +27,19 @@ def connected(spec: ModelSpec) -> ModelSpec:
     flow, bindings, template = _made(spec)
     for server in opened(spec.servers):
         check_known(server, template.nodes)
-    sides = [*bindings.values(flow, "width"), *bindings.values(flow, "height")]
-    known = {
-        "steps": _number(bindings.values(flow, "steps"), int, 1, 1000),
-        "guidance": _number(bindings.values(flow, "guidance"), float, 0, 100),
-        "resolution": max(sides, default=UNKNOWN_SIZE),
-        "frames": bindings.frames,
-        "bind": bindings.written(),
-    }
-    return spec.model_copy(update={key: value for key, value in known.items() if value is not None})
+    found = {"resolution": UNKNOWN_SIZE, "frames": bindings.frames, "bind": bindings.written()}
+    return spec.model_copy(update=found | spec_fields(_sampled(flow, bindings)))
 
 
 def explained(spec: ModelSpec) -> list[str]:
     """See `freeu.servers.opening`."""
     flow, bindings, template = _made(spec)
     return [*lines(flow, bindings), *template.done]
+
+
+def check_settings(spec: ModelSpec, values: Mapping[str, Any]) -> None:
+    """See `freeu.servers.opening`."""
+    ComfyBackend([], _made(spec)[2], "", (0, 0)).with_settings(values)
 
 
 def tool(spec: ModelSpec) -> Tool:
@@ -54,13 +55,7 @@ def load(spec: ModelSpec) -> ServerGenerator:
     height, width = (bindings.values(flow, role) for role in ("height", "width"))
     size = (int(height[0]), int(width[0])) if height and width else (spec.resolution, spec.resolution)
     backend = ComfyBackend(servers, template, identified(servers, template), size)
-    wanted = {"steps": spec.steps, "guidance": spec.guidance}
-    changed = {
-        role: value
-        for role, value in wanted.items()
-        if getattr(bindings, role) and value not in bindings.values(flow, role)
-    }
-    return ServerGenerator(spec.name, backend.with_settings(changed))
+    return ServerGenerator(spec.name, backend.with_settings(changes(spec, _sampled(flow, bindings))))
 
 
 def _made(spec: ModelSpec) -> tuple[Workflow, Bindings, Template]:
@@ -68,6 +63,30 @@ def _made(spec: ModelSpec) -> tuple[Workflow, Bindings, Template]:
     flow = Workflow(nodes)
     bindings = bound(flow, spec.bind)
     return flow, bindings, made(nodes, bindings)
+
+
+def _sampled(flow: Workflow, bindings: Bindings) -> Sampling:
+    """The sampling settings that the workflow has, as far as they are known by the project's names."""
+
+    def first(role: str) -> Any:
+        return next(iter(bindings.values(flow, role)), None)
+
+    sides = _sides(first("width"), first("height"))
+    skipped = _number([first("clip_skip")], int, -100, -1)
+    negative = first("negative")
+    return Sampling(
+        guidance=_number([first("guidance")], float, 0, 100),
+        steps=_number([first("steps")], int, 1, 1000),
+        scheduler=known_scheduler(first("sampler"), first("scheduler")),
+        clip_skip=None if skipped is None else -skipped,
+        negative_prompt=negative if isinstance(negative, str) else None,
+        size=sides,
+    )
+
+
+def _sides(width: Any, height: Any) -> tuple[int, int] | None:
+    fit = all(type(each) is int and 8 <= each <= 8192 and each % 8 == 0 for each in (width, height))
+    return (width, height) if fit else None
 
 
 def _number(values: list[Any], kind: type, low: float, high: float) -> Any:

@@ -50,6 +50,11 @@ def explained(spec: ModelSpec) -> list[str]:
     return found
 
 
+def check_settings(spec: ModelSpec, values: Mapping[str, Any]) -> None:
+    """Raises UserError where a connected spec's workflow or request has no place for a sampling setting, by name."""
+    MODELS[spec.kind].check_settings(spec, values)
+
+
 def check_method(
     spec: ModelSpec,
     versions: Sequence[Version],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from configs import UserError
+from search.settings import sampling
 from search.storage.addresses import hidden
 
 if TYPE_CHECKING:
@@ -43,21 +44,22 @@ def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
     """The spec with what the servers say; another model's as it is. Raises UserError."""
     if not is_served(spec):
         return spec
+    from freeu.models.spec import side_of
+    from freeu.servers.opening import check_settings
     from freeu.servers.opening import connected as connect
 
     found = connect(
         spec.model_copy(update={"servers": config.servers or spec.servers, "bind": config.bind or spec.bind})
     )
-    for role, value in (("steps", config.steps), ("guidance", config.guidance)):
-        if (
-            spec.kind == "comfyui"
-            and value is not None
-            and not any(bound.startswith(f"{role}=") for bound in found.bind)
-        ):
-            raise UserError(
-                f"--{role} {value}: no {role} was found in the workflow; name it with --bind {role}=NODE.INPUT"
-            )
-    return found
+    given = sampling.given(config)
+    if isinstance(negative := sampling.negatives(config.negative_prompt), str):
+        given["negative_prompt"] = negative
+    check_settings(found, given)
+    if spec.negatives:
+        raise UserError("a server has one negative prompt for all prompts: leave out those of the prompt set")
+    if "size" in given:
+        given["resolution"] = side_of(given["size"])
+    return found.model_copy(update=given)
 
 
 def check_space(spec: ModelSpec, space: Space) -> None:

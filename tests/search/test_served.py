@@ -12,6 +12,7 @@ from rich.console import Console
 
 from configs import UserError, read_yaml
 from freeu import IDENTITY
+from freeu.models import load_generator
 from freeu.servers import comfyui, pool
 from search.evaluation.loading import assemble, load_parts
 from search.figures import analyse
@@ -62,11 +63,25 @@ def test_a_whole_study_and_its_resume_refused_where_the_server_changed(tmp_path:
 
 def test_a_dry_run_draws_nothing(tmp_path: Path) -> None:
     with ComfyServer() as server:
-        lines = plan(prepare(settings(tmp_path, server.url))).lines()
-        assert f"comfyui, 16×16, 4 steps, guidance 3, drawn by {server.url}, scored on cpu" in lines[1]
+        (line,) = [each for each in plan(prepare(settings(tmp_path, server.url))).lines() if each.startswith("model")]
+        assert "comfyui, 16×16, 4 steps, guidance 3, Euler linspace, a negative prompt, drawn by" in line
+        assert f"drawn by {server.url}, scored on cpu" in line
         assert not server.state.submitted
         changed = plan(prepare(settings(tmp_path, server.url, steps=9, guidance=2.0)))
         assert "9 steps, guidance 2" in changed.lines()[1]
+
+
+def test_sampling_settings_of_a_study_go_into_the_workflow(tmp_path: Path) -> None:
+    given = {"steps": 9, "guidance": 2.0, "scheduler": "DPM++ 2M Karras", "negative_prompt": "dull"}
+    with ComfyServer() as server:
+        job = prepare(settings(tmp_path, server.url, **given))
+        generator = load_generator(job.spec)
+        generator.generate(["x"], [0], IDENTITY)
+        (sent,) = [json.loads(each) for each in server.state.executed]
+        found = [sent["3"]["inputs"][name] for name in ("steps", "cfg", "sampler_name", "scheduler")]
+        assert [*found, sent["7"]["inputs"]["text"]] == [9, 2.0, "dpmpp_2m", "karras", "dull"]
+        with pytest.raises(UserError, match="no eta was found in the workflow"):
+            prepare(settings(tmp_path, server.url, eta=0.5))
 
 
 @pytest.mark.parametrize(("given", "said"), [

@@ -117,12 +117,20 @@ def test_sampling_settings_go_to_their_inputs() -> None:
     nodes = api(CASES["clip skip"][0])
     template = made(nodes, bound(Workflow(nodes), ()))
     backend = ComfyBackend([], template, "", (768, 512))
-    given = {"negative_prompt": "dull", "size": (640, 832), "clip_skip": 1, "steps": 9, "guidance": 2.5}
+    given = {
+        "scheduler": "DPM++ 2M Karras",
+        "negative_prompt": "dull",
+        "size": (640, 832),
+        "clip_skip": 1,
+        "steps": 9,
+        "guidance": 2.5,
+    }
     assert backend.with_settings(given).image_size == (832, 640)
     sent = backend.with_settings(given).template.filled("x", 1, IDENTITY)
     assert (sent["7"]["inputs"]["text"], sent["10"]["inputs"]["stop_at_clip_layer"]) == ("dull", -1)
     assert (sent["5"]["inputs"]["width"], sent["5"]["inputs"]["height"]) == (640, 832)
     assert (sent["3"]["inputs"]["steps"], sent["3"]["inputs"]["cfg"]) == (9, 2.5)
+    assert (sent["3"]["inputs"]["sampler_name"], sent["3"]["inputs"]["scheduler"]) == ("dpmpp_2m", "karras")
     with pytest.raises(UserError, match="no eta was found in the workflow"):
         backend.with_settings({"eta": 0.5})
 

@@ -234,7 +234,8 @@ def test_an_images_settings_are_a_request(tmp_path: Path) -> None:
     with WebUIServer() as server:
         given = load_spec(f"webui:{tmp_path / 'mine.png'}").model_copy(update={"servers": (server.url,)})
         found = connected(given)
-        assert (found.steps, found.guidance, found.resolution, found.name) == (25, 6.5, 768, "mine")
+        assert (found.steps, found.guidance, found.size, found.name) == (25, 6.5, (512, 768), "mine")
+        assert (found.scheduler, found.clip_skip, found.negative_prompt) == ("DPM++ 2M Karras", 2, "ugly")
         assert "before <lora:fur:0.7>" in explained(found)[0]
         made = load_generator(found)
         made.generate(PROMPTS[:1], SEEDS[:1], STRONG)
