@@ -32,7 +32,7 @@ import pandas as pd
 import typer
 
 from benchmarks.search import Curve, InMemory, at
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Candidate, Factors
 from search.evaluation.evaluator import Evaluation, Evaluators, Task, value_of
 from search.optimizer import samplers
 from search.optimizer.pareto_front import find, hypervolume, nondominated
@@ -112,7 +112,7 @@ class Landscape:
         return np.asarray(self.levels[:n] + gain + scale * own * min(1.0, 0.5 + away))
 
     def __call__(self, task: Task, on_images: object = None) -> Evaluation:
-        x, n = np.array(default().unit(task.factors)), task.end
+        x, n = np.array(default().unit(task.candidate)), task.end
         found = self.images(x, n)
         columns = {name: found[:, j] for j, name in enumerate(OBJECTIVES)}
         rail = {"rail": np.full(n, float(self.within(x[None])[0]))}
@@ -151,7 +151,7 @@ def run(strategy: str, kind: str, seed: int, rails: bool, trials: int) -> Curve:
             space=default(),
             sampler=sampler,
             seed=seed,
-            fixed=[("baseline", IDENTITY), ("published", PUBLISHED)],
+            fixed=[("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))],
             watcher=watcher,
             race=race,
         )
@@ -168,7 +168,7 @@ class _Curve:
         self.world, self.records, self.images = world(kind, seed, rails), list[TrialRecord](), 0
         self.curve: Curve = []
 
-    def began(self, number: int, origin: str, factors: Factors, images: int) -> None: ...
+    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None: ...
 
     def elsewhere(self, record: TrialRecord) -> None: ...
 

@@ -108,9 +108,9 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     assert "10 of them done" in said
     same = more["finalists"] == result["finalists"]  # or they are confirmed with less error, on seeds of their own
     assert more["confirmation"]["number"] == (1 if same else 2)
-    with pytest.raises(UserError, match="prompts: 8 → 6"):
+    with pytest.raises(UserError, match="--limit 6, was 8"):
         study(settings(tmp_path, trials=12, limit=6))
-    with pytest.raises(UserError, match="sampler: random → tpe"):
+    with pytest.raises(UserError, match="--sampler tpe, was random"):
         study(settings(tmp_path, trials=14, sampler="tpe"))
     other = FakeGenerator()
     other.identity = "e" * 64
@@ -214,8 +214,11 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     with monkeypatch.context() as patch, pytest.raises(OSError):
         patch.setattr(StudyFolder, "write_trial", full)
         study(settings(tmp_path))
+    app = typer.Typer()
+    app.command()(lambda: full())
+    monkeypatch.setattr(sys, "argv", ["run"])
     with pytest.raises(SystemExit) as ended:
-        cli.main(full)  # type: ignore[arg-type]
+        cli.main(app)
     assert ended.value.code == 2
     assert "no space left for /x/trials/0001.json" in capsys.readouterr().err
     assert study(settings(tmp_path))[0]["trials"] == 10

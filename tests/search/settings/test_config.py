@@ -152,7 +152,7 @@ def test_the_fingerprint_changes_with_what_scores_depend_on_only() -> None:
     before = {key: value for key, value in of().items() if key != "sampling"}
     check_same("s", before, of())
     for new in ({"clip_skip": 2}, {"size": "64x32"}, {"eta": 0.0}, {"guidance_rescale": 0.5}):
-        with pytest.raises(UserError, match=f"sampling: .* → .*{next(iter(new))}"):
+        with pytest.raises(UserError, match=f"sampling: other {next(iter(new))}"):
             check_same("s", before, of(**new))
     assert of(scheduler="dpmpp_2m")["scheduler"] == of()["scheduler"] == "dpmsolver++"
     assert of(scheduler="Euler a")["scheduler"] == "Euler a"

@@ -155,7 +155,7 @@ def test_the_server_is_restarted(tmp_path: Path) -> None:
 def test_a_trial_that_others_ended_meanwhile_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that restarts lets go of the lock: between the look and the word somebody took the trial for lost."""
     monkeypatch.setattr(Storage, "shared", True)
-    fixed = [("baseline", Factors(1, 1, 1, 1))]
+    fixed = [("baseline", Candidate(IDENTITY))]
     more = {"space": default(), "sampler": "random", "seed": 0, "fixed": fixed, "elsewhere": lambda record: None}
     trials = Trials(Storage(StudyFolder(tmp_path, "s")), {"clip": "up"}, **more)
     asked = trials.ask(9, 0)
