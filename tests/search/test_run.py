@@ -104,7 +104,7 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     more, said = study(settings(tmp_path, trials=12), FakeGenerator())
     assert more["trials"] == 12
     assert "10 of them done" in said
-    with pytest.raises(UserError, match="prompts: 8 → 6"):
+    with pytest.raises(UserError, match="--limit 6, was 8"):
         study(settings(tmp_path, trials=12, limit=6))
     with pytest.raises(UserError, match="sampler: random → tpe"):
         study(settings(tmp_path, trials=14, sampler="tpe"))
