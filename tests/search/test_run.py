@@ -106,7 +106,7 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     assert "10 of them done" in said
     with pytest.raises(UserError, match="--limit 6, was 8"):
         study(settings(tmp_path, trials=12, limit=6))
-    with pytest.raises(UserError, match="sampler: random → tpe"):
+    with pytest.raises(UserError, match="--sampler tpe, was random"):
         study(settings(tmp_path, trials=14, sampler="tpe"))
     other = FakeGenerator()
     other.identity = "e" * 64
