@@ -110,7 +110,7 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
         study(settings(tmp_path, trials=14, sampler="tpe"))
     other = FakeGenerator()
     other.identity = "e" * 64
-    with pytest.raises(UserError, match="weights: ffff"):
+    with pytest.raises(UserError, match="eeee, was ffff"):
         study(settings(tmp_path, trials=14), other)
 
 
