@@ -31,7 +31,7 @@ FLAGS = {
     "scorer_weights": "the scorers' weights",
 }
 """Key → where it comes from, for those that are not named as a setting."""
-DIGESTS = ("input", "prompt_texts", "held_out_texts", "scorers", "weights", "scorer_weights")
+DIGESTS = ("input", "prompt_texts", "held_out_texts", "scorers")
 """Keys whose value says nothing to a person."""
 
 

@@ -37,7 +37,7 @@ def test_a_generator_that_does_not_tell_its_weights_keeps_nothing_beyond_its_stu
     third = of("")
     _, again = run(tmp_path, "one", third)
     assert not third.calls and again == records
-    with pytest.raises(UserError, match="weights:  → aaaa"):
+    with pytest.raises(UserError, match="aaaa, was none"):
         run(tmp_path, "one", of("a" * 64), trials=12)
 
 

@@ -99,7 +99,7 @@ def test_a_head_that_was_trained_again_under_its_name(tmp_path: Path) -> None:
     assert run("two") == run("three", cache=False)
     trained(head, 1)
     assert run("four") == before
-    with pytest.raises(UserError, match=r"other settings \(scorer_weights: aesthetic \w{16} → aesthetic \w{16}\)"):
+    with pytest.raises(UserError, match=r"scorers' weights aesthetic \w{16}, was aesthetic \w{16}"):
         run("two", trials=4)
 
 
