@@ -106,6 +106,8 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     more, said = study(settings(tmp_path, trials=12), FakeGenerator())
     assert more["trials"] == 12
     assert "10 of them done" in said
+    same = more["finalists"] == result["finalists"]  # or they are confirmed with less error, on seeds of their own
+    assert more["confirmation"]["number"] == (1 if same else 2)
     with pytest.raises(UserError, match="--limit 6, was 8"):
         study(settings(tmp_path, trials=12, limit=6))
     with pytest.raises(UserError, match="--sampler tpe, was random"):
