@@ -25,7 +25,7 @@ from benchmarks.replay import TABLE
 from freeu import Factors
 from metrics import sequential, stats
 from search.optimizer.pareto_front import Front, Pick
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import TrialRecord, Value
 from search.study import confirmation
 from search.study.looks import LEVEL, Plan, ends
 

@@ -23,12 +23,12 @@ import pandas as pd
 import typer
 
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import Evaluation, Evaluators, Task, Value
+from search.evaluation import Evaluation, Evaluators, Task
+from search.evaluation.evaluator import Value
 from search.evaluation.extrapolation import mean
 from search.optimizer.space_file import default
+from search.storage import StudyFolder, TrialRecord
 from search.storage.optuna_storage import Storage
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
 from search.study.coordinator import Coordinator
 from search.workers.crew import Job
 from search.workers.processes import WorkerPool

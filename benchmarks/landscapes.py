@@ -33,14 +33,14 @@ import typer
 
 from benchmarks.search import Curve, InMemory, at
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import Evaluation, Evaluators, Task, value_of
+from search.evaluation import Evaluation, Evaluators, Task
+from search.evaluation.evaluator import value_of
 from search.optimizer import samplers
 from search.optimizer.pareto_front import find, hypervolume, nondominated
 from search.optimizer.space_file import default
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
+from search.storage import StudyFolder, TrialRecord
 from search.study.coordinator import Coordinator
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 
 KINDS = ("interior", "edge", "ridge", "uneven noise", "two summits", "baseline best")
 OBJECTIVES = ("clip", "aesthetic", "reward")

@@ -29,7 +29,7 @@ from search.optimizer.pareto_front import find, hypervolume, nondominated
 from search.optimizer.space_file import default
 from search.settings import config as settings
 from search.settings.job import prepare
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 
 ROOT = Path(__file__).parent.parent
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
@@ -149,7 +149,7 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
     from rich.console import Console
     from rich.progress import track
 
-    from search.evaluation.evaluator import Evaluator, Task
+    from search.evaluation import Evaluator, Task
     from search.evaluation.loading import load_parts
     from search.settings.prompts import seeds
 

@@ -79,7 +79,7 @@ def main(
     from rich.console import Console
 
     from search import session
-    from search.evaluation.evaluator import Evaluator
+    from search.evaluation import Evaluator
     from search.session import run_study
     from search.settings import config as settings
     from search.study.coordinator import Coordinator

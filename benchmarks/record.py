@@ -24,8 +24,7 @@ from rich.progress import track
 
 from freeu import IDENTITY, Candidate, Factors
 from metrics import registry
-from search.evaluation import guardrails
-from search.evaluation.evaluator import Evaluator, Task
+from search.evaluation import Evaluator, Task, guardrails
 from search.evaluation.loading import load_parts
 from search.optimizer.dimension import NUMBERS
 from search.settings import config as settings

@@ -20,7 +20,8 @@ from freeu import Candidate, Factors
 from metrics.encoders import Encoder
 from metrics.fid import Fid
 from metrics.reference import Reference
-from search.evaluation.evaluator import Evaluation, Task, value_of
+from search.evaluation import Evaluation, Task
+from search.evaluation.evaluator import value_of
 from search.optimizer.dimension import NUMBERS
 from search.optimizer.space_file import default
 

@@ -27,18 +27,18 @@ import typer
 
 from benchmarks.search import _InMemory
 from freeu import Candidate, Sampling
-from search.evaluation.evaluator import Evaluation, Evaluator, Evaluators, OnImages
+from search.evaluation import Evaluation, Evaluator, Evaluators, OnImages
 from search.optimizer.pareto_front import find
 from search.optimizer.space import off
 from search.optimizer.space_file import default
 from search.settings import prompts
 from search.settings.first_candidates import SCALES, TUNED
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study import confirmation, looks
 from search.study.coordinator import Coordinator
 from search.study.fewer_steps import made
 from search.study.held_out import HeldOut, rows_of
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 
 OWN = Sampling(guidance=7.0, steps=20)
 DIRECTIONS = {"clip": "up", "aesthetic": "up"}

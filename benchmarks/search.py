@@ -30,14 +30,13 @@ import configs
 from benchmarks.replay import DIRECTIONS, TABLE, Replay
 from freeu import IDENTITY, Candidate, Factors
 from metrics.reference import Reference
-from search.evaluation.evaluator import Evaluators, Task
+from search.evaluation import Evaluators, Task
 from search.optimizer.pareto_front import find, hypervolume, nondominated
 from search.optimizer.space_file import default
+from search.storage import StudyFolder, TrialRecord
 from search.storage.optuna_storage import Direction, Storage
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
 from search.study.coordinator import Coordinator
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 
 Curve = list[tuple[int, float]]
 """(images so far, hypervolume of what is recommended)."""

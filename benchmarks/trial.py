@@ -29,9 +29,8 @@ import freeu
 from benchmarks import naive
 from benchmarks.clock import Clock, shares
 from freeu import Candidate
-from search.evaluation.evaluator import Evaluation, Evaluator, Task
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
+from search.evaluation import Evaluation, Evaluator, Task
+from search.storage import StudyFolder, TrialRecord
 
 FACTORS = freeu.Factors(1.3, 1.4, 0.9, 0.2, version="v1", stages="block")
 """What `enable_freeu` can do too."""
@@ -101,7 +100,7 @@ def ours(world: World) -> None:
 def naively(world: World, batch: int) -> None:
     """`pipe(prompts)`, a metric after the other."""
     from metrics.base import Batch
-    from search.storage.trial_record import Value
+    from search.storage import Value
 
     world.pipe.enable_freeu(b1=FACTORS.b1, b2=FACTORS.b2, s1=FACTORS.s1, s2=FACTORS.s2)
     images = naive.drawn(world.pipe, world.prompts, world.spec, batch)

@@ -11,7 +11,7 @@ import typer
 
 from configs.cli import main, visible
 from search.settings import flags
-from search.terminal.study_names import complete, find_study
+from search.terminal import complete, find_study
 
 app = typer.Typer(add_completion=False)
 

@@ -12,7 +12,7 @@ from configs import UserError
 from configs.cli import main
 from search.settings import flags
 from search.storage import housekeeping
-from search.terminal.study_names import Name, Study, chosen
+from search.terminal import Name, Study, chosen
 from search.terminal.study_status import running
 
 app = typer.Typer(add_completion=False)

@@ -102,7 +102,7 @@ def _devices() -> list[str]:
 def _places(mlruns: Path) -> dict[str, dict[str, Any]]:
     from huggingface_hub import constants
 
-    from search.storage.study_folder import studies
+    from search.storage import studies
 
     return {
         "results": {**_place(mlruns), "studies": len(studies(mlruns))},

@@ -22,8 +22,8 @@ from configs.cli import main, visible
 from freeu.factors import Factors
 from freeu.sampling import Sampling
 from search.settings import completions, flags
-from search.storage.study_folder import StudyFolder
-from search.terminal.study_names import Study, chosen, complete
+from search.storage import StudyFolder
+from search.terminal import Study, chosen, complete
 
 if TYPE_CHECKING:
     from freeu.presets import Preset

@@ -12,8 +12,8 @@ import typer
 from configs import UserError, unknown
 from configs.cli import main, visible
 from search.settings import flags
+from search.storage import StudyFolder, studies
 from search.storage.files import replacing
-from search.storage.study_folder import StudyFolder, studies
 
 if TYPE_CHECKING:
     from freeu import Factors

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import unknown
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord as Trial
+from search.storage import StudyFolder
+from search.storage import TrialRecord as Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def run(
 
 def load(name: str, mlruns: str | os.PathLike[str] = "mlruns") -> Study:
     """A study that is there, finished or not. Raises UserError, with the nearest name, where there is none."""
-    from search.terminal.study_names import find_study
+    from search.terminal import find_study
 
     return Study(find_study(Path(mlruns), name))
 

@@ -11,9 +11,9 @@ import typer
 from configs import UserError
 from configs.cli import main
 from search.settings import flags
-from search.storage import housekeeping
-from search.storage.study_folder import StudyFolder, check_name
-from search.terminal.study_names import complete, find_study
+from search.storage import StudyFolder, housekeeping
+from search.storage.study_folder import check_name
+from search.terminal import complete, find_study
 from search.terminal.study_status import running
 
 app = typer.Typer(add_completion=False)

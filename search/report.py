@@ -18,9 +18,9 @@ import typer
 from configs import UserError
 from configs.cli import main
 from search.settings import flags
+from search.storage import StudyFolder
 from search.storage.files import replacing
-from search.storage.study_folder import StudyFolder
-from search.terminal.study_names import Name, Study, chosen, find_study
+from search.terminal import Name, Study, chosen, find_study
 
 app = typer.Typer(add_completion=False)
 

@@ -69,7 +69,7 @@ def run(
 
 def _judged(config: StudyConfig, result: dict[str, Any]) -> None:
     """Have a person give the finalists' verdict, where one is at the terminal; else say how."""
-    from search.storage.study_folder import StudyFolder
+    from search.storage import StudyFolder
     from search.tracking.votes import conclude
     from search.voting.asking import open_until_stopped, person
     from search.voting.booth import Booth

@@ -14,17 +14,16 @@ import typer
 from configs import UserError
 from configs.cli import INTERRUPTED
 from freeu import IDENTITY, Candidate
-from search.evaluation import guardrails, interrupts
-from search.evaluation.evaluator import LOW, Evaluation, Task
+from search.evaluation import Evaluation, Task, guardrails, interrupts
+from search.evaluation.evaluator import LOW
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
 from search.settings import fingerprints
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
-from search.storage import shared_trials
+from search.storage import TrialRecord, shared_trials
 from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
-from search.storage.trial_record import TrialRecord
 from search.study import confirmation, looks, printed_result
 from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
@@ -35,7 +34,7 @@ from search.terminal.progress import Progress
 from search.tracking import Tracker
 from search.tracking.background import BackgroundTracker, Lock, stamp
 from search.tracking.description import describe
-from search.workers.crew import Crew, Evaluate, SingleWorker, done
+from search.workers import Crew, Evaluate, SingleWorker, done
 from search.workers.processes import processes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 from configs import UserError, read_yaml
 from configs.cli import main, visible
 from search.settings import flags
-from search.terminal.study_names import Name, Study, chosen
+from search.terminal import Name, Study, chosen
 from search.terminal.study_status import of_result, standing
 
 app = typer.Typer(add_completion=False)

@@ -11,8 +11,8 @@ import typer
 
 from configs.cli import main, visible
 from search.settings import flags
-from search.storage.study_folder import StudyFolder
-from search.storage.study_folder import studies as names
+from search.storage import StudyFolder
+from search.storage import studies as names
 from search.terminal.study_status import standing
 
 app = typer.Typer(add_completion=False)

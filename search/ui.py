@@ -25,10 +25,9 @@ import typer
 from configs import UserError
 from configs.cli import main, python
 from search.settings import flags
+from search.storage import studies
 from search.storage.mlflow_location import Settings, check_folder, page_path, settle
-from search.storage.study_folder import studies
-from search.terminal import local_server
-from search.terminal.study_names import Study, chosen, complete
+from search.terminal import Study, chosen, complete, local_server
 
 PORT = 5000  # MLflow's own default
 START_LIMIT = 120.0  # seconds; 10 is usual on two cores

@@ -11,7 +11,7 @@ import typer
 from configs import UserError
 from configs.cli import main
 from search.settings import flags
-from search.terminal.study_names import complete, find_study
+from search.terminal import complete, find_study
 from search.terminal.study_status import finished
 
 app = typer.Typer(add_completion=False)

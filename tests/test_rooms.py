@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,38 @@ def test_nobody_takes_another_rooms_private_names() -> None:
             room = file.relative_to(ROOT / package).parts[0]
             found += [f"{file.name}: {each}" for each in foreign_private(package, room, file.read_text("utf-8"))]
     assert found == []
+
+
+def handed_out(room: str) -> set[str]:
+    """The names that a room's __init__ hands out."""
+    for node in ast.parse((ROOT / "search" / room / "__init__.py").read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def around(room: str, source: str) -> list[str]:
+    """What a file of another room takes from a room's files though the room hands it out."""
+    names = handed_out(room)
+    return [
+        f"{module}.{name}" for module, name in imports(source) if module.startswith(f"search.{room}.") and name in names
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_a_room_hands_out_is_there_and_is_taken_there(room: str) -> None:
+    found = import_module(f"search.{room}")
+    assert all(getattr(found, name) is not None for name in handed_out(room))
+    files = [file for file in (ROOT / "search").rglob("*.py") if file.parent.name != room]
+    assert [f"{file.name}: {each}" for file in files for each in around(room, file.read_text("utf-8"))] == []
+
+
+def test_who_goes_around_a_room_would_be_seen() -> None:
+    assert "StudyFolder" in handed_out("storage")
+    assert around("storage", "from search.storage.study_folder import StudyFolder") == [
+        "search.storage.study_folder.StudyFolder"
+    ]
+    assert around("storage", "from search.storage import StudyFolder") == []
 
 
 def test_a_private_name_would_be_seen() -> None:

@@ -20,7 +20,7 @@ from freeu.sampling import UNCHANGED
 from search.evaluation.interrupts import Stopping
 from search.evaluation.peak_memory import Peak
 from search.settings.prompts import check_enough
-from search.storage.trial_record import Value
+from search.storage import Value
 
 if TYPE_CHECKING:
     import pandas as pd

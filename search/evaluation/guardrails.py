@@ -14,8 +14,8 @@ import numpy as np
 
 from freeu import IDENTITY, Candidate
 from search.evaluation.evaluator import Evaluation, Task
+from search.storage import StudyFolder
 from search.storage.files import replacing
-from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ import numpy as np
 from search.optimizer.gaussian_process import GaussianProcess
 from search.optimizer.space import Space
 from search.optimizer.space_file import default
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord
 
 FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
 MOST = 500

@@ -16,7 +16,7 @@ from configs import UserError, open_image, read_yaml
 from freeu import presets
 from freeu.presets import Preset
 from search.reporting.markdown import code, fenced, plain
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study import reproduce
 from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable

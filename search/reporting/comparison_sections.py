@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.reporting.study_comparison import compared, side
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.verdict import COUNTS
 from search.terminal.study_status import finished
 from search.voting import booth, wording

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.reporting.held_out_pairs import Pairs
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 Rows = list[dict[str, Any]]
 SCORE = ("value", "base", "difference", "low", "high", "p", "p_holm", "win_rate", "n")

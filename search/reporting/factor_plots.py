@@ -21,7 +21,7 @@ from search.reporting.history_plots import COLOURS, numbers, within_bounds
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 PLANES = (("b1", "s1"), ("b2", "s2"))
 SIDE = 25  # points along each axis of a slice

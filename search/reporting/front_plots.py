@@ -17,7 +17,7 @@ from search.reporting import label_placement
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.storage.trial_record import TrialRecord, Value
+    from search.storage import TrialRecord, Value
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the symbol says the same again.
 KINDS = {

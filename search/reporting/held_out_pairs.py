@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.held_out import BASE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.optimizer.pareto_front import hypervolume
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -12,7 +12,7 @@ from search.reporting import factor_plots, front_plots, history_plots, label_pla
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 CONFIG = {"displaylogo": False, "responsive": True}
 EXPLAINED = history_plots.EXPLAINED | {

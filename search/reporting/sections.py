@@ -13,9 +13,8 @@ from configs import open_image, read_yaml
 from configs.cli import visible
 from search.reporting import downloads, embedded_images, front_plots, held_out_pairs, history_plots
 from search.reporting.templating import rounded
+from search.storage import StudyFolder, TrialRecord
 from search.storage.image_grid import LIMIT, preview_file
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
 from search.study import reproduce
 from search.study.held_out import BASE
 from search.study.verdict import measurable

@@ -16,7 +16,7 @@ import numpy as np
 
 from configs import UserError, read_yaml
 from freeu import Factors
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.held_out import BASE
 from search.study.verdict import measurable
 from search.terminal.study_status import finished

@@ -13,7 +13,7 @@ import typer
 import configs
 from configs.prompt_files import FORMATS
 from search.optimizer import samplers
-from search.storage.study_folder import StudyFolder, studies
+from search.storage import StudyFolder, studies
 
 Complete = Callable[[str], list[str]]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from configs import UserError
 from freeu import Candidate, Sampling
 from search.optimizer.space import Space, off, warm
+from search.storage import StudyFolder
 from search.storage.files import read_json
 from search.storage.result_file import candidate_of
-from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec

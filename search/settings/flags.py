@@ -14,9 +14,9 @@ import typer
 from configs import read_yaml
 from search.settings import completions
 from search.settings.setting import PLACE, bare, choices_of, flag_of, setting_of
+from search.storage import StudyFolder
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import Settings, check_folder
-from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -17,7 +17,7 @@ from search.optimizer import space_file
 from search.optimizer.space import Space
 from search.settings import fingerprints, model, prompts, sampling, served
 from search.settings.first_candidates import first_candidates
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, read_yaml
 from search.settings import fingerprints
+from search.storage import StudyFolder
 from search.storage.addresses import hidden
 from search.storage.files import replacing
-from search.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     from search.settings.config import StudyConfig

@@ -2,3 +2,8 @@
 
 The lowest room: it imports no other.
 """
+
+from search.storage.study_folder import StudyFolder, studies
+from search.storage.trial_record import TrialRecord, Value
+
+__all__ = ["StudyFolder", "TrialRecord", "Value", "studies"]

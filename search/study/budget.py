@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord
 from search.study.fewer_steps import made
 
 if TYPE_CHECKING:

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 
 from freeu import IDENTITY, Candidate
-from search.evaluation.evaluator import Evaluator, Evaluators, OnImages, by_frame
+from search.evaluation import Evaluator, Evaluators, OnImages
+from search.evaluation.evaluator import by_frame
 from search.optimizer.one_thread import one_thread
 from search.optimizer.pareto_front import Front, Pick
 from search.optimizer.samplers import derived
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord
 from search.study.held_out import BASE_KEY, HeldOut, Sample
 from search.study.looks import LEVEL, Plan
 from search.study.verdict import measurable
-from search.workers.crew import done
+from search.workers import done
 
 NEEDED = 2.6
 """Standard errors that a difference takes to count, about: Holm's correction over six comparisons."""

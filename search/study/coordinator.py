@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from configs import UserError
 from freeu import Candidate
-from search.evaluation.evaluator import LOW, Evaluation, Task
+from search.evaluation import Evaluation, Task
+from search.evaluation.evaluator import LOW
 from search.optimizer.space import Space
+from search.storage import TrialRecord
 from search.storage.optuna_storage import Storage, quiet
-from search.storage.trial_record import INTERRUPTED, VIOLATION, TrialRecord, violation
+from search.storage.trial_record import INTERRUPTED, VIOLATION, violation
 from search.study import racing
 from search.study.fewer_steps import Fidelity, cost
 from search.study.trials import Asked, Trials
-from search.workers.crew import Crew, Evaluate, WorkerDied
+from search.workers import Crew, Evaluate, WorkerDied
 
 if TYPE_CHECKING:
     import pandas as pd

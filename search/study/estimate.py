@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import UserError, read_yaml
-from search.storage.study_folder import StudyFolder, studies
+from search.storage import StudyFolder, studies
 
 if TYPE_CHECKING:
     from search.settings.job import Job

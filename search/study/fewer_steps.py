@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from search.evaluation.evaluator import Evaluation
-from search.storage.trial_record import TrialRecord, Value
+from search.evaluation import Evaluation
+from search.storage import TrialRecord, Value
 
 PAIRS = 8
 """Candidates that are evaluated both ways."""

@@ -19,11 +19,12 @@ import numpy as np
 
 from configs import UserError
 from freeu import Candidate
-from search.evaluation.evaluator import Evaluation, Evaluators, OnImages
+from search.evaluation import Evaluation, Evaluators, OnImages
 from search.settings import prompts
+from search.storage import StudyFolder
 from search.storage.files import replacing
-from search.storage.study_folder import StudyFolder
-from search.workers.crew import TRIES, Crew, WorkerDied
+from search.workers import Crew, WorkerDied
+from search.workers.crew import TRIES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from search.evaluation.evaluator import Evaluation
+from search.evaluation import Evaluation
 from search.optimizer.space import Space
+from search.storage import TrialRecord
 from search.storage.optuna_storage import Storage
-from search.storage.trial_record import SPREADS, TrialRecord
+from search.storage.trial_record import SPREADS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.settings.job import Job
-    from search.storage.study_folder import StudyFolder
+    from search.storage import StudyFolder
 
 ROWS = 10
 """Rows of the front that the terminal shows."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 BASELINE = "baseline"  # an origin
 OUTSIDE = "outside"  # a fixed candidate that the space does not hold, as the baseline in a narrow one

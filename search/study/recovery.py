@@ -14,8 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from search.storage import shared_trials
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord, shared_trials
 from search.study.ledger import Ledger
 from search.study.queue import BASELINE, ORIGIN, Queue
 

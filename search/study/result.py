@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from search.optimizer.pareto_front import Front
     from search.optimizer.space import Space
     from search.settings.job import Job
-    from search.storage.study_folder import StudyFolder
-    from search.storage.trial_record import TrialRecord
+    from search.storage import StudyFolder, TrialRecord
     from search.study.confirmation import Confirmed
     from search.study.looks import Plan
 

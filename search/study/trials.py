@@ -15,9 +15,8 @@ from freeu import Candidate
 from search.optimizer import samplers
 from search.optimizer.dimension import Choice
 from search.optimizer.space import Space
-from search.storage import shared_trials
+from search.storage import TrialRecord, shared_trials
 from search.storage.optuna_storage import Storage, quiet
-from search.storage.trial_record import TrialRecord
 from search.study.ledger import Ledger
 from search.study.queue import DEATHS, ORIGIN, PLACE, Queue
 from search.study.recovery import Recovery

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 TURN = 10
 APART = 1.04

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from freeu import Candidate
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

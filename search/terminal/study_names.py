@@ -10,7 +10,7 @@ import typer
 import configs
 from configs import UserError, shortened
 from configs.cli import python
-from search.storage.study_folder import StudyFolder, studies
+from search.storage import StudyFolder, studies
 
 
 def find_study(mlruns: Path, name: str) -> StudyFolder:

@@ -12,8 +12,7 @@ from typing import Any
 
 from configs import UserError, read_yaml
 from configs.cli import python
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
+from search.storage import StudyFolder, TrialRecord
 
 
 @dataclass(frozen=True)

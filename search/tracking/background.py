@@ -20,10 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.reporting import history_plots
 from search.settings.fingerprints import digest
-from search.storage import image_grid
+from search.storage import StudyFolder, TrialRecord, image_grid
 from search.storage.leases import Busy
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
 from search.tracking import Tracker, Unreachable
 from search.tracking.tracker import baseline
 from search.tracking.trial_files import TrialFiles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from search.tracking.tables import trial_metrics
 
 if TYPE_CHECKING:
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 EXPERIMENT_NOTE = """\
 Studies of FreeU: each is a run named as the study, and each of its trials a run below it.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 HELD_OUT = ("difference", "low", "high", "p_holm")
 """Of a pick's score: to the baseline, with the ends of its 95 % interval, and the corrected p-value."""

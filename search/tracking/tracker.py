@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 RESULT = "freeu.result"
 FRONT, PICKS = "freeu.front", "freeu.picks"

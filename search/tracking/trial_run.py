@@ -12,7 +12,7 @@ from search.tracking.tables import trial_metrics
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from search.storage.trial_record import TrialRecord
+    from search.storage import TrialRecord
 
 
 def trial_number(run: Run) -> int | None:

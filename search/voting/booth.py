@@ -8,7 +8,7 @@ from typing import Any
 
 from configs import UserError
 from configs.cli import UNSEEN
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.voting import comparisons as compared
 from search.voting import wording
 from search.voting.ballots import CHOICES, Ballots, Vote

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError, read_yaml
 from configs.cli import python
 from search.settings.fingerprints import digest
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.held_out import BASE
 
 if TYPE_CHECKING:

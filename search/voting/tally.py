@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.voting.ballots import Cast, Vote
 from search.voting.bradley_terry import strengths
 from search.voting.comparisons import Comparison, image_digest

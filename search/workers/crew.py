@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.evaluation.evaluator import Evaluation, Evaluators, OnImages, Task
+from search.evaluation import Evaluation, Evaluators, OnImages, Task
 
 TRIES = 3  # of a job whose worker dies
 

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from configs import UserError
-from search.evaluation.evaluator import Evaluators, OnImages
+from search.evaluation import Evaluators, OnImages
 from search.workers.crew import TRIES, Job, WorkerDied
 
 CHECK = 10.0  # seconds between two looks whether workers can end at all

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from configs import UserError
-from search.evaluation.evaluator import Evaluators
+from search.evaluation import Evaluators
 from search.workers.crew import Job
 from search.workers.processes import Worker, WorkerPool
 

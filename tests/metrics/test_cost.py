@@ -11,7 +11,7 @@ import torch
 import metrics
 from freeu import IDENTITY, Candidate, Sampling
 from metrics.base import Batch, MetricError
-from search.evaluation.evaluator import Evaluator, Task
+from search.evaluation import Evaluator, Task
 from tests.search.fakes import FakeGenerator
 
 IMAGES = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)

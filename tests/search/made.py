@@ -19,10 +19,9 @@ import yaml
 
 from freeu import IDENTITY, Factors
 from metrics import stats
+from search.storage import StudyFolder, TrialRecord, Value
 from search.storage.files import write_json
 from search.storage.image_grid import small
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
 from search.study.held_out import BASE
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}

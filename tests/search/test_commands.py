@@ -24,8 +24,8 @@ from search.__main__ import app as every
 from search.session import run_study
 from search.settings import completions
 from search.settings.fingerprints import check_same
+from search.storage import StudyFolder, studies
 from search.storage.mlflow_location import mlflow_settings, page_path
-from search.storage.study_folder import StudyFolder, studies
 from search.study.result import tables
 from search.tracking import Tracker
 from tests.search import made

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from configs import UserError
 from search.compare import app
 from search.reporting.study_comparison import compared, side
+from search.storage import StudyFolder
 from search.storage.files import write_json
-from search.storage.study_folder import StudyFolder
 from search.study.held_out import BASE
 from tests.search import made
 from tests.search.terminal.test_study_status import gone_on

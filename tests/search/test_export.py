@@ -20,11 +20,10 @@ from configs import UserError
 from freeu import Factors, Sampling, presets
 from search.export import NAMES, app, preset_of
 from search.reporting import preset_folder
+from search.storage import StudyFolder, TrialRecord, Value
 from search.storage.files import write_json
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
 from search.study.held_out import BASE
-from search.terminal.study_names import find_study
+from search.terminal import find_study
 from tests.search import made
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from rich.console import Console
 from freeu import IDENTITY, Factors
 from search.session import run_study
 from search.settings.job import prepare
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.plan import BYTES, plan
 from tests.search.fakes import FakeGenerator, metrics, settings
 

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from freeu.models import ModelSpec, load_spec
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from tests import tiny
 from tests.kinds import FRAMES, GUIDANCE, KINDS
 from tests.studies import study

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from configs import UserError
 from search.session import run_study
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from tests.search.fakes import FakeGenerator, FakeMetric, metrics, settings
 
 

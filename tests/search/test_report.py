@@ -21,7 +21,7 @@ from search.report import app, page
 from search.reporting.front_plots import front_figures
 from search.reporting.mlflow_page import study_page
 from search.reporting.templating import rounded
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.voting.wording import p_value
 from tests.browser import axe_faults, chromium, requested, until
 from tests.search import made

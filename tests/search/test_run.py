@@ -24,7 +24,7 @@ from search.optimizer.space_file import default
 from search.session import run_study
 from search.settings.config import StudyConfig
 from search.settings.job import prepare
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.printed_result import shown_rows
 from search.study.result import at_the_ends
 from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings

@@ -19,7 +19,7 @@ from search.figures import analyse
 from search.session import run_study
 from search.settings.config import StudyConfig, load
 from search.settings.job import prepare
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.study.plan import plan
 from tests.comfyui_server import ComfyServer, workflow
 from tests.webui_server import WebUIServer

@@ -16,8 +16,8 @@ from configs import UserError
 from configs.cli import fail, python, visible
 from freeu import IDENTITY
 from search import show, studies
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import INTERRUPTED, TrialRecord
+from search.storage import StudyFolder, TrialRecord
+from search.storage.trial_record import INTERRUPTED
 from search.terminal.study_status import standing
 from tests.search import made
 from tests.search.terminal.test_study_status import gone_on

@@ -23,9 +23,9 @@ from PIL import Image
 from configs import UserError
 from freeu import IDENTITY, Factors
 from search import ui
+from search.storage import TrialRecord, Value
 from search.storage.image_grid import save_grid
 from search.storage.mlflow_location import mlflow_settings
-from search.storage.trial_record import TrialRecord, Value
 from search.terminal import local_server
 from search.tracking import Tracker
 from tests.browser import chromium, requested, until

@@ -12,13 +12,12 @@ import pytest
 
 from configs import UserError
 from freeu import Factors
-from search.evaluation.evaluator import Evaluation
+from search.evaluation import Evaluation
 from search.evaluation.guardrails import NAMES, shifts
 from search.optimizer.pareto_front import find
 from search.settings.config import load
 from search.settings.job import prepare
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import StudyFolder, TrialRecord, Value
 from search.study.ledger import CONSTRAINT
 from tests.search.study.test_coordinator import good, opened
 from tests.studies import study

@@ -16,7 +16,7 @@ import pytest
 
 from search.evaluation import interrupts
 from search.evaluation.interrupts import SAID, Stopping
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 
 
 @pytest.fixture(autouse=True)

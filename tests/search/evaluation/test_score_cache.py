@@ -17,12 +17,11 @@ from safetensors.torch import save_file
 from configs import UserError, identity, path
 from freeu import IDENTITY, Candidate, Factors
 from metrics import registry
-from search.evaluation.evaluator import Evaluator, Task
+from search.evaluation import Evaluator, Task
 from search.evaluation.score_cache import Cache
 from search.session import run_study
+from search.storage import StudyFolder, TrialRecord
 from search.storage.files import write_json
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
 from tests.search.fakes import FakeGenerator, FakeMetric, metrics, settings
 
 SOME = Factors(1.1, 1.2, 0.9, 0.8)

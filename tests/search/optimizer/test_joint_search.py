@@ -10,12 +10,12 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors, Sampling
-from search.evaluation.evaluator import Evaluation
+from search.evaluation import Evaluation
 from search.optimizer.acquisition import FrontSampler
 from search.optimizer.pareto_front import find
 from search.optimizer.space import Space, off, warm
 from search.optimizer.space_file import load
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import TrialRecord, Value
 from search.study.queue import OFF_TURN
 from tests.search.study.test_coordinator import opened
 

@@ -8,7 +8,7 @@ import pytest
 
 from freeu import IDENTITY, Factors
 from search.optimizer.pareto_front import find, hypervolume, nondominated, paired_spreads, posterior, unbeaten
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import TrialRecord, Value
 
 DIRECTIONS = {"clip": "up", "fid": "down"}
 

@@ -24,8 +24,8 @@ from search.reporting.embedded_images import embedded
 from search.reporting.held_out_pairs import by_category, read
 from search.reporting.history_plots import FEWEST, growth, importances
 from search.settings.config import FIELDS, load
+from search.storage import TrialRecord, Value
 from search.storage.image_grid import save_images
-from search.storage.trial_record import TrialRecord, Value
 from search.study.reproduce import command, hashes, versions
 from tests.search import made
 

@@ -22,13 +22,11 @@ from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
 from search.optimizer.space_file import default
 from search.session import run_study
-from search.storage import waiting
+from search.storage import StudyFolder, TrialRecord, Value, waiting
 from search.storage.files import write_json
 from search.storage.leases import Busy, LeaseLost
 from search.storage.optuna_storage import Storage
 from search.storage.server_address import server
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
 from search.study.trials import Trials
 from tests.postgres import Server
 from tests.postgres import server as postgres

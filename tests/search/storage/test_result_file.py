@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from configs import UserError
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from tests.search import made
 
 

@@ -24,20 +24,19 @@ from rich.console import Console
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import Evaluation, Evaluators, Task
+from search.evaluation import Evaluation, Evaluators, Task
 from search.optimizer.space_file import default
 from search.session import run_study
 from search.settings.config import StudyConfig
+from search.storage import StudyFolder, TrialRecord, Value
 from search.storage.addresses import hidden
 from search.storage.optuna_storage import Storage
 from search.storage.reconnecting import ReconnectingStorage
 from search.storage.server_address import server
 from search.storage.shared_trials import packed, unpacked
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
 from search.study.coordinator import Coordinator
 from search.study.trials import Trials
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 from tests.postgres import Server
 from tests.postgres import server as postgres
 from tests.search.fakes import FakeGenerator, metrics, settings

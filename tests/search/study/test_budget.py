@@ -10,7 +10,7 @@ from typing import Any
 from freeu import IDENTITY, Factors
 from search.settings.config import load
 from search.settings.job import prepare
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import TrialRecord, Value
 from search.study.budget import Budget
 from search.study.plan import plan
 from tests.search.fakes import settings

@@ -10,15 +10,15 @@ from PIL import Image
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors, Sampling
-from search.evaluation.evaluator import Evaluator, Evaluators
+from search.evaluation import Evaluator, Evaluators
 from search.optimizer.pareto_front import Front, Pick
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import StudyFolder, TrialRecord, Value
 from search.study.confirmation import Confirmed, confirm, finalists
 from search.study.held_out import HeldOut, rows_of
 from search.study.looks import Plan
 from search.study.verdict import Rivals, fewest, moved_too_far, verdict
-from search.workers.crew import TRIES, SingleWorker, WorkerDied
+from search.workers import SingleWorker, WorkerDied
+from search.workers.crew import TRIES
 from tests.search.fakes import BEST, FakeGenerator, FakeMetric
 
 GOOD, BAD, OTHER = Factors(*BEST), Factors(1.8, 0.8, 0.0, 1.2), Factors(1.1, 1.1, 0.9, 0.9)

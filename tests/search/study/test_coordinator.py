@@ -13,15 +13,13 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import Evaluation, Evaluators
+from search.evaluation import Evaluation, Evaluators
 from search.optimizer.space_file import default
-from search.storage import folder_database
+from search.storage import StudyFolder, TrialRecord, Value, folder_database
 from search.storage.optuna_storage import Storage
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
 from search.study.coordinator import Coordinator
 from search.study.ledger import Ledger
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 
 PUBLISHED = Factors(1.3, 1.4, 0.9, 0.2)
 

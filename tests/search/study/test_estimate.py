@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from configs import UserError
-from search.storage.study_folder import StudyFolder, studies
+from search.storage import StudyFolder, studies
 from search.study.estimate import measured
 from search.terminal.study_status import standing
 from tests.search import made

@@ -13,14 +13,15 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import LOW, Evaluation, Evaluators, Task
+from search.evaluation import Evaluation, Evaluators, Task
+from search.evaluation.evaluator import LOW
 from search.evaluation.extrapolation import mean
 from search.settings.config import load
 from search.settings.job import prepare
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import TrialRecord, Value
 from search.study.fewer_steps import PAIRS, Fidelity, Line, line, made
 from search.study.plan import plan
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 from tests.search.study.test_coordinator import Silent, opened
 
 PROMPTS = 48

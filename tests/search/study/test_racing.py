@@ -10,13 +10,13 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.evaluation.evaluator import Evaluation, Evaluators, Task
+from search.evaluation import Evaluation, Evaluators, Task
 from search.settings.config import load
 from search.settings.job import prepare
-from search.storage.trial_record import Value
+from search.storage import Value
 from search.study.plan import plan
 from search.study.racing import KEPT, Rung, crowding, rungs, usual
-from search.workers.crew import SingleWorker
+from search.workers import SingleWorker
 from tests.search.study.test_coordinator import opened
 
 

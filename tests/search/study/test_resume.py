@@ -16,8 +16,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord
+from search.storage import StudyFolder, TrialRecord
 
 TRIALS, SECONDS = 10, 0.1
 

@@ -12,12 +12,12 @@ import pytest
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import Evaluation, Evaluators
+from search.evaluation import Evaluation, Evaluators
 from search.optimizer.space import Space
 from search.optimizer.space_file import default, load
-from search.storage.trial_record import TrialRecord
+from search.storage import TrialRecord
 from search.study.coordinator import Coordinator
-from search.workers.crew import SingleWorker, WorkerDied
+from search.workers import SingleWorker, WorkerDied
 from tests.search.study.test_coordinator import PUBLISHED, Killed, Silent, good
 from tests.search.study.test_state_machine import Folder, Fuse, Kept, Stored
 

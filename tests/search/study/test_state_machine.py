@@ -20,13 +20,13 @@ from optuna.storages import InMemoryStorage
 
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
-from search.evaluation.evaluator import Evaluation, Evaluators, Task
+from search.evaluation import Evaluation, Evaluators, Task
 from search.optimizer.space_file import default
+from search.storage import StudyFolder, TrialRecord, Value
 from search.storage.optuna_storage import Storage
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import TrialRecord, Value
 from search.study.coordinator import Coordinator
-from search.workers.crew import Job, WorkerDied
+from search.workers import WorkerDied
+from search.workers.crew import Job
 from tests.search.study.test_coordinator import PUBLISHED, Killed, Silent
 
 PROMPTS = 16

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freeu import IDENTITY, Factors, Sampling
-from search.storage.trial_record import TrialRecord, Value
+from search.storage import TrialRecord, Value
 from search.study.tuned_baseline import APART, next_scale
 
 GOALS = {"clip": "up", "fid": "down"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from freeu import IDENTITY
-from search.storage.study_folder import StudyFolder
-from search.storage.trial_record import INTERRUPTED, TrialRecord
+from search.storage import StudyFolder, TrialRecord
+from search.storage.trial_record import INTERRUPTED
 from search.terminal.study_status import finished, of_result, running
 from tests.search import made
 

@@ -19,8 +19,8 @@ from rich.console import Console
 from configs import UserError
 from search.session import run_study
 from search.settings.config import StudyConfig
+from search.storage import StudyFolder
 from search.storage.mlflow_location import EXPERIMENT
-from search.storage.study_folder import StudyFolder
 from search.tracking import Tracker
 from search.tracking.background import BackgroundTracker
 from search.tracking.machine import Machine

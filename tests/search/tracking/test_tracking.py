@@ -17,9 +17,9 @@ from configs import UserError
 from freeu import IDENTITY, Factors
 from search.reporting.history_plots import grown
 from search.reporting.mlflow_page import study_page
+from search.storage import TrialRecord, Value
 from search.storage.image_grid import difference, image_grid, save_grid
 from search.storage.mlflow_location import EXPERIMENT, check_folder, mlflow_settings, page_path, settle
-from search.storage.trial_record import TrialRecord, Value
 from search.tracking import Tracker
 from search.tracking.tables import front_table
 

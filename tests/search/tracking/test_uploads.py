@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from configs import UserError
+from search.storage import StudyFolder
 from search.storage.mlflow_location import mlflow_settings
-from search.storage.study_folder import StudyFolder
 from search.tracking import Tracker, Unreachable
 from search.tracking.background import BackgroundTracker
 from search.tracking.uploads import FIRST, LONGEST, Uploads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.voting.ballots import Cast, Vote
 from search.voting.booth import Booth
 

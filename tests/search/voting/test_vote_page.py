@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from search.storage.study_folder import StudyFolder
+from search.storage import StudyFolder
 from search.terminal import local_server
 from search.vote import app
 from search.voting.booth import Booth

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from configs import UserError
-from search.evaluation.evaluator import Evaluators
-from search.workers.crew import Crew, SingleWorker, WorkerDied, done
+from search.evaluation import Evaluators
+from search.workers import Crew, SingleWorker, WorkerDied, done
 from search.workers.processes import WorkerPool, processes
 
 

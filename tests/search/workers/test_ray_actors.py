@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from configs import UserError
-from search.evaluation.evaluator import Evaluation, Evaluators, Task
-from search.storage.trial_record import Value
-from search.workers.crew import Crew, done
+from search.evaluation import Evaluation, Evaluators, Task
+from search.storage import Value
+from search.workers import Crew, done
 from tests.search.study.test_coordinator import opened
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
