@@ -34,7 +34,7 @@ from search.workers.crew import Job
 from search.workers.processes import WorkerPool
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up"}
-FIXED = [("baseline", Candidate(IDENTITY)), ("published", Factors(1.3, 1.4, 0.9, 0.2))]
+FIXED = [("baseline", Candidate(IDENTITY)), ("published", Candidate(Factors(1.3, 1.4, 0.9, 0.2)))]
 PROMPTS = 48
 
 
@@ -57,7 +57,7 @@ class Sleeper:
         seconds = self.seconds * (task.end - task.begin)
         time.sleep(seconds)
         self.slept += seconds
-        point = np.array(default().unit(task.candidate.factors))
+        point = np.array(default().unit(task.candidate))
         found: dict[str, Any] = {"prompt": [str(i) for i in range(task.end)], "seed": 0}
         for j, name in enumerate(DIRECTIONS):
             noise = np.random.default_rng(j).normal(size=PROMPTS)[: task.end]

@@ -73,7 +73,7 @@ class Landscape:
 
     def __init__(self, kind: str, seed: int) -> None:
         self.kind, rng = kind, np.random.default_rng([KINDS.index(kind), seed])
-        self.zero = np.array(default().unit(IDENTITY))
+        self.zero = np.array(default().unit(Candidate(IDENTITY)))
         spread = {"edge": 0.15, "baseline best": 0.0}.get(kind, 0.18)
         middle = {"edge": np.where(rng.random(4) < 0.5, -0.1, 1.1), "baseline best": self.zero}.get(
             kind, rng.uniform(0.3, 0.7, 4)
@@ -177,7 +177,7 @@ class _Curve:
     def ended(self, record: TrialRecord) -> None:
         self.records.append(record)
         self.images += record.images
-        by_number = {each.number: each.factors for each in self.records}
+        by_number = {each.number: each.candidate for each in self.records}
         front = [default().unit(by_number[number]) for number in find(self.records, DIRECTIONS).numbers]
         land, reference, whole = self.world
         self.curve.append((self.images, hypervolume(land.truth(np.array(front)), reference) / whole))

@@ -51,7 +51,7 @@ class Replay:
             self.prompts = [str(text) for text in table["prompts"]]
         self._fid = Fid(Encoder("none", "none", lambda part: part), reference)
         self._metrics = {**{name: Mean(name) for name in MEANS}, "fid": self._fid}
-        self._points = np.array([default().unit(Factors(*each)) for each in self._factors])
+        self._points = np.array([default().unit(Candidate(Factors(*each))) for each in self._factors])
         self._length, self._noise = self._fitted()
 
     @property

@@ -48,6 +48,7 @@ def _show(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
     for name in "ab":
         said = f"{name.upper()} = {found[name]['study']}, of {found[name]['model']}"
+        said += f", at {found[name]['sampling']}" if found[name]["sampling"] else ""
         said += f"; its result is {found[name]['result']}" if found[name]["result"] else ""
         console.print(visible(said), markup=False)
     table = Table("candidate", "objective", "A", "B", "B - A, 95 %", "p (Holm)", "B wins", box=None)

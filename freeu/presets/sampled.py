@@ -33,20 +33,27 @@ INVOKEAI = {
 """Samplers, as InvokeAI's field `scheduler` names them; with Karras' sigmas "_k" stands behind."""
 
 
-def in_words(sampling: Sampling) -> str:
-    """For people: "guidance 6.5, 28 steps, Euler a"; "" where nothing is set."""
+def worded(sampling: Sampling) -> dict[str, str]:
+    """What is set, by name, each for people: "guidance 6.5", "28 steps", "Euler a"."""
     s = sampling
-    found = [
-        s.guidance is not None and f"guidance {s.guidance:g}",
-        s.steps is not None and f"{s.steps} steps",
-        s.scheduler not in (DEFAULT, OF_EDM) and s.scheduler,
-        s.guidance_rescale and f"guidance rescale {s.guidance_rescale:g}",
-        s.eta and f"eta {s.eta:g}",
-        s.clip_skip is not None and f"clip skip {s.clip_skip}",
-        s.size is not None and f"{s.size[0]}x{s.size[1]}",
-        bool(s.negative_prompt) and f"negative prompt {s.negative_prompt!r}",
-    ]
-    return ", ".join(str(each) for each in found if each)
+    found = {
+        "guidance": s.guidance is not None and f"guidance {s.guidance:g}",
+        "steps": s.steps is not None and f"{s.steps} steps",
+        "scheduler": s.scheduler is not None and s.scheduler,
+        "guidance_rescale": s.guidance_rescale is not None and f"guidance rescale {s.guidance_rescale:g}",
+        "eta": s.eta is not None and f"eta {s.eta:g}",
+        "clip_skip": s.clip_skip is not None and f"clip skip {s.clip_skip}",
+        "size": s.size is not None and f"{s.size[0]}x{s.size[1]}",
+        "negative_prompt": s.negative_prompt is not None and f"negative prompt {s.negative_prompt!r}",
+    }
+    return {name: each for name, each in found.items() if each}
+
+
+def in_words(sampling: Sampling) -> str:
+    """For people, without what is so unasked: "guidance 6.5, 28 steps, Euler a"; "" where nothing is set."""
+    unsaid = {"scheduler": (DEFAULT, OF_EDM), "guidance_rescale": (0,), "eta": (0,), "negative_prompt": ("",)}
+    said = worded(sampling).items()
+    return ", ".join(each for name, each in said if getattr(sampling, name) not in unsaid.get(name, ()))
 
 
 def without(sampling: Sampling, held: Collection[str]) -> Sampling:

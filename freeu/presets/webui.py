@@ -108,7 +108,7 @@ def taken_of(text: str) -> tuple[Taken, dict[str, str]]:
     for name, key in (("steps", "Steps"), ("guidance", "CFG scale"), ("clip_skip", "Clip skip"), ("eta", "Eta DDIM")):
         taken.take(name, found.get(key))
     taken.take("guidance_rescale", found.get("CFG rescale"))
-    taken.take("negative_prompt", _negative(text))
+    taken.take("negative_prompt", prompts(text)[1])
     if "Size" in found:
         try:
             taken.take("size", size_of(found["Size"]))
@@ -123,16 +123,17 @@ def taken_of(text: str) -> tuple[Taken, dict[str, str]]:
     return taken, found
 
 
-def _negative(text: str) -> str:
-    """What stands between "Negative prompt:" and the last line; "" where there is none."""
-    lines: list[str] = []
+def prompts(text: str) -> tuple[str, str]:
+    """(prompt, negative prompt): what stands before and behind "Negative prompt:", without the last line."""
+    words: list[str] = []
+    negative: list[str] = []
     for line in text.strip().splitlines()[:-1]:
         line = line.strip()
         if line.startswith(NEGATIVE):
-            lines = [line.removeprefix(NEGATIVE).strip()]
-        elif lines:
-            lines.append(line)
-    return "\n".join(lines)
+            negative = [line.removeprefix(NEGATIVE).strip()]
+        else:
+            (negative or words).append(line)
+    return "\n".join(words), "\n".join(negative)
 
 
 def unquoted(value: str) -> str:

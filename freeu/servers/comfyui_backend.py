@@ -208,6 +208,8 @@ def _done(flow: Workflow, place: Place) -> int:
 def by_role(values: Mapping[str, Any]) -> dict[str, Any]:
     """Sampling settings, as the project names them, by the roles of a workflow's inputs. Raises UserError."""
     found = dict(values)
+    if found.get("scheduler") == schedulers.DEFAULT:
+        del found["scheduler"]  # the workflow's own
     if "scheduler" in found:
         if (names := schedulers.named(found["scheduler"]).comfyui) is None:
             raise UserError(f"ComfyUI has no scheduler {quoted(found['scheduler'])}: give another")

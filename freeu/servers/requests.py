@@ -47,11 +47,10 @@ def read(file: Path) -> dict[str, Any]:
 
 def of_infotext(text: str, file: Path) -> dict[str, Any]:
     """The request that made an image, from the text that web UIs write into it. Raises UserError."""
-    prompt, mark, rest = text.partition("\nSteps: ")
-    if not mark:
+    values = webui.fields(text)
+    if "Steps" not in values:
         raise UserError(f"{file} holds no settings of a web UI: give the image as it was saved, or a JSON request")
-    words, _, negative = prompt.partition("\nNegative prompt: ")
-    values = {key: value.strip().strip('"') for key, value in webui.PAIR.findall(f"Steps: {rest.splitlines()[0]}")}
+    words, negative = webui.prompts(text)
     found: dict[str, Any] = {"prompt": words, "negative_prompt": negative}
     try:
         for key, (name, kind) in NUMBERS.items():

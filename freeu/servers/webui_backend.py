@@ -12,11 +12,12 @@ import torch
 
 from configs import UserError, unknown
 from freeu.factors import Factors, Version
-from freeu.models import schedulers
-from freeu.presets import Preset, forge, sdnext, sdwebui
+from freeu.presets import Preset, forge, sdnext, sdwebui, webui
 from freeu.presets.forge_api import TITLE
 from freeu.presets.jsons import with_script
+from freeu.presets.sampled import has_scheduler
 from freeu.presets.tool import NUMBERS, Tool
+from freeu.sampling import Sampling
 
 from .findings import STRONG, findings
 from .generator import difference, drawn
@@ -158,7 +159,9 @@ class WebUIBackend:
         """Nothing: a server has one request at a time, which its own thread takes back."""
 
     def with_settings(self, values: Mapping[str, Any]) -> WebUIBackend:
-        return dataclasses.replace(self, request=merged({**self.request, **plain(values)}, options(values)))
+        fields = requested(values)
+        options = {name: fields.pop(name) for name in ("override_settings",) if name in fields}
+        return dataclasses.replace(self, request=merged({**self.request, **fields}, options))
 
     def measured(self, prompt: str, seed: int) -> tuple[str, ...]:
         """On the first server: the baseline, strong factors, and the baseline again."""
@@ -175,28 +178,14 @@ class WebUIBackend:
         return findings(0.0, difference(found[0], found[1]), difference(found[0], found[2]))
 
 
-PLAIN = {"steps": "steps", "guidance": "cfg_scale", "eta": "eta", "negative_prompt": "negative_prompt"}
-"""Sampling settings, and what a request calls them."""
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A request's own fields for sampling settings, by name. Raises UserError for one that it has no field for."""
-    if "guidance_rescale" in values:
+def requested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's fields for sampling settings, by name. Raises UserError for one that it has no field for."""
+    sampling = Sampling(**values)
+    if sampling.guidance_rescale is not None:
         raise UserError("guidance rescale is not in the web UI's API: leave it out")
-    found = {PLAIN[name]: value for name, value in values.items() if name in PLAIN}
-    if "size" in values:
-        found |= dict(zip(("width", "height"), values["size"], strict=True))
-    if "scheduler" in values:
-        if (names := schedulers.named(values["scheduler"]).webui) is None:
-            raise UserError(f"the web UI has no scheduler {values['scheduler']}: give another")
-        found |= dict(zip(("sampler_name", "scheduler"), names, strict=True))
-    return found
-
-
-def options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, of those that are an option of the server's."""
-    skip = values.get("clip_skip")
-    return {} if skip is None else {"override_settings": {"CLIP_stop_at_last_layers": skip}}
+    if not has_scheduler(sampling, "webui"):
+        raise UserError(f"the web UI has no scheduler {sampling.scheduler}: give another")
+    return webui.request(sampling)
 
 
 def identified(servers: Sequence[WebUI], request: Mapping[str, Any], kind: str) -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from search.study import rival
+
 if TYPE_CHECKING:
     from search.reporting.held_out_pairs import Pairs
     from search.storage import TrialRecord
@@ -20,17 +22,26 @@ def tables(result: Mapping[str, Any], records: Sequence[TrialRecord], kept: Pair
 
 
 def _picks(result: Mapping[str, Any]) -> Rows:
-    return [
-        {"pick": pick["pick"], "trial": pick["number"], "objective": name, **{key: score.get(key) for key in SCORE}}
-        for pick in result["picks"]
-        for name, score in pick["scores"].items()
-    ]
+    """Against the baseline, and where a pick has a rival against that."""
+    rows: Rows = []
+    for pick in result["picks"]:
+        sides = [("baseline", pick["scores"])]
+        if (found := rival.of_pick(pick)) is not None:
+            sides.append((f"trial {found['number']}: {found['named']}", found["scores"]))
+        about = {"pick": pick["pick"], "trial": pick["number"]}
+        for against, scores in sides:
+            for name, score in scores.items():
+                told = {key: score.get(key) for key in SCORE}
+                rows.append({**about, "against": against, "objective": name, **told})
+    return rows
 
 
 def _trial(record: TrialRecord) -> dict[str, Any]:
     f = record.factors
     row: dict[str, Any] = {"trial": record.number, "from": record.origin, "state": record.state}
     row |= {"b1": f.b1, "b2": f.b2, "s1": f.s1, "s2": f.s2, "prompts": record.images}
+    if settings := rival.named(record.sampling):
+        row["settings"] = settings
     for name, value in record.values.items():
         row |= {name: value.value, f"{name}.error": value.paired if math.isfinite(value.paired) else None}
     return row | ({"guardrails": record.violation <= 0} if record.guardrails else {})

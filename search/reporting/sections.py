@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from configs import open_image, read_yaml
 from configs.cli import visible
+from freeu import Sampling
+from freeu.presets.sampled import in_words
 from search.reporting import downloads, embedded_images, front_plots, held_out_pairs, history_plots
 from search.reporting.templating import rounded
 from search.storage import StudyFolder, TrialRecord
 from search.storage.image_grid import LIMIT, preview_file
-from search.study import reproduce
+from search.study import reproduce, rival
 from search.study.held_out import BASE
 from search.study.verdict import measurable
 from search.terminal.progress import duration, out_of_bounds
@@ -46,7 +48,7 @@ def sections(
     votes = booth.told(folder, result) if result["picks"] else None
     kept, config = held_out_pairs.read(folder, result), read_yaml(folder.config)
     base = next((record.number for record in records if record.complete and record.candidate.baseline), None)
-    picks = _picks(result, base)
+    picks, trials = _picks(result, base), [_trial(record, result) for record in records]
     fronts, how = front_plots.front_figures(records, result), history_plots.figures(records, result["objectives"])
     return {
         "study": folder.name,
@@ -61,7 +63,8 @@ def sections(
         "base_error": {name: score["error"] for row in picks for name, score in row["scores"].items()},
         "unpicked": [pick["pick"] for pick in result["picks"] if pick["number"] == base],
         "picks": picks,
-        "trials": [_trial(record, result) for record in records],
+        "trials": trials,
+        "settings": any(row["settings"] for row in trials),
         "fronts": [unescape(figure.layout.title.text) for figure in fronts],
         "course": list(how),
         "explained": history_plots.EXPLAINED,
@@ -93,6 +96,7 @@ def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Ma
     return {
         "Base model": str(result["model"]),
         "FreeU": f"version {config.get('version')}, stages by {config.get('stages')}",
+        **({"Sampling settings": said} if (said := in_words(Sampling.from_dict(result.get("sampling", {})))) else {}),
         "Trials": f"{result['trials']} complete, {failed} failed",
         "Prompts": f"{prompts} for the search, {held_out or 'none'} held out",
         "Images of the search": f"{images:,}",
@@ -103,6 +107,7 @@ def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Ma
 def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
     """A row for each picked candidate but the baseline, which is trial `base`: what it got on the held-out prompts.
 
+    `rival`: as `search.study.rival.of_pick` has it, its scores as those of the pick.
     A score has `reach`: the largest end of all intervals of its objective, to draw them to one scale.
     """
     grouped: dict[int, list[Mapping[str, Any]]] = {}
@@ -111,21 +116,29 @@ def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
             grouped.setdefault(pick["number"], []).append(pick)
     rows = []
     for number, same in grouped.items():
-        scores = {name: dict(score) for name, score in same[0]["scores"].items()}
-        for name, score in scores.items():
-            gain = score["difference"] * (1 if result["objectives"][name] == "up" else -1)
-            score["sure"] = measurable(score)
-            score["kind"] = "unclear" if not score["sure"] else "better" if gain > 0 else "worse"
-            score["error"] = None if score["low"] is None else (score["high"] - score["low"]) / 4
-        names = [pick["pick"] for pick in same]
-        rows.append({"names": names, "number": number, "factors": same[0]["factors"], "scores": scores})
+        row = {"names": [pick["pick"] for pick in same], "number": number, "factors": same[0]["factors"]}
+        row["scores"] = _judged(same[0]["scores"], result["objectives"])
+        if (against := rival.of_pick(same[0])) is not None:
+            against["scores"] = _judged(against["scores"], result["objectives"])
+        rows.append(row | {"rival": against})
+    every = [row["scores"] for row in rows] + [row["rival"]["scores"] for row in rows if row["rival"] is not None]
     for name in result["objectives"]:
-        found = [row["scores"][name][end] for row in rows if name in row["scores"] for end in ("low", "high")]
-        ends = [abs(end) for end in found if end is not None]
-        for row in rows:
-            if name in row["scores"]:
-                row["scores"][name]["reach"] = max(ends, default=0.0) or 1.0
+        scores = [each[name] for each in every if name in each]
+        ends = [abs(score[end]) for score in scores for end in ("low", "high") if score[end] is not None]
+        for score in scores:
+            score["reach"] = max(ends, default=0.0) or 1.0
     return rows
+
+
+def _judged(scores: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The scores with `sure`, `kind` (better, worse or unclear) and `error`, one standard error of the difference."""
+    found = {}
+    for name, score in scores.items():
+        gain, sure = score["difference"] * (1 if directions[name] == "up" else -1), measurable(score)
+        kind = "unclear" if not sure else "better" if gain > 0 else "worse"
+        error = None if score["low"] is None else (score["high"] - score["low"]) / 4
+        found[name] = {**score, "sure": sure, "kind": kind, "error": error}
+    return found
 
 
 def _trial(record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +146,8 @@ def _trial(record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
     picks = [pick["pick"] for pick in result["picks"] if pick["number"] == record.number]
     front = any(row["number"] == record.number for row in result["front"])
     within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record.guardrails)
-    return {"record": record, "picks": picks, "front": front, "within": within}
+    settings = rival.named(record.sampling)
+    return {"record": record, "picks": picks, "front": front, "within": within, "settings": settings}
 
 
 def _guardrails(result: Mapping[str, Any], records: Sequence[TrialRecord]) -> dict[str, Any] | None:
@@ -182,6 +196,8 @@ def _viewed(
     shown: dict[str, Any] = {}
     for record in done:
         rows = {name: f"{getattr(record.factors, name):.3f}" for name in FACTORS}
+        if settings := rival.named(record.sampling):
+            rows["settings"] = settings
         for name, value in record.values.items():
             rows[name] = rounded(value.value, value.paired)
             if base is not None and record.number != base:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import UserError, read_yaml
-from freeu import Factors
+from freeu import Factors, Sampling
+from freeu.presets.sampled import worded
 from search.storage import StudyFolder
 from search.study.held_out import BASE
 from search.study.verdict import measurable
@@ -39,6 +40,7 @@ class Side:
     name: str
     model: str
     directions: Mapping[str, str]
+    sampling: Sampling
     fingerprint: Mapping[str, Any]
     picks: dict[str, int | None]
     tables: dict[int | None, pd.DataFrame]
@@ -67,13 +69,15 @@ def side(folder: StudyFolder) -> Side:
             sets[pick["number"]] = {name: score["value"] for name, score in of_set.items()}
             sets[None] = {name: score["base"] for name, score in of_set.items()}
     fingerprint = read_yaml(folder.config).get("fingerprint", {})
-    return Side(folder.name, str(result["model"]), result["objectives"], fingerprint, picks, tables, sets)
+    sampling = Sampling.from_dict(result.get("sampling", {}))
+    return Side(folder.name, str(result["model"]), result["objectives"], sampling, fingerprint, picks, tables, sets)
 
 
 def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
     """What the two got, and b - a.
 
-    Returns a, b (study and model of each), paired, n (prompts), note, and rows: candidate, objective, direction, a, b,
+    Returns a, b (study, model of each, and `sampling`: of its settings those that the other one has otherwise, in
+    words), paired, n (prompts), note, and rows: candidate, objective, direction, a, b,
     difference, low, high (95 %), p, p_holm, win_rate (of b), counts. A distance of sets has values and the difference
     alone, and those only where both are of the same prompts.
 
@@ -104,13 +108,20 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
     if missing:
         note += f"; {', '.join(missing)} left out: a distance of sets compares on one set of prompts alone"
     return {
-        "a": {"study": a.name, "model": a.model},
-        "b": {"study": b.name, "model": b.model},
+        "a": {"study": a.name, "model": a.model, "sampling": _other(a, b)},
+        "b": {"study": b.name, "model": b.model, "sampling": _other(b, a)},
         "paired": paired,
         "n": one[None]["prompt"].nunique(),
         "note": note,
         "rows": _corrected(told),
     }
+
+
+def _other(one: Side, two: Side) -> str:
+    """The sampling settings of one that the other has otherwise."""
+    other = worded(two.sampling)
+    found = [each for name, each in worded(one.sampling).items() if each != other.get(name)]
+    return ", ".join(found)
 
 
 def _check(a: Side, b: Side) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from configs import UserError, quoted
 from freeu import Candidate, Factors, Sampling
@@ -37,12 +37,36 @@ class _FrontRow(_Part):
     expected: dict[str, float]
 
 
+class _Baseline(_Part):
+    sampling: dict[str, Any]
+
+
+class _Rival(_Part):
+    number: int
+    sampling: dict[str, Any]
+    scores: dict[str, _Score]
+
+
+class _Against(_Part):
+    baseline: _Baseline | None = None
+    tuned_baseline: _Rival | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> _Against:
+        if self.tuned_baseline is not None:
+            Sampling.from_dict(self.tuned_baseline.sampling)
+            if self.baseline is None:
+                raise ValueError("a tuned baseline without the baseline")
+        return self
+
+
 class _Pick(_Part):
     pick: str
     number: int
     factors: dict[str, Any]
     sampling: dict[str, Any] = {}
     scores: dict[str, _Score]
+    against: _Against = _Against()
 
 
 class _Result(_Part):
@@ -51,6 +75,7 @@ class _Result(_Part):
     model_identity: str
     trials: int
     objectives: dict[str, Literal["up", "down"]]
+    sampling: dict[str, Any] = {}
     front: list[_FrontRow]
     picks: list[_Pick]
     verdict: str
@@ -65,6 +90,7 @@ def read_result_file(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = read_json(file)
     try:
         result = _Result.model_validate(found)
+        Sampling.from_dict(result.sampling)
         for row in result.front:
             candidate_of(row.model_dump())
             for name in result.objectives:

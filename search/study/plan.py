@@ -120,7 +120,7 @@ class Plan:
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
-            f"then        {self._finalists()} against the baseline (FreeU off) on {held_out}",
+            f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
             *self._few(),
             f"work        {self._work()}",
             *self._kept(),
@@ -197,6 +197,10 @@ class Plan:
         n = self.job.config.finalists
         return "the best pick" if n == 1 else f"the {n} best picks"
 
+    def _rivals(self) -> str:
+        many = "their rivals" if self.job.config.finalists > 1 else "its rival"
+        return f" and {many} (off at another guidance)" if self._tuned else ""
+
     def _few(self) -> list[str]:
         """Said before any image is drawn, where no outcome could count."""
         rows = self.job.config.finalists * len(self.job.directions)
@@ -212,7 +216,7 @@ class Plan:
             return []
         n = self.confirmed + (self.job.config.trials * self.images if keep == "all" else 0)
         size = n * s.resolution**2 * s.frames * BYTES / 1e6
-        which = "all images" if keep == "all" else "the finalists' and the baseline's held-out images"
+        which = "all images" if keep == "all" else "all held-out images"
         return [f"disk        about {_megabytes(size)} for {which}, full size and lossless (--keep-images)"]
 
     def _work(self) -> str:

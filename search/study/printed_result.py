@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
 from configs.cli import python, visible
-from freeu import Factors, Sampling
+from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
+from search.study import rival
 from search.study.held_out import BASE
-from search.study.rival import named
 from search.study.verdict import COUNTS, measurable
 from search.terminal.progress import ARROWS
 
@@ -104,12 +104,10 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         "pick", "best without FreeU", *goals, title="The picks minus the best guidance without FreeU", box=None
     )
     for pick in result["picks"]:
-        tuned = pick.get("against", {}).get("tuned_baseline")
-        if tuned is not None:
-            cells = [_difference(tuned["scores"].get(name), "not confirmed") for name in directions]
-            rivals.add_row(
-                escape(visible(pick["pick"])), f"{_changed(tuned, result)} (trial {tuned['number']})", *cells
-            )
+        if (found := rival.of_pick(pick)) is not None:
+            cells = [_difference(found["scores"].get(name), "not confirmed") for name in directions]
+            against = escape(visible(f"{found['named']} (trial {found['number']})"))
+            rivals.add_row(escape(visible(pick["pick"])), against, *cells)
     confirmed = any(pick["scores"] for pick in result["picks"])  # else each is the baseline, or was not confirmed
     for table in ([picks] if confirmed else []) + ([rivals] if rivals.row_count else []):
         console.print()
@@ -120,12 +118,6 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):
         console.print(Text(visible(str(result["ends"]))), soft_wrap=True)
-
-
-def _changed(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """The sampling settings in which it differs from the study."""
-    own = result["sampling"]
-    return named(Sampling.from_dict({name: each for name, each in row["sampling"].items() if each != own.get(name)}))
 
 
 def shown_rows(

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from freeu import Sampling
+from freeu import Sampling
+from freeu.presets.sampled import worded
 
 Rows = Mapping[str, Mapping[str, Any]]
 
 
 def named(sampling: Sampling) -> str:
     """Sampling settings for people, as "guidance 4, 20 steps"."""
-    found = dict(sampling.as_dict())
-    steps = found.pop("steps", None)
-    parts = [
-        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
-        for name, value in found.items()
-    ]
-    return ", ".join([*parts, *([f"{steps} steps"] if steps else [])])
+    return ", ".join(worded(sampling).values())
+
+
+def of_pick(pick: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A finalist's rival: number, sampling, scores (the finalist against it), named (the settings in which it is not as
+    the study). None where the baseline is the rival. pick: as result.json holds it.
+    """
+    against = pick.get("against", {})
+    if "tuned_baseline" not in against:
+        return None
+    rival, own = against["tuned_baseline"], against["baseline"]["sampling"]
+    changed = {name: value for name, value in rival["sampling"].items() if value != own.get(name)}
+    return {**rival, "named": named(Sampling.from_dict(changed))}
 
 
 def sentence(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str, own: str) -> str:

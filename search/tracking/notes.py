@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from search.study import rival
 from search.tracking.tables import trial_metrics
 
 if TYPE_CHECKING:
@@ -18,18 +19,21 @@ Studies of FreeU: each is a run named as the study, and each of its trials a run
   `clip.difference`, `.low`, `.high`, `.p_holm` are what the verdict goes by, on held-out prompts and seeds. Its
   artifact `front.html` is the front.
 - A trial: `clip` is its score on the search's own prompts, `clip.difference` that minus the baseline's, and
-  `clip.difference.se` one standard error of it. Picks have `held_out/clip` too.
+  `clip.difference.se` one standard error of it. Picks have `held_out/clip` too, and `held_out/clip.rival.difference`
+  to FreeU off at the guidance scale that is hardest to beat.
 - Find the trials of a study by `tags.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """
 
 
 def trial_name(record: TrialRecord, picks: str = "") -> str:
-    """A run's name, which differs from the others' at its beginning: "#07 knee, best-clip", "#01 published", else with
-    its factors. picks: what it was picked as."""
-    f = record.factors
+    """A run's name, which differs from the others' at its beginning: "#07 knee, best-clip", "#01 published",
+    "#03 FreeU off, guidance 4", else with its factors. picks: what it was picked as."""
+    f, candidate = record.factors, record.candidate
     what = f"{f.b1:.2f} {f.b2:.2f} {f.s1:.2f} {f.s2:.2f}"
-    origin = "baseline" if f.identity else record.origin if record.origin == "published" else ""
+    if candidate.off:
+        what = "baseline" if candidate.baseline else f"FreeU off, {rival.named(candidate.sampling)}"
+    origin = what if candidate.off else record.origin if record.origin == "published" else ""
     said = ", ".join(part for part in (origin, picks) if part)
     return f"#{record.number:02d} {said or what}"
 
@@ -57,6 +61,9 @@ def trial_note(record: TrialRecord, base: TrialRecord | None, picks: Sequence[Ma
         scores = picks[0].get("scores", {})
         shown = ", ".join(f"{name} {_interval(score)}" for name, score in scores.items())
         said += [f"On held-out prompts, minus the baseline: {shown}."] if shown else []
+        if (found := rival.of_pick(picks[0])) is not None:
+            shown = ", ".join(f"{name} {_interval(score)}" for name, score in found["scores"].items())
+            said.append(f"Minus its rival, FreeU off at {found['named']} (trial {found['number']}): {shown}.")
     return " ".join(said)
 
 

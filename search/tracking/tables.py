@@ -70,18 +70,32 @@ def trial_metrics(record: TrialRecord, base: TrialRecord | None = None) -> dict[
 
 
 def held_out_metrics(pick: Mapping[str, Any]) -> dict[str, float]:
-    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high`, `.p_holm` against the baseline."""
+    """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high`, `.p_holm` against the baseline;
+    against its rival `.rival.difference` and so on."""
     metrics: dict[str, float] = {}
     for metric, score in pick.get("scores", {}).items():
         name = f"held_out/{metric}"  # a section of its own in MLflow's charts
         metrics[name] = score["value"]
-        metrics |= {f"{name}.{key}": score[key] for key in HELD_OUT if score.get(key) is not None}
+        metrics |= _differences(pick, metric, name)
     return metrics
+
+
+def _differences(pick: Mapping[str, Any], metric: str, name: str) -> dict[str, float]:
+    """To the baseline, and to the rival where it has one."""
+    rival = pick.get("against", {}).get("tuned_baseline", {}).get("scores", {})
+    scores = {name: pick.get("scores", {}).get(metric, {}), f"{name}.rival": rival.get(metric, {})}
+    return {
+        f"{prefix}.{key}": score[key]
+        for prefix, score in scores.items()
+        for key in HELD_OUT
+        if score.get(key) is not None
+    }
 
 
 def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) -> dict[str, float]:
     """The numbers of a study: `clip` is what the model expects of the front's best, `clip.baseline` the baseline's, and
-    `clip.difference`, `.low`, `.high`, `.p_holm` what the verdict goes by, held out. base: the baseline's trial."""
+    `clip.difference`, `.low`, `.high`, `.p_holm` what the verdict goes by, held out; `clip.rival.difference` and so on
+    are against the rival. base: the baseline's trial."""
     found: dict[str, float] = {}
     judged = _judged(result)
     for name, way in result.get("objectives", {}).items():
@@ -90,14 +104,12 @@ def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) ->
             found[name] = max(known) if way == "up" else min(known)
         if base is not None and name in base.values:
             found[f"{name}.baseline"] = base.values[name].value
-        score = judged.get(name, {})
-        found |= {f"{name}.{key}": score[key] for key in HELD_OUT if score.get(key) is not None}
+        found |= _differences(judged, name, name)
     return found
 
 
 def _judged(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The held-out scores of the pick to take away, or where there is none of the first finalist."""
+    """The pick to take away, or where there is none the first finalist."""
     picks: Sequence[Mapping[str, Any]] = [pick for pick in result.get("picks", []) if pick.get("scores")]
     take = next((pick for pick in picks if pick["pick"] == result.get("take_away")), None)
-    chosen = take or next(iter(picks), None)
-    return {} if chosen is None else chosen["scores"]
+    return take or next(iter(picks), {})

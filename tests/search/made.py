@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pandas as pd
 import torch
 import yaml
 
-from freeu import IDENTITY, Factors
+from freeu import IDENTITY, Factors, Sampling
 from metrics import stats
+from search.settings.first_candidates import TUNED
 from search.storage import StudyFolder, TrialRecord, Value
 from search.storage.files import write_json
 from search.storage.image_grid import small
@@ -67,6 +69,29 @@ def study(
     folder.config.write_text(yaml.safe_dump(config))
     write_json(folder.result, _result(folder, model, trials, tables, origin, verdict))
     return folder
+
+
+def with_rival(folder: StudyFolder, number: int = 5) -> dict[str, Any]:
+    """Give trial 1 a rival: that trial, FreeU off at guidance 4, 0.1 below it in `clip` and 0.5 above in `aesthetic`,
+    both significant. The study has guidance 3. Returns result.json's content.
+    """
+    record = replace(folder.read_trials()[number], factors=IDENTITY, sampling=Sampling(guidance=4.0), origin=TUNED)
+    folder.write_trial(record)
+    result = folder.read_result()
+    assert result is not None
+    own = {"guidance": 3.0, "steps": 12, "scheduler": "DPM++ 2M", "size": [64, 64]}
+    rest = {"low": None, "high": None, "p": 1e-3, "p_holm": 2e-3, "win_rate": 0.9, "n": 8}
+    scores = {
+        "clip": {**rest, "value": 30.0, "base": 29.9, "difference": 0.1, "low": 0.05, "high": 0.15},
+        "aesthetic": {**rest, "value": 6.0, "base": 6.5, "difference": -0.5},
+    }
+    for pick in result["picks"]:
+        if pick["number"] == 1:
+            rival = {"number": number, "sampling": own | {"guidance": 4.0}, "scores": scores}
+            pick["against"] = {"baseline": {"sampling": own, "scores": pick["scores"]}, "tuned_baseline": rival}
+    result["sampling"] = own
+    write_json(folder.result, result)
+    return result
 
 
 def factors(number: int) -> Factors:

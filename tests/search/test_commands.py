@@ -26,7 +26,7 @@ from search.settings import completions
 from search.settings.fingerprints import check_same
 from search.storage import StudyFolder, studies
 from search.storage.mlflow_location import mlflow_settings, page_path
-from search.study.result import tables
+from search.study.printed_result import tables
 from search.tracking import Tracker
 from tests.search import made
 from tests.search.fakes import settings

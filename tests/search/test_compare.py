@@ -161,8 +161,18 @@ def test_the_command(a: StudyFolder) -> None:
     assert "A = sunday, of shapes" in said
     assert re.search(r"best-clip = knee +clip ↑ +[\d.]+ +[\d.]+ +\+0.5 \[\+0.5, \+0.5\]\* +[\d.]+ +100 %", said)
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
-    assert found["b"] == {"study": "monday", "model": "shapes", "result": ""}
+    assert found["b"] == {"study": "monday", "model": "shapes", "sampling": "", "result": ""}
     assert isinstance(CliRunner().invoke(app, ["sunday", "mondy", *command[2:]]).exception, UserError)
+
+
+def test_other_sampling_settings_come_before_any_number(a: StudyFolder) -> None:
+    """What both have alike is not said, and what one of them lacks is said of the other."""
+    for folder, own in ((a, {"guidance": 7.0}), (copied(a, "monday"), {"guidance": 4.0, "eta": 0.0})):
+        result = folder.read_result()
+        assert result is not None
+        write_json(folder.result, result | {"sampling": {"steps": 20, "size": [64, 96], **own}})
+    said = CliRunner().invoke(app, ["sunday", "monday", "--mlruns", str(a.root.parents[1])]).stdout
+    assert said.startswith("A = sunday, of shapes, at guidance 7\nB = monday, of shapes, at guidance 4, eta 0\n")
 
 
 def test_a_result_that_is_not_of_all_trials_is_said_to(a: StudyFolder) -> None:

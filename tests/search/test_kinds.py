@@ -20,7 +20,9 @@ from tests.studies import study
 def saved(spec: ModelSpec, file: Path) -> Path:
     """As a YAML of the user's, scored by the embedded model's CLIP."""
     clip = load_spec("shapes").base / "shapes" / "scorers" / "clip"
-    own = spec.model_dump(mode="json", exclude={"name", "base", "inputs", "reference", "published"}, exclude_none=True)
+    own = spec.model_dump(
+        mode="json", exclude={"name", "base", "inputs", "negatives", "reference", "published"}, exclude_none=True
+    )
     own |= {"steps": 2, "guidance": GUIDANCE, "objectives": ["clip"], "prompts": "shapes"}
     own["scorers"] = {"clip": {"kind": "open_clip", "source": f"local-dir:{clip}"}}
     file.write_text(yaml.safe_dump(own))

@@ -68,5 +68,5 @@ def test_a_study_of_a_subject_runs_with_its_lora(sd_folder, tmp_path) -> None:
     study(**settings, loras=(f"{lora(tmp_path, sd_folder)}:0.5",))
     # Another LoRA under the study's name is another model.
     (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match="addons"):
+    with pytest.raises(UserError, match="--lora"):
         study(**settings, loras=(str(lora(tmp_path / "other", sd_folder, seed=1)),))

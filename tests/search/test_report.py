@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from search.report import app, page
+from search.reporting import downloads
 from search.reporting.front_plots import front_figures
 from search.reporting.mlflow_page import study_page
 from search.reporting.templating import rounded
@@ -143,6 +144,23 @@ def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
     assert "python -m search.run --study sunday-again --trials 11 --model shapes" in plain
     assert "ab" * 32 in plain
     assert "torch 2.13" in plain
+
+
+def test_the_rival_stands_below_the_picks(tmp_path: Path) -> None:
+    study = made.study(tmp_path)
+    assert "rival" not in page(study)
+    result = made.with_rival(study)
+    text = page(study)
+    plain = " ".join(re.sub(r"<[^>]+>", " ", text.split("<main")[1].split("<dialog")[0]).split())
+    assert "best-clip = knee 1 against its rival, FreeU off at guidance 4 5 30.000" in plain
+    assert "+0.100 [+0.050, +0.150] ★ better won 90 %" in plain
+    assert "−0.5 ★ worse" in plain  # no interval: too few prompts
+    assert "Sampling settings guidance 3, 12 steps, DPM++ 2M, 64x64" in plain
+    assert re.search(r"5 tuned baseline 1.000 1.000 1.000 1.000 guidance 4 ", plain)
+    rows = downloads.tables(result, study.read_trials(), None)
+    against = [row["against"] for row in rows["picks"] if row["pick"] == "knee"]
+    assert against == ["baseline"] * 3 + ["trial 5: guidance 4"] * 2
+    assert [row.get("settings") for row in rows["trials"]][4:7] == [None, "guidance 4", None]
 
 
 def test_bars_are_of_the_difference_to_no_freeu(folder: StudyFolder) -> None:

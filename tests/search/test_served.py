@@ -80,6 +80,9 @@ def test_sampling_settings_of_a_study_go_into_the_workflow(tmp_path: Path) -> No
         (sent,) = [json.loads(each) for each in server.state.executed]
         found = [sent["3"]["inputs"][name] for name in ("steps", "cfg", "sampler_name", "scheduler")]
         assert [*found, sent["7"]["inputs"]["text"]] == [9, 2.0, "dpmpp_2m", "karras", "dull"]
+        load_generator(prepare(settings(tmp_path, server.url, scheduler="default")).spec).generate(["x"], [0], IDENTITY)
+        own = json.loads(list(server.state.executed)[-1])["3"]["inputs"]
+        assert (own["sampler_name"], own["scheduler"]) == ("euler", "normal")
         with pytest.raises(UserError, match="no eta was found in the workflow"):
             prepare(settings(tmp_path, server.url, eta=0.5))
 

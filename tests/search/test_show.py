@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,6 +108,13 @@ def test_show_a_study(mlruns: Path) -> None:
     assert "best so far in fid: 4.5, trial 11" in said
     said = told(show, mlruns, "evil")
     assert "\x1b" not in said and r"gp\x1b[2J[red]" in said and r"Yes\x1b[2J: no." in said
+
+
+def test_the_rival_is_shown(tmp_path: Path) -> None:
+    made.with_rival(made.study(tmp_path, side=8))
+    said = told(show, tmp_path, "sunday")
+    row = r"knee +guidance 4 \(trial 5\) +\+0\.1 \[\+0\.05, \+0\.15\]\* +-0\.5 +not confirmed"
+    assert re.search(row, said)
 
 
 def test_show_for_machines(mlruns: Path) -> None:

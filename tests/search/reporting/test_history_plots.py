@@ -140,7 +140,11 @@ def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
     line = shlex.split(command("sunday", whole | {"fingerprint": {}, "minutes": 3.0}, 7))
     assert line[:5] == ["uv", "run", "python", "-m", "search.run"]
     given_flags = typer.main.get_command(run.app).make_context("run", line[5:]).params
-    flags = {key.rstrip("_"): value for key, value in given_flags.items() if key not in ("config", "dry_run")}
+    flags = {
+        key.rstrip("_"): value
+        for key, value in given_flags.items()
+        if key not in ("config", "dry_run", "quiet", "as_json")
+    }
     flags = {key: value for key, value in flags.items() if value not in (None, [])}
     again = load(None, {key.removesuffix("_"): value for key, value in flags.items()}).model_dump(mode="json")
     assert again == whole | {"study": "sunday-again", "trials": 7}

@@ -184,7 +184,7 @@ def test_two_in_one_folder_keep_each_other_s_images(running: Server, tmp_path: P
         two.look()
     third = opened(running.url, tmp_path / "shared")
     assert [record.number for record in third.records()] == [0, 1, 2, 3]
-    assert all(third.folder.grid_file(number).exists() for number in range(4))
+    assert all(third.storage.folder.grid_file(number).exists() for number in range(4))
 
 
 def test_a_study_that_was_deleted_on_its_server_begins_anew(running: Server, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_study_that_was_deleted_on_its_server_begins_anew(running: Server, tmp
     optuna.delete_study(study_name="deleted", storage=server(running.url))
     again = opened(running.url, tmp_path / "deleted")
     assert again.records() == [] and again.baseline() is None
-    assert not again.folder.grid_file(0).exists()
+    assert not again.storage.folder.grid_file(0).exists()
 
 
 def test_a_database_in_sql_ascii_and_braces_in_a_password(running: Server, tmp_path: Path) -> None:

@@ -33,6 +33,23 @@ def test_a_whole_result_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (lambda against: against["tuned_baseline"].pop("scores"), "picks.0.against.tuned_baseline.scores"),
+        (lambda against: against.pop("baseline"), "a tuned baseline without the baseline"),
+        (lambda against: against["tuned_baseline"]["sampling"].update(guidance="x"), "guidance is 'x'"),
+    ],
+)
+def test_a_damaged_rival_says_what_is_wrong(tmp_path: Path, change: Callable[[Any], Any], said: str) -> None:
+    study = folder(tmp_path)
+    made.with_rival(study, 3)
+    assert study.read_result()
+    changed(study.result, lambda found: change(found["picks"][0]["against"]) and None)
+    with pytest.raises(UserError, match=said):
+        study.read_result()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
         (lambda found: [found], "result.json is damaged"),
         (lambda found: found.pop("trials"), "trials is "),
         (lambda found: found.update(verdict=3), "verdict is 3"),

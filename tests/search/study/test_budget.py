@@ -25,9 +25,12 @@ def trial(number: int, clip: float = 1.0, images: int = 12, seconds: float = 6.0
 
 
 def budget(folder: Path, began: float | None = None, **more: Any) -> tuple[Budget, list[str]]:
+    off = {"baseline_guidance": "off"}  # no rivals: the confirmation has as many passes as finalists, and the baseline
     planned = plan(
         prepare(
-            settings(folder, limit=12, held_out=12, finalists=4, objectives="clip,aesthetic", guardrails=False, **more)
+            settings(
+                folder, limit=12, held_out=12, finalists=4, objectives="clip,aesthetic", guardrails=False, **off, **more
+            )
         )
     )
     assert (planned.passes, planned.held_out) == (5, 12)  # 60 images for the confirmation

@@ -53,7 +53,7 @@ def check(home: Path, kills: int) -> list[TrialRecord]:
     folder = StudyFolder(home / "mlruns", "small")
     records = folder.read_trials()
     assert all(record.complete for record in records)
-    assert len({record.factors for record in records}) == len(records) == TRIALS
+    assert len({record.candidate for record in records}) == len(records) == TRIALS
     assert {r.origin for r in records} >= {"baseline", "published", "sobol", "random"}
     assert Counter(r.origin for r in records)["sobol"] == 6
 

@@ -7,9 +7,11 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from configs import UserError
 from search.voting.ballots import Ballots
+from search.voting.comparisons import stamp
 from search.voting.deck import AGAIN, Deck
 from tests.search import made
 from tests.search.voting.people import booth, cast, vote
@@ -115,6 +117,16 @@ def test_pairs_are_dealt_evenly_mirrored_and_without_hints(tmp_path: Path) -> No
         assert seen.index(card) - seen.index(first) > 4
     lefts = sum(card.left == "baseline" for card in fresh) / len(fresh)
     assert 0.25 < lefts < 0.75  # four standard errors
+
+
+def test_other_sampling_settings_are_another_study_s_votes(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    result, config = folder.read_result(), yaml.safe_load(folder.config.read_text())
+    assert result is not None
+    before = stamp(folder, result)
+    config["fingerprint"]["sampling"] = {"negative_prompt": "dull"}
+    folder.config.write_text(yaml.safe_dump(config))
+    assert stamp(folder, result) != before
 
 
 def test_voters_share_some_pairs(tmp_path: Path) -> None:
