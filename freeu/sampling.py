@@ -33,7 +33,7 @@ class Sampling:
         guidance_rescale: how far the guided prediction is brought back to the spread of the unguided one, 0 to 1
             (Lin et al., arXiv 2305.08891, section 3.4).
         steps: of denoising, 1 to 1000.
-        scheduler: its name; `freeu.models.schedulers` knows them.
+        scheduler: its name; `freeu.schedulers` knows them.
         eta: how much noise DDIM and its like add in each step, 0 to 1.
         clip_skip: the text encoder's layer that is read, from its end: 1 is the last, 2 the one before it.
         negative_prompt: what guidance leads away from.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError
+from freeu.sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
+from freeu.schedulers import check_runs, named
 
 from .identity import read_index, read_json
-from .sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
-from .schedulers import check_runs, named
 from .single import header
 from .spec import ModelSpec
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from configs import UserError
+from freeu.sampler_table import DEFAULT, EDM, OF_EDM
+from freeu.schedulers import check_runs, in_edm, named
 
 from .fits import BROWNIAN, check_scheduler
-from .sampler_table import DEFAULT, EDM, OF_EDM
-from .schedulers import check_runs, in_edm, named
 from .spec import ModelSpec
 
 

@@ -15,8 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from configs import UserError
 from freeu.factors import Factors, Stages, Version
 from freeu.sampling import Sampling, size_of
-
-from .schedulers import OF_EDM, canonical
+from freeu.schedulers import OF_EDM, canonical
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Kind = Literal[

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from configs import UserError
-from freeu.models.sampler_table import DEFAULT, OF_EDM
-from freeu.models.schedulers import Scheduler, named
+from freeu.sampler_table import DEFAULT, OF_EDM
 from freeu.sampling import Sampling
+from freeu.schedulers import Scheduler, named
 
 INVOKEAI = {
     "Euler": "euler",

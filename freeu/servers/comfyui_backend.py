@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from configs import UserError, quoted, read_json, shortened
+from freeu import schedulers
 from freeu.factors import Factors, Version
 from freeu.generate import GenerationError
-from freeu.models import schedulers
 
 from .bindings import FOUND_BY, ROLES, described
 from .comfyui import PORT, ComfyUI

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from configs import UserError
-from freeu.models import schedulers
+from freeu import schedulers
 from freeu.models.spec import ModelSpec, side_of
 from freeu.sampling import Sampling
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError, quoted, read_yaml, unknown
-from freeu import Controls, Sampling
-from freeu.models import schedulers
+from freeu import Controls, Sampling, schedulers
 from freeu.sampling import UNCHANGED
 from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, SAMPLING, WHOLE, Choice, Dimension
 from search.optimizer.space import Space

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from configs import UserError, devices, path, quoted, read_yaml, shortened, unknown
-from freeu.models.schedulers import canonical
 from freeu.sampling import Sampling, size_of
+from freeu.schedulers import canonical
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting, choices_of, flag_of
 from search.storage.server_address import server

@@ -82,7 +82,7 @@ def of_study(spec: ModelSpec, prompts: Sequence[str]) -> dict[str, Any]:
 
 def in_words(spec: ModelSpec) -> str:
     """For the terminal: "30 steps, guidance 5, Euler a, clip skip 2, a negative prompt"."""
-    from freeu.models.schedulers import DEFAULT, canonical
+    from freeu.schedulers import DEFAULT, canonical
 
     found = [f"{spec.steps} steps", f"guidance {spec.guidance:g}"]
     if spec.scheduler != DEFAULT:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from configs import UserError
 from freeu import presets
 from freeu.factors import Factors
-from freeu.models.schedulers import named
 from freeu.presets import Preset
 from freeu.presets.sampled import in_words, without
 from freeu.presets.workflow import patch
 from freeu.sampling import Sampling
+from freeu.schedulers import named
 from freeu.setting import Setting
 
 V2, V1 = Factors(1.3, 1.4, 0.9, 0.2), Factors(1.2, 1.4, 0.9, 0.2, version="v1", stages="block")

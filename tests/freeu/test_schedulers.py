@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from configs import UserError
-from freeu.models.sampler_table import SAMPLERS, SCHEDULES, STRAIGHT
-from freeu.models.schedulers import Scheduler, canonical, check_runs, named
+from freeu.sampler_table import SAMPLERS, SCHEDULES, STRAIGHT
+from freeu.schedulers import Scheduler, canonical, check_runs, named
 
 SAME = {
     "Euler": ["euler", "EulerDiscreteScheduler", "k_euler", "sample_euler", "EulerDiscrete"],
@@ -145,5 +145,5 @@ def test_unknown_ones_get_the_nearest(name: str, said: str) -> None:
 
 
 def test_the_table_needs_neither_torch_nor_diffusers() -> None:
-    code = "import sys, freeu.models.schedulers; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    code = "import sys, freeu.schedulers; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

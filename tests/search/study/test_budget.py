@@ -85,7 +85,7 @@ def test_the_confirmation_takes_what_the_search_took_where_budgets_leave_it(tmp_
 
 
 def test_what_is_set_aside_grows_with_the_search_to_all_held_out_prompts(tmp_path: Path) -> None:
-    config = settings(tmp_path, objectives="clip,aesthetic", finalists=1)
+    config = settings(tmp_path, objectives="clip,aesthetic", finalists=1, baseline_guidance="off")
     many = replace(prepare(config), held_out=tuple(map(str, range(200))))
     assert [plan(many).once(images) for images in (0, 96, 150, 300, 4000)] == [48, 48, 75, 150, 200]
     given = replace(many, config=config.model_copy(update={"held_out": 200}))
