@@ -130,6 +130,10 @@ SETTINGS = st.fixed_dictionaries(
         "limit": st.integers(1, 99),
         "version": st.sampled_from(["v1", "v2"]),
         "batch_size": st.integers(1, 9),
+        "size": st.just([832, 1216]),
+        "baseline_guidance": st.sampled_from(["off", [3.0], [3.0, 9.5]]),
+        "margin": st.just(["clip=0.1", "fid=2"]),
+        "negative_prompt": words,
     },
 )
 
@@ -140,9 +144,8 @@ def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
     line = shlex.split(command("sunday", whole | {"fingerprint": {}, "minutes": 3.0}, 7))
     assert line[:5] == ["uv", "run", "python", "-m", "search.run"]
     given_flags = typer.main.get_command(run.app).make_context("run", line[5:]).params
-    flags = {key.rstrip("_"): value for key, value in given_flags.items() if key not in ("config", "dry_run")}
-    flags = {key: value for key, value in flags.items() if value not in (None, [])}
-    again = load(None, {key.removesuffix("_"): value for key, value in flags.items()}).model_dump(mode="json")
+    flags = {key.rstrip("_"): value for key, value in given_flags.items() if value not in (None, [])}
+    again = load(None, {key: value for key, value in flags.items() if key in FIELDS}).model_dump(mode="json")
     assert again == whole | {"study": "sunday-again", "trials": 7}
 
 
