@@ -61,9 +61,9 @@ def trial_note(record: TrialRecord, base: TrialRecord | None, picks: Sequence[Ma
         scores = picks[0].get("scores", {})
         shown = ", ".join(f"{name} {_interval(score)}" for name, score in scores.items())
         said += [f"On held-out prompts, minus the baseline: {shown}."] if shown else []
-        if (found := rival.of_pick(picks[0])) is not None:
-            shown = ", ".join(f"{name} {_interval(score)}" for name, score in found["scores"].items())
-            said.append(f"Minus its rival, FreeU off at {found['named']} (trial {found['number']}): {shown}.")
+        if (against := rival.of_pick(picks[0])) is not None:
+            shown = ", ".join(f"{name} {_interval(score)}" for name, score in against["scores"].items())
+            said.append(f"Minus its rival, FreeU off at {against['named']} (trial {against['number']}): {shown}.")
     return " ".join(said)
 
 
