@@ -57,7 +57,7 @@ def told(found: np.ndarray) -> str:
 def simulated(rate: float, planned: int, prompts: int, rng: np.random.Generator) -> tuple[bool, bool, int]:
     """One study: (whether one is preferred by its verdict, whether the interval holds the truth, votes)."""
     table = pd.DataFrame({"prompt": [f"prompt {i}" for i in range(prompts)], "seed": range(prompts)})
-    comparison = Comparison("0001", "baseline", "knee (trial 1)", (table, table), tuple(range(prompts)))
+    comparison = Comparison("0001", "baseline", "knee (trial 1)", "baseline", (table, table), tuple(range(prompts)))
     deck, cast = Deck([comparison], str(rng.integers(2**32))), Cast(planned=planned)
     attentive = 0.5 + (rate - 0.5) / (1 - CARELESS - LEANING) / (
         1 - TIES

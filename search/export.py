@@ -20,7 +20,7 @@ import configs
 from configs import UserError
 from configs.cli import main, visible
 from freeu.factors import Factors
-from freeu.sampling import Sampling
+from freeu.sampling import Candidate, Sampling
 from search.settings import completions, flags
 from search.storage import StudyFolder
 from search.terminal import Study, chosen, complete
@@ -191,9 +191,10 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
         factors, scores = Factors.from_dict(picks[pick]["factors"]), picks[pick]["scores"]
         sampling = _sampling(picks[pick])
     elif pick.isdecimal():
-        factors = _trial(folder, int(pick))
+        candidate = _trial(folder, int(pick))
         same = next((one for one in picks.values() if one["number"] == int(pick)), {})
-        scores, sampling = same.get("scores", {}), _sampling(same)
+        factors, sampling = candidate.factors, candidate.sampling.over(_sampling(same or result or {}))
+        scores = same.get("scores", {})
     elif result is None:
         raise UserError(f"study '{folder.name}' has no picks yet: let it finish, or give --pick the number of a trial")
     else:
@@ -220,18 +221,18 @@ def _verdict(result: Mapping[str, Any], number: int) -> str:
 
 
 def _sampling(row: Mapping[str, Any]) -> Sampling:
-    """Of a pick; none are set in the result of an older study."""
+    """Of a pick or a study; none are set in the result of an older one."""
     return Sampling.from_dict(row.get("sampling") or {})
 
 
-def _trial(folder: StudyFolder, number: int) -> Factors:
+def _trial(folder: StudyFolder, number: int) -> Candidate:
     record = folder.read_trial(number)
     if record is None:
         last = max((one.number for one in folder.read_trials()), default=0)
         raise UserError(f"there is no trial {number} in study '{folder.name}', whose last is {last}")
     if not record.complete:
         raise UserError(f"trial {number} failed ({record.reason}): choose another with --pick")
-    return record.factors
+    return record.candidate
 
 
 def _model(folder: StudyFolder, result: Mapping[str, Any] | None) -> tuple[str, str]:

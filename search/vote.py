@@ -50,7 +50,7 @@ def vote(
         ),
     ] = True,
 ) -> None:
-    """Vote blind on held-out pairs of a study: finalists against the baseline.
+    """Vote blind on held-out pairs of a study: finalists against the baseline and their rivals.
 
     Votes are kept at once; stop and go on as you like.
     """

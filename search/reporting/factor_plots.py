@@ -16,7 +16,7 @@ import numpy as np
 
 from search.optimizer.gaussian_process import GaussianProcess
 from search.optimizer.pareto_front import FEWEST, MOST, paired_spreads, telling
-from search.reporting.history_plots import COLOURS, numbers, within_bounds
+from search.reporting.history_plots import COLOURS, numbers, of_factors, within_bounds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -37,7 +37,7 @@ def figures(
     if len(done) > 1:
         found["Parallel coordinates"] = _parallel(done, directions)
     for name in directions:
-        figure = _slices(done, name, paired_spreads(done, [name]).get(name, {}), through)
+        figure = _slices(of_factors(done), name, paired_spreads(done, [name]).get(name, {}), through)
         if figure is not None:
             found[f"Slices of {name}"] = figure
     return found

@@ -100,6 +100,7 @@ def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
     al., arXiv 2304.10255). Factors that never varied are left out; nothing below 10 trials."""
     import optuna
 
+    records = of_factors(records)
     settings = [numbers(record) for record in records]
     names = [name for name in (settings[0] if settings else {}) if len({each.get(name) for each in settings}) > 1]
     if len(records) < FEWEST or not names:
@@ -121,6 +122,11 @@ def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
         found[objective] = {name: float(shares[name]) for name in names}
     return found
+
+
+def of_factors(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Without the tuned baselines: one with FreeU off at another guidance says nothing of factors."""
+    return [record for record in records if record.candidate.baseline or not record.candidate.off]
 
 
 def numbers(record: TrialRecord) -> dict[str, float]:

@@ -123,7 +123,7 @@ class StudyConfig(BaseModel):
     ] = None
     margin: Annotated[
         tuple[Text, ...],
-        Setting(SCORES, "NAME=X", "Loss in an objective that does not matter, as clip=0.1; repeatable"),
+        Setting(SCORES, "NAME=X", "Loss in an objective that does not matter, as clip=0.1; repeatable", flag="margin"),
     ] = ()
     reference: Annotated[
         Text | None,

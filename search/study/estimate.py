@@ -29,7 +29,7 @@ OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
 def seconds(job: Job, evaluations: int) -> tuple[float, bool]:
     """(seconds that so many U-Net evaluations of the job take, whether that rests on measurements here)."""
     config, spec = job.config, job.spec
-    rate = measured(config.mlruns, spec.name, job.device, config.dtype)
+    rate = measured(config.mlruns, spec.name, job.device, config.dtype, config.size)
     if rate is not None:
         return OVERHEAD + rate * evaluations, True
     kind = job.device.partition(":")[0]
@@ -48,14 +48,19 @@ def _work(job: Job, evaluations: int) -> float:
     return evaluations * work * (job.spec.resolution / side) ** 2
 
 
-def measured(mlruns: Path, model: str, device: str, dtype: str | None = None) -> float | None:
-    """Seconds for each U-Net evaluation, scoring included, over this model's trials; None where there are none."""
+def measured(
+    mlruns: Path, model: str, device: str, dtype: str | None = None, size: tuple[int, int] | None = None
+) -> float | None:
+    """Seconds for each U-Net evaluation, scoring included, over this model's trials under the same settings; None where
+    there are none.
+    """
+    asked = {"model": model, "device": device, "dtype": dtype, "size": None if size is None else list(size)}
     seconds = evaluations = 0.0
     for name in studies(mlruns):
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
-            same = [settings.get(key) for key in ("model", "device", "dtype")] == [model, device, dtype]
+            same = all(settings.get(key) == value for key, value in asked.items())
             records = folder.read_trials() if same else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one

@@ -203,7 +203,7 @@ class Plan:
 
     def _few(self) -> list[str]:
         """Said before any image is drawn, where no outcome could count."""
-        rows = self.job.config.finalists * len(self.job.directions)
+        rows = (self.passes - 1) * len(self.job.directions)
         least = fewest(rows)
         if self.once(self.searched) >= least:
             return []

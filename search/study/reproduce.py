@@ -15,6 +15,8 @@ from search.settings.setting import flag_of
 PACKAGES = ("freeu-search", "torch", "diffusers", "transformers", "open_clip_torch", "torchmetrics", "optuna", "numpy")
 ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "gpu_hours", "trials", "study", "model")
 """Settings that say where and how long, or that the command has in another form."""
+JOINED = {"objectives": ",", "baseline_guidance": ",", "size": "x"}
+"""Settings of several values that one flag takes, and what stands between them."""
 
 
 def versions() -> dict[str, str]:
@@ -56,8 +58,8 @@ def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
         flag = flag_of(key, FIELDS[key])
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif key == "objectives":
-            words += [flag, ",".join(map(str, value))]
+        elif key in JOINED and isinstance(value, list):
+            words += [flag, JOINED[key].join(map(str, value))]
         else:
             for each in value if isinstance(value, list) else [value]:
                 words += [flag, str(each)]

@@ -12,6 +12,7 @@ import typer
 from configs import UserError, read_yaml
 from configs.cli import visible
 from search.storage.mlflow_location import check_folder
+from search.study.held_out import BASE
 from search.tracking.errors import told as told_error
 from search.tracking.runs import NOTE, Runs
 from search.voting import wording
@@ -63,7 +64,8 @@ def vote_metrics(told: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {"votes/votes": told["votes"], "votes/voters": len(told["voters"])}
     for row in told["comparisons"]:
         if "share" in row:
-            name = f"votes/trial {row['finalist']} against {row['against']}"
+            other = row["against"] if row["against"] == BASE else f"trial {int(row['against'])}"
+            name = f"votes/trial {row['finalist']} against {other}"
             found |= {f"{name}.win_rate": row["share"], f"{name}.p": row["p_holm"]}
             found |= {f"{name}.{end}": row[end] for end in ("low", "high") if row[end] is not None}
     for name, key in (("voters_agree", "between"), ("same_again", "self")):

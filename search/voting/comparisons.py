@@ -14,6 +14,7 @@ from configs import UserError, read_yaml
 from configs.cli import python
 from search.settings.fingerprints import digest
 from search.storage import StudyFolder
+from search.study import rival
 from search.study.held_out import BASE
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finalist against another candidate. label: the finalist's, as people read it.
+    """A finalist against another candidate. label, other: the two, as people read them.
 
     tables: the held-out scores of the two, finalist first, of one order of prompts. rows: those whose two images are
     there.
@@ -31,6 +32,7 @@ class Comparison:
     finalist: str
     against: str
     label: str
+    other: str
     tables: tuple[pd.DataFrame, pd.DataFrame]
     rows: tuple[int, ...]
 
@@ -50,7 +52,7 @@ def comparisons(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparis
     for number in dict.fromkeys(pick["number"] for pick in result["picks"] if pick["scores"]):
         own = folder.read_held_out(name := f"{number:04d}")
         names = " = ".join(pick["pick"] for pick in result["picks"] if pick["number"] == number)
-        for against in _comparators(number, result):
+        for against, other in _comparators(number, result).items():
             table = folder.read_held_out(against)
             if own is None or table is None or not own[["prompt", "seed"]].equals(table[["prompt", "seed"]]):
                 continue
@@ -59,15 +61,17 @@ def comparisons(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparis
                 for row in range(len(table))
                 if all(folder.held_out_image(each, row).is_file() for each in (name, against))
             ]
-            found.append(Comparison(name, against, f"{names} (trial {number})", (own, table), tuple(there)))
+            found.append(Comparison(name, against, f"{names} (trial {number})", other, (own, table), tuple(there)))
     return found
 
 
-def _comparators(number: int, result: Mapping[str, Any]) -> list[str]:
-    """The names of the held-out tables that a finalist's is compared with."""
-    against = [pick.get("against", {}) for pick in result["picks"] if pick["number"] == number]
-    tuned = [each["tuned_baseline"]["number"] for each in against if "tuned_baseline" in each]
-    return [BASE, *(f"{each:04d}" for each in tuned[:1])]
+def _comparators(number: int, result: Mapping[str, Any]) -> dict[str, str]:
+    """The held-out tables that a finalist's is compared with: name → as people read it."""
+    found = {BASE: BASE}
+    pick = next(pick for pick in result["picks"] if pick["number"] == number)
+    if (against := rival.of_pick(pick)) is not None:
+        found[f"{against['number']:04d}"] = f"rival (FreeU off at {against['named']}, trial {against['number']})"
+    return found
 
 
 def to_vote_on(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparison]:

@@ -100,18 +100,26 @@ def tally(
         "over": over,
         "left_out": left_out,
         "comparisons": [
-            {"finalist": int(each.finalist), "against": each.against, "label": each.label, "votes": len(own)}
+            {
+                **{"finalist": int(each.finalist), "against": each.against, "votes": len(own)},
+                **{"label": each.label, "other": each.other},
+            }
             for each, own, _ in rows
         ],
     }
     if not over or not fresh:
         return told
     _corrected(told["comparisons"], rows)
-    told["strengths"] = strengths(fresh, {each.finalist: each.label for each in comparisons})
+    told["strengths"] = strengths(fresh, _labels(comparisons))
     told["between"] = _between(fresh)
     told["self"] = _with_oneself(votes)
     told["metrics"] = _metrics(fresh, comparisons, directions)
     return told
+
+
+def _labels(comparisons: Sequence[Comparison]) -> dict[str, str]:
+    """Of all candidates, by their names."""
+    return {each.against: each.other for each in comparisons} | {each.finalist: each.label for each in comparisons}
 
 
 def closed(folder: StudyFolder, cast: Cast, comparisons: Sequence[Comparison], study: str) -> set[str]:

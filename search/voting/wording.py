@@ -33,7 +33,7 @@ def people(told: Mapping[str, Any]) -> str:
     for row in sure or sorted(rows, key=lambda row: -row["share"])[:1]:
         verb = "is preferred to" if row["share"] > 0.5 else "is liked less than"
         verb = verb if row["sure"] else "is not shown to be preferred to"
-        said.append(f"{row['label']} {verb} the {row['against']}: it wins {rate(row)}, p {p_value(row['p_holm'])}")
+        said.append(f"{row['label']} {verb} the {row['other']}: it wins {rate(row)}, p {p_value(row['p_holm'])}")
     ties = f", {counted(told['ties'], 'tie')} among them as half" if told["ties"] else ""
     return f"By {voters} ({votes}{ties}): {'; '.join(said)}."
 
@@ -98,7 +98,7 @@ def show(console: Console, told: Mapping[str, Any]) -> None:
     for row in told["comparisons"]:
         if "share" in row:
             numbers = (rate(row), str(row["wins"]), str(row["ties"]), str(row["losses"]), p_value(row["p_holm"]))
-            table.add_row(*(Text(visible(cell)) for cell in (row["label"], row["against"], *numbers)))
+            table.add_row(*(Text(visible(cell)) for cell in (row["label"], row["other"], *numbers)))
     console.print(table)
     console.print("p: corrected for all comparisons (Holm) and for the looks", style="dim")
     for line in lines(told):

@@ -240,7 +240,14 @@ def test_a_pick_brings_its_sampling_settings(sampled: Path, tmp_path: Path) -> N
     for pick in ("knee", "3"):
         preset = preset_of(StudyFolder(sampled, "sunday"), pick)
         assert preset.sampling == Sampling.from_dict(SAMPLING)
-    assert preset_of(StudyFolder(sampled, "sunday"), "2").sampling == Sampling()  # no pick
+    folder = StudyFolder(sampled, "sunday")
+    assert preset_of(folder, "2").sampling == Sampling()  # no pick, and an older study's
+    write_json(folder.result, RESULT | {"sampling": SAMPLING})
+    record = folder.read_trial(2)
+    assert record is not None
+    folder.write_trial(replace(record, sampling=Sampling(guidance=4.0)))
+    assert preset_of(folder, "2").sampling == Sampling.from_dict(SAMPLING | {"guidance": 4.0})
+    write_json(folder.result, RESULT | {"picks": [pick | {"sampling": SAMPLING} for pick in RESULT["picks"]]})
     exported(sampled, "--study", "sunday", "--all", "--out", tmp_path / "out")
     readme = (tmp_path / "out" / "README.md").read_text()
     assert "Found at guidance 6.5, 28 steps, Euler a, 512x768, negative prompt 'blurry'." in readme

@@ -109,7 +109,7 @@
     const rate = (each) => `${percent(each.share)} %` + (each.low === null ? "" : ` [${percent(each.low)}, ${percent(each.high)}]`);
     byId("verdict").textContent = found.verdict;
     byId("rates").tBodies[0].replaceChildren(...found.result.comparisons.filter((each) => "share" in each).map((each) =>
-      row(each.label, each.against, rate(each), each.wins, each.ties, each.losses, found.p[`${each.finalist}/${each.against}`])));
+      row(each.label, each.other, rate(each), each.wins, each.ties, each.losses, found.p[`${each.finalist}/${each.against}`])));
     byId("notes").replaceChildren(...found.notes.map((text) => element("li", text)));
   }
 

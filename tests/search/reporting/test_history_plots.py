@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from freeu import Factors
+from freeu import IDENTITY, Factors, Sampling
 from search import run
 from search.optimizer.pareto_front import hypervolume
 from search.reporting import factor_plots
@@ -65,6 +66,17 @@ def test_the_factor_that_matters_is_found() -> None:
     assert set(found["a"]) == {"b1", "b2", "s1"}  # s2 never varied
     assert sum(found["a"].values()) == pytest.approx(1)
     assert importances(records(factors[: FEWEST - 1], factors[: FEWEST - 1]), {"a": "up"}) == {}
+
+
+def test_a_guidance_scale_is_not_taken_for_a_factor_s_merit() -> None:
+    """Tuned baselines, far better than all others, change no factor's importance."""
+    factors = np.random.default_rng(0).uniform(0.2, 1.2, (30, 4))
+    tried = records(factors[:, 1:2], factors)
+    tuned = [
+        replace(one, factors=IDENTITY, sampling=Sampling(guidance=4.0), number=100 + one.number)
+        for one in records(np.full((10, 1), 9.0))
+    ]
+    assert importances([*tried, *tuned], {"a": "up"}) == importances(tried, {"a": "up"})
 
 
 def saved(folder: Path, n: int, side: int) -> dict[str, Path]:
@@ -130,6 +142,10 @@ SETTINGS = st.fixed_dictionaries(
         "limit": st.integers(1, 99),
         "version": st.sampled_from(["v1", "v2"]),
         "batch_size": st.integers(1, 9),
+        "size": st.just([832, 1216]),
+        "baseline_guidance": st.sampled_from(["off", [3.0], [3.0, 9.5]]),
+        "margin": st.just(["clip=0.1", "fid=2"]),
+        "negative_prompt": words,
     },
 )
 
@@ -140,13 +156,8 @@ def test_the_command_gives_the_settings_again(settings: dict[str, Any]) -> None:
     line = shlex.split(command("sunday", whole | {"fingerprint": {}, "minutes": 3.0}, 7))
     assert line[:5] == ["uv", "run", "python", "-m", "search.run"]
     given_flags = typer.main.get_command(run.app).make_context("run", line[5:]).params
-    flags = {
-        key.rstrip("_"): value
-        for key, value in given_flags.items()
-        if key not in ("config", "dry_run", "quiet", "as_json")
-    }
-    flags = {key: value for key, value in flags.items() if value not in (None, [])}
-    again = load(None, {key.removesuffix("_"): value for key, value in flags.items()}).model_dump(mode="json")
+    flags = {key.rstrip("_"): value for key, value in given_flags.items() if value not in (None, [])}
+    again = load(None, {key: value for key, value in flags.items() if key in FIELDS}).model_dump(mode="json")
     assert again == whole | {"study": "sunday-again", "trials": 7}
 
 

@@ -37,6 +37,17 @@ def test_a_results_folder_that_databases_take_for_another_is_refused(name: str, 
         prepare(load(None, {"mlruns": tmp_path / name}))
 
 
+def test_a_flag_repeats_where_its_help_says_so() -> None:
+    import typer
+
+    from search import run
+
+    options = [each for each in typer.main.get_command(run.app).params if each.name in FIELDS]
+    assert {each.name: each.multiple for each in options} == {
+        each.name: "; repeatable" in each.help for each in options
+    }
+
+
 OWN = {"config", "dry_run", "quiet", "as_json"}
 """Flags of the command that are no setting."""
 

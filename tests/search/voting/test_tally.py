@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks import votes as simulation
+from search.study.held_out import BASE
+from search.tracking.votes import vote_metrics
 from search.voting import tally as tallies
+from search.voting import wording
 from search.voting.bradley_terry import strengths
+from search.voting.comparisons import comparisons
 from search.voting.tally import decided, share
 from tests.search import made
-from tests.search.voting.people import booth, vote
+from tests.search.voting.people import booth, cast, vote
 
 
 def test_a_win_rate_counts_ties_as_half() -> None:
@@ -29,6 +33,22 @@ def test_votes_on_one_prompt_are_not_independent() -> None:
     apart = share(values, [str(i) for i in range(48)])
     together = share(values, [str(i % 12) for i in range(48)])
     assert together["high"] - together["low"] > 1.5 * (apart["high"] - apart["low"])
+
+
+def test_the_rival_is_voted_on_by_its_name(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=8)
+    found = made.with_rival(folder)
+    folder.learn_held_out("0005", folder.read_held_out(BASE))
+    pairs = comparisons(folder, found)
+    others = [(each.name, each.other) for each in pairs]
+    assert others[:2] == [("0001/baseline", "baseline"), ("0001/0005", "rival (FreeU off at guidance 4, trial 5)")]
+    told = tallies.tally(folder, cast([]), pairs, "study", made.DIRECTIONS)
+    assert [row["other"] for row in told["comparisons"]] == [other for _, other in others]
+    row = {"finalist": 1, "against": "0005", "label": "knee (trial 1)", "other": others[1][1], "share": 0.8}
+    row |= {"low": 0.6, "high": 0.9, "p_holm": 0.01, "sure": True}
+    voted = {"voters": ["ann"], "votes": 9, "ties": 0, "comparisons": [row]}
+    assert "knee (trial 1) is preferred to the rival (FreeU off at guidance 4, trial 5): it" in wording.people(voted)
+    assert vote_metrics(voted)["votes/trial 1 against trial 5.win_rate"] == 0.8
 
 
 def test_a_clear_answer_stops_early_and_no_other() -> None:
