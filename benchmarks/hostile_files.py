@@ -23,7 +23,7 @@ def yaml(place: Path, rng: Random) -> Read:
     from freeu import presets
     from freeu.models import load_spec
     from search.optimizer import space_file
-    from search.settings import config
+    from search.settings import reading
 
     factors = {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2, "version": "v2", "stages": "width"}
     scores = {"clip": {"value": 0.3, "n": 8}}
@@ -33,7 +33,7 @@ def yaml(place: Path, rng: Random) -> Read:
         "b3": {"low": 1, "high": 2, "when": {"version": "v1"}},
     }  # fmt: skip
     readers: list[tuple[Any, Callable[[Path], object]]] = [
-        (_settings(), lambda file: config.load(file, {})),
+        (_settings(), lambda file: reading.load(file, {})),
         (ranges, lambda file: space_file.load(file, "v2", "width")),
         (read_yaml(path("models", "shapes.yaml")), lambda file: load_spec(str(file))),
         (preset, presets.read_all),

@@ -27,7 +27,7 @@ from freeu import IDENTITY, Candidate, Factors
 from search.optimizer.dimension import NUMBERS
 from search.optimizer.pareto_front import find, hypervolume, nondominated
 from search.optimizer.space_file import default
-from search.settings import config as settings
+from search.settings import reading as settings
 from search.settings.job import prepare
 from search.storage import StudyFolder
 

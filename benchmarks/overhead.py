@@ -81,7 +81,7 @@ def main(
     from search import session
     from search.evaluation import Evaluator
     from search.session import run_study
-    from search.settings import config as settings
+    from search.settings import reading as settings
     from search.study.coordinator import Coordinator
     from search.tracking.background import BackgroundTracker
 

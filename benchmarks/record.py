@@ -27,8 +27,8 @@ from metrics import registry
 from search.evaluation import Evaluator, Task, guardrails
 from search.evaluation.loading import load_parts
 from search.optimizer.dimension import NUMBERS
-from search.settings import config as settings
 from search.settings import prompts
+from search.settings import reading as settings
 from search.settings.job import prepare
 from search.storage.files import replacing
 

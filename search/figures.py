@@ -77,7 +77,7 @@ def figures(
     """Repeat the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
     from rich.console import Console
 
-    from search.settings.config import load
+    from search.settings.reading import load
 
     terminal = typer.get_text_stream("stdout").isatty()
     analyse(load(config, given), Console(highlight=False, width=None if terminal else 110), out, from_file)

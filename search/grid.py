@@ -63,7 +63,7 @@ def grid(
 ) -> None:
     """Draw images over two factors beside the baseline: an X/Y plot, also round a study's pick."""
     from search.analysis.factor_grid import around, axis
-    from search.settings.config import load
+    from search.settings.reading import load
 
     settings = load(config, given)
     folder = StudyFolder(settings.mlruns, settings.name)

@@ -57,7 +57,7 @@ def run(
     from rich.console import Console
 
     from search.session import run_study
-    from search.settings import config as settings_of
+    from search.settings import reading as settings_of
 
     chosen = settings_of.load(None if config is None else os.fspath(config), _by_field(settings))
     console = Console(highlight=False, quiet=quiet)

@@ -44,7 +44,7 @@ def run(
     """
     from rich.console import Console
 
-    from search.settings.config import load
+    from search.settings.reading import load
 
     settings = load(config, given)
     # The tables want some 100 columns; a file or a pipe has as many as one likes.

@@ -11,7 +11,7 @@ from rich.console import Console
 def study(**settings: Any) -> str:
     """Runs a study with these settings to its end; what it printed."""
     from search.session import run_study
-    from search.settings.config import load
+    from search.settings.reading import load
 
     console = Console(file=io.StringIO(), width=200)
     run_study(load(None, settings), console)

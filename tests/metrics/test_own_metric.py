@@ -75,8 +75,8 @@ def test_two_of_one_name_are_refused(given) -> None:
 
 
 def test_names_are_checked_before_anything_loads(tmp_path: Path, given) -> None:
-    from search.settings.config import load
     from search.settings.job import prepare
+    from search.settings.reading import load
 
     names = (given(called("one"), "One"), given(called("one"), "Two"))
     config = load(None, {"model": "shapes", "objectives": names, "mlruns": tmp_path})

@@ -18,7 +18,8 @@ import torch
 
 from freeu import Factors, Sampling
 from metrics.base import Batch, Score
-from search.settings.config import StudyConfig, load
+from search.settings.config import StudyConfig
+from search.settings.reading import load
 
 BEST = (1.3, 1.2, 0.7, 0.5)
 

@@ -26,8 +26,8 @@ from metrics.stats import LEVEL, holm, paired
 from search.analysis import passes
 from search.analysis.passes import NONE, Runner
 from search.figures import FEWEST, analyse
-from search.settings.config import load
 from search.settings.job import prepare
+from search.settings.reading import load
 from tests.browser import axe_faults, chromium, requested
 from tests.kinds import KINDS
 from tests.search.test_kinds import saved

@@ -11,8 +11,8 @@ import pytest
 from configs import UserError
 from freeu.models import names
 from search.settings import prompts
-from search.settings.config import load
 from search.settings.job import prepare
+from search.settings.reading import load
 from tests.studies import study
 
 

@@ -17,8 +17,9 @@ from freeu.servers import comfyui, pool
 from search.evaluation.loading import assemble, load_parts
 from search.figures import analyse
 from search.session import run_study
-from search.settings.config import StudyConfig, load
+from search.settings.config import StudyConfig
 from search.settings.job import prepare
+from search.settings.reading import load
 from search.storage import StudyFolder
 from search.study.plan import plan
 from tests.comfyui_server import ComfyServer, workflow

@@ -15,8 +15,8 @@ from freeu import Factors
 from search.evaluation import Evaluation
 from search.evaluation.guardrails import NAMES, shifts
 from search.optimizer.pareto_front import find
-from search.settings.config import load
 from search.settings.job import prepare
+from search.settings.reading import load
 from search.storage import StudyFolder, TrialRecord, Value
 from search.study.ledger import CONSTRAINT
 from tests.search.study.test_coordinator import good, opened

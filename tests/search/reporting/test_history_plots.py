@@ -24,7 +24,8 @@ from search.reporting import factor_plots
 from search.reporting.embedded_images import embedded
 from search.reporting.held_out_pairs import by_category, read
 from search.reporting.history_plots import FEWEST, growth, importances
-from search.settings.config import FIELDS, load
+from search.settings.config import FIELDS
+from search.settings.reading import load
 from search.storage import TrialRecord, Value
 from search.storage.image_grid import save_images
 from search.study.reproduce import command, hashes, versions

@@ -8,9 +8,10 @@ import pytest
 from configs import UserError
 from search.optimizer.space_file import default
 from search.settings import sampling
-from search.settings.config import FIELDS, load
+from search.settings.config import FIELDS
 from search.settings.fingerprints import check_same, fingerprint
 from search.settings.job import prepare
+from search.settings.reading import load
 
 
 def test_defaults_hold_every_field_and_a_file_then_flags_win(tmp_path: Path) -> None:

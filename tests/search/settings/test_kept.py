@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from configs import UserError, path
-from search.settings.config import FIELDS, StudyConfig, load
+from search.settings.config import FIELDS, StudyConfig
 from search.settings.job import prepare
 from search.settings.kept import check_resumable, kept_settings, seal
+from search.settings.reading import load
 from tests.search.fakes import settings
 
 STORAGE = "postgresql://me:secret@host/db"

@@ -20,7 +20,7 @@ import typer
 from typer.testing import CliRunner
 from configs import UserError
 from search import run
-from search.settings.config import load
+from search.settings.reading import load
 from search.settings.job import prepare
 from search.settings.kept import kept_settings
 

@@ -11,8 +11,8 @@ import pytest
 from configs import UserError
 from freeu import Candidate, Factors, Sampling
 from search.evaluation.loading import _made
-from search.settings.config import load
 from search.settings.job import Job, prepare
+from search.settings.reading import load
 from search.study.plan import plan
 from tests.search.fakes import FakeGenerator
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from freeu import IDENTITY, Factors
-from search.settings.config import load
 from search.settings.job import prepare
+from search.settings.reading import load
 from search.storage import TrialRecord, Value
 from search.study.budget import Budget
 from search.study.plan import plan

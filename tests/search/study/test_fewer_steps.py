@@ -16,8 +16,8 @@ from freeu import IDENTITY, Candidate, Factors
 from search.evaluation import Evaluation, Evaluators, Task
 from search.evaluation.evaluator import LOW
 from search.evaluation.extrapolation import mean
-from search.settings.config import load
 from search.settings.job import prepare
+from search.settings.reading import load
 from search.storage import TrialRecord, Value
 from search.study.fewer_steps import PAIRS, Fidelity, Line, line, made
 from search.study.plan import plan

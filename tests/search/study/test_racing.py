@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.evaluation import Evaluation, Evaluators, Task
-from search.settings.config import load
 from search.settings.job import prepare
+from search.settings.reading import load
 from search.storage import Value
 from search.study.plan import plan
 from search.study.racing import KEPT, Rung, crowding, rungs, usual
