@@ -27,7 +27,7 @@ from metrics import sequential, stats
 from search.optimizer.pareto_front import Front, Pick
 from search.storage import TrialRecord, Value
 from search.study import confirmation
-from search.study.looks import LEVEL, Plan, ends
+from search.study.looks import LEVEL, Looks, ends
 
 SCORES = ("clip", "aesthetic")
 FINALISTS, ROWS = 2, 6
@@ -71,16 +71,16 @@ def main(
     world = World(known, prompts, rng)
 
     def studied(some: np.ndarray | None, gain: Callable[[int], float], row: bool) -> str:
-        found = [world.study(world.finalists() if some is None else some, Plan(1, rows), gain) for _ in range(runs)]
+        found = [world.study(world.finalists() if some is None else some, Looks(1, rows), gain) for _ in range(runs)]
         shares = told([bool(each.stars[0] if row else each.stars.any()) for each in found])
         held = told([inside for each in found for inside in each.held])
         return f"a star {shares}, coverage {held}, images {np.mean([each.share for each in found]):.2f} of {rows[-1]}"
 
     def five() -> str:
-        plans = [Plan(number, rows) for number in range(1, 6)]
+        plans = [Looks(number, rows) for number in range(1, 6)]
         return told([any(world.study(known.within, plan).stars.any() for plan in plans) for _ in range(runs)])
 
-    resolution = {int(n): world.resolution(int(n), Plan(1, rows)) for n in known.within}
+    resolution = {int(n): world.resolution(int(n), Looks(1, rows)) for n in known.within}
     figures: dict[str, Callable[[], str]] = {
         **{
             f"coverage, {name}, {said}": lambda name=name, some=some: told(
@@ -90,7 +90,7 @@ def main(
             for said, some in (("within", known.within), ("outside", outside))
         },
         "coverage, selected finalists": lambda: told(
-            [inside for _ in range(runs) for inside in world.selected(Plan(1, rows)).held]
+            [inside for _ in range(runs) for inside in world.selected(Looks(1, rows)).held]
         ),
         "no difference": lambda: studied(known.within, lambda _: 0.0, False),
         "no difference, five confirmations": five,
@@ -133,7 +133,7 @@ class World:
         self.table, self.prompts, self.rng = table, prompts, rng
         self.known = table.features.shape[2]
 
-    def study(self, some: np.ndarray, plan: Plan, gain: Callable[[int], float] = lambda _: 0.0) -> Found:
+    def study(self, some: np.ndarray, plan: Looks, gain: Callable[[int], float] = lambda _: 0.0) -> Found:
         """Two of `some` candidates, without any true difference but gain(candidate) in clip's first row.
 
         Differences of finalists share prompts, and get their signs prompt by prompt. A third objective is normal noise.
@@ -169,7 +169,7 @@ class World:
         chosen = confirmation.finalists(front.picks, records, front, directions, FINALISTS, self.prompts)
         return np.array([*chosen])
 
-    def selected(self, plan: Plan) -> Found:
+    def selected(self, plan: Looks) -> Found:
         """A search's finalists, with their own true differences."""
         places, seeds, clusters = self._drawn(plan.ends[-1])
         each = [self.table.differences[name][n] for n in self.finalists() for name in SCORES]
@@ -202,7 +202,7 @@ class World:
             held += [bool(pair.low <= truth <= pair.high) for pair in pairs]
         return held
 
-    def resolution(self, candidate: int, plan: Plan) -> float:
+    def resolution(self, candidate: int, plan: Looks) -> float:
         """What the verdict states where a study goes to its last look: of clip, with the true spread."""
         population = self.table.differences["clip"][candidate]
         away = population - population.mean()
@@ -216,7 +216,7 @@ class World:
         places, first = (self.rng.integers(most, size=self.prompts)[clusters] for most in (self.known, 2))
         return places, (first + np.arange(count) // self.prompts) % 2, clusters
 
-    def _confirmed(self, rows: list[np.ndarray], truth: list[float], clusters: np.ndarray, plan: Plan) -> Found:
+    def _confirmed(self, rows: list[np.ndarray], truth: list[float], clusters: np.ndarray, plan: Looks) -> Found:
         for look, end in enumerate(plan.ends):
             here = clusters[:end].tolist()
             pairs = [stats.paired(row[:end], 0 * row[:end], here, self.rng, confirmation.FLIPS) for row in rows]

@@ -138,7 +138,7 @@ def studied(world: World, seed: int, trials: int) -> Answer:
         picked = confirmation.finalists(front.picks, done, front, DIRECTIONS, 2, HELD_OUT)
         rivals = confirmation.rivals_of(picked, front, done)
         ends = looks.ends(HELD_OUT, 1 + len({**picked, **dict(rivals.values())}), sum(made(record) for record in done))
-        plan = looks.Plan(1, ends)
+        plan = looks.Looks(1, ends)
         rows = HeldOut(place, crew, rows_of(held_out, ends[-1], seed, 1))
         found = confirmation.confirm(rows, picked, tuple(DIRECTIONS), plan, seed, rivals)
     helped = {number for number, each in found.rows.items() if _better(each)}

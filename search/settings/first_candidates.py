@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TUNED = "tuned baseline"
 """The origin of FreeU off under other sampling settings than the study's."""
 SCALES = (0.5, 2.0)
-"""Of the study's guidance scale; search/study/tuned_baseline.py looks nearer from there."""
+"""Of the study's guidance scale; search/study/next_scale.py looks nearer from there."""
 SHARE = 10
 """One trial in so many, at most, is such a one, unless the scales are given."""
 

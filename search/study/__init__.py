@@ -1,4 +1,11 @@
-"""One study from plan to verdict: trials, racing, budget, confirmation, result.
+"""One study from plan to verdict. It asks the optimizer what to try next, and a crew of workers to evaluate it.
 
-It asks the optimizer what to try next, and a crew of workers to evaluate it.
+plan.py, estimate.py           its size and cost, told before it begins
+coordinator.py, racing.py      candidates through the rungs; fewer_steps.py a cheaper first rung
+trials.py, queue.py            who comes next; next_scale.py FreeU off at another guidance scale
+ledger.py, recovery.py         what ended, written and told; what the dead left, put right
+budget.py                      when the search ends early
+confirmation.py, held_out.py   the finalists again, on held-out prompts; looks.py when, and within which error
+verdict.py, rival.py           what is said of it, and first of the tuned baseline ("rival" and it are one)
+result.py, printed_result.py   result.json's content; the same in the terminal; reproduce.py how to get it again
 """

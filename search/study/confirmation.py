@@ -24,7 +24,7 @@ from search.optimizer.pareto_front import Front, Pick
 from search.optimizer.samplers import derived
 from search.storage import TrialRecord
 from search.study.held_out import BASE_KEY, HeldOut, Sample
-from search.study.looks import LEVEL, Plan
+from search.study.looks import LEVEL, Looks
 from search.study.verdict import measurable
 from search.workers import done
 
@@ -104,7 +104,7 @@ def confirm(
     held_out: HeldOut,
     finalists: Mapping[int, Candidate],
     objectives: Sequence[str],
-    plan: Plan,
+    plan: Looks,
     seed: int,
     rivals: Mapping[int, tuple[int, Candidate]] | None = None,
 ) -> Confirmed:
@@ -139,7 +139,7 @@ def confirm(
     return Confirmed(rows, against, looks)
 
 
-def decided(rows: Sequence[Row], plan: Plan, look: int) -> bool:
+def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:
     """Whether every row counts by now, or can hardly come to count by the plan's last look."""
     from metrics import sequential
 
@@ -158,7 +158,7 @@ class Compare:
     pairs: tuple[tuple[int, int], ...]
     objectives: tuple[str, ...]
     prompts: tuple[str, ...]
-    plan: Plan
+    plan: Looks
     look: int
     seed: int
 
@@ -213,7 +213,7 @@ class Compare:
         }
 
 
-def _corrected(found: Rows, plan: Plan) -> Rows:
+def _corrected(found: Rows, plan: Looks) -> Rows:
     """With Holm's correction, and the share of the error that this confirmation has."""
     from metrics import stats
 

@@ -31,7 +31,7 @@ LEAST = 48
 
 
 @dataclass(frozen=True)
-class Plan:
+class Looks:
     """Of one confirmation. number: from 1. ends: the rows (a prompt with a seed) that each look has, rising."""
 
     number: int
@@ -67,7 +67,7 @@ def planned(
     once: Callable[[str, Callable[[], Any]], Any],
     candidates: Mapping[int, Candidate],
     rows: Sequence[int],
-) -> Plan:
+) -> Looks:
     """The study's last confirmation where it was of these candidates, else its next one, with these rows.
 
     kept: what the study has under a key, None for nothing. once: the same, made where there is nothing.
@@ -78,7 +78,7 @@ def planned(
         found = once(_key(number), lambda: {"finalists": mine, "ends": list(rows)})
         if found["finalists"] == mine:
             break
-    return Plan(number, tuple(found["ends"]))
+    return Looks(number, tuple(found["ends"]))
 
 
 def _key(number: int) -> str:

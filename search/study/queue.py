@@ -16,7 +16,7 @@ from search.optimizer import samplers
 from search.optimizer.dimension import Choice
 from search.optimizer.space import SOBOL, Space, off
 from search.settings.first_candidates import TUNED
-from search.study.tuned_baseline import TURN, next_scale
+from search.study.next_scale import TURN, next_scale
 
 if TYPE_CHECKING:
     from optuna import Study

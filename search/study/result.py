@@ -1,4 +1,4 @@
-"""A study's result, assembled for result.json."""
+"""A study's result, assembled for result.json; `search.session` writes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.storage import StudyFolder, TrialRecord
     from search.study.confirmation import Confirmed
-    from search.study.looks import Plan
+    from search.study.looks import Looks
 
 NEAR = 0.01
 """Share of a range: a factor this near to its edge counts as at the edge."""
@@ -35,7 +35,7 @@ def assembled(
     front: Front,
     confirmed: Confirmed,
     order: Sequence[int],
-    plan: Plan | None = None,
+    plan: Looks | None = None,
     moved: Mapping[int, Mapping[str, float]] | None = None,
     rivals: Mapping[int, tuple[int, Candidate]] | None = None,
 ) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _verdict(
     front: Front,
     confirmed: Confirmed,
     picked: int,
-    plan: Plan | None,
+    plan: Looks | None,
     rivals: Mapping[int, tuple[int, Candidate]],
 ) -> Verdict:
     if all(record.candidate.off for record in done):
@@ -187,5 +187,5 @@ def _verdict(
     return verdict(front.picks, found, job.directions, picked, ruled_out, margins=margins, rivals=over, **level)
 
 
-def _recorded(plan: Plan, confirmed: Confirmed) -> dict[str, Any]:
+def _recorded(plan: Looks, confirmed: Confirmed) -> dict[str, Any]:
     return {"number": plan.number, "level": plan.level, "planned": list(plan.ends), "looks": confirmed.looks}

@@ -15,7 +15,7 @@ from search.optimizer.pareto_front import Front, Pick
 from search.storage import StudyFolder, TrialRecord, Value
 from search.study.confirmation import Confirmed, confirm, finalists
 from search.study.held_out import HeldOut, rows_of
-from search.study.looks import Plan
+from search.study.looks import Looks
 from search.study.verdict import Rivals, fewest, moved_too_far, verdict
 from search.workers import SingleWorker, WorkerDied
 from search.workers.crew import TRIES
@@ -40,7 +40,7 @@ def held_out(folder: Path, crew: Any, n: int = 16, confirmation: int = 1, **more
 
 def run(folder: Path, generator: FakeGenerator, picked: dict[int, Factors], ends: tuple[int, ...] = (16,), **more: Any):
     told: list[tuple[str, int, int]] = []
-    plan = Plan(more.pop("confirmation", 1), ends)
+    plan = Looks(more.pop("confirmation", 1), ends)
     drawn = held_out(folder, crew(generator), ends[-1], plan.number, began=lambda *what: told.append(what), **more)
     return confirm(drawn, tried(picked), tuple(DIRECTIONS), plan, 0), told
 
@@ -167,11 +167,11 @@ def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> Non
     lost: list[tuple[int, str]] = []
     deadly = Deadly(crew(FakeGenerator()), BAD)
     drawn = held_out(tmp_path, deadly, failed=lambda *what: lost.append(what))
-    assert set(confirm(drawn, tried({5: BAD, 3: GOOD}), tuple(DIRECTIONS), Plan(1, (16,)), 0).rows) == {3}
+    assert set(confirm(drawn, tried({5: BAD, 3: GOOD}), tuple(DIRECTIONS), Looks(1, (16,)), 0).rows) == {3}
     assert deadly.deaths == TRIES and lost == [(5, "its worker ended before it did")]
     drawn = held_out(tmp_path / "t", Deadly(crew(FakeGenerator()), IDENTITY))
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: its worker"):
-        confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Plan(1, (16,)), 0)
+        confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Looks(1, (16,)), 0)
 
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_what_guidance_does_as_well_is_no_gain_over_it(tmp_path: Path) -> None:
     """The finalist is far better than the baseline, and its rival draws the very same images."""
     drawn = held_out(tmp_path, crew(Guided()))
     rivals = {3: (9, Candidate(IDENTITY, Sampling(guidance=4.0)))}
-    found = confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Plan(1, (16,)), 0, rivals)
+    found = confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Looks(1, (16,)), 0, rivals)
     assert found.rows[3]["clip"]["p_holm"] < 0.01 and found.against[3]["clip"]["difference"] == 0
 
 

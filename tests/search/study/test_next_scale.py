@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from freeu import IDENTITY, Factors, Sampling
 from search.storage import TrialRecord, Value
-from search.study.tuned_baseline import APART, next_scale
+from search.study.next_scale import APART, next_scale
 
 GOALS = {"clip": "up", "fid": "down"}
 

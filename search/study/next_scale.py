@@ -1,4 +1,5 @@
-"""Where FreeU off is tried next: at which guidance scale, so that the best that can be had without FreeU is found.
+"""Chooses the guidance scale at which FreeU off is tried next, so that the best without FreeU is found; queue.py begins
+the trial.
 
 The first scales are fixed. From then on one trial in `TURN` looks nearer: at the vertex of the parabola, over the
 logarithm of the scale, through the best one so far and its neighbours, by one objective after the other and by all of
