@@ -29,8 +29,8 @@ def of_pick(pick: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def sentence(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str, own: str) -> str:
-    """The verdict's first sentence where a pick is better than the baseline. better, worse: the objectives in which it
-    measurably is so than its rival. own: the study's sampling settings.
+    """The verdict's first sentence where a pick is better than the baseline, and worse in nothing. better, worse: the
+    objectives in which it measurably is so than its rival. own: the study's sampling settings.
     """
     if better and not worse:
         gains = _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in better])
@@ -44,6 +44,19 @@ def sentence(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str
         losses = _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in worse])
         return f"FreeU helps at {own}, but {rival} without it does better: against that it is {losses}."
     return f"FreeU helps at {own}, but {rival} without it does as well, as far as could be seen."
+
+
+def trade(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str) -> str:
+    """What is said of the rival where a pick is better than the baseline in something and worse in something."""
+    sides = {"better by": better, "worse by": worse}
+    told = [
+        how + " " + _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in names])
+        for how, names in sides.items()
+        if names
+    ]
+    if not told:
+        return f" The best guidance alone ({rival}) is as good, as far as could be seen."
+    return f" Against the best guidance alone ({rival}) it is {_joined(told)}."
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.study.looks import FIRST, LEVEL
-from search.study.rival import sentence
+from search.study.rival import sentence, trade
 from search.terminal.progress import out_of_bounds
 
 if TYPE_CHECKING:
@@ -107,6 +107,9 @@ def verdict(
         number = max(traded, key=lambda k: len(traded[k][0]) - len(traded[k][1]))
         good, bad = (_listed(side, scores[number]) for side in traded[number])
         text = f"FreeU trades here: {_named(number, picks)} is better {on} in {good}, but worse in {bad}."
+        if number in rivals.scores:
+            than_rival = _sides(rivals.scores[number], directions, margins)
+            text += trade(*than_rival, rivals.scores[number], rivals.names[number])
         told = [*traded[number][0], *traded[number][1]]
         return Verdict(text + _open(scores[number], directions, told, margins), number)
     worse = [number for number, side in sides.items() if side[1]]

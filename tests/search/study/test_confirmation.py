@@ -249,6 +249,16 @@ def test_the_first_sentence_is_about_the_rival(clip: dict, fid: dict, said: str,
     assert then.startswith("best-clip = best-fid (trial 3) is better on ")
 
 
+def test_a_trade_is_set_beside_the_best_guidance_too() -> None:
+    scores = {3: {"clip": row(2, 0.001), "fid": row(5, 0.001)}}
+    for against, said in (
+        ({"clip": row(1, 0.001), "fid": row(4, 0.001)}, "it is better by +1 in clip and worse by +4 in fid."),
+        ({"clip": row(0.1, 0.9), "fid": row(0.1, 0.9)}, "(guidance 4) is as good, as far as could be seen."),
+    ):
+        rivals = Rivals({3: against}, {3: "guidance 4"}, "guidance 7")
+        assert said in verdict(PICKS, scores, DIRECTIONS, rivals=rivals).text
+
+
 def test_who_beats_the_best_guidance_comes_before_who_beats_the_baseline_by_more() -> None:
     scores = {3: {"clip": row(9, 0.001), "fid": row(-9, 0.001)}, 5: {"clip": row(1, 0.001), "fid": row(0.1, 0.9)}}
     against = {3: {"clip": row(0.1, 0.9)}, 5: {"clip": row(0.5, 0.001)}}
