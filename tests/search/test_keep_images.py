@@ -64,6 +64,6 @@ def test_the_plan_says_the_megabytes(tmp_path: Path) -> None:
     }
     told = {keep: next((line for line in found if line.startswith("disk")), "") for keep, found in lines.items()}
     pixels = 64 * 64  # of shapes
-    assert f"about {max(1, round(3 * 12 * pixels * BYTES / 1e6))} MB for the finalists' and" in told["picks"]
+    assert f"about {max(1, round(3 * 12 * pixels * BYTES / 1e6))} MB for all held-out images" in told["picks"]
     assert f"about {max(1, round((3 * 12 + 10 * 8) * pixels * BYTES / 1e6))} MB for all images" in told["all"]
     assert told["small"] == ""
