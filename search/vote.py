@@ -11,7 +11,7 @@ import typer
 from configs import UserError
 from configs.cli import main
 from search.settings import flags
-from search.terminal import complete, find_study
+from search.terminal import Name, Study, chosen
 from search.terminal.study_status import finished
 
 app = typer.Typer(add_completion=False)
@@ -19,7 +19,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def vote(
-    study: Annotated[str, typer.Option(metavar="NAME", help="The study's name.", autocompletion=complete)],
+    name: Name = None,
+    study: Study = None,
     voter: Annotated[
         str | None,
         typer.Option(
@@ -58,19 +59,19 @@ def vote(
     from search.voting import booth as booths
     from search.voting.asking import open_until_stopped, person
 
-    folder = find_study(mlruns, study)
+    folder = chosen(mlruns, name, study)
     result = finished(folder)
     if as_json:
         typer.echo(json.dumps(booths.told(folder, result), indent=2))
         return
-    name = booths.checked_name(voter if voter is not None else person())
+    who = booths.checked_name(voter if voter is not None else person())
     booth = booths.Booth(folder, result, win_rate)
     if end:
         if not booth.told()["votes"]:
-            raise UserError(f"nobody has voted on study '{study}' yet")
-        booth.end(name)
+            raise UserError(f"nobody has voted on study '{folder.name}' yet")
+        booth.end(who)
     elif not booth.told()["over"]:
-        open_until_stopped(booth, name, host, port, browser)
+        open_until_stopped(booth, who, host, port, browser)
     conclude(booth, mlruns)
 
 
