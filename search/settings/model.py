@@ -25,11 +25,9 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
 
     check_folder(config.mlruns, config.tracking_uri)
     loaded = load_spec(config.model)
-    served.check(loaded, config)
+    served.check(loaded, config.model, [name for name, value in config if value not in (None, (), False)])
     given = _given(loaded, config)
     addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
-    if loaded.kind not in ("image-to-image", "image-to-video"):  # of those a prompt set may bring the pictures
-        inputs.check(changed(loaded, given))
     chosen = config.prompts or loaded.prompts
     negative = sampling.negatives(config.negative_prompt)
     prompt_set = prompts.load(chosen, config.subject, negative if isinstance(negative, list) else None)
@@ -43,7 +41,8 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     spec = changed(loaded, given)
     inputs.check(spec)
     fits.check_sampling_early(spec)
-    return served.connected(spec, config), chosen, prompt_set
+    settings = {name: given[name] for name in (*sampling.FIELDS, "negative_prompt") if name in given}
+    return served.connected(spec, config.servers, config.bind, settings), chosen, prompt_set
 
 
 def objectives(names: Sequence[str]) -> list[MetricInfo]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from search.settings import sampling
 from search.storage.addresses import hidden
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from search.optimizer.space import Space
-    from search.settings.config import StudyConfig
-    from search.settings.job import Job
 
 THERE = (
     *("loras", "embeddings", "vae", "unet", "controlnet", "motion_adapter", "refiner", "input", "strength", "frames"),
@@ -28,37 +26,39 @@ def is_served(spec: ModelSpec) -> bool:
     return spec.kind in SERVERS
 
 
-def check(spec: ModelSpec, config: StudyConfig) -> None:
-    """Raises UserError for settings that mean nothing to this model: a server's, or one of this machine."""
+def check(spec: ModelSpec, model: str, given: Collection[str]) -> None:
+    """Raises UserError for settings that mean nothing to this model: a server's, or one of this machine.
+
+    model: as it was asked for. given: the names of the settings that are.
+    """
     from search.settings.config import FIELDS
     from search.settings.setting import flag_of
 
     wrong = THERE if is_served(spec) else ("servers", "bind")
     for name in wrong:
-        if getattr(config, name) not in (None, (), False):
+        if name in given:
             why = "its workflow or its server has that" if is_served(spec) else "it goes with --model comfyui:FILE"
-            raise UserError(f"{flag_of(name, FIELDS[name])} means nothing to --model {config.model}: {why}")
+            raise UserError(f"{flag_of(name, FIELDS[name])} means nothing to --model {model}: {why}")
 
 
-def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
-    """The spec with what the servers say; another model's as it is. Raises UserError."""
+def connected(spec: ModelSpec, servers: tuple[str, ...], bind: tuple[str, ...], given: Mapping[str, Any]) -> ModelSpec:
+    """The spec with what the servers say, and with the sampling settings that are given; another model's as it is.
+
+    Raises:
+        UserError: a server is not there, or can't be set so.
+    """
     if not is_served(spec):
         return spec
     from freeu.models.spec import side_of
     from freeu.servers.opening import check_settings
     from freeu.servers.opening import connected as connect
 
-    found = connect(
-        spec.model_copy(update={"servers": config.servers or spec.servers, "bind": config.bind or spec.bind})
-    )
-    given = sampling.given(config)
-    if isinstance(negative := sampling.negatives(config.negative_prompt), str):
-        given["negative_prompt"] = negative
+    found = connect(spec.model_copy(update={"servers": servers or spec.servers, "bind": bind or spec.bind}))
     check_settings(found, given)
     if spec.negatives:
         raise UserError("a server has one negative prompt for all prompts: leave out those of the prompt set")
     if "size" in given:
-        given["resolution"] = side_of(given["size"])
+        given = {**given, "resolution": side_of(given["size"])}
     return found.model_copy(update=given)
 
 
@@ -80,11 +80,11 @@ def check_space(spec: ModelSpec, space: Space) -> None:
     )
 
 
-def place(job: Job) -> str:
-    """Where images are made, for the plan."""
-    if not is_served(job.spec):
-        return job.device
-    return f"drawn by {', '.join(map(hidden, job.spec.servers))}, scored on {job.device}"
+def place(spec: ModelSpec, device: str) -> str:
+    """Where images are made, for the plan. device: of this machine."""
+    if not is_served(spec):
+        return device
+    return f"drawn by {', '.join(map(hidden, spec.servers))}, scored on {device}"
 
 
 def lines(spec: ModelSpec) -> list[str]:
