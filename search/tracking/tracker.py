@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,14 +13,14 @@ from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
 from search.tracking.notes import trial_name, trial_note
-from search.tracking.runs import FINGERPRINT, IN_STUDY, LONGEST, NOTE, STUDY, TRIAL, Runs, points
-from search.tracking.tables import flat, front_table, held_out_metrics, study_metrics
+from search.tracking.runs import FINGERPRINT, IN_STUDY, NOTE, STUDY, TRIAL, Runs, points
+from search.tracking.study_run import StudyRun
+from search.tracking.tables import held_out_metrics
 from search.tracking.trial_files import FILES, FilesOfTrials, TrialFiles
 from search.tracking.trial_run import begin_trial, trial_number
 from search.tracking.uploads import Uploads
 
 if TYPE_CHECKING:
-    import pandas as pd
     from PIL.Image import Image
 
     from search.storage import TrialRecord
@@ -30,7 +29,6 @@ RESULT = "freeu.result"
 FRONT, PICKS = "freeu.front", "freeu.picks"
 UNMARKED = {FRONT: "no", PICKS: ""}
 DONE = ("FINISHED", "FAILED")
-AT_ONCE = 900  # metrics in one call; MLflow takes 1000
 
 
 class Logged(NamedTuple):
@@ -61,8 +59,7 @@ class Tracker:
 
     def forget(self) -> None:
         """As before `start`."""
-        self._parent: str | None = None
-        self._began = 0  # of the study's run, in ms
+        self._study_run: StudyRun | None = None
         self._trials: dict[int, Logged] = {}
         self._half: dict[int, str] = {}  # trial → a run that an attempt left unended
         self._inputs: tuple[Input, ...] = ()
@@ -70,7 +67,12 @@ class Tracker:
 
     @property
     def started(self) -> bool:
-        return self._parent is not None
+        return self._study_run is not None
+
+    @property
+    def _own(self) -> StudyRun:
+        assert self._study_run is not None, "start() comes first"
+        return self._study_run
 
     def open(self) -> None:
         """Reach MLflow, and make the experiment where there is none."""
@@ -99,19 +101,20 @@ class Tracker:
         with told("log the study", self.settings):
             run = self._runs.of_study(self.study) or self._runs.restored(self.study, fingerprint)
             run = run or self._runs.begin(self.study, {STUDY: self.study})
-            self._parent, self._began, self._inputs = run.info.run_id, run.info.start_time, tuple(inputs)
-            self._runs.client.update_run(self._parent, status="RUNNING")
+            self._study_run = StudyRun(self._runs, self.uploads, run.info.run_id, run.info.start_time)
+            self._inputs = tuple(inputs)
+            self._runs.client.update_run(self._own.run, status="RUNNING")
             self._reconcile()
             own = {key: str(value) for key, value in tags.items() if key.startswith("mlflow.")}
             self._shared = {"params": dict(resolved or {}), "tags": {**own, IN_STUDY: self.study}}
-            self._log_config(config, run.data.params)
+            self._own.settings(config, self._shared["params"], run.data.params)
             if directions:
                 self._runs.view(self.study, directions, factors)
             stamp = {STUDY: self.study, IN_STUDY: self.study, FINGERPRINT: fingerprint, **tags}
-            self._runs.write(self._parent, tags={key: str(value) for key, value in stamp.items()})
+            self._runs.write(self._own.run, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
-                self._runs.client.log_inputs(self._parent, datasets=datasets(inputs))
-            self._keep(files)
+                self._runs.client.log_inputs(self._own.run, datasets=datasets(inputs))
+            self._own.keep(files)
 
     def look(self) -> None:
         """See what others logged meanwhile."""
@@ -156,51 +159,18 @@ class Tracker:
 
     def machine(self, readings: Sequence[tuple[float, Mapping[str, float]]]) -> None:
         """Log what `Machine` read, each with its time by time.time; their step is the seconds since the study began."""
-        from mlflow.entities import Metric
-
-        assert self._parent is not None, "start() comes first"
-        found = [
-            Metric(name, value, int(1000 * when), max(0, round(when - self._began / 1000)))
-            for when, values in readings
-            for name, value in values.items()
-        ]
         with told("log what the machine does", self.settings):
-            for first in range(0, len(found), AT_ONCE):
-                self._runs.client.log_batch(self._parent, metrics=found[first : first + AT_ONCE])
+            self._own.machine(readings)
 
     def front(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
         """Log the front (JSON, CSV, table, interactive page) in place of what was there, and its best. result: as
         result.json, its front and objectives at least."""
         from search.reporting.mlflow_page import study_page
 
-        assert self._parent is not None, "start() comes first"
         base, done = baseline(records), sum(record.complete for record in records)
         with told("log the front", self.settings):
-            best = points(study_metrics(result, base), done, None)  # as many steps as trials: the last is the latest
-            self._runs.client.log_batch(self._parent, metrics=best, synchronous=True)
-        rows = front_table(result, base)
-        self._put("front.json", json.dumps(result.get("front", []), indent=2))
-        self._put("front.html", study_page(self.study, records, result))
-        if not rows.empty:
-            self._put("front.csv", rows.to_csv(index=False))
-            self.uploads.put("front_table.json", partial(self._table, self._parent, rows))
-
-    def _put(self, name: str, text: str) -> None:
-        """A file of the study's run."""
-        assert self._parent is not None, "start() comes first"
-        self.uploads.put(name, partial(self._runs.client.log_text, self._parent, text, name))
-
-    def _keep(self, files: Iterable[Path]) -> None:
-        for file in files:
-            self.uploads.put(file.name, partial(self._runs.client.log_artifact, self._parent, str(file)))
-
-    def _table(self, run: str, rows: pd.DataFrame) -> None:
-        """`log_table` appends, so a later front replaces its file."""
-        client, name = self._runs.client, "front_table.json"
-        if name in {artifact.path for artifact in client.list_artifacts(run)}:
-            client.log_text(run, rows.to_json(orient="split", index=False), name)
-        else:
-            client.log_table(run, rows, name)
+            self._own.best(result, base, done)
+        self._own.front(result, base, study_page(self.study, records, result))
 
     def finish(
         self,
@@ -214,23 +184,21 @@ class Tracker:
 
         result: as result.json holds it. files: more to keep there, as presets. stamp: of the result, for `has`.
         """
-        assert self._parent is not None, "start() comes first"
         verdict = str(result.get("verdict", ""))
         with told("log the result", self.settings):
             self._mark_front(result, {record.number: record for record in records}, baseline(records))
-            self._runs.write(self._parent, tags={"freeu.verdict": verdict, NOTE: verdict})
-            self._runs.client.set_terminated(self._parent, status)
-        self._put("result.json", json.dumps(dict(result), indent=2, default=str))
-        self._keep(files)
+            self._runs.write(self._own.run, tags={"freeu.verdict": verdict, NOTE: verdict})
+            self._runs.client.set_terminated(self._own.run, status)
+        self._own.put("result.json", json.dumps(dict(result), indent=2, default=str))
+        self._own.keep(files)
         self.front(result, records)
         self.stamp(stamp)
 
     def stamp(self, stamp: str) -> None:
         """Say that all of the result with this stamp is there, unless a file is not."""
-        assert self._parent is not None, "start() comes first"
         if stamp and not self.uploads.failed:
             with told("log the result", self.settings):
-                self._runs.write(self._parent, tags={RESULT: stamp})
+                self._runs.write(self._own.run, tags={RESULT: stamp})
 
     def has(self, stamp: str, numbers: Iterable[int]) -> bool:
         """Whether the result with this stamp is there, and each of these trials once. Changes no run."""
@@ -244,18 +212,17 @@ class Tracker:
 
     def interrupt(self) -> None:
         """Mark the study's run KILLED; harmless before `start` and after `finish`."""
-        if self._parent is None:
+        if not self.started:
             return
         with told("end the study", self.settings):
-            if self._runs.client.get_run(self._parent).info.status == "RUNNING":
-                self._runs.client.set_terminated(self._parent, "KILLED")
+            if self._runs.client.get_run(self._own.run).info.status == "RUNNING":
+                self._runs.client.set_terminated(self._own.run, "KILLED")
 
     def _reconcile(self) -> None:
         """Which trials are there. One that is there twice is deleted once; one whose process or server died while it
         was logged goes on where it was."""
-        assert self._parent is not None, "start() comes first"
         self._trials, self._half, tags = {}, {}, {}
-        found = self._runs.of_trials(self._parent)
+        found = self._runs.of_trials(self._own.run)
         for run in sorted(found, key=lambda run: (run.info.status not in DONE, run.info.start_time, run.info.run_id)):
             number = trial_number(run)
             if number is None:  # a person's own
@@ -272,28 +239,13 @@ class Tracker:
                 tags[number] = run.data.tags.get(FILES)
             else:
                 self._half[number] = run.info.run_id
-        self._files.found(self._parent, tags)
-
-    def _log_config(self, config: Mapping[str, Any], known: Mapping[str, str]) -> None:
-        """Parameters can't change in MLflow: what a resume changed (say, more trials) is told in a tag."""
-        import yaml
-
-        assert self._parent is not None
-        # What is not set says nothing, and MLflow writes all parameters above each image of its charts.
-        settings = {**config, **self._shared["params"]}
-        given = [(key, value) for key, value in flat(settings) if key in known or value not in (None, [])]
-        plain = {key: str(value)[:LONGEST] for key, value in given}
-        fresh = {key: value for key, value in plain.items() if key not in known}
-        changed = {f"resumed.{key}": value for key, value in plain.items() if known.get(key, value) != value}
-        self._runs.write(self._parent, params=fresh, tags=changed)
-        self._put("config.yaml", yaml.safe_dump(json.loads(json.dumps(config, default=str))))
+        self._files.found(self._own.run, tags)
 
     def _log_numbers(self, record: TrialRecord, grown: Mapping[int, float], now: int, base: TrialRecord | None) -> None:
-        assert self._parent is not None, "start() comes first"
         client, number = self._runs.client, record.number
         tags = {**self._shared["tags"], **UNMARKED, FILES: ""}
         params, begun = self._shared["params"], self._half.get(number)
-        run = begin_trial(self._runs, self._parent, record, now, tags=tags, params=params, base=base, begun=begun)
+        run = begin_trial(self._runs, self._own.run, record, now, tags=tags, params=params, base=base, begun=begun)
         if self._inputs:
             client.log_inputs(run, datasets=datasets(self._inputs))
         # On the study's run too, by trial number: its charts and its image sliders grow while the study runs. Said
@@ -301,7 +253,7 @@ class Tracker:
         history = points({f"trial/{name}": value.value for name, value in record.values.items()}, number, now)
         for step, value in grown.items():
             history += points({"trial/hypervolume": value}, step, now)
-        client.log_batch(self._parent, metrics=history, synchronous=True)
+        client.log_batch(self._own.run, metrics=history, synchronous=True)
         client.set_terminated(run, "FINISHED" if record.complete else "FAILED", end_time=now)
         self._half.pop(number, None)
         self._trials[number] = Logged(run, UNMARKED, trial_name(record))
