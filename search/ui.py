@@ -40,7 +40,7 @@ def ui(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="Study whose trials to open (default: the only one, or the list of all).",
             autocompletion=complete,
         ),
