@@ -46,7 +46,12 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Prompts: by the images' names where it has them, else in their order."),
     ] = None,
-    metrics: Annotated[str, typer.Option(metavar="A,B", help="Metrics to compute; see --list.")] = "clip,aesthetic",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="Metrics to compute; see --list (default: clip,aesthetic).", show_default=False
+        ),
+    ] = "clip,aesthetic",
     base: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Images to compare with in pairs, as the baseline's.")
     ] = None,
@@ -62,7 +67,10 @@ def score(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda where there is one).")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the intervals and p-values.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the intervals and p-values (default: 0).", show_default=False),
+    ] = 0,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write each image's scores to a .csv or .parquet.")
     ] = None,

@@ -57,7 +57,8 @@ def export(
         str,
         typer.Option(
             metavar="NAME",
-            help="One of: " + ", ".join(NAMES) + ".",
+            help="One of: " + ", ".join(NAMES) + " (default: yaml).",
+            show_default=False,
             autocompletion=completions.among(NAMES),
         ),
     ] = "yaml",
