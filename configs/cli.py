@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from configs import UserError, shortened
 from configs.quiet import keep_quiet
@@ -32,12 +32,13 @@ def main(app: typer.Typer) -> NoReturn:
     """Run a typer app as a command; never returns."""
     keep_quiet()
     replace_unshowable()
+    from configs.help import one_style, print_version
+
     try:
         check_arguments(sys.argv[1:])
         if sys.argv[1:] == ["--version"]:
-            print(f"freeu-search {version()}")
-            sys.exit(0)
-        plain_switches(app)
+            print_version()
+        one_style(app)
         app()
     except UserError as error:
         fail(str(error))
@@ -67,39 +68,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
         if is_pair and not value.strip():
             name = flag if flag.startswith("-") else "an argument"
             raise UserError(f"{name} is empty: give a value, or leave it out")
-
-
-def version() -> str:
-    """Of this package, as it is installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("freeu-search")
-    except PackageNotFoundError:  # read from its folder
-        return "not installed"
-
-
-def plain_switches(app: typer.Typer) -> None:
-    """Say nothing of a switch's type in --help, where typer would write <bool>."""
-    from typer.core import TyperCommand, TyperGroup, TyperOption
-
-    def bare(params: list[Any]) -> list[Any]:
-        for each in params:
-            if isinstance(each, TyperOption) and each.is_bool_flag:
-                each.metavar = ""
-        return params
-
-    class Command(TyperCommand):
-        def get_params(self, ctx: Any) -> list[Any]:
-            return bare(super().get_params(ctx))
-
-    class Group(TyperGroup):
-        def get_params(self, ctx: Any) -> list[Any]:
-            return bare(super().get_params(ctx))
-
-    app.info.cls = Group
-    for each in app.registered_commands:
-        each.cls = Command
 
 
 def python() -> str:

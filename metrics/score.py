@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ import typer
 import configs
 from configs import UserError, devices
 from configs.cli import main, visible
+from configs.console import Column, command_console, table
 
 if TYPE_CHECKING:
     from .base import Batch, Metric, Score
@@ -25,16 +25,17 @@ app = typer.Typer(add_completion=False)
 def _list(asked: bool) -> None:
     if not asked:
         return
-    from rich.console import Console
-    from rich.table import Table
-
     from .registry import METRICS
 
-    table = Table("metric", "better", "of each image", "needs at least", "asks", box=None)
-    for info in METRICS.values():
-        better = {"up": "higher", "down": "lower", "none": ""}[info.direction]
-        table.add_row(info.name, better, "yes" if info.per_image else "no, of the set", str(info.min_n), info.asks)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console, infos = command_console(), METRICS.values()
+    columns = [
+        Column("metric", [info.name for info in infos]),
+        Column("better", [{"up": "higher", "down": "lower", "none": ""}[info.direction] for info in infos]),
+        Column("of each image", ["yes" if info.per_image else "no, of the set" for info in infos], rank=1),
+        Column("at least", [str(info.min_n) for info in infos], number=True, rank=1),
+        Column("asks", [info.asks for info in infos]),
+    ]
+    console.print(table(console, columns))
     raise typer.Exit
 
 
@@ -45,7 +46,12 @@ def score(
         str | None,
         typer.Option(metavar="FILE", help="Prompts: by the images' names where it has them, else in their order."),
     ] = None,
-    metrics: Annotated[str, typer.Option(metavar="A,B", help="Metrics to compute; see --list.")] = "clip,aesthetic",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="Metrics to compute; see --list (default: clip,aesthetic).", show_default=False
+        ),
+    ] = "clip,aesthetic",
     base: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Images to compare with in pairs, as the baseline's.")
     ] = None,
@@ -61,7 +67,10 @@ def score(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda where there is one).")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the intervals and p-values.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the intervals and p-values (default: 0).", show_default=False),
+    ] = 0,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write each image's scores to a .csv or .parquet.")
     ] = None,
@@ -199,21 +208,18 @@ def _row(name: str, found: Score, compared: dict[str, float] | None) -> dict[str
 
 
 def _show(rows: list[dict[str, Any]], compared: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    def column(head: str, key: str, form: str, rank: int = 0) -> Column:
+        return Column(head, ["" if row[key] is None else format(row[key], form) for row in rows], True, rank)
 
-    columns = ["metric", "better", "value", "± s.e.", "n"]
-    columns += ["base", "difference", "95 %", "wins", "p (Holm)"] if compared else []
-    table = Table(*columns, box=None)
-    for row in rows:
-        spread = "" if row["standard_error"] is None else f"{row['standard_error']:.3g}"
-        cells = [row["metric"], row["better"] or "", f"{row['value']:.5g}", spread, str(row["n"])]
-        if compared:
-            wins = "" if row["win_rate"] is None else f"{row['win_rate']:.0%}"
-            interval = "" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]"
-            cells += [f"{row['base']:.5g}", f"{row['difference']:+.4g}", interval, wins, f"{row['p_holm']:.3g}"]
-        table.add_row(*cells)
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    columns = [Column("metric", [row["metric"] for row in rows])]
+    columns.append(Column("better", [row["better"] or "" for row in rows], rank=1))
+    columns += [column("value", "value", ".5g"), column("± s.e.", "standard_error", ".3g", 2), column("n", "n", "d", 3)]
+    if compared:
+        ends = ["" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]" for row in rows]
+        columns += [column("base", "base", ".5g"), column("difference", "difference", "+.4g"), Column("95 %", ends)]
+        columns += [column("wins", "win_rate", ".0%", 2), column("p (Holm)", "p_holm", ".3g")]
+    console = command_console()
+    console.print(table(console, columns))
 
 
 def _write(out: Path, images: ImageFolder, scores: dict[str, Score]) -> None:

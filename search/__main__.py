@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from configs.cli import main
+from configs.help import one_style
 from metrics import score
 from search import compare, delete, doctor, export, figures, grid, models, rename, report, show, studies, ui, vote
 from search.run import run
@@ -32,6 +33,7 @@ for _command in (
     score.score,
 ):
     app.command()(_command)
+one_style(app)
 
 
 def command() -> None:

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from configs.cli import main, visible
+from configs import UserError, shortened
+from configs.cli import main
+from configs.console import Column, command_console, say, table
 from search.settings import flags
 from search.terminal import complete, find_study
 
@@ -18,13 +20,19 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A finished study.", autocompletion=complete)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another finished study.", autocompletion=complete)],
+    a: Annotated[str | None, typer.Argument(help="A finished study.", metavar="A", autocompletion=complete)] = None,
+    b: Annotated[str | None, typer.Argument(help="Another one.", metavar="B", autocompletion=complete)] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="The same as two options.", autocompletion=complete)
+    ] = None,
     mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare the baseline and the picks of two studies on held-out prompts."""
-    folders = [find_study(mlruns, name) for name in (a, b)]
+    asked = [name for name in (a, b, *(study or ())) if name is not None]
+    if len(asked) != 2:
+        raise UserError(f"name two finished studies, as A B: {shortened(', '.join(asked)) or 'none'} given")
+    folders = [find_study(mlruns, name) for name in asked]
     from search.reporting.study_comparison import compared, side
     from search.terminal.study_status import finished, of_result
 
@@ -38,32 +46,34 @@ def compare(
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from search.study.verdict import COUNTS
     from search.terminal.progress import ARROWS
 
-    console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
+    console = command_console()
     for name in "ab":
         said = f"{name.upper()} = {found[name]['study']}, of {found[name]['model']}"
         said += f", at {found[name]['sampling']}" if found[name]["sampling"] else ""
         said += f"; its result is {found[name]['result']}" if found[name]["result"] else ""
-        console.print(visible(said), markup=False)
-    table = Table("candidate", "objective", "A", "B", "B - A, 95 %", "p (Holm)", "B wins", box=None)
-    for row in found["rows"]:
-        difference = f"{row['difference']:+.3g}"
-        if row["low"] is not None:
-            difference += f" [{row['low']:+.3g}, {row['high']:+.3g}]" + ("*" if row["counts"] else "")
-        p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
-        wins = "" if row["win_rate"] is None else f"{100 * row['win_rate']:.0f} %"
-        objective = f"{row['objective']} {ARROWS[row['direction']]}"
-        cells = (row["candidate"], objective, f"{row['a']:.4g}", f"{row['b']:.4g}", difference, p, wins)
-        table.add_row(*(Text(visible(cell)) for cell in cells))
-    console.print(table)
-    console.print(COUNTS, style="dim")
-    console.print(f"compared {found['note']}", markup=False)
+        say(console, said, indent=4)
+    rows = found["rows"]
+    intervals = [
+        "" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]{'*' if row['counts'] else ''}"
+        for row in rows
+    ]
+    wins = ["" if row["win_rate"] is None else f"{100 * row['win_rate']:.0f} %" for row in rows]
+    columns = [
+        Column("candidate", [row["candidate"] for row in rows]),
+        Column("objective", [f"{row['objective']} {ARROWS[row['direction']]}" for row in rows]),
+        Column("A", [f"{row['a']:.4g}" for row in rows], number=True, rank=2),
+        Column("B", [f"{row['b']:.4g}" for row in rows], number=True, rank=2),
+        Column("B - A", [f"{row['difference']:+.3g}" for row in rows], number=True),
+        Column("95 %", intervals),
+        Column("p (Holm)", ["" if row["p_holm"] is None else f"{row['p_holm']:.2g}" for row in rows], number=True),
+        Column("B wins", wins, number=True, rank=1),
+    ]
+    console.print(table(console, columns))
+    say(console, COUNTS, style="dim")
+    say(console, f"compared {found['note']}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 import configs
-from configs.cli import main, visible
+from configs.cli import main
+from configs.console import command_console, say
 from search.settings import flags
 
 app = typer.Typer(add_completion=False)
@@ -43,14 +44,9 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
+    console = command_console()
     for head, said in lines(found):
-        table.add_row(head, Text(visible(said)))
-    Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110).print(table)
+        say(console, f"{head:<11}{said}", indent=11)
 
 
 def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -78,7 +74,7 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _versions() -> dict[str, str]:
-    from configs.cli import version
+    from configs.help import version
     from search.study.reproduce import versions
 
     return {"freeu-search": version(), **versions()}
@@ -124,7 +120,9 @@ def _place(folder: Path) -> dict[str, Any]:
 
 def _room(place: dict[str, Any]) -> str:
     said = f"{place['free_gb']:.0f} GB free" + ("" if place["writable"] else ", but nothing can be written there")
-    return f"{place['studies']} studies, {said}" if "studies" in place else said
+    if "studies" not in place:
+        return said
+    return f"{place['studies']} {'study' if place['studies'] == 1 else 'studies'}, {said}"
 
 
 def _models() -> dict[str, bool]:

@@ -23,7 +23,7 @@ from freeu.factors import Factors
 from freeu.sampling import Candidate, Sampling
 from search.settings import completions, flags
 from search.storage import StudyFolder
-from search.terminal import Study, chosen, complete
+from search.terminal import Name, Study, chosen
 
 if TYPE_CHECKING:
     from freeu.presets import Preset
@@ -38,9 +38,7 @@ NAMES = (
 
 @app.command()
 def export(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The study's name.", autocompletion=complete)
-    ] = None,
+    name: Name = None,
     study: Study = None,
     from_file: Annotated[
         Path | None,
@@ -59,7 +57,8 @@ def export(
         str,
         typer.Option(
             metavar="NAME",
-            help="One of: " + ", ".join(NAMES) + ".",
+            help="One of: " + ", ".join(NAMES) + " (default: yaml).",
+            show_default=False,
             autocompletion=completions.among(NAMES),
         ),
     ] = "yaml",
@@ -93,7 +92,7 @@ def export(
     from freeu import presets
     from search.reporting import preset_folder
 
-    if (name is None and study is None) == (from_file is None):
+    if from_file is not None and (name or study):
         raise UserError("give either --study NAME or --from-file FILE: where to take the factors from")
     if sum((all_, card, workflow is not None)) > 1:
         raise UserError("--all, --card and --workflow exclude each other: give one")

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import UserError
-from configs.cli import main, python, visible
+from configs.cli import main, python
+from configs.console import Column, command_console, say, table
 from search.settings import flags, sampling
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from search.analysis.ranges import Suggested
     from search.settings.config import StudyConfig
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False)
 FEWEST = 9
 """Prompts below which no claim could hold or fail: flips of n signs give a p of 2 / 2^n at the least, and for 12 claims
 Holm's correction takes it times 12, which is 0.047 at 9. And intervals of 95 % cover 94 at 8 prompts, but 75 at 3."""
@@ -75,12 +76,9 @@ def figures(
     ] = None,
 ) -> None:
     """Repeat the paper's analysis on a base model: why FreeU may help, and where to look for factors."""
-    from rich.console import Console
-
     from search.settings.reading import load
 
-    terminal = typer.get_text_stream("stdout").isatty()
-    analyse(load(config, given), Console(highlight=False, width=None if terminal else 110), out, from_file)
+    analyse(load(config, given), command_console(), out, from_file)
 
 
 def analyse(config: StudyConfig, console: Console, out: Path | None = None, from_file: Path | None = None) -> Path:
@@ -106,18 +104,15 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
     folder = (out or config.mlruns / "figures" / config.name).expanduser()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file: name a folder")
-    console.print(f"{config.name}: {len(texts)} prompts, some 20 images of each", markup=False)
+    say(console, f"{config.name}: {len(texts)} prompts, some 20 images of each")
     found, suggested = _drawn(config, spec, texts, factors, console)
     from search.analysis.claims import claims
 
     tested = claims(found, config.seed)
     files, words = _written(config, spec, chosen, found, suggested, tested, folder)
     _show(console, tested, words)
-    console.print(
-        f"wrote {folder / 'index.html'}, {len(files) - 1} files beside it ({time.monotonic() - began:.0f} s)",
-        markup=False,
-        soft_wrap=True,
-    )
+    took = f"({time.monotonic() - began:.0f} s)"
+    say(console, f"wrote {folder / 'index.html'}, {len(files) - 1} files beside it {took}")
     from search.storage.mlflow_location import check_folder
     from search.tracking.figures_run import log_figures
 
@@ -176,7 +171,7 @@ def _drawn(
         suggested = suggest(found, draw, config.seed)
         told("the figures")
     for name, reason in found.failed.items():
-        console.print(f"no images under {name}: {reason}", markup=False)
+        say(console, f"no images under {name}: {reason}")
     return found, suggested
 
 
@@ -201,8 +196,8 @@ def _written(
         drawn, maps = gallery.gallery(found, suggested)
         drawings = {each.name: style.save(each, folder) for each in drawn}
     data = {**tables.tables(found, tested, suggested), **maps}
-    for name, table in data.items():
-        tables.save(table, folder / f"{name}.parquet")
+    for name, found_there in data.items():
+        tables.save(found_there, folder / f"{name}.parquet")
     said: dict[str, Any] = {
         "model": config.name,
         "diagnosis": words.diagnosis(found, tested, config.name),
@@ -227,23 +222,23 @@ def _written(
 
 
 def _show(console: Console, tested: Sequence[Claim], words: dict[str, Any]) -> None:
-    from rich.table import Table
-
     from search.reporting.templating import signed
 
-    table = Table("figure", "the paper says", "measured, 95 %", "effect", "p (Holm)", "here", box=None)
-    for claim in tested:
-        r = claim.result
-        measured = f"{signed(r.mean)} [{signed(r.low)}, {signed(r.high)}]"
-        p = f"{claim.p_holm:.2g}"
-        table.add_row(str(claim.figure), claim.says, measured, signed(claim.effect), p, claim.verdict)
-    console.print(table)
-    console.print("above 0: as the paper says; effect: the mean in standard deviations between prompts")
-    console.print(
-        "open: the interval contains 0, or p, corrected for all claims (Holm), is not below 0.05", markup=False
-    )
-    for line in ("", words["diagnosis"], "", words["where"], "", visible(words["command"])):
-        console.print(line, markup=False, soft_wrap=True)
+    found = [claim.result for claim in tested]
+    columns = [
+        Column("figure", [str(claim.figure) for claim in tested], number=True, rank=1),
+        Column("the paper says", [claim.says for claim in tested]),
+        Column("measured, 95 %", [f"{signed(r.mean)} [{signed(r.low)}, {signed(r.high)}]" for r in found]),
+        Column("effect", [signed(claim.effect) for claim in tested], number=True, rank=2),
+        Column("p (Holm)", [f"{claim.p_holm:.2g}" for claim in tested], number=True, rank=3),
+        Column("here", [claim.verdict for claim in tested]),
+    ]
+    console.print(table(console, columns))
+    say(console, "above 0: as the paper says; effect: the mean in standard deviations between prompts")
+    say(console, "open: the interval contains 0, or p, corrected for all claims (Holm), is not below 0.05")
+    for line in ("", words["diagnosis"], "", words["where"], ""):
+        say(console, line)
+    say(console, words["command"], indent=4, joint=" \\")
 
 
 if __name__ == "__main__":

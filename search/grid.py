@@ -11,7 +11,7 @@ import typer
 
 from configs import UserError, unknown
 from configs.cli import main, visible
-from search.settings import flags
+from search.settings import completions, flags
 from search.storage import StudyFolder, studies
 from search.storage.files import replacing
 
@@ -49,13 +49,20 @@ def grid(
     pick: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="A pick of the study, for the middle (default: the verdict's, or published)."
+            metavar="NAME",
+            help="A pick of the study, for the middle (default: the verdict's, or published).",
+            autocompletion=completions.picks,
         ),
     ] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Preset for the middle instead.")
     ] = None,
-    side: Annotated[int, typer.Option(min=32, max=2048, metavar="N", help="Pixels of a tile at most.")] = SIDE,
+    side: Annotated[
+        int,
+        typer.Option(
+            min=32, max=2048, metavar="N", help=f"Pixels of a tile at most (default: {SIDE}).", show_default=False
+        ),
+    ] = SIDE,
     config: flags.ConfigFile = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PNG to write (default: in grids/ of the results folder).")

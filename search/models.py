@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.cli import main
+from configs.console import Column, command_console, say, table
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
 
 app = typer.Typer(add_completion=False)
-SERVED = """
-Or what a running server draws (docs/servers.md):
-  comfyui:WORKFLOW.json  a workflow of ComfyUI in API format; --server http://127.0.0.1:8188
-  webui:REQUEST.json     a request of the A1111 web UI, Forge or SD.Next, or an image of theirs; --server http://127.0.0.1:7860"""
+SERVED = (
+    "",
+    "Or what a running server draws (docs/servers.md):",
+    "  comfyui:WORKFLOW.json  a workflow of ComfyUI in API format; --server http://127.0.0.1:8188",
+    "  webui:REQUEST.json     a request of the A1111 web UI, Forge or SD.Next, or an image of theirs; --server "
+    "http://127.0.0.1:7860",
+)
 
 
 @app.command()
@@ -28,17 +32,21 @@ def models(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("model", "kind", "size", "steps", "memory", "here", "weights", "licence", box=None)
-    for each in rows:
-        size = f"{each['resolution']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "")
-        memory = f"{each['memory_gb']:g} GB" if each["memory_gb"] else ""
-        cells = (each["kind"], size, str(each["steps"]), memory, each["here"], each["source"], each["licence"] or "")
-        table.add_row(each["name"], *cells)
-    Console(width=None if typer.get_text_stream("stdout").isatty() else 160).print(table)
-    typer.echo(SERVED)
+    console = command_console()
+    sizes = [f"{each['resolution']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "") for each in rows]
+    columns = [
+        Column("model", [each["name"] for each in rows]),
+        Column("kind", [each["kind"] for each in rows]),
+        Column("size", sizes, number=True),
+        Column("steps", [str(each["steps"]) for each in rows], number=True),
+        Column("memory", [f"{each['memory_gb']:g} GB" if each["memory_gb"] else "" for each in rows], number=True),
+        Column("here", [each["here"] for each in rows]),
+        Column("weights", [each["source"] for each in rows], rank=1),
+        Column("licence", [each["licence"] or "" for each in rows], rank=2),
+    ]
+    console.print(table(console, columns))
+    for line in SERVED:
+        say(console, line, indent=4)
 
 
 def row(name: str) -> dict[str, Any]:

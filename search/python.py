@@ -29,6 +29,8 @@ __all__ = ["Study", "Trial", "load", "run"]
 
 HELD_OUT = ("value", "base", "difference", "low", "high", "p_holm", "win_rate", "n")
 """Of a pick's score on held-out prompts: the columns of `Study.picks`."""
+RIVAL = ("difference", "low", "high", "p_holm", "win_rate")
+"""The same against its rival, FreeU off at the best other guidance scale."""
 
 
 def run(
@@ -133,15 +135,20 @@ class Study:
     def picks(self) -> pd.DataFrame:
         """A row for each pick, indexed by its name: trial, factors, and for each objective on the held-out prompts
         `clip`, `clip_base`, `clip_difference`, the ends `clip_low` and `clip_high` of its 95 % interval, `clip_p_holm`,
-        `clip_win_rate`, `clip_n`; nan where it was not confirmed."""
+        `clip_win_rate`, `clip_n`; nan where it was not confirmed. `rival` names the sampling settings of its rival,
+        FreeU off, as "guidance 4", and `clip_rival_difference`, … are against that; none where the baseline is it."""
         import pandas as pd
+
+        from search.study import rival
 
         result, rows = self._finished(), []
         for pick in result["picks"]:
-            row = {"pick": pick["pick"], "trial": pick["number"], **_flat(pick["factors"])}
+            found = rival.of_pick(pick) or {"named": None, "scores": {}}
+            row = {"pick": pick["pick"], "trial": pick["number"], **_flat(pick["factors"]), "rival": found["named"]}
             for name in result["objectives"]:
-                score = pick["scores"].get(name, {})
+                score, against = pick["scores"].get(name, {}), found["scores"].get(name, {})
                 row |= {name if key == "value" else f"{name}_{key}": score.get(key) for key in HELD_OUT}
+                row |= {f"{name}_rival_{key}": against.get(key) for key in RIVAL}
             rows.append(row)
         return pd.DataFrame(rows).set_index("pick") if rows else pd.DataFrame()
 

@@ -13,7 +13,7 @@ from configs.cli import main
 from search.settings import flags
 from search.storage import StudyFolder, housekeeping
 from search.storage.study_folder import check_name
-from search.terminal import complete, find_study
+from search.terminal import Study, chosen, complete
 from search.terminal.study_status import running
 
 app = typer.Typer(add_completion=False)
@@ -22,12 +22,19 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def rename(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The study's name.", autocompletion=complete)],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    new: Annotated[
+        str | None, typer.Argument(metavar="NEW", help="Its new name, which comes alone with --study OLD.")
+    ] = None,
+    study: Study = None,
     mlruns: flags.Results = Path("mlruns"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Give a study another name, in its folder and in MLflow. From then on resume it with --study NEW."""
-    folder, other = find_study(mlruns, old), StudyFolder(mlruns, new)
+    if new is None and study is None:
+        raise UserError(f"'{old}' alone is no rename: give OLD and NEW")
+    name, new = (old, new) if new is not None else (None, old)
+    folder, other = chosen(mlruns, name, study), StudyFolder(mlruns, new)
+    old = folder.name
     check_name(new)
     from search.tracking import housekeeping as tracked
 

@@ -14,6 +14,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main, python, visible
+from configs.console import command_console
 from search.evaluation import interrupts
 from search.settings import flags
 from search.settings.setting import PLACE
@@ -42,14 +43,10 @@ def run(
 
     Run the same command again to resume.
     """
-    from rich.console import Console
-
     from search.settings.reading import load
 
     settings = load(config, given)
-    # The tables want some 100 columns; a file or a pipe has as many as one likes.
-    stream = sys.stderr if as_json else sys.stdout
-    console = Console(highlight=False, width=None if stream.isatty() else 110, stderr=as_json, quiet=quiet)
+    console = command_console(stderr=as_json, quiet=quiet)
     if dry_run:
         _show_plan(settings, console, as_json)
         return

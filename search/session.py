@@ -13,6 +13,7 @@ import typer
 
 from configs import UserError
 from configs.cli import INTERRUPTED
+from configs.console import say
 from freeu import IDENTITY, Candidate
 from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
@@ -257,11 +258,11 @@ def run_study(
     sweep(job.folder.root, config.mlruns / CACHE)
     tracker = Tracker(config.mlruns, config.name, config.tracking_uri)
     if (result := _finished(planned)) is not None:
-        console.print(
+        say(
+            console,
             f"study '{config.name}' is finished, with {result['trials']} trials; a larger --trials continues it",
-            markup=False,
         )
-        _catch_up(job, BackgroundTracker(tracker, job.folder, functools.partial(console.print, markup=False)), result)
+        _catch_up(job, BackgroundTracker(tracker, job.folder, functools.partial(say, console)), result)
         printed_result.show(console, job, result)
         return result
     # On a server the study is everyone's, and its storage holds the locks.
@@ -277,7 +278,7 @@ def run_study(
         except KeyboardInterrupt:
             begun = job.folder.config.exists()  # else nothing is there yet, as while the model loads
             again = f"to resume study '{config.name}'" if begun else "to begin: no trial had begun"
-            console.print(f"interrupted: run the same command again {again}", markup=False)
+            say(console, f"interrupted: run the same command again {again}")
             tracking.interrupt()
             raise typer.Exit(INTERRUPTED) from None
         except BaseException:

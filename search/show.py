@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from configs import UserError, read_yaml
-from configs.cli import main, visible
+from configs.cli import main
+from configs.console import command_console, say
 from search.settings import flags
 from search.terminal import Name, Study, chosen
 from search.terminal.study_status import of_result, standing
@@ -40,21 +41,18 @@ def show(
             found["votes"] = booth.told(folder, result)
         typer.echo(json.dumps(found, indent=2))
         return
-    from rich.console import Console
-
     from search.study import printed_result
     from search.terminal import progress
     from search.voting import booth, wording
 
-    console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
-    head = f"{now.study}: {now.state}, {now.complete} of {now.trials} trials of {now.model}"
-    console.print(visible(head), markup=False)
+    console = command_console()
+    say(console, f"{now.study}: {now.state}, {now.complete} of {now.trials} trials of {now.model}")
     for record in records:
         if not record.complete:
-            console.print(visible(f"trial {record.number} {record.ending}"), markup=False)
+            say(console, f"trial {record.number} {record.ending}", indent=4)
     if result is not None:
         if part := of_result(records, result)[1]:
-            console.print(visible(f"its result is {part}"), markup=False)
+            say(console, f"its result is {part}")
         told = booth.told(folder, result)
         printed_result.tables(console, {**result, "verdict": wording.both(result, told)})
         if told is not None:
@@ -64,9 +62,8 @@ def show(
     directions = {name: value.direction for record in records for name, value in record.values.items()}
     for objective, record in progress.best_so_far(records, directions).items():
         value = record.values[objective].value
-        console.print(
-            visible(f"best so far in {objective}: {value:.4g}, trial {record.number}, {record.candidate}"), markup=False
-        )
+        said = f"best so far in {objective}: {value:.4g}, trial {record.number}, {record.candidate}"
+        say(console, said, indent=4)
 
 
 if __name__ == "__main__":

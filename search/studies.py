@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from configs.cli import main, visible
+from configs.cli import main
+from configs.console import Column, command_console, say, table
 from search.settings import flags
 from search.storage import StudyFolder
 from search.storage import studies as names
@@ -31,18 +33,28 @@ def studies(
     if not found:
         typer.echo(f"{mlruns} holds no study", err=True)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("study", "state", "model", "trials", "objectives", "changed", "verdict", box=None)
+    console = command_console()
+    trials = [f"{each.complete}/{each.trials}" + (f", {each.failed} failed" if each.failed else "") for each in found]
+    verdicts = ["" if each.state == "damaged" else each.verdict.partition(":")[0] for each in found]
+    changed = [_local(each.changed) for each in found]
+    columns = [
+        Column("study", [each.study for each in found]),
+        Column("state", [each.state for each in found]),
+        Column("model", [each.model for each in found], rank=2),
+        Column("trials", trials, number=True),
+        Column("objectives", [", ".join(each.objectives) for each in found], rank=3),
+        Column("changed", changed, rank=1),
+        Column("verdict", verdicts),
+    ]
+    console.print(table(console, columns))
     for each in found:
-        trials = f"{each.complete}/{each.trials}" + (f", {each.failed} failed" if each.failed else "")
-        verdict = each.verdict if each.state == "damaged" else each.verdict.partition(":")[0]
-        changed = each.changed.replace("T", " ").removesuffix(":00+00:00")[:16]
-        cells = (each.study, each.state, each.model, trials, ", ".join(each.objectives), changed, verdict)
-        table.add_row(*(Text(visible(cell)) for cell in cells))
-    Console(width=None if typer.get_text_stream("stdout").isatty() else 160).print(table)
+        if each.state == "damaged":
+            say(console, f"{each.study} is damaged: {each.verdict}")
+
+
+def _local(moment: str) -> str:
+    """A moment in UTC by the clock of this machine; "" for none."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}" if moment else ""
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def ui(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="Study whose trials to open (default: the only one, or the list of all).",
             autocompletion=complete,
         ),
@@ -48,9 +48,16 @@ def ui(
     study: Study = None,
     mlruns: flags.Results = Path("mlruns"),
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help=f"Port (default: {PORT}, or the next free one).")
+        int | None, typer.Option(metavar="N", min=1, max=65535, help=f"Port (default: {PORT}, or the next free one).")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; the pages have no password.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; the pages have no password (default: 127.0.0.1).",
+            show_default=False,
+        ),
+    ] = "127.0.0.1",
     browser: Annotated[
         bool,
         typer.Option(

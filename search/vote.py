@@ -41,9 +41,16 @@ def vote(
     as_json: Annotated[bool, typer.Option("--json", help="Print what the votes say as JSON, and exit.")] = False,
     mlruns: flags.Results = Path("mlruns"),
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port (default: 5050, or the next free one).")
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="Port (default: 5050, or the next free one).")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; the page has no password.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to listen on; the page has no password (default: 127.0.0.1).",
+            show_default=False,
+        ),
+    ] = "127.0.0.1",
     browser: Annotated[
         bool,
         typer.Option(

@@ -17,7 +17,7 @@ from freeu import presets
 from freeu.presets import Preset
 from search.reporting.markdown import code, fenced, plain
 from search.storage import StudyFolder
-from search.study import reproduce
+from search.study import reproduce, rival
 from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 
@@ -84,8 +84,9 @@ def _card(
         "",
         "## Scores on held-out prompts, beside the baseline",
         "",
-        *_scores(preset, result["objectives"]),
+        *_scores(preset.scores, result["objectives"]),
         "",
+        *_rival(result, number),
         *_guardrails(folder, number),
     ]
     if shown is not None:
@@ -115,14 +116,26 @@ def _sampling(preset: Preset) -> list[str]:
     return ["| found at | |", "|---|---|", *rows, ""]
 
 
-def _scores(preset: Preset, directions: Mapping[str, str]) -> list[str]:
-    if not preset.scores:
+def _rival(result: Mapping[str, Any], number: int) -> list[str]:
+    """Beside FreeU off at the best other guidance, where the pick was compared with that."""
+    pick = next((each for each in result["picks"] if each["number"] == number), None)
+    found = None if pick is None else rival.of_pick(pick)
+    if found is None or not found["scores"]:
+        return []
+    said = f"## Beside FreeU off at {plain(found['named'])} (trial {found['number']})"
+    return [said, "", *_scores(found["scores"], result["objectives"], "FreeU off there"), ""]
+
+
+def _scores(
+    scores: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str], base: str = "baseline"
+) -> list[str]:
+    if not scores:
         return ["None: this candidate is the baseline, or was not scored on held-out prompts."]
     lines = [
-        "| objective | better | baseline | with FreeU | difference | 95 % interval | p, corrected | prompts won | n |",
+        f"| objective | better | {base} | with FreeU | difference | 95 % interval | p, corrected | prompts won | n |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, score in preset.scores.items():
+    for name, score in scores.items():
         interval = "" if score.get("low") is None else f"{score['low']:+.3g} to {score['high']:+.3g}"
         star = "\\*" if interval and score.get("p_holm") is not None and measurable(score) else ""
         numbers = (

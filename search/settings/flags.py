@@ -21,7 +21,7 @@ from search.storage.mlflow_location import Settings, check_folder
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-Results = Annotated[Path, typer.Option(metavar="DIR", help="Results folder.")]
+Results = Annotated[Path, typer.Option(metavar="DIR", help="Results folder (default: mlruns).", show_default=False)]
 ConfigFile = Annotated[
     str | None,
     typer.Option(

@@ -28,12 +28,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from configs import UserError, quoted, shortened
 from search.storage.files import read_json, replacing, write_json
 from search.storage.result_file import read_result_file
-from search.storage.trial_record import TrialRecord
+from search.storage.trial_record import INTERRUPTED, TrialRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,16 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Of a study."""
 TRIES = 5
 """To hold a study."""
+ENDED = re.compile(rb'"state": *"(COMPLETE|FAIL)"')
+INTERRUPTION = re.compile(rb'"reason": *"%s"' % INTERRUPTED.encode())
+"""In the text of a record; within one of its strings the quotes would have backslashes before them."""
+
+
+class Counts(NamedTuple):
+    """Of the trials that ended. failed: without those that a signal ended."""
+
+    complete: int
+    failed: int
 
 
 class StudyFolder:
@@ -169,6 +179,22 @@ class StudyFolder:
                     "remove it and run again"
                 )
         return found
+
+    def counted(self) -> Counts:
+        """How many trials ended, told from the text of their records: some 20 times as fast as `read_trials`, and
+        enough for a list of studies. Raises UserError where a record is damaged so that its end can't be told."""
+        complete = failed = interrupted = 0
+        for file in sorted(self.root.glob("trials/[0-9]*.json")):
+            with file.open("rb", 0) as stream:
+                text = stream.read()
+            ended = ENDED.search(text) if text.rstrip().endswith(b"}") else None
+            if ended is None:
+                self.read_trials()  # says what is wrong
+                raise UserError(f"{file} is not a trial's record: remove it and run again")
+            complete += ended[1] == b"COMPLETE"
+            failed += ended[1] == b"FAIL"
+            interrupted += INTERRUPTION.search(text) is not None
+        return Counts(complete, failed - interrupted)
 
     def read_scores(self, number: int) -> pd.DataFrame | None:
         """A trial's per-image scores, None where it has none. Raises UserError where they are damaged."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, shortened
 from configs.cli import visible
+from configs.console import say
 from search.optimizer.space import SOBOL
 from search.settings import sampling, served
 from search.settings.kept import check_resumable, kept_settings
@@ -141,7 +142,7 @@ class Plan:
 
     def show(self, console: Console) -> None:
         for line in self.lines():
-            console.print(line, markup=False, soft_wrap=True)
+            say(console, line, indent=12)
 
     def _prompts(self) -> str:
         steps = racing.rungs(self.images) if self.job.config.racing else (self.images,)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import read_yaml
-from configs.cli import python, visible
+from configs.cli import python
+from configs.console import Column, fits, say, table
 from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
 from search.study import rival
 from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
-from search.terminal.progress import ARROWS
+from search.terminal.progress import ARROWS, decimals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from search.settings.job import Job
     from search.storage import StudyFolder
 
+FACTORS = ("b1", "b2", "s1", "s2")
+TITLE, UNCONFIRMED = "italic", "not confirmed"
+Row = tuple[str, str, Mapping[str, Any], str]
+"""Of a table of differences: the pick, what it is compared with, its scores, and what stands where it has none."""
 ROWS = 10
 """Rows of the front that the terminal shows."""
 DIGITS = 4
@@ -58,7 +62,7 @@ def ways_on(
     elif "take_away" in result:
         lines.append("export      nothing: keep FreeU off")
     for line in lines:
-        console.print(visible(line), markup=False, soft_wrap=True)
+        say(console, line, indent=12, joint=" \\")
 
 
 def tables(console: Console, result: Mapping[str, Any]) -> None:
@@ -66,58 +70,66 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
 
     result: as result.json holds it.
     """
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    directions: Mapping[str, str] = result["objectives"]
-    goals = [escape(visible(f"{name} {ARROWS[direction]}")) for name, direction in directions.items()]
-    front = Table(
-        "trial",
-        "origin",
-        "b1",
-        "b2",
-        "s1",
-        "s2",
-        *goals,
-        title="The Pareto front as the model expects it, ± the error of its difference from the baseline",
-        box=None,
-    )
+    goals = {name: f"{name} {ARROWS[direction]}" for name, direction in result["objectives"].items()}
     shown = shown_rows(result["front"], result.get("baseline"))
-    for row, *values in zip(shown, *(_expected(shown, name) for name in directions), strict=True):
-        factors = [f"{row['factors'][name]:.3f}" for name in ("b1", "b2", "s1", "s2")]
-        front.add_row(str(row["number"]), escape(visible(row["origin"])), *factors, *values)
-    picks = Table(
-        "pick", "trial", *goals, title="The picks minus the baseline, on held-out prompts, 95 % intervals", box=None
-    )
-    for pick in result["picks"]:
-        bare = BASE if Factors.from_dict(pick["factors"]).identity else "not confirmed"
-        cells = [_difference(pick["scores"].get(name), bare) for name in directions]
-        picks.add_row(escape(visible(pick["pick"])), str(pick["number"]), *cells)
+    columns = [
+        Column("trial", [str(row["number"]) for row in shown], number=True),
+        Column("origin", [row["origin"] for row in shown], rank=2),
+        *(Column(name, [f"{row['factors'][name]:.2f}" for row in shown], number=True) for name in FACTORS),
+    ]
+    for name, goal in goals.items():
+        errors = [(row.get("errors") or {}).get(name) for row in shown]
+        columns.append(Column(goal, _column([row["expected"][name] for row in shown]), number=True))
+        columns.append(Column("±", [f"{error:.2g}" if error else "" for error in errors], rank=1))
     console.print()
-    console.print(front)
+    say(
+        console,
+        "The Pareto front as the model expects it, ± the error of its difference from the baseline",
+        style=TITLE,
+    )
+    console.print(table(console, columns))
     left = {row["number"] for row in result["front"]} - {row["number"] for row in shown}
     if left:
-        said = f"{len(left)} more trials of the front are in result.json and in the report"
-        console.print(said, style="dim", highlight=False)
-    rivals = Table(
-        "pick", "best without FreeU", *goals, title="The picks minus the best guidance without FreeU", box=None
-    )
-    for pick in result["picks"]:
-        if (found := rival.of_pick(pick)) is not None:
-            cells = [_difference(found["scores"].get(name), "not confirmed") for name in directions]
-            against = escape(visible(f"{found['named']} (trial {found['number']})"))
-            rivals.add_row(escape(visible(pick["pick"])), against, *cells)
-    confirmed = any(pick["scores"] for pick in result["picks"])  # else each is the baseline, or was not confirmed
-    for table in ([picks] if confirmed else []) + ([rivals] if rivals.row_count else []):
-        console.print()
-        console.print(table)
-    if confirmed:
-        console.print(COUNTS, style="dim")
+        say(console, f"{len(left)} more trials of the front are in result.json and in the report", style="dim")
+    found = [pick for pick in result["picks"] if pick["scores"]]  # else each is the baseline, or was not confirmed
+    if found:
+        named = [(f"{pick['pick']} (trial {pick['number']})", pick) for pick in result["picks"]]
+        said = "The picks minus the baseline, on held-out prompts, 95 % intervals"
+        _differences(console, said, [(name, "", pick["scores"], _bare(pick)) for name, pick in named], goals)
+        rivals = [(name, each) for name, pick in named if (each := rival.of_pick(pick)) is not None]
+        said = "The picks minus the best guidance without FreeU"
+        rows = [
+            (name, f"{each['named']} (trial {each['number']})", each["scores"], UNCONFIRMED) for name, each in rivals
+        ]
+        _differences(console, said, rows, goals)
+        say(console, COUNTS, style="dim")
     console.print()
-    console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
+    say(console, str(result["verdict"]), style="bold")
     if result.get("ends"):
-        console.print(Text(visible(str(result["ends"]))), soft_wrap=True)
+        say(console, str(result["ends"]))
+
+
+def _differences(console: Console, title: str, rows: Sequence[Row], goals: Mapping[str, str]) -> None:
+    """A line for each row, or where that is too wide, for each of its objectives."""
+    if not rows:
+        return
+    against = [Column("best without FreeU", [row[1] for row in rows])] if any(row[1] for row in rows) else []
+    cells = [[_difference(scores.get(name), bare) for _, _, scores, bare in rows] for name in goals]
+    columns = [Column("pick", [row[0] for row in rows]), *against]
+    columns += [Column(goal, each) for goal, each in zip(goals.values(), cells, strict=True)]
+    made = table(console, columns)
+    if not fits(console, made):
+        below = [""] * (len(goals) - 1)
+        columns = [
+            Column(each.head, [one for cell in each.cells for one in (cell, *below)])
+            for each in columns[: 1 + len(against)]
+        ]
+        columns.append(Column("objective", list(goals.values()) * len(rows)))
+        columns.append(Column("difference", [each for row in zip(*cells, strict=True) for each in row]))
+        made = table(console, columns)
+    console.print()
+    say(console, title, style=TITLE)
+    console.print(made)
 
 
 def shown_rows(
@@ -134,18 +146,15 @@ def shown_rows(
     return [*first, *(others[round(place * (len(others) - 1) / (room - 1))] for place in range(room))]
 
 
-def _expected(rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """An objective's column, with errors where they are known; the baseline's own difference is none."""
-    values = _column([row["expected"][name] for row in rows])
-    errors = [(row.get("errors") or {}).get(name) for row in rows]
-    return [f"{value} ± {error:.2g}" if error else value for value, error in zip(values, errors, strict=True)]
-
-
 def _column(values: Sequence[float]) -> list[str]:
     """With as many decimals each as give the largest DIGITS digits."""
-    largest = max((abs(value) for value in values), default=0.0)
-    decimals = max(0, DIGITS - 1 - (math.floor(math.log10(largest)) if largest else 0))
-    return [f"{value:.{decimals}f}" for value in values]
+    behind = decimals(max((abs(value) for value in values), default=0.0), DIGITS)
+    return [f"{value:.{behind}f}" for value in values]
+
+
+def _bare(pick: Mapping[str, Any]) -> str:
+    """What stands where a pick has no difference."""
+    return BASE if Factors.from_dict(pick["factors"]).identity else UNCONFIRMED
 
 
 def _difference(score: Mapping[str, float] | None, bare: str) -> str:

@@ -69,8 +69,9 @@ def verdict(
     if not scores and picked:
         return Verdict("Nothing can be said of FreeU here: no pick could be scored on the held-out prompts.")
     if not scores and ruled_out:
+        tried = "the only candidate that was" if ruled_out == 1 else f"all {ruled_out} candidates that were"
         return Verdict(
-            f"FreeU is not shown to help here: the guardrails ruled out all {ruled_out} candidates that were tried. "
+            f"FreeU is not shown to help here: the guardrails ruled out {tried} tried. "
             "--no-guardrails searches without them, under another --study."
         )
     if not scores:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from configs.console import say
 from freeu import Candidate
 from search.storage import TrialRecord
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+HEADED = 20  # trials under one header
 WORST = 3  # guardrails that are named in a trial's line
 ARROWS = {"up": "↑", "down": "↓"}
 
@@ -50,6 +53,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} days"
 
 
+def decimals(value: float, digits: int = 4) -> int:
+    """Behind the point, so that a value has so many significant digits."""
+    return max(0, digits - 1 - (math.floor(math.log10(abs(value))) if value else 0))
+
+
+def _wide(name: str) -> int:
+    """The width of an objective's column, arrow and space included."""
+    return max(len(name) + 4, 8)
+
+
 class Progress:
     """Shows each trial, and each pass of the confirmation. A context manager."""
 
@@ -61,6 +74,8 @@ class Progress:
         self._held_out = held_out
         self._first: float | None = None  # when the first trial of this process began
         self._before = 0  # trials that were complete before
+        self._counted = 2 * len(str(trials)) + 1
+        self._lines, self._decimals = 0, dict[str, int]()
         self.records: list[TrialRecord] = []
         self._live: Live | None = None
         self._what, self._done, self._size = "", 0.0, images
@@ -98,7 +113,10 @@ class Progress:
 
     def ended(self, record: TrialRecord) -> None:
         self.records.append(record)
-        self.say(self._line(record))
+        if self._lines % HEADED == 0:
+            self.say(self._header())
+        self._lines += 1
+        say(self.console, self._line(record), indent=4)
 
     def measuring(self, images: int) -> None:
         """The baseline is drawn under other seeds, for the guardrails."""
@@ -114,7 +132,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, text)
 
     def left(self) -> float | None:
         """Estimated seconds to the end, confirmation included, from the trials so far; None before the first."""
@@ -132,18 +150,30 @@ class Progress:
         return whole * max(0, self.trials - len(done)) + per_image * self._held_out
 
     def _line(self, record: TrialRecord) -> str:
-        done = sum(one.complete for one in self.records)
-        head = f"{done:>3}/{self.trials}  trial {record.number:<3} {record.origin:<10} {record.candidate}"
+        """A row under `_header`; what is cut off where it is too long stands in `search.show` and in MLflow."""
+        done, f = sum(one.complete for one in self.records), record.candidate.factors
+        row = f"{f'{done}/{self.trials}':>{self._counted}} {record.number:>5}"
+        row += "".join(f"{value:>6.2f}" for value in (f.b1, f.b2, f.s1, f.s2))
+        for name in self.directions if record.complete else ():
+            value = record.values[name].value
+            self._decimals.setdefault(name, decimals(value))
+            row += f"{value:>{_wide(name)}.{self._decimals[name]}f}"
+        notes = [record.origin, *(f"{name} {value}" for name, value in record.candidate.sampling.as_dict().items())]
         if not record.complete:
-            return f"{head}  {record.ending}"
-        values = "  ".join(f"{name} {value.value:.4g}" for name, value in record.values.items())
+            return f"{row}  {', '.join((*notes, record.ending))}"
         if not record.feasible:
-            values += f"  out of bounds: {out_of_bounds(record.guardrails)}"
+            notes.append(f"out of bounds: {out_of_bounds(record.guardrails)}")
         if record.images < self.per_trial:
             few = " with few steps" if max(record.rungs, default=1) < 0 else ""
-            values += f"  estimated from {record.images} prompts{few}"
-        left = self.left()
-        return f"{head}  {values}  {record.seconds.get('total', 0.0):.1f} s, {duration(left or 0.0)} left"
+            notes.append(f"{record.images} prompts{few}")
+        notes.append(f"{record.seconds.get('total', 0.0):.1f} s, {duration(self.left() or 0.0)} left")
+        line = f"{row}  {', '.join(notes)}"
+        return line if len(line) <= self.console.width else f"{line[: self.console.width - 1]}…"
+
+    def _header(self) -> str:
+        factors = "".join(f"{name:>6}" for name in ("b1", "b2", "s1", "s2"))
+        goals = "".join(f"{f'{name} {ARROWS[each]}':>{_wide(name)}}" for name, each in self.directions.items())
+        return f"{'done':>{self._counted}} trial{factors}{goals}"
 
     def _panel(self) -> RenderableType:
         from rich.console import Group

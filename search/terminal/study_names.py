@@ -44,7 +44,7 @@ def complete(context: typer.Context, incomplete: str) -> list[str]:
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="The study's name (default: the only one).", autocompletion=complete),
+    typer.Argument(metavar="NAME", help="The study's name (default: the only one).", autocompletion=complete),
 ]
 Study = Annotated[str | None, typer.Option(metavar="NAME", help="The same as an option.", autocompletion=complete)]
 """A study's name, as every command takes it."""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from configs import UserError, read_yaml
@@ -34,15 +33,13 @@ class Standing:
 def standing(folder: StudyFolder) -> Standing:
     """A study's state, read from its files. Damaged files are a state, and raise nothing."""
     try:
-        config, records, result = read_yaml(folder.config), folder.read_trials(), folder.read_result()
-        complete = sum(record.complete for record in records)
-        finished = result is not None and result["trials"] == complete
+        config, counts, result = read_yaml(folder.config), folder.counted(), folder.read_result()
+        finished = result is not None and result["trials"] == counts.complete
         return Standing(
             folder.name,
             "running" if running(folder) else "finished" if finished else "unfinished",
             str(config.get("model", "")),
-            complete,
-            sum(not record.complete and not record.interrupted for record in records),
+            *counts,
             int(config.get("trials", 0)),
             tuple(map(str, config.get("objectives") or ())),
             str(result["verdict"]) if result is not None and finished else "",
@@ -96,6 +93,6 @@ def of_result(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> tupl
 
 
 def _changed(folder: StudyFolder) -> str:
-    files: list[Path] = [folder.config, folder.result, *folder.root.glob("trials/*.json")]
+    files = [folder.config, folder.result, folder.root / "trials"]  # a folder changes as a file comes into it
     latest = max(file.stat().st_mtime for file in files if file.exists())
     return datetime.fromtimestamp(latest, UTC).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from configs import UserError, read_yaml
-from configs.cli import visible
+from configs.console import command_console, say
 from search.storage.mlflow_location import check_folder
 from search.study.held_out import BASE
 from search.tracking.errors import told as told_error
@@ -43,15 +43,13 @@ def log_votes(mlruns: Path, study: str, uri: str | None, result: Mapping[str, An
 
 def conclude(booth: Booth, mlruns: Path) -> None:
     """Print what the votes say, and log it once they are through; where MLflow can't be reached they are as good."""
-    from rich.console import Console
-
     told = booth.told()
-    console = Console(highlight=False, width=None if typer.get_text_stream("stdout").isatty() else 110)
+    console = command_console()
     wording.show(console, told)
     if not told["over"]:
         typer.echo("run the same command again to go on")
         return
-    console.print(visible(wording.both(booth.result, told)), markup=False, style="bold", soft_wrap=True)
+    say(console, wording.both(booth.result, told), style="bold")
     uri = read_yaml(booth.folder.config).get("tracking_uri")
     try:
         log_votes(mlruns, booth.folder.name, uri, booth.result, told)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from scipy.stats import norm
 
 LEVEL = 0.05
 POWER = 0.8
@@ -24,6 +23,8 @@ RATES = (0.60, 0.65, 0.70)
 
 def votes_needed(rate: float, level: float = LEVEL, power: float = POWER) -> int:
     """Votes that show a true win rate other than one half, by a two-sided test at this level with this power."""
+    from scipy.stats import norm  # a second to load, which `search.show` spends only where there are votes
+
     spread = norm.ppf(1 - level / 2) / 2 + norm.ppf(power) * math.sqrt(rate * (1 - rate))
     return math.ceil((spread / (rate - 0.5)) ** 2 - 1e-9)
 
@@ -42,6 +43,8 @@ def levels(level: float = LEVEL, fractions: Sequence[float] = FRACTIONS) -> tupl
     fractions: of the planned votes, rising. The total of the votes is taken for a Brownian motion at these times, whose
     density among those that have not stopped is carried from look to look on a grid.
     """
+    from scipy.stats import norm
+
     x = np.linspace(-5, 5, 1001)
     step = x[1] - x[0]
     spent = [4 * norm.sf(norm.isf(level / 4) / math.sqrt(t)) for t in fractions]

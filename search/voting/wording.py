@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from configs.cli import visible
+from configs.console import Column, say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+COUNTED = {"won": "wins", "ties": "ties", "lost": "losses"}
+"""Columns of votes, and where a comparison has them."""
 
 
 def both(result: Mapping[str, Any], told: Mapping[str, Any] | None) -> str:
@@ -82,27 +85,26 @@ def so_far(told: Mapping[str, Any]) -> str:
 
 def show(console: Console, told: Mapping[str, Any]) -> None:
     """Print the votes' part of a study."""
-    from rich.table import Table
-    from rich.text import Text
-
     if not told["over"]:
-        console.print(visible(f"votes: {so_far(told)}"), markup=False, soft_wrap=True)
-        for line in lines(told):
-            console.print(visible(line), markup=False, soft_wrap=True)
+        for line in (f"votes: {so_far(told)}", *lines(told)):
+            say(console, line)
         return
     voters = ", ".join(told["voters"])
     said = f"Blind votes of {voters}: the share of pairs won, ties as half, with 95 % intervals by prompts"
     console.print()
-    console.print(Text(visible(said), style="italic"), soft_wrap=True)
-    table = Table("finalist", "against", "win rate", "won", "ties", "lost", "p", box=None)
-    for row in told["comparisons"]:
-        if "share" in row:
-            numbers = (rate(row), str(row["wins"]), str(row["ties"]), str(row["losses"]), p_value(row["p_holm"]))
-            table.add_row(*(Text(visible(cell)) for cell in (row["label"], row["other"], *numbers)))
-    console.print(table)
-    console.print("p: corrected for all comparisons (Holm) and for the looks", style="dim")
+    say(console, said, style="italic")
+    rows = [row for row in told["comparisons"] if "share" in row]
+    columns = [
+        Column("finalist", [row["label"] for row in rows]),
+        Column("against", [row["other"] for row in rows]),
+        Column("win rate", [rate(row) for row in rows]),
+        *(Column(name, [str(row[key]) for row in rows], number=True, rank=1) for name, key in COUNTED.items()),
+        Column("p", [p_value(row["p_holm"]) for row in rows], number=True),
+    ]
+    console.print(table(console, columns))
+    say(console, "p: corrected for all comparisons (Holm) and for the looks", style="dim")
     for line in lines(told):
-        console.print(visible(line), markup=False, soft_wrap=True)
+        say(console, line)
     console.print()
 
 

@@ -18,7 +18,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from configs import UserError
-from configs.cli import plain_switches
 from search import delete, doctor, export, rename, report, show, ui
 from search.__main__ import app as every
 from search.session import run_study
@@ -79,7 +78,6 @@ def test_the_verdict_s_pick_is_the_usual_one(mlruns: Path) -> None:
 
 
 def test_help_is_one_style_and_says_no_type_of_a_switch() -> None:
-    plain_switches(every)
     for command in ("run", "score", "figures", "report", "export"):
         said = CliRunner().invoke(every, [command, "--help"], env={"COLUMNS": "80"}, terminal_width=80).stdout
         assert "<bool>" not in said and "╭─" in said, command

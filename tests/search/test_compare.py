@@ -159,7 +159,7 @@ def test_the_command(a: StudyFolder) -> None:
     command = ["sunday", "monday", "--mlruns", str(a.root.parents[1])]
     said = CliRunner().invoke(app, command).stdout
     assert "A = sunday, of shapes" in said
-    assert re.search(r"best-clip = knee +clip ↑ +[\d.]+ +[\d.]+ +\+0.5 \[\+0.5, \+0.5\]\* +[\d.]+ +100 %", said)
+    assert re.search(r"best-clip = knee +clip ↑ +[\d.]+ +[\d.]+ +\+0.5 +\[\+0.5, \+0.5\]\* +[\d.]+ +100 %", said)
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert found["b"] == {"study": "monday", "model": "shapes", "sampling": "", "result": ""}
     assert isinstance(CliRunner().invoke(app, ["sunday", "mondy", *command[2:]]).exception, UserError)

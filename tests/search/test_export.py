@@ -304,6 +304,14 @@ def test_a_card_has_the_scores_the_images_and_the_command(mlruns: Path, tmp_path
         assert picture.convert("L").getpixel((10, 10 + 64 + 4)) == 200
 
 
+def test_a_card_sets_a_pick_beside_its_rival(tmp_path: Path) -> None:
+    made.with_rival(made.study(tmp_path, "sunday", side=8))
+    exported(tmp_path, "--study", "sunday", "--pick", "knee", "--card", "--out", tmp_path / "c" / "CARD.md")
+    said = (tmp_path / "c" / "CARD.md").read_text()
+    assert "## Beside FreeU off at guidance 4 (trial 5)" in said
+    assert "| clip | up | 29.9 | 30 | +0.1\\* | +0.05 to +0.15 | 0.002 | 90% | 8 |" in said
+
+
 @pytest.mark.parametrize(("name", "said"), [("cards", "cards is a folder"), ("n" * 300, "File name too long")])
 def test_a_card_that_cannot_be_written_leaves_no_picture(tmp_path: Path, name: str, said: str) -> None:
     made.study(tmp_path / "mlruns", side=8)

@@ -14,6 +14,7 @@ import freeu
 import metrics
 import search
 from configs import UserError
+from tests.search import made
 from tests.search.fakes import FakeGenerator, settings
 from tests.search.fakes import metrics as fake_metrics
 
@@ -58,6 +59,14 @@ def test_a_study_as_tables_and_plain_objects(study: search.Study) -> None:
     assert confirmed["clip_difference"] == pytest.approx(confirmed["clip"] - confirmed["clip_base"])
     assert study.verdict == study.result["verdict"]
     assert "finished, 10 of 10 trials" in repr(study)
+
+
+def test_picks_are_set_beside_their_rival(tmp_path: Path) -> None:
+    made.with_rival(made.study(tmp_path, side=8))
+    picks = search.load("sunday", tmp_path).picks
+    assert picks.loc["knee", "rival"] == "guidance 4" and picks.loc["knee", "clip_rival_difference"] == 0.1
+    assert (picks.loc["knee", "clip_rival_low"], picks.loc["knee", "clip_rival_high"]) == (0.05, 0.15)
+    assert picks.loc["best-fid"].isna()["rival"] and picks.loc["best-fid"].isna()["clip_rival_difference"]
 
 
 def test_it_is_there_again_by_its_name(study: search.Study) -> None:

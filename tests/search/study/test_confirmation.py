@@ -283,6 +283,7 @@ def test_too_few_prompts_say_nothing() -> None:
 
 def test_guardrails_that_leave_nobody_are_named() -> None:
     assert "the guardrails ruled out all 63 candidates" in verdict(PICKS[1:2], {}, DIRECTIONS, 0, 63).text
+    assert "ruled out the only candidate that was tried" in verdict(PICKS[1:2], {}, DIRECTIONS, 0, 1).text
 
 
 def test_who_breaks_a_guardrail_on_the_held_out_images_is_named() -> None:

@@ -157,7 +157,7 @@ def test_a_trial_of_few_steps_says_so() -> None:
     for rungs in ((-12,), (-12, 24)):
         progress.ended(TrialRecord(1, IDENTITY, "gp", "COMPLETE", value, images=12, rungs={n: {} for n in rungs}))
     first, second = console.export_text().splitlines()
-    assert "estimated from 12 prompts with few steps" in first and "with few steps" not in second
+    assert "12 prompts with few steps" in first and "with few steps" not in second
 
 
 def test_published_factors_are_not_judged_by_few_steps(tmp_path: Path) -> None:

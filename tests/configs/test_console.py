@@ -1,0 +1,102 @@
+"""What commands print: prose that wraps at words, tables that fit, whole lines for a pipe."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from configs.console import Column, fits, say, table
+from freeu import Factors
+from search.storage import TrialRecord
+from search.storage.trial_record import Value
+from search.study import printed_result
+from search.terminal.progress import Progress
+
+TEXT = "study       shapes: 64 trials, 12, 24 or 48 prompts of 'shapes' each, and more that one line does not hold"
+
+
+def terminal(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+
+
+def said(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_prose_breaks_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    narrow, pipe = terminal(40), Console(file=io.StringIO(), width=40)
+    say(narrow, TEXT, indent=12)
+    say(pipe, TEXT, indent=12)
+    assert max(map(len, said(narrow))) <= 40 and said(pipe) == [TEXT]
+    assert " ".join(" ".join(said(narrow)).split()) == " ".join(TEXT.split())
+    assert all(line.startswith(" " * 12) for line in said(narrow)[1:])
+
+
+def test_a_command_that_is_broken_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = terminal(40)
+    say(narrow, "look        python -m search.ui --study shapes --mlruns there", indent=12, joint=" \\")
+    assert max(map(len, said(narrow))) <= 40
+    assert re.sub(r" \\\n +", " ", "\n".join(said(narrow))).endswith("search.ui --study shapes --mlruns there")
+
+
+def test_what_steers_a_terminal_is_seen() -> None:
+    narrow = terminal(40)
+    say(narrow, "\x1b[2J[red]")
+    assert said(narrow) == [r"\x1b[2J[red]"]
+
+
+def test_a_table_loses_columns_before_cells_break() -> None:
+    columns = [
+        Column("a", ["one word", "two"]),
+        Column("number", ["1.5", "10.5"], number=True, rank=1),
+        Column("b", ["x" * 20, ""], rank=2),
+    ]
+    heads = []
+    for width in (80, 30, 12):
+        console = terminal(width)
+        made = table(console, columns)
+        assert fits(console, made)
+        heads.append([str(each.header) for each in made.columns])
+        console.print(made)
+        if width == 30:
+            assert [line.rstrip()[-4:] for line in said(console)[1:]] == [" 1.5", "10.5"]
+    assert heads == [["a", "number", "b"], ["a", "number"], ["a"]]
+
+
+def test_a_trial_is_one_line_of_at_most_80() -> None:
+    console = terminal(80)
+    directions = {"clip": "up", "aesthetic": "up", "fid": "down"}
+    progress = Progress(console, directions, 64, 48)
+    for number in range(22):
+        values = {"clip": 92.23 - number, "aesthetic": 9.196, "fid": 89.65 + 10 * number}
+        shifts = {"contrast": -11.3, "saturation": 4.4}
+        scored = {name: Value(value, 0.1, 12, directions[name]) for name, value in values.items()}
+        progress.ended(
+            TrialRecord(number, Factors(1.2, 1.3, 0.9, 0.2), "gp", "COMPLETE", scored, {}, 12, 9, guardrails=shifts)
+        )
+    lines = said(console)
+    assert len(lines) == 22 + 2 and max(map(len, lines)) <= 80  # a header for each 20
+    assert lines[0] == lines[21] and lines[0].split()[:3] == ["done", "trial", "b1"]
+    points = {tuple(place for place, sign in enumerate(line[:62]) if sign == ".") for line in lines if "/64" in line}
+    assert len(points) == 1  # numbers align
+
+
+def test_the_picks_fit_into_80_columns() -> None:
+    score = {"difference": -0.123, "low": -0.4567, "high": 0.789, "p": 0.2, "p_holm": 0.4, "n": 69}
+    factors = {"b1": 1.2, "b2": 1.3, "s1": 0.9, "s2": 0.2}
+    directions = {"clip": "up", "aesthetic": "up", "fid": "down"}
+    picks = [
+        {"pick": name, "number": number, "factors": factors, "scores": dict.fromkeys(directions, score)}
+        for number, name in enumerate(("best-aesthetic", "most-improved"))
+    ]
+    result = {"objectives": directions, "front": [], "picks": picks, "verdict": "Not shown to help: no pick is better."}
+    for width in (80, 120):
+        console = terminal(width)
+        printed_result.tables(console, result)
+        assert max(map(len, said(console))) <= width
+        assert "\n".join(said(console)).count("-0.123 [-0.457, +0.789]") == 6
