@@ -214,9 +214,11 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
 
 def _verdict(result: Mapping[str, Any], number: int) -> str:
     """The study's verdict, as it concerns a trial."""
+    from search.voting.wording import both
+
     stands = {one["number"] for one in result["picks"] if one["pick"] == result.get("take_away")}
     other = f" These factors are of trial {number}, which is another one." if stands - {number} else ""
-    return f"{result['verdict']}{other}"
+    return f"{both(result, result.get('votes'))}{other}"
 
 
 def _sampling(row: Mapping[str, Any]) -> Sampling:

@@ -111,9 +111,12 @@ class Study:
 
     @property
     def verdict(self) -> str | None:
-        """Whether any pick beats the baseline on held-out prompts, in a sentence; None before the end."""
+        """Whether any pick beats the baseline on held-out prompts, by the metrics, and by those who voted once they are
+        through; None before the end."""
+        from search.voting.wording import both
+
         result = self.result
-        return None if result is None else str(result["verdict"])
+        return None if result is None else both(result, result.get("votes"))
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -180,13 +183,12 @@ class Study:
         return text
 
     def report(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report, one HTML file that works offline; its path. Raises UserError before the study's end."""
-        from search.report import page
-        from search.storage.files import replacing
+        """Write the report, one HTML file that works offline; its path. Raises UserError before the first trial's
+        end."""
+        from search.reporting import pages
 
-        text, file = page(self.folder), self.folder.root / "report.html" if out is None else Path(out)
-        with replacing(file) as temporary:
-            temporary.write_text(text, "utf-8")
+        file = self.folder.root / "report.html" if out is None else Path(out)
+        pages.report(self.folder, file=file).write(file)
         return file
 
     def __repr__(self) -> str:

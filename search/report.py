@@ -1,25 +1,16 @@
-"""`python -m search.report`: a study as one HTML file that stands alone, to read, to send, to keep.
-
-It asks for nothing from anywhere: scripts, styles and images are in the file, and its content security policy lets
-nothing else in. Names and prompts come from users' files: the template escapes them, the scripts set them as text.
-"""
+"""`python -m search.report`: a study as one HTML file that stands alone, to read, to send, to keep."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from configs import UserError
 from configs.cli import main
 from search.settings import flags
-from search.storage import StudyFolder
-from search.storage.files import replacing
 from search.terminal import Name, Study, chosen, find_study
 
 app = typer.Typer(add_completion=False)
@@ -50,63 +41,32 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a study as one HTML file that works offline; of an unfinished one what is known so far."""
+    from search.reporting import pages
+
     if compare is not None:
         if name is not None or study is not None:
             raise UserError("give the name of one study, or --compare A B")
         folders = [find_study(mlruns, each) for each in compare]
         file = folders[0].root / f"report-{folders[1].name}.html" if out is None else out
-        text = comparison_page(*folders)
+        made = pages.comparison(*folders, max_mb, file)
     else:
-        folder = chosen(mlruns, name, study)
-        file = folder.root / "report.html" if out is None else out
-        text = page(folder, max_mb, "." if file.absolute().parent == folder.root else None)
+        folders = [chosen(mlruns, name, study)]
+        file = folders[0].root / "report.html" if out is None else out
+        made = pages.report(folders[0], max_mb, file)
     try:
         if file.is_dir():
             raise UserError(f"--out {file} is a folder: name a file in it, as {file / 'report.html'}")
-        with replacing(file) as temporary:
-            temporary.write_text(text, "utf-8")
+        made.write(file)
     except OSError as error:
         raise UserError(f"can't write {file}: {error.strerror}; give another file with --out") from error
+    beside = pages.folder_of(file)
     if as_json:
-        typer.echo(json.dumps({"study": folder.name, "file": str(file), "bytes": file.stat().st_size}, indent=2))
+        told = {"study": folders[0].name, "file": str(file), "bytes": file.stat().st_size}
+        typer.echo(json.dumps(told | {"folder": str(beside) if made.files else None}, indent=2))
         return
     typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
-
-
-def page(folder: StudyFolder, max_mb: float = 15, beside: str | None = None) -> str:
-    """The report's HTML.
-
-    beside: the address of the study's folder as seen from the page, for links to full-size files. Raises UserError
-    where a file of the study is damaged, or no trial has ended yet.
-    """
-    from plotly.offline import get_plotlyjs
-
-    from search.reporting.sections import REST, sections
-    from search.reporting.templating import source
-    from search.study.result import so_far
-
-    result = folder.read_result() or so_far(folder)
-    scripts = [get_plotlyjs(), source("lightbox.js"), source("report.js")]
-    return _rendered("report.html", scripts, sections(folder, result, max_mb * 1e6 - REST, beside))
-
-
-def comparison_page(a: StudyFolder, b: StudyFolder) -> str:
-    """Two studies on one page: verdicts, differences pick by pick. Raises UserError where they don't compare."""
-    from search.reporting.comparison_sections import sections
-
-    return _rendered("comparison.html", [], sections(a, b))
-
-
-def _rendered(name: str, scripts: list[str], variables: Mapping[str, Any]) -> str:
-    from search.reporting.templating import environment, source
-
-    policy = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
-    template = environment().get_template(name)
-    return template.render(variables, style=source("report.css"), scripts=scripts, policy=policy)
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    if made.files:
+        typer.echo(f"{beside} holds {len(made.files)} images at full size, which it links to")
 
 
 if __name__ == "__main__":

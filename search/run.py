@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,34 +55,43 @@ def run(
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is ignored, as in the background
         signal.signal(signal.SIGINT, interrupts.interrupt)
     from search.session import run_study
+    from search.voting.wording import both
 
     result = run_study(settings, console)
+    if settings.judge == "person":
+        with redirect_stdout(sys.stderr) if as_json or quiet else nullcontext():
+            result = _judged(settings, result)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     elif quiet:
-        typer.echo(visible(str(result["verdict"])))
-    if settings.judge == "person":
-        _judged(settings, result)
+        typer.echo(visible(both(result, result.get("votes"))))
 
 
-def _judged(config: StudyConfig, result: dict[str, Any]) -> None:
-    """Have a person give the finalists' verdict, where one is at the terminal; else say how."""
+def _judged(config: StudyConfig, result: dict[str, Any]) -> dict[str, Any]:
+    """Have a person give the finalists' verdict, where one is at the terminal; else say how. The result with it."""
     from search.storage import StudyFolder
     from search.tracking.votes import conclude
     from search.voting.asking import open_until_stopped, person
     from search.voting.booth import Booth
 
+    folder = StudyFolder(config.mlruns, config.name)
     try:
-        booth = Booth(StudyFolder(config.mlruns, config.name), result)
-        if not booth.told()["over"] and sys.stdin.isatty():
+        booth = Booth(folder, result)
+        if not booth.told()["over"] and _person():
             open_until_stopped(booth, person())
             conclude(booth, config.mlruns)
-            return
+            return folder.read_result() or result
     except UserError as error:  # the study ends as it does without
         typer.echo(f"nobody can vote: {error}", err=True)
-        return
+        return result
     where = f"--study {config.name} --mlruns {shlex.quote(str(config.mlruns))}"
     typer.echo(f"vote        {python()} -m search.vote {where}", err=True)
+    return folder.read_result() or result
+
+
+def _person() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
 
 
 def _show_plan(config: StudyConfig, console: Console, as_json: bool) -> None:

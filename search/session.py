@@ -35,6 +35,7 @@ from search.terminal.progress import Progress
 from search.tracking import Tracker
 from search.tracking.background import BackgroundTracker, Lock, stamp
 from search.tracking.description import describe
+from search.voting.booth import with_votes
 from search.workers import Crew, Evaluate, SingleWorker, done
 from search.workers.processes import processes
 
@@ -143,6 +144,7 @@ class Session:
                 self.folder.write_held_out_images(name, 0, 0 if before is None else len(before), None)  # of other rows
                 self.folder.learn_held_out(name, table)
         self.tracking.finish(result, records)
+        result = with_votes(self.folder, result)  # of a study that went on
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
 

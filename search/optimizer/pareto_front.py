@@ -72,13 +72,23 @@ def find(
         errors = np.array([known.get(record.number, math.nan) for record in done])
         found = np.where(modelled, posterior(x, y[:, j], errors, fitted), y[:, j])
         expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
-    tried = [record for record in done if record.feasible and (record.candidate.baseline or not record.candidate.off)]
+    tried = candidates(done)
     table = np.array([[_up(expected[name][r.number], directions[name]) for name in directions] for r in tried])
     front = nondominated(table)
     kept = tuple(record.number for record, on in zip(tried, front, strict=True) if on)
     base = next((row for row, record in zip(table, tried, strict=True) if record.candidate.baseline), None)
     picks = _picks(kept, table[front], list(directions), base)
     return Front(expected, kept, picks, _rivals(done, expected, directions, picks))
+
+
+def of_factors(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Without the tuned baselines: one with FreeU off at another guidance says nothing of factors."""
+    return [record for record in records if record.candidate.baseline or not record.candidate.off]
+
+
+def candidates(done: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Of complete trials those that may stand on the front: within the guardrails, and no tuned baseline."""
+    return [record for record in of_factors(done) if record.feasible]
 
 
 def _rivals(

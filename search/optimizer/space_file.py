@@ -39,6 +39,15 @@ def default(version: str = "v2", stages: str = "width", own: Sampling = UNCHANGE
     return _made({**DEFAULT, "version": version, "stages": stages}, own, "the default space")
 
 
+def kept(found: Mapping[str, Any]) -> Space:
+    """What a fingerprint keeps of a space (`Space.as_dict`), its factors alone: sampling settings that are searched too
+    are left out, and what is searched only under some of them. Raises UserError where no factor is searched.
+    """
+    own = {name: each for name, each in found.items() if name not in SAMPLING}
+    free = {name: each for name, each in own.items() if not (isinstance(each, dict) and each["when"].keys() & SAMPLING)}
+    return _made(free, UNCHANGED, "the study's space")
+
+
 def load(file: Path, version: str, stages: str, own: Sampling = UNCHANGED) -> Space:
     """Read a space from a YAML; factors that it doesn't name keep their default ranges.
 

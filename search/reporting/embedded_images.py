@@ -29,10 +29,10 @@ def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
     budget: characters of all URIs together. What is not there, or is no image, is left out.
     """
     there = {name: file for name, file in files.items() if file.is_file()}
-    room = budget * 3 // 4  # base64 writes three bytes in four characters
+    room = _bytes(budget)
     if not there or room <= 0:
         return {}
-    if sum(file.stat().st_size for file in there.values()) < room and not any(map(_runs, there.values())):
+    if fit(there, budget):
         return {name: _uri(file.read_bytes(), TYPES[file.suffix]) for name, file in there.items()}
     sample = list(there.values())[:: max(1, len(there) // SAMPLE)]
     with ThreadPoolExecutor() as pool:  # Pillow lets go of the lock while it works
@@ -51,6 +51,16 @@ def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
             if sum(map(len, found)) < room:
                 break
     return {name: _uri(data, "image/webp") for name, data in zip(there, found, strict=True) if data}
+
+
+def fit(files: Mapping[str, Path], budget: int) -> bool:
+    """Whether `embedded` takes these files as they are."""
+    there = [file for file in files.values() if file.is_file()]
+    return sum(file.stat().st_size for file in there) < _bytes(budget) and not any(map(_runs, there))
+
+
+def _bytes(budget: int) -> int:
+    return budget * 3 // 4  # base64 writes three bytes in four characters
 
 
 def _uri(data: bytes, kind: str) -> str:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.optimizer.gaussian_process import GaussianProcess
-from search.optimizer.pareto_front import FEWEST, MOST, paired_spreads, telling
-from search.reporting.history_plots import COLOURS, numbers, of_factors, within_bounds
+from search.optimizer.pareto_front import FEWEST, MOST, of_factors, paired_spreads, telling
+from search.reporting.history_plots import COLOURS, growth, numbers
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,10 +34,11 @@ def figures(
     there are no slices."""
     done = [record for record in records if record.complete and set(directions) <= set(record.values)]
     found = {"Hypervolume by images": _by_images(done, directions)} if done else {}
-    if len(done) > 1:
-        found["Parallel coordinates"] = _parallel(done, directions)
+    tried = of_factors(done)
+    if len(tried) > 1:
+        found["Parallel coordinates"] = _parallel(tried, directions)
     for name in directions:
-        figure = _slices(of_factors(done), name, paired_spreads(done, [name]).get(name, {}), through)
+        figure = _slices(tried, name, paired_spreads(done, [name]).get(name, {}), through)
         if figure is not None:
             found[f"Slices of {name}"] = figure
     return found
@@ -47,7 +48,7 @@ def _by_images(records: Sequence[TrialRecord], directions: Mapping[str, str]) ->
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    kept, shares = within_bounds(records, directions)
+    kept, shares = growth(records, directions)
     drawn = dict(zip((record.number for record in records), np.cumsum([each.images for each in records]), strict=True))
     figure.add_scatter(
         x=[drawn[record.number] for record in kept],

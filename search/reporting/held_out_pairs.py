@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.reporting.pair_cards import Pairing, Side
 from search.storage import StudyFolder
 from search.study.held_out import BASE
 
@@ -30,35 +31,18 @@ class Pairs:
     names: dict[int, str]
     directions: dict[str, str]
 
-    def gain(self, number: int, objective: str) -> np.ndarray:
-        """(n,) by how much each prompt's image is better than without FreeU; below 0 it is worse."""
-        difference = self.picks[number][objective].to_numpy() - self.base[objective].to_numpy()
-        return difference if self.directions[objective] == "up" else -difference
+    def pairings(self, folder: StudyFolder) -> list[Pairing]:
+        """Each pick beside the baseline."""
 
-    def four(self, number: int) -> list[tuple[int, str]]:
-        """(row, what it is) of the largest gain, the largest loss and two typical ones, each row once: by the mean over
-        objectives of the gain in its standard deviations. Fewer where there are fewer prompts."""
-        gains = [self.gain(number, name) for name in self.directions]
-        whole = np.mean([gain / (gain.std() or 1.0) for gain in gains], axis=0) if gains else np.zeros(len(self.base))
-        typical = np.argsort(np.abs(whole - np.median(whole)), kind="stable")
-        named = [(int(whole.argmax()), "largest gain"), (int(whole.argmin()), "largest loss")]
-        named = [*dict(named).items()]
-        taken = {row for row, _ in named}
-        return [*named, *((int(row), "typical") for row in typical if int(row) not in taken)][:4]
+        def side(key: str, label: str, name: str, table: pd.DataFrame) -> Side:
+            return Side(key, label, name, table, lambda row: folder.held_out_image(name, row))
 
-    def extremes(self, most: int, first: Sequence[int] = ()) -> list[int]:
-        """The rows that gain or lose most, as many of each for every pick and objective, in their order; `most` at
-        most. first: rows that are among them in any case."""
-        if len(self.base) <= most:
-            return list(range(len(self.base)))
-        orders = [np.argsort(self.gain(number, name)) for number in self.picks for name in self.directions]
-        ranked = [order[::way] for order in orders for way in (1, -1)] or [np.arange(len(self.base))]
-        found: dict[int, None] = dict.fromkeys(first)
-        for row in np.stack(ranked, axis=1).ravel():
-            if len(found) >= most:
-                break
-            found[int(row)] = None
-        return sorted(found)
+        base = side("base", BASE, BASE, self.base)
+        found = []
+        for number, table in self.picks.items():
+            label = f"{self.names[number]} (trial {number})"
+            found.append(Pairing(str(number), label, base, side(str(number), label, f"{number:04d}", table)))
+        return found
 
 
 def read(folder: StudyFolder, result: Mapping[str, Any]) -> Pairs | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.optimizer.pareto_front import hypervolume
+from search.optimizer.hypervolume_box import FIRST, Box, upwards
+from search.optimizer.pareto_front import candidates, hypervolume, of_factors
 from search.storage import TrialRecord
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ FEWEST = 10
 BEST = 0.25
 """Share of the trials whose factors importances tell from all others'."""
 EXPLAINED = {
-    "Hypervolume": "How much of the box between the worst and the best scores of the first 10 trials the trials so far "
+    "Hypervolume": "How much of the box between the worst and the best scores of the first 10 candidates all so far "
     "dominate, without those out of bounds; scores beyond the box bring it above 1. A flat end means that more trials "
-    "would hardly have helped.",
+    "would hardly have helped. Tuned baselines (FreeU off at other guidance scales) are no candidates.",
     "Importances": "For each objective, how much each factor tells the best quarter of the trials from all "
     "(PED-ANOVA). From few trials it is a hint.",
     "Timeline": "How long each trial took. The first one includes what is done once for the study.",
@@ -40,57 +41,39 @@ def figures(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> di
     return found | {"Timeline": _seconds(records)}
 
 
-def growth(
-    records: Sequence[TrialRecord], directions: Mapping[str, str], box: Sequence[TrialRecord] | None = None
-) -> np.ndarray:
-    """(n,) the hypervolume: how much of a box the first k trials dominate.
+def growth(done: Sequence[TrialRecord], directions: Mapping[str, str]) -> tuple[list[TrialRecord], np.ndarray]:
+    """The candidates among the complete trials, and (n,) how much of the box the first k of them dominate.
 
-    The box spans the worst and the best of each objective among `box`: the first 10 trials unless told, so that no
-    later one changes what was said. Trials better than all in the box bring it above 1.
+    Candidates better than all in the box bring it above 1.
     """
-    table, spanned = _upwards(records, directions), _upwards(records[:FEWEST] if box is None else box, directions)
-    low, span = spanned.min(0), np.ptp(spanned, axis=0)
-    scaled = np.where(span > 0, (table - low) / np.where(span > 0, span, 1), 1.0)
+    kept = candidates(done)
+    if not kept:
+        return [], np.zeros(0)
+    scaled = Box.of(done, directions).scaled(upwards(kept, directions))
     shares, front, share = np.zeros(len(scaled)), scaled[:0], 0.0
     for k, row in enumerate(scaled):
         if not (front >= row).all(1).any():  # else the front stays as it is, and so does its share
             front = np.vstack([front[~(row >= front).all(1)], row])
             share = hypervolume(front, np.zeros(len(directions)))
         shares[k] = share
-    return shares
-
-
-def within_bounds(done: Sequence[TrialRecord], directions: Mapping[str, str]) -> tuple[list[TrialRecord], np.ndarray]:
-    """Of the complete trials those within the guardrails, and the hypervolume after each (the box: the first 10)."""
-    kept = [record for record in done if record.feasible]
-    return kept, growth(kept, directions, done[:FEWEST]) if kept else np.zeros(0)
-
-
-def _upwards(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> np.ndarray:
-    table = np.array([[record.values[name].value for name in directions] for record in records])
-    return table * [1 if way == "up" else -1 for way in directions.values()]
-
-
-def grown(records: Sequence[TrialRecord], directions: Mapping[str, str], number: int) -> dict[int, float]:
-    """What trial `number` adds to the history of the hypervolume, as `history` has it."""
-    return history(records, directions).get(number, {})
+    return kept, shares
 
 
 def history(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> dict[int, dict[int, float]]:
-    """Trial → what it adds to the history of the hypervolume: trial → share of the box of the first 10 trials, so that
-    no later one changes what was said.
+    """Trial → what it adds to the history of the hypervolume: trial → share of the box.
 
-    Nothing before the tenth complete trial; that one brings those before it too. records: in their order.
+    Nothing before the tenth complete trial of factors; that one brings those before it too. records: in their order.
     """
-    done = [record for record in records if record.complete]
-    if len(done) < FEWEST:
+    done = of_factors([record for record in records if record.complete])
+    if len(done) < FIRST:
         return {}
-    shares = iter(within_bounds(done, directions)[1])
+    kept, shares = growth(done, directions)
+    after = {record.number: float(share) for record, share in zip(kept, shares, strict=True)}
     found, last = {}, 0.0
     for record in done:
-        last = float(next(shares)) if record.feasible else last
+        last = after.get(record.number, last)
         found[record.number] = last
-    first, tenth = done[:FEWEST], done[FEWEST - 1].number
+    first, tenth = done[:FIRST], done[FIRST - 1].number
     said = {number: {number: value} for number, value in found.items() if number > tenth}
     return said | {tenth: {record.number: found[record.number] for record in first}}
 
@@ -124,11 +107,6 @@ def importances(records: Sequence[TrialRecord], directions: Mapping[str, str]) -
     return found
 
 
-def of_factors(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Without the tuned baselines: one with FreeU off at another guidance says nothing of factors."""
-    return [record for record in records if record.candidate.baseline or not record.candidate.off]
-
-
 def numbers(record: TrialRecord) -> dict[str, float]:
     """The factors, and those controls that are one number."""
     given = {**vars(record.factors), **vars(record.factors.controls)}
@@ -139,7 +117,7 @@ def _growth(records: Sequence[TrialRecord], directions: Mapping[str, str]) -> go
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    kept, shares = within_bounds(records, directions)
+    kept, shares = growth(records, directions)
     numbers = [record.number for record in kept]
     figure.add_scatter(
         x=numbers,

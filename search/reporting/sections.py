@@ -13,12 +13,11 @@ from configs import open_image, read_yaml
 from configs.cli import visible
 from freeu import Sampling
 from freeu.presets.sampled import in_words
-from search.reporting import downloads, embedded_images, front_plots, held_out_pairs, history_plots
+from search.reporting import downloads, embedded_images, front_plots, held_out_pairs, history_plots, pair_cards
 from search.reporting.templating import rounded
 from search.storage import StudyFolder, TrialRecord
-from search.storage.image_grid import LIMIT, preview_file
+from search.storage.image_grid import LIMIT
 from search.study import reproduce, rival
-from search.study.held_out import BASE
 from search.study.verdict import measurable
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result
@@ -28,29 +27,30 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from search.reporting.held_out_pairs import Pairs
+    from search.reporting.pair_cards import Cards
 
-PROMPTS = 64  # shown with images; of more, those that gain or lose most
 TRIALS = 64  # whose images are shown
 REST = 5.8e6  # characters of a page without its images: plotly takes 4.8 million
-LARGE, SMALL, GRIDS = 0.35, 0.4, 0.25  # of the images' room: the four pairs of each pick, the other prompts, the trials
+PAIRS, GRIDS = 0.75, 0.25  # of the images' room: the held-out prompts, the trials
 FACTORS = ("b1", "b2", "s1", "s2")
 
 
 def sections(
-    folder: StudyFolder, result: Mapping[str, Any], room: float = 9e6, beside: str | None = None
-) -> dict[str, Any]:
-    """The template's variables; `data` is for the scripts. result: as result.json holds it, or `so_far`.
+    folder: StudyFolder, result: Mapping[str, Any], room: float = 9e6, files: str | None = None
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """(the template's variables, of which `data` is for the scripts; the files that go beside the page, as
+    `pair_cards.Cards` has them). result: as result.json holds it, or `so_far`.
 
-    room: characters that images may take. beside: the address of the study's folder as seen from the page, for links
-    to the full-size files; None where they do not go with it.
+    room: characters that images may take. files: the address of the folder for those files; None where there is none.
     """
     records, part = of_result(folder.read_trials(), result) if folder.result.exists() else (folder.read_trials(), "")
     votes = booth.told(folder, result) if result["picks"] else None
     kept, config = held_out_pairs.read(folder, result), read_yaml(folder.config)
     base = next((record.number for record in records if record.complete and record.candidate.baseline), None)
     picks, trials = _picks(result, base), [_trial(record, result) for record in records]
+    shown = None if kept is None else _cards(folder, kept, result, room * PAIRS, files)
     fronts, how = front_plots.front_figures(records, result), history_plots.figures(records, result["objectives"])
-    return {
+    variables = {
         "study": folder.name,
         "result": result,
         "verdict": wording.verdicts(result, votes),
@@ -80,10 +80,11 @@ def sections(
             "figures": [_plain(figure) for figure in (*fronts, *how.values())],
             "trials": _viewed(folder, result, records, base, room * GRIDS),
             "base": base,
-            "pairs": None if kept is None else _prompts(folder, kept, result, room, beside),
+            "pairs": None if shown is None else shown.data,
             "tables": downloads.tables(result, records, kept),
         },
     }
+    return variables, {} if shown is None else shown.beside
 
 
 def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Mapping[str, Any]) -> dict[str, str]:
@@ -228,48 +229,9 @@ def _width(file: Path) -> int:
         return int(image.width)
 
 
-def _prompts(
-    folder: StudyFolder, kept: Pairs, result: Mapping[str, Any], room: float, beside: str | None
-) -> dict[str, Any]:
-    """The held-out prompts with their images and per-image scores, for the scripts that list and enlarge them."""
-    four = {number: kept.four(number) for number in kept.picks}
-    featured = sorted({row for each in four.values() for row, _ in each})
-    rows = kept.extremes(PROMPTS, featured)
-    names = {BASE: "base", **{f"{number:04d}": str(number) for number in kept.picks}}
-    files = {f"{names[name]}/{row}": folder.held_out_image(name, row) for row in rows for name in names}
-    # All of a row at one size: else what is seen as a difference would be one of sizes.
-    first = {name: file for name, file in files.items() if int(name.partition("/")[2]) in featured}
-    large = embedded_images.embedded(first, int(room * LARGE))
-    others = {name: _preview(file) for name, file in files.items() if name not in first}
-    tables = {"base": kept.base, **{str(number): table for number, table in kept.picks.items()}}
-    return {
-        "picks": [[str(number), visible(f"{name} (trial {number})")] for number, name in kept.names.items()],
-        "pick": str(_opened(result, kept)),
-        "four": {str(number): each for number, each in four.items()},
-        "files": {name: f"{beside}/{file.relative_to(folder.root)}" for name, file in files.items() if file.is_file()}
-        if beside is not None
-        else {},
-        "directions": kept.directions,
-        "rows": [
-            {
-                "row": row,
-                "prompt": visible(str(kept.base["prompt"][row])),
-                "category": visible(str(kept.base["category"][row])),
-                "seed": int(kept.base["seed"][row]),
-                "scores": {
-                    key: {name: float(table[name][row]) for name in kept.directions} for key, table in tables.items()
-                },
-            }
-            for row in rows
-        ],
-        "images": large | embedded_images.embedded(others, int(room * SMALL)),
-    }
-
-
-def _preview(file: Path) -> Path:
-    """The smaller one of a large image."""
-    small = preview_file(file)
-    return small if small.is_file() else file
+def _cards(folder: StudyFolder, kept: Pairs, result: Mapping[str, Any], room: float, files: str | None) -> Cards:
+    opened = str(_opened(result, kept))
+    return pair_cards.cards(kept.pairings(folder), kept.directions, opened, room, files)
 
 
 def _opened(result: Mapping[str, Any], kept: Pairs) -> int:

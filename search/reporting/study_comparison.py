@@ -88,7 +88,7 @@ def compared(a: Side, b: Side, seed: int = 0) -> dict[str, Any]:
     paired, note, (one, two) = _matched(a, b)
     whole = len(one[None]) == len(a.tables[None]) == len(b.tables[None])
     rows = []
-    for candidate, (left, right) in _candidates(a, b).items():
+    for candidate, (left, right) in candidates(a, b).items():
         for objective, direction in a.directions.items():
             row: dict[str, Any] = {"candidate": candidate, "objective": objective, "direction": direction}
             if objective in one[None] and objective in two[None]:
@@ -163,7 +163,7 @@ def _of(n: int, one: pd.DataFrame, two: pd.DataFrame) -> str:
     return f"{n} prompts" if each == [n, n] else f"{n} prompts that both have (of {each[0]} and {each[1]})"
 
 
-def _candidates(a: Side, b: Side) -> dict[str, tuple[int | None, int | None]]:
+def candidates(a: Side, b: Side) -> dict[str, tuple[int | None, int | None]]:
     """What is compared, by the names of the picks; the same two trials once."""
     grouped: dict[tuple[int | None, int | None], list[str]] = {}
     for name, number in a.picks.items():

@@ -89,18 +89,19 @@ class Budget:
 
     def _stands_still(self, done: Sequence[TrialRecord], patience: int) -> bool:
         """Whether the posterior front is no larger than it was `patience` trials ago, under today's model."""
-        from search.optimizer.pareto_front import find, hypervolume
+        from search.optimizer.hypervolume_box import Box
+        from search.optimizer.pareto_front import candidates, find, hypervolume
 
         if len(done) <= max(patience, self._plan.first) or len(done) == self._seen:
             return False
         self._seen = len(done)
         front = find(done, self._directions, self._space)
         signs = np.array([1 if direction == "up" else -1 for direction in self._directions.values()])
-        within = [one.number for one in done if one.feasible]
-        table = {k: signs * [front.expected[name][k] for name in self._directions] for k in within}
+        box, reference = Box.of(done, self._directions), np.zeros(len(signs))
+        kept = [one.number for one in candidates(done)]
+        table = {k: box.scaled(signs * [front.expected[name][k] for name in self._directions]) for k in kept}
         early = {one.number for one in done[:-patience]}
         before = [row for number, row in table.items() if number in early]
         now = list(table.values())
-        reference = np.min(now, axis=0)
         whole = hypervolume(np.array(now), reference)
         return hypervolume(np.array(before).reshape(-1, len(signs)), reference) >= (1 - GROWTH) * whole

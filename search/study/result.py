@@ -118,14 +118,27 @@ def front_rows(
 
 
 def so_far(folder: StudyFolder) -> dict[str, Any]:
-    """As result.json's content, of a study that is not finished: its objectives, and no front, pick or verdict.
+    """As result.json's content, of a study that is not finished: its objectives, the front and the picks as they stand
+    now, by the search's own scores, and no verdict.
 
     Raises UserError where no trial is complete yet.
     """
+    from search.optimizer import pareto_front, space_file
+
     config, records = read_yaml(folder.config), folder.read_trials()
     done = [record for record in records if record.complete]
     if not done:
         raise UserError(f"study '{folder.name}' has no complete trial yet: there is nothing to report")
+    directions = {name: value.direction for name, value in done[0].values.items()}
+    try:
+        space = space_file.kept(config.get("fingerprint", {}).get("space", {}))
+    except UserError:  # sampling settings alone are searched
+        space = space_file.default()
+    front, rows = None, list[dict[str, Any]]()
+    if pareto_front.candidates(done):
+        front = pareto_front.find(done, directions, space)
+        rows = front_rows(done, front, directions, space)
+    by_number = {record.number: record for record in done}
     verdict = (
         f"So far: {len(done)} of {config.get('trials')} trials are complete. There is no verdict before the finalists "
         "are confirmed on held-out prompts."
@@ -134,9 +147,20 @@ def so_far(folder: StudyFolder) -> dict[str, Any]:
         "study": folder.name,
         "model": config.get("model", ""),
         "trials": len(done),
-        "objectives": {name: value.direction for name, value in done[0].values.items()},
-        "front": [],
-        "picks": [],
+        "objectives": directions,
+        "front": rows,
+        "picks": []
+        if front is None
+        else [
+            {
+                "pick": pick.name,
+                "number": pick.number,
+                "factors": by_number[pick.number].factors.as_dict(),
+                "scores": {},
+                "against": {},
+            }
+            for pick in front.picks
+        ],
         "verdict": verdict,
     }
 

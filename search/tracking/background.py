@@ -286,5 +286,5 @@ class BackgroundTracker:
 
 
 def stamp(result: Mapping[str, Any]) -> str:
-    """A short name for a result."""
-    return digest(json.dumps(result, sort_keys=True))
+    """A short name for a result, whatever people voted since: that is logged on its own."""
+    return digest(json.dumps({name: value for name, value in result.items() if name != "votes"}, sort_keys=True))

@@ -39,6 +39,7 @@ def log_votes(mlruns: Path, study: str, uri: str | None, result: Mapping[str, An
         tags = {VOTES: people(told), "freeu.verdict": verdict, NOTE: verdict}
         runs.write(run.info.run_id, metrics=vote_metrics(told), tags=tags)
         runs.client.log_text(run.info.run_id, json.dumps(dict(told), indent=2), "votes.json")
+        runs.client.log_text(run.info.run_id, json.dumps(dict(result), indent=1), "result.json")
 
 
 def conclude(booth: Booth, mlruns: Path) -> None:
@@ -52,7 +53,7 @@ def conclude(booth: Booth, mlruns: Path) -> None:
     say(console, wording.both(booth.result, told), style="bold")
     uri = read_yaml(booth.folder.config).get("tracking_uri")
     try:
-        log_votes(mlruns, booth.folder.name, uri, booth.result, told)
+        log_votes(mlruns, booth.folder.name, uri, booth.folder.read_result() or booth.result, told)
     except UserError as error:
         typer.echo(f"warning: the votes are not in MLflow: {error}; `--end` logs them again", err=True)
 

@@ -97,7 +97,7 @@ class Ballots:
 
     def plan(self, votes: int) -> int:
         """Write down how many votes each comparison is to have. Once one has been cast the plan stays; what holds."""
-        with self._held() as stream:
+        with self.held() as stream:
             cast = self.read()
             if cast.planned == votes or (cast.planned is not None and cast.begun):
                 return cast.planned
@@ -125,14 +125,15 @@ class Ballots:
         return self._appended({"kind": "end", "voter": voter, "at": _now()}, lambda found: found.ended is None)
 
     def _appended(self, line: dict[str, Any], fits: Callable[[Cast], bool]) -> bool:
-        with self._held() as stream:
+        with self.held() as stream:
             if not fits(self.read()):
                 return False
             _append(stream, line)
             return True
 
     @contextmanager
-    def _held(self) -> Iterator[IO[bytes]]:
+    def held(self) -> Iterator[IO[bytes]]:
+        """Keep others from appending meanwhile. Not from within itself. Raises UserError."""
         try:
             with self.file.open("a+b") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from configs import UserError
 from configs.cli import UNSEEN
 from search.storage import StudyFolder
+from search.storage.files import write_json
 from search.voting import comparisons as compared
 from search.voting import wording
 from search.voting.ballots import CHOICES, Ballots, Vote
@@ -35,6 +37,7 @@ class Booth:
         self.deck = Deck(self.comparisons, self.study)
         before = self.ballots.read().planned
         wanted = planned_votes(rate or RATES[1], LEVEL / len(self.comparisons))
+        self._record()  # of votes that an older version took, or that are gone
         self.planned = before if rate is None and before is not None else self.ballots.plan(wanted)
         if rate is not None and self.planned != wanted:
             raise UserError(
@@ -101,7 +104,7 @@ class Booth:
         digests = [compared.image_digest(self.folder.held_out_image(name, card.row)) for name in names]
         if not all(digests):
             raise UserError("an image of this pair was deleted: load the page again")
-        return self.ballots.cast(
+        cast = self.ballots.cast(
             Vote(
                 voter,
                 *names,
@@ -117,6 +120,8 @@ class Booth:
                 prompt_shown=prompt_shown,
             )
         )
+        self._record()
+        return cast
 
     def undo(self, voter: str, token: str | None = None) -> Card | None:
         """Take the voter's latest vote back, and give its pair; None where there is none. token: of the pair that the
@@ -126,16 +131,27 @@ class Booth:
         if card is None or (token is not None and card.token != token):
             return None
         self.ballots.undo(voter, card.key)
+        self._record()
         return card
 
     def end(self, voter: str) -> None:
         """Show the result: no vote counts after it."""
         self.ballots.end(voter)
+        self._record()
 
     def image(self, voter: str, token: str, side: str) -> Path:
         """The file of one side of a pair. Raises UserError where there is none."""
         card = self._card(voter, token)
         return self.folder.held_out_image(card.left if side == "left" else card.right, card.row)
+
+    def _record(self) -> None:
+        """Bring result.json to what the votes say. While the study runs again it is that run's, whose end does it."""
+        if not self.told()["over"] and "votes" not in (self.folder.read_result() or {}):
+            return
+        with self.ballots.held(), suppress(UserError), self.folder.locked():
+            now = self.folder.read_result()
+            if now is not None and now != (then := with_votes(self.folder, now)):
+                write_json(self.folder.result, then)
 
     def _card(self, voter: str, token: str) -> Card:
         card = self.deck.named(voter, token)
@@ -159,6 +175,15 @@ def told(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any] | Non
         return None
     study, objectives = compared.stamp(folder, result), result["objectives"]
     return tally(folder, cast, compared.comparisons(folder, result), study, objectives)
+
+
+def with_votes(folder: StudyFolder, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's result with the persons' verdict (`votes`: what `tally` found, and `verdict`), where voting is over."""
+    found = told(folder, result)
+    rest = {name: value for name, value in result.items() if name != "votes"}
+    if found is None or not found["over"] or not found["votes"]:
+        return rest
+    return rest | {"votes": {"verdict": wording.people(found), **found}}
 
 
 def checked_name(name: str) -> str:

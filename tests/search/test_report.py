@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image, ImageSequence
 from typer.testing import CliRunner
 
 from configs import UserError
-from search.report import app, page
-from search.reporting import downloads
+from search.report import app
+from search.reporting import downloads, pages
 from search.reporting.front_plots import front_figures
 from search.reporting.mlflow_page import study_page
 from search.reporting.templating import rounded
@@ -88,7 +90,7 @@ def shown(browser: Any, folder: StudyFolder, *, dark: bool = False, phone: bool 
     """Open the study's report, all drawn, no image open; where it is open already it is taken as it stands."""
     file = folder.root.parents[1] / "report.html"
     if not file.exists():
-        file.write_text(page(folder), "utf-8")
+        file.write_text(pages.report(folder).text, "utf-8")
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     size = {"width": 390 if phone else 1400, "height": 900, "deviceScaleFactor": 1, "mobile": phone}
@@ -118,7 +120,7 @@ def texts(browser: Any, selector: str) -> list[str]:
 
 
 def test_the_page_asks_for_nothing_and_lets_nothing_in(folder: StudyFolder) -> None:
-    text = page(folder)
+    text = pages.report(folder).text
     parts = Parts(text)
     for _, attributes in parts.elements:
         for name in ("src", "href", "action", "srcset", "data"):
@@ -128,12 +130,12 @@ def test_the_page_asks_for_nothing_and_lets_nothing_in(folder: StudyFolder) -> N
     run = re.findall(r"<script>(.*?)</script>", text, re.S)
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in run]
     assert re.findall(r"'sha256-(.*?)'", policy) == digests
-    assert len(digests) == 3
+    assert len(digests) == 6
     assert text.count("plotly.js v") == 1
 
 
 def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
-    text = page(folder)
+    text = pages.report(folder).text
     plain = " ".join(re.sub(r"<[^>]+>", " ", text.split("<main")[1].split("<dialog")[0]).split())
     assert "FreeU trades here: knee (trial 1) is better in clip, but worse in aesthetic." in plain
     # Trial 1 is 0.25 worse in aesthetic under each prompt, so there is no doubt about it.
@@ -148,9 +150,9 @@ def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
 
 def test_the_rival_stands_below_the_picks(tmp_path: Path) -> None:
     study = made.study(tmp_path)
-    assert "rival" not in page(study)
+    assert "rival" not in pages.report(study).text
     result = made.with_rival(study)
-    text = page(study)
+    text = pages.report(study).text
     plain = " ".join(re.sub(r"<[^>]+>", " ", text.split("<main")[1].split("<dialog")[0]).split())
     assert "best-clip = knee 1 against its rival, FreeU off at guidance 4 5 30.000" in plain
     assert "+0.100 [+0.050, +0.150] ★ better won 90 %" in plain
@@ -174,7 +176,7 @@ def test_bars_are_of_the_difference_to_no_freeu(folder: StudyFolder) -> None:
 
 
 def test_a_category_has_its_own_difference(folder: StudyFolder) -> None:
-    text = page(folder)
+    text = pages.report(folder).text
     rows = re.findall(r"<tr><td><bdi>best-clip = knee</bdi></td>(.*?)</tr>", text, re.S)
     cells = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.S)] for row in rows]
     # Of 8 prompts number 0, 3 and 6 are of animals: 0.1 times the mean of -2.5, 0.5 and 3.5.
@@ -199,9 +201,9 @@ def test_points_open_their_images(browser: Any, folder: StudyFolder) -> None:
     assert until(browser, f"{sizes}.join() === '970x322,970x322'")
     rows = dict(zip(texts(browser, "#viewer dt"), texts(browser, "#viewer dd"), strict=True))
     assert rows["clip"] == "10.50" and rows["clip, difference"] == "+0.50 ± 0.1" and rows["scored by"] == "8 prompts"
-    browser.find_element("id", "after").click()
+    browser.find_element("id", "viewer-after").click()
     assert texts(browser, "#viewer-title") == ["Trial 2: gp"]
-    browser.find_element("id", "close").click()
+    browser.find_element("id", "viewer-close").click()
     assert not browser.execute_script("return document.getElementById('viewer').open")
 
 
@@ -247,7 +249,7 @@ def test_prompts_stand_by_loss_or_gain(browser: Any, folder: StudyFolder) -> Non
     shown(browser, folder)
     prompts = [f"a picture of thing {i}" for i in range(8)]
     assert texts(browser, "#rows .prompt") == prompts  # trial 1's clip: the first lost most
-    assert texts(browser, "#tally") == ["8 prompts. In clip 3 are worse with this pick, 5 better."]
+    assert texts(browser, "#tally") == ["8 prompts. In clip 3 are worse with best-clip = knee (trial 1), 5 better."]
     order = Select(find(browser, "#order"))
     order.select_by_visible_text("clip: greatest gain first")
     assert texts(browser, "#rows .prompt") == prompts[::-1]
@@ -264,7 +266,6 @@ def test_prompts_stand_by_loss_or_gain(browser: Any, folder: StudyFolder) -> Non
 
 
 def test_the_difference_is_the_difference(browser: Any, folder: StudyFolder) -> None:
-    from PIL import Image
     from selenium.webdriver.support.select import Select
 
     shown(browser, folder)
@@ -319,7 +320,7 @@ def test_the_lightbox_by_keyboard(browser: Any, folder: StudyFolder) -> None:
     opener = find(browser, "#best .pair")
     opener.send_keys(Keys.ENTER)
     assert until(browser, "document.getElementById('lightbox').open")
-    assert texts(browser, "#lightbox-prompt") == ["a picture of thing 7"]
+    assert texts(browser, "#lightbox-title") == ["a picture of thing 7"]
     stage = "document.getElementById('lightbox-stage')"
 
     def press(key: str) -> None:
@@ -341,9 +342,9 @@ def test_the_lightbox_by_keyboard(browser: Any, folder: StudyFolder) -> None:
     press("z")
     assert "zoom" in browser.execute_script(f"return {stage}.className")
     press(Keys.ARROW_RIGHT)
-    assert texts(browser, "#lightbox-prompt") == ["a picture of thing 0"]
+    assert texts(browser, "#lightbox-title") == ["a picture of thing 0"]
     press(Keys.ARROW_LEFT)
-    assert texts(browser, "#lightbox-prompt") == ["a picture of thing 7"]
+    assert texts(browser, "#lightbox-title") == ["a picture of thing 7"]
     assert axe_faults(browser) == []
     press(Keys.ESCAPE)
     assert not browser.execute_script("return document.getElementById('lightbox').open")
@@ -399,43 +400,75 @@ def test_p_is_never_0_or_1() -> None:
     ]
 
 
-def test_full_size_files_are_linked_where_they_go_with_the_page(folder: StudyFolder, tmp_path: Path) -> None:
-    run = CliRunner().invoke
-    mlruns = str(folder.root.parents[1])
-    run(app, ["--study", "sunday", "--mlruns", mlruns])
-    beside = json.loads((folder.root / "report.html").read_text().split('id="data">')[1].split("</script>")[0])
-    files = beside["pairs"]["files"]
-    assert len(files) == 24 and all((folder.root / file).is_file() for file in files.values())
-    run(app, ["--study", "sunday", "--mlruns", mlruns, "--out", str(tmp_path / "it.html")])
-    alone = json.loads((tmp_path / "it.html").read_text().split('id="data">')[1].split("</script>")[0])
-    assert alone["pairs"]["files"] == {}
+def shown_pairs(text: str) -> dict[str, Any]:
+    return json.loads(text.split('id="data">')[1].split("</script>")[0])["pairs"]
+
+
+def test_images_that_do_not_fit_at_full_size_go_with_the_page(tmp_path: Path) -> None:
+    """As links to the study's files; of a page that has room for all of them there are none."""
+    folder, run = made.study(tmp_path, side=256, noise=255, trials=3), CliRunner().invoke
+    where = ["--study", "sunday", "--mlruns", str(tmp_path)]
+    for more, page in (
+        ([], folder.root / "report.html"),
+        (["--out", str(tmp_path / "a b" / "it")], tmp_path / "a b/it"),
+    ):
+        done = run(app, [*where, "--max-mb", "6", *more])
+        assert done.exit_code == 0, done.exception
+        files = shown_pairs(page.read_text())["files"]
+        assert len(files) == 3 * 8 and files["base/3"].endswith("/baseline/003.webp")
+        for name, address in files.items():
+            number = name.partition("/")[0]
+            kept = folder.held_out_image("baseline" if number == "base" else f"{int(number):04d}", int(name[-1]))
+            assert (page.parent / address).samefile(kept)  # which takes no room
+        assert f"{pages.folder_of(page)} holds 24 images at full size" in done.stdout
+    small = made.study(tmp_path, "small", side=32, trials=3)
+    run(app, ["--study", "small", "--mlruns", str(tmp_path)])
+    assert shown_pairs((small.root / "report.html").read_text())["files"] == {}
+    assert not pages.folder_of(small.root / "report.html").exists()
+
+
+def test_a_video_is_linked_as_it_is_still_in_the_page(tmp_path: Path) -> None:
+    folder = made.study(tmp_path, side=32, trials=3)
+    video = torch.randint(0, 256, (8, 4, 3, 32, 32), dtype=torch.uint8)
+    for name in ("baseline", "0001", "0002"):
+        folder.write_held_out_images(name, 0, 8, video)
+    page = tmp_path / "report.html"
+    pages.report(folder, file=page).write(page)
+    with Image.open(tmp_path / shown_pairs(page.read_text())["files"]["1/5"]) as kept:
+        frames = [np.asarray(each.convert("RGB")) for each in ImageSequence.Iterator(kept)]
+    assert np.array_equal(np.stack(frames), video[5].movedim(1, -1).numpy())  # without loss
 
 
 def test_votes_stand_in_the_report(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
-    assert "Nobody has voted" in page(folder)
+    assert "Nobody has voted" in pages.report(folder).text
     room = booth(folder)
     card = next(card for card in room.deck.cards("ann").values() if not card.again)
     room.vote("ann", card.token, "left", 1.0, True)
-    text = page(folder)
+    text = pages.report(folder).text
     assert "1 of 222 planned votes are cast by 1 voter" in text and "By the metrics" not in text
     room.end("ann")
-    assert "By the metrics: FreeU trades here" in page(folder) and "By 1 voter (1 vote)" in page(folder)
+    assert (
+        "By the metrics: FreeU trades here" in pages.report(folder).text
+        and "By 1 voter (1 vote)" in pages.report(folder).text
+    )
 
 
 def test_an_unfinished_study_has_a_report_so_far(browser: Any, tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
     folder.result.unlink()
     file = tmp_path / "report.html"
-    file.write_text(page(folder), "utf-8")
+    file.write_text(pages.report(folder).text, "utf-8")
     browser.get(file.as_uri())
     assert texts(browser, ".verdict")[0].startswith("So far: 11 of 12 trials are complete.")
+    # All scores rise with the trials, and fid falls, so one trial is best in all.
+    assert texts(browser, ".picks tbody th")[1].startswith("best-clip = best-aesthetic = best-fid = knee")
     assert len(browser.find_elements("css selector", "#trials tbody tr")) == 12
     assert axe_faults(browser) == []
     for record in folder.root.glob("trials/*.json"):
         record.unlink()
     with pytest.raises(UserError, match="has no complete trial yet"):
-        page(folder)
+        pages.report(folder)
 
 
 def test_every_image_has_words(browser: Any, folder: StudyFolder) -> None:
@@ -504,7 +537,7 @@ def test_no_request_and_no_error_in_all_of_this(browser: Any, folder: StudyFolde
 def test_a_large_study_fits(tmp_path: Path, noise: int) -> None:
     """64 prompts and 40 trials, images of 192 pixels; 255 grey levels of noise don't compress."""
     folder = made.study(tmp_path, prompts=64, trials=40, side=192, noise=noise)
-    text = page(folder)
+    text = pages.report(folder).text
     assert len(text.encode()) <= 10e6
     data = json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     assert len(data["pairs"]["images"]) == 3 * 64
@@ -512,7 +545,7 @@ def test_a_large_study_fits(tmp_path: Path, noise: int) -> None:
 
 
 def test_of_many_prompts_losses_and_gains_are_shown_alike(tmp_path: Path) -> None:
-    text = page(made.study(tmp_path, prompts=100, trials=3, side=8))
+    text = pages.report(made.study(tmp_path, prompts=100, trials=3, side=8)).text
     data = json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     rows = [row["row"] for row in data["pairs"]["rows"]]
     assert len(rows) == 64
@@ -542,9 +575,9 @@ def test_the_command(folder: StudyFolder, tmp_path: Path) -> None:
 
 def test_a_study_that_went_on_has_its_result_with_the_trials_that_it_is_of(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8, trials=5)
-    before = page(folder)
+    before = pages.report(folder).text
     gone_on(folder)
-    text = page(folder)
+    text = pages.report(folder).text
     fact = "<div><dt>Result</dt><dd>from the first 4 trials; 6 are complete by now</dd></div>\n"
     assert text.count(fact) == 1 and text.replace(fact, "") == before
 
@@ -554,20 +587,52 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for file in folder.root.glob("confirm/*/*.webp"):
         file.unlink()
     (folder.root / "grids" / "0000.png").unlink()
-    assert "The images are not here: " in page(folder)
+    assert "The images are not here: " in pages.report(folder).text
     for file in folder.root.glob("confirm/*.parquet"):
         file.unlink()
-    assert "No scores of single images were kept" in page(folder)
+    assert "No scores of single images were kept" in pages.report(folder).text
+
+
+def gain(a: StudyFolder, b: StudyFolder, row: int) -> float:
+    """What trial 1 of the second study has over the first's, by the mean over objectives, each in its deviations."""
+    tables = [study.read_held_out("0001") for study in (a, b)]
+    assert tables[0] is not None and tables[1] is not None
+    differences = [(tables[1][name] - tables[0][name]).iloc[:8] for name in ("clip", "aesthetic")]
+    return float(np.mean([each[row] / each.std(ddof=0) for each in differences]))
+
+
+def test_studies_of_other_seeds_are_shown_by_prompt(tmp_path: Path) -> None:
+    first, second = made.study(tmp_path, "one", side=8), made.study(tmp_path, "two", side=8, seed=3)
+    for name in ("baseline", "0001", "0002"):  # in another order, so that a row is another prompt
+        table = second.read_held_out(name)
+        assert table is not None
+        second.learn_held_out(name, table.iloc[::-1].reset_index(drop=True).assign(seed=range(100, 108)))
+    text = pages.comparison(first, second).text
+    assert "The two were drawn from other noise, as their seeds differ." in text
+    shown = shown_pairs(text)
+    third = shown["rows"][3]
+    assert third["prompt"] == "a picture of thing 3" and third["seeds"] == [3, 104]
+    kept = base64.b64encode(second.held_out_image("0001", 4).read_bytes()).decode()
+    assert shown["images"]["b/0001/3"].endswith(kept)
 
 
 def test_two_studies_on_one_page(browser: Any, tmp_path: Path) -> None:
-    first, second = (made.study(tmp_path, name, side=8, model=HOSTILE[0]) for name in ("one", "two"))
+    sizes = {"one": 8, "two": 10}
+    first, second = (made.study(tmp_path, x, prompts=n, side=8, model=HOSTILE[0]) for x, n in sizes.items())
     mlruns = ["--mlruns", str(tmp_path)]
     done = CliRunner().invoke(app, ["--compare", "one", "two", *mlruns])
     assert done.exit_code == 0, done.exception
     browser.get((first.root / "report-two.html").as_uri())
     assert texts(browser, "h1") == ["one and two"]
     assert len(texts(browser, ".verdict")) == 2 and len(texts(browser, "tbody tr")) >= 6
+    assert texts(browser, "#pick option") == ["baseline = best-aesthetic", "best-clip = knee", "best-fid"]
+    assert texts(browser, "#best .pair")[0] == "A: best-clip = knee (trial 1)B: best-clip = knee (trial 1)"
+    find(browser, "#best .pair").click()
+    assert until(browser, "document.getElementById('lightbox').open")
+    seen = "return [...document.querySelectorAll('#lightbox img')].map((each) => each.src)"
+    row = max(range(8), key=lambda i: gain(first, second, i))
+    kept = [study.held_out_image("0001", row).read_bytes() for study in (first, second)]
+    assert browser.execute_script(seen) == [f"data:image/webp;base64,{base64.b64encode(x).decode()}" for x in kept]
     assert browser.execute_script("return typeof window.pwned") == "undefined"
     assert axe_faults(browser) == []
     for arguments in ([], ["--study", "one", "--compare", "one", "two"]):

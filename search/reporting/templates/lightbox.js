@@ -1,10 +1,8 @@
 "use strict";
 // One pair as large as the window: side by side, under a slider, flickering, as a difference, down to the pixel.
-function lightbox({ data, element, picks, directions, signed, difference, chosen, listed }) {
-  const byId = (id) => document.getElementById(id);
+function lightbox({ images, files, rows, labels, sides, signed, difference, objectives, four, listed }) {
   const box = byId("lightbox");
   const stage = byId("lightbox-stage");
-  const { images, files, rows } = data.pairs;
   let at = null; // the row's number
   let order = []; // of rows, as ← and → go
 
@@ -26,18 +24,18 @@ function lightbox({ data, element, picks, directions, signed, difference, chosen
   async function show(number) {
     at = number;
     const row = rows.find((each) => each.row === number);
-    const name = picks.get(chosen());
-    byId("lightbox-prompt").replaceChildren(element("bdi", { textContent: row.prompt.slice(0, 500) }));
-    byId("lightbox-scores").textContent = Object.keys(directions).map((each) => `${each} ${signed(difference(row, each))}`).join(", ");
-    const keys = { base: `base/${number}`, pick: `${chosen()}/${number}` };
-    byId("lightbox-files").replaceChildren(...Object.values(keys).filter((key) => files[key]).flatMap((key, place) =>
-      [place ? ", " : "Full size: ", element("a", { href: files[key], target: "_blank", rel: "noopener", textContent: place ? name : "baseline" })]));
-    for (const [side, said] of [["base", "baseline"], ["pick", name]]) {
+    byId("lightbox-title").replaceChildren(element("bdi", { textContent: row.prompt.slice(0, 500) }));
+    byId("lightbox-scores").textContent = objectives.map((each) => `${each} ${signed(difference(row, each))}`).join(", ");
+    const keys = sides();
+    const linked = keys.filter((key) => files[`${key}/${number}`]);
+    byId("lightbox-files").replaceChildren(...linked.flatMap((key, place) =>
+      [place ? ", " : "Full size: ", element("a", { href: files[`${key}/${number}`], target: "_blank", rel: "noopener", textContent: labels[key] })]));
+    ["base", "pick"].forEach((side, place) => {
       const image = byId(`lightbox-${side}`);
-      image.src = images[keys[side]];
-      image.alt = `${said}: ${row.prompt.slice(0, 200)}`;
-      image.nextElementSibling.textContent = said;
-    }
+      image.src = images[`${keys[place]}/${number}`];
+      image.alt = `${labels[keys[place]]}: ${row.prompt.slice(0, 200)}`;
+      image.nextElementSibling.textContent = labels[keys[place]];
+    });
     const place = order.indexOf(number);
     byId("lightbox-before").disabled = place <= 0;
     byId("lightbox-after").disabled = place === order.length - 1;
@@ -74,9 +72,8 @@ function lightbox({ data, element, picks, directions, signed, difference, chosen
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-enlarge]");
     if (button) {
-      const four = button.closest("#best");
-      const offered = four ? data.pairs.four[chosen()].map(([row]) => row) : listed().map((row) => row.row);
-      order = offered.filter((row) => images[`base/${row}`] && images[`${chosen()}/${row}`]);
+      const offered = button.closest("#best") ? four() : listed();
+      order = offered.filter((row) => sides().every((side) => images[`${side}/${row}`]));
       zoom(false);
       show(Number(button.dataset.enlarge));
     }

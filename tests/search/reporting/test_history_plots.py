@@ -23,7 +23,7 @@ from search.optimizer.pareto_front import hypervolume
 from search.reporting import factor_plots
 from search.reporting.embedded_images import embedded
 from search.reporting.held_out_pairs import by_category, read
-from search.reporting.history_plots import FEWEST, growth, importances
+from search.reporting.history_plots import FEWEST, growth, history, importances
 from search.settings.config import FIELDS
 from search.settings.reading import load
 from search.storage import TrialRecord, Value
@@ -51,10 +51,28 @@ def test_hypervolume_grows_to_the_known_area() -> None:
     # In the box from (0, 0) to (4, 2): the point (4, 0) dominates nothing, (2, 1) a quarter, (0, 2) nothing, and
     # (4, 1) adds a quarter.
     table = np.array([[4, 0], [2, 1], [0, 2], [4, 1]])
-    assert growth(records(table), {"a": "up", "b": "up"}) == pytest.approx([0, 0.25, 0.25, 0.5])
-    assert growth(records(-table), {"a": "down", "b": "down"}) == pytest.approx([0, 0.25, 0.25, 0.5])
-    assert growth(records(table[:, :1]), {"a": "up"}) == pytest.approx([1, 1, 1, 1])
-    assert growth(records(table[:1]), {"a": "up", "b": "up"}) == pytest.approx([1])
+    assert growth(records(table), {"a": "up", "b": "up"})[1] == pytest.approx([0, 0.25, 0.25, 0.5])
+    assert growth(records(-table), {"a": "down", "b": "down"})[1] == pytest.approx([0, 0.25, 0.25, 0.5])
+    assert growth(records(table[:, :1]), {"a": "up"})[1] == pytest.approx([1, 1, 1, 1])
+    assert growth(records(table[:1]), {"a": "up", "b": "up"})[1] == pytest.approx([1])
+
+
+def test_a_tuned_baseline_is_no_candidate() -> None:
+    """It neither fills the box of the hypervolume nor spans it, and is no line of the parallel coordinates."""
+    ways = {"a": "up", "b": "up"}
+    alone = records(np.array([[4, 0], [2, 1], [0, 2], [4, 1]]), np.linspace(0.5, 1.5, 16).reshape(4, 4))
+    off = [
+        replace(alone[0], number=number, factors=IDENTITY, sampling=Sampling(guidance=9.0), values=values)
+        for number, values in ((4, records(np.array([[9, 9]]))[0].values), (5, records(np.array([[-9, -9]]))[0].values))
+    ]
+    for mixed in (off + alone, alone + off):
+        kept, shares = growth(mixed, ways)
+        assert kept == alone and shares == pytest.approx([0, 0.25, 0.25, 0.5])
+        lines = factor_plots.figures(mixed, ways, {})["Parallel coordinates"].data[0].dimensions
+        assert {axis.label: tuple(axis.values) for axis in lines}["a"] == (4, 2, 0, 4)
+    twelve = records(np.random.default_rng(0).random((12, 2)))
+    told = history([*off, *(replace(each, number=each.number + 6) for each in twelve)], ways)
+    assert sorted(told) == [15, 16, 17] and sorted(told[15]) == list(range(6, 16))  # the tenth brings those before it
 
 
 def test_the_factor_that_matters_is_found() -> None:
@@ -235,4 +253,4 @@ def test_the_pages_of_a_large_study_are_made_by_the_front_s_cap(monkeypatch: pyt
     table = np.array([[r.values["a"].value, -r.values["b"].value] for r in records])
     scaled = (table - table[:10].min(0)) / np.ptp(table[:10], axis=0)  # the first ten make the box
     each = [hypervolume(scaled[: k + 1], np.zeros(2)) for k in range(60)]
-    np.testing.assert_allclose(growth(records, ways), each, rtol=1e-12)
+    np.testing.assert_allclose(growth(records, ways)[1], each, rtol=1e-12)

@@ -15,7 +15,7 @@ import torch
 
 from configs import UserError
 from freeu import IDENTITY, Factors
-from search.reporting.history_plots import grown
+from search.reporting.history_plots import history as histories
 from search.reporting.mlflow_page import study_page
 from search.storage import TrialRecord, Value
 from search.storage.image_grid import difference, image_grid, save_grid
@@ -465,10 +465,10 @@ def test_the_history_of_the_hypervolume_is_never_rewritten() -> None:
         rails = {"luma": 2.0 if number == 4 else 0.0}
         records.append(TrialRecord(number, Factors(1, 1, 1, 1), "sobol", "COMPLETE", values, guardrails=rails))
     directions = {"a": "up", "b": "up"}
-    told = [grown(records[: number + 1], directions, number) for number in range(14)]
+    told = [histories(records[: number + 1], directions).get(number, {}) for number in range(14)]
     assert [sorted(each) for each in told[8:12]] == [[], list(range(10)), [10], [11]]
     history = {step: value for each in told for step, value in each.items()}
-    assert history == {s: v for n in range(14) for s, v in grown(records, directions, n).items()}
+    assert history == {s: v for n in range(14) for s, v in histories(records, directions).get(n, {}).items()}
     values = [history[step] for step in range(14)]
     assert values == sorted(values)
     assert values[4] == values[3]  # out of bounds: it adds nothing
