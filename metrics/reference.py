@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from configs import UserError, unknown
+from configs.whole_files import replacing, sweep
 
 from . import images
 from .base import MetricError
@@ -175,11 +176,9 @@ def _kept(name: str, encoder: Encoder, found: Callable[[], Iterator[Named]]) -> 
         features = np.concatenate(parts)
         if not np.isfinite(features).all():
             raise UserError(f"the encoder {encoder.name} gave NaN or infinity for an image of the reference")
-        home.mkdir(parents=True, exist_ok=True)
-        part_file = file.with_suffix(f".{os.getpid()}.part")
-        with part_file.open("wb") as stream:
+        sweep(home)
+        with replacing(file) as part, part.open("wb") as stream:
             np.save(stream, features)
-        part_file.replace(file)
     try:
         return Reference.of(np.load(file, allow_pickle=False))
     except (ValueError, EOFError, MetricError) as error:

@@ -14,6 +14,7 @@ import configs
 from configs import UserError, devices
 from configs.cli import main, visible
 from configs.console import Column, command_console, table
+from configs.whole_files import replacing, sweep
 
 if TYPE_CHECKING:
     from .base import Batch, Metric, Score
@@ -226,16 +227,15 @@ def _write(out: Path, images: ImageFolder, scores: dict[str, Score]) -> None:
     import pandas as pd
 
     columns = {name: each.per_image for name, each in scores.items() if each.per_image is not None}
-    part = out.with_name(f"{out.name}.{os.getpid()}.part")
+    sweep(out.parent, deep=False)
     try:
         table = pd.DataFrame({"image": images.names, "prompt": images.prompts, **columns})
-        if out.suffix == ".csv":
-            table.to_csv(part, index=False)
-        else:
-            table.to_parquet(part, index=False)
-        part.replace(out)
+        with replacing(out) as part:
+            if out.suffix == ".csv":
+                table.to_csv(part, index=False)
+            else:
+                table.to_parquet(part, index=False)
     except (OSError, ValueError) as error:  # a ValueError where a file's name is no text
-        part.unlink(missing_ok=True)
         raise UserError(f"can't write --out {out}: {error}") from error
 
 

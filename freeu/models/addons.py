@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from configs import UserError
 
 from .identity import only_variant
+from .lora_layers import Shape
 from .single import header
 from .spec import ModelSpec
 
@@ -80,6 +82,33 @@ def _weight(addon: Addon) -> float:
         raise UserError(f"--lora {addon.place}:{addon.note}: a weight such as 0.8 goes behind the colon") from error
 
 
+def check_embedding(shapes: Mapping[str, Shape], widths: Mapping[str, int | None]) -> None:
+    """Whether a textual inversion is one token's, for these text encoders.
+
+    shapes: of its vectors, by their names in the file. widths: of the embeddings of each text encoder of the model;
+    None is not known.
+
+    Raises:
+        UserError: it is not.
+    """
+    both = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+    if both.keys() <= shapes.keys():
+        if "text_encoder_2" not in widths:
+            raise UserError("it is for SDXL's two text encoders, and this model has one")
+    elif len(shapes) != 1:
+        raise UserError(f"it holds {len(shapes)} tensors: one token's is expected")
+    elif "text_encoder_2" in widths:
+        raise UserError("it is for one text encoder, and this model has two: its embeddings hold clip_l and clip_g")
+    else:
+        both = {name: "text_encoder" for name in shapes}
+    for name, encoder in both.items():
+        width, wanted = (shapes[name] or [0])[-1], widths.get(encoder)
+        if wanted is not None and width != wanted:
+            raise UserError(
+                f"its vectors are {width} wide, and this model's are {wanted}: it is for another text encoder"
+            )
+
+
 def put_on(pipeline: Any, spec: ModelSpec) -> None:
     """Loads the spec's addons into a pipeline that is still on the CPU.
 
@@ -137,18 +166,22 @@ def _embedding(pipeline: Any, addon: Addon) -> None:
     """A textual inversion, as diffusers, ReVersion and the web UI write them; SDXL's has two parts."""
     state = _weights(addon.place)
     name = addon.note or str(state.get("name") or addon.place.stem)
+    if "string_to_param" in state:
+        state = {name: next(iter(state["string_to_param"].values()))}
+    encoders = {each: getattr(pipeline, each, None) for each in ("text_encoder", "text_encoder_2")}
+    widths = {each: encoder.config.hidden_size for each, encoder in encoders.items() if encoder is not None}
+    try:
+        check_embedding({key: value.shape for key, value in state.items()}, widths)
+    except UserError as error:
+        raise UserError(f"--embedding {addon.place}: {error}") from error
     if "clip_l" in state and "clip_g" in state:
         pairs = [("clip_l", "tokenizer", "text_encoder"), ("clip_g", "tokenizer_2", "text_encoder_2")]
         for key, tokenizer, encoder in pairs:
             parts = {"tokenizer": getattr(pipeline, tokenizer), "text_encoder": getattr(pipeline, encoder)}
             pipeline.load_textual_inversion({name: state[key]}, token=name, **parts)
         return
-    if "string_to_param" in state:
-        state = {name: next(iter(state["string_to_param"].values()))}
-    elif set(state) == {"emb_params"}:  # the web UI's safetensors name no token: it is the file's name
+    if set(state) == {"emb_params"}:  # the web UI's safetensors name no token: it is the file's name
         state = {name: state["emb_params"]}
-    if len(state) != 1:
-        raise UserError(f"--embedding {addon.place} holds {len(state)} tensors: one token's is expected")
     ((token, vectors),) = state.items()
     pipeline.load_textual_inversion({token: vectors}, token=addon.note or token)
 

@@ -65,8 +65,10 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
     found = found.model_copy(update={"kind": kind}).sampled(sampling)
-    if "config" not in given or not spec.folder.is_file():
+    if "config" not in given:
         return as_trained(found)
+    if not spec.folder.is_file():
+        raise UserError(f"--pipeline-config {found.config}: it says how a single file is laid out; {spec.name} is none")
     layout = locate_config(found)
     if spec == from_file(spec.folder) and "resolution" not in given:  # of a YAML that names a file, what it says holds
         found = found.model_copy(update={"resolution": from_folder(layout, spec.name).resolution})

@@ -10,7 +10,7 @@ import torch
 import configs
 from configs import devices
 
-from . import fits, inputs, pipelines
+from . import addon_fits, fits, inputs, pipelines
 from .addons import addons, put_on
 from .changes import as_trained
 from .identity import identity, identity_of_file
@@ -68,8 +68,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
     fits.check_sampling(folder, spec)
     if spec.folder.is_file():
         fits.check_file(spec.folder)
-    if spec.unet:
-        fits.check_unet(spec.base / spec.unet, folder)
+    addon_fits.check(spec, folder)
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -19,6 +19,9 @@ from .spec import HUB_ID, PARTS, ModelSpec
 ASK_SECONDS, GIVE_UP_SECONDS = 5.0, 10.0
 """For the answer of the hub, and for everything before it (a dead name server has limits of its own)."""
 
+SMALL = ["*.json", "*.txt"]
+"""Files of a pipeline that are no weights."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -72,10 +75,17 @@ def find(wanted: Wanted) -> Path:
         wanted.check(wanted.folder)
         return wanted.folder
     if not HUB_ID.fullmatch(wanted.source):
-        raise UserError(f"the weights of {wanted.name} are not there: {wanted.folder} is no folder")
+        raise UserError(f"{wanted.flag}: the weights of {wanted.name} are not there: {wanted.folder} is no folder")
     tried = [f"the folder {wanted.folder}: not there"]
     cached = _cached(wanted, tried)
     return cached if cached is not None else _download(wanted, tried)
+
+
+def found_here(wanted: Wanted) -> Path | None:
+    """The same without the hub: None for what would have to be got from there."""
+    if wanted.folder.is_dir() or not HUB_ID.fullmatch(wanted.source):
+        return find(wanted)
+    return _cached(wanted, [])
 
 
 def _wanted(spec: ModelSpec) -> Wanted:
@@ -130,20 +140,41 @@ def hub_layout(repo: str) -> Path:
         raise UserError(f"{repo} is no hub id")
     import huggingface_hub
 
-    small = ["*.json", "*.txt"]
-    try:
-        found = Path(huggingface_hub.snapshot_download(repo, allow_patterns=small, local_files_only=True))
-        layout(found)
+    if (found := _cached_layout(repo)) is not None:
         return found
-    except Exception:  # not in the cache, or not all of it
-        pass
     reason = _unreachable(repo, None)
     try:
         if reason is None:
-            return Path(huggingface_hub.snapshot_download(repo, allow_patterns=small))
+            return Path(huggingface_hub.snapshot_download(repo, allow_patterns=SMALL))
     except Exception as error:  # as in _download
         reason = _short(error)
     raise UserError(f"{repo} is neither in the hub's cache nor to be got from the hub ({reason})")
+
+
+def _cached_layout(repo: str) -> Path | None:
+    import huggingface_hub
+
+    try:
+        found = Path(huggingface_hub.snapshot_download(repo, allow_patterns=SMALL, local_files_only=True))
+        layout(found)
+    except Exception:  # not in the cache, or not all of it
+        return None
+    return found
+
+
+def at_hand(spec: ModelSpec) -> Path | None:
+    """The folder of its pipeline, or the one that says how a single file is laid out, where that is a folder here or in
+    the hub's cache; None where it is not, or not whole. Asks nobody.
+
+    Raises:
+        UserError: a folder that was given is not there, or lacks some of its files.
+    """
+    if not spec.folder.is_file():
+        return found_here(_wanted(spec))
+    folder = spec.base / str(spec.config)
+    if (folder / "model_index.json").is_file():
+        return folder
+    return _cached_layout(str(spec.config)) if HUB_ID.fullmatch(str(spec.config)) else None
 
 
 def is_here(spec: ModelSpec) -> bool:

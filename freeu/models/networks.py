@@ -15,10 +15,8 @@ import torch
 
 from configs import UserError
 
-ORIGINAL = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
-"""How a network's tensors begin in the one file of a whole model."""
-ALSO = {"unet": ("diffusion_model.", "unet."), "vae": ("vae.",)}
-"""In files of other tools."""
+from .single import ORIGINAL, prefix_of
+
 SCALES = (".scale_weight", ".weight_scale")
 UNUSED = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
@@ -69,8 +67,7 @@ def tensors(file: Path, part: str) -> dict[str, torch.Tensor]:
 
     with safe_open(file, "pt") as opened:
         names = list(opened.keys())
-        prefixes = (ORIGINAL[part], *ALSO[part])
-        prefix = next((each for each in prefixes if any(name.startswith(each) for name in names)), "")
+        prefix = prefix_of(names, part)
         found = {name.removeprefix(prefix): opened.get_tensor(name) for name in names if name.startswith(prefix)}
     return {name: _scaled(found, name, file) for name in found if not name.endswith(UNUSED)}
 

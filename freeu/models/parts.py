@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError
+from configs import UserError, shortened
 
 from . import identity
 from .identity import only_variant, read_json
-from .locate import find, wanted_parts
+from .locate import Wanted, find, found_here, wanted_parts
 from .spec import PARTS, ModelSpec
 
 if TYPE_CHECKING:
@@ -49,15 +49,55 @@ def parts(spec: ModelSpec) -> list[Part]:
         UserError: one can't be had; says what was tried and what to do.
     """
     found = []
-    for field, wanted in wanted_parts(spec).items():
-        variant = only_variant(wanted.folder) if wanted.alone else wanted.variant
-        found.append(Part(field, find(replace(wanted, variant=variant)), variant))
-    for part in found:
-        file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
-        holds = read_json(file).get("_class_name")
-        if holds != CLASSES[part.field]:
-            raise UserError(f"{PARTS[part.field]} {part.folder} holds a {holds}: a {CLASSES[part.field]} is expected")
+    for field, wanted in _wanted(spec).items():
+        found.append(Part(field, find(wanted), wanted.variant))
+        _check(found[-1])
     return found
+
+
+def check_early(spec: ModelSpec, folder: Path | None) -> None:
+    """Whether those that are on this machine are of the right kind and fit the model in `folder`, where that is known.
+
+    Raises:
+        UserError: one doesn't, or is not there.
+    """
+    for field, wanted in _wanted(spec).items():
+        if (place := found_here(wanted)) is None:
+            continue
+        part = Part(field, place, wanted.variant)
+        _check(part)
+        unet = {} if folder is None else read_json(folder / "unet" / "config.json")
+        if field == "controlnet":
+            check_words(part, read_json(part.folder / "config.json"), unet)
+
+
+def check_words(part: Part, network: Mapping[str, Any], unet: Mapping[str, Any]) -> None:
+    """Raises UserError where a ControlNet takes text embeddings of another width than the model's U-Net; both as their
+    configs say."""
+    words, wanted = (each.get("cross_attention_dim") for each in (network, unet))
+    if words is not None and wanted is not None and words != wanted:
+        raise UserError(
+            f"{PARTS[part.field]} {part.folder} does not fit this model: it is for text embeddings {words} wide, and "
+            f"the model's are {wanted}"
+        )
+
+
+def _wanted(spec: ModelSpec) -> dict[str, Wanted]:
+    """By the field that names them, with the variant of their weights."""
+    return {
+        field: replace(wanted, variant=only_variant(wanted.folder)) if wanted.alone else wanted
+        for field, wanted in wanted_parts(spec).items()
+    }
+
+
+def _check(part: Part) -> None:
+    """Raises UserError where its folder holds something else."""
+    file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
+    holds = read_json(file).get("_class_name")
+    if holds != CLASSES[part.field]:
+        raise UserError(
+            f"{PARTS[part.field]} {part.folder} holds a {shortened(str(holds))}: a {CLASSES[part.field]} is expected"
+        )
 
 
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
@@ -71,10 +111,10 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
                 pipeline = _moved(pipeline, diffusers.MotionAdapter.from_pretrained(part.folder, **how))
             elif part.field == "controlnet":
                 network = diffusers.ControlNetModel.from_pretrained(part.folder, **how)
-                words, wanted = (each.config.cross_attention_dim for each in (network, pipeline.unet))
-                if words != wanted:
-                    raise ValueError(f"it is for text embeddings {words} wide, and the model's are {wanted}")
+                check_words(part, network.config, pipeline.unet.config)
                 pipeline = _controlled(pipeline)(**pipeline.components, controlnet=network)
+        except UserError:
+            raise
         except Exception as error:  # a foreign part raises any of a dozen kinds, deep inside
             said = " ".join(str(error).split())[:400]
             raise UserError(f"can't use {PARTS[part.field]} {part.folder}: {type(error).__name__}: {said}") from error

@@ -11,7 +11,7 @@ from configs import UserError
 
 from . import networks
 from .identity import chosen_variant, has_variant, read_index
-from .single import header
+from .single import ORIGINAL, header
 from .spec import ALSO, PIPELINES, ModelSpec
 
 PARTS = ("unet", "vae")
@@ -72,12 +72,12 @@ def pipeline(
 def _scaled(single: Path, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
     """The networks of a checkpoint whose weights have scales beside them; diffusers would read them without."""
     scaled = [name for name in header(single) if name.endswith(networks.SCALES)]
-    if other := [name for name in scaled if not name.startswith(tuple(networks.ORIGINAL.values()))]:
+    if other := [name for name in scaled if not name.startswith(tuple(ORIGINAL.values()))]:
         raise UserError(f"{single}: the weights of its text encoder are scaled ({other[0]}): give the model in 16 bit")
     return {
         part: networks.of_file(_kind(folder, part), single, part, folder / part, dtype)
         for part in PARTS
-        if any(name.startswith(networks.ORIGINAL[part]) for name in scaled)
+        if any(name.startswith(ORIGINAL[part]) for name in scaled)
     }
 
 

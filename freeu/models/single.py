@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from configs import UserError, quoted
@@ -9,6 +10,17 @@ from configs import read_safetensors_header as header
 
 TEXT_KEYS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 XL, XL_REFINER = (f"conditioner.embedders.{i}.model.transformer.resblocks.9.mlp.c_proj.bias" for i in (1, 0))
+
+ORIGINAL = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
+"""How a network's tensors begin in the one file of a whole model."""
+ALSO = {"unet": ("diffusion_model.", "unet."), "vae": ("vae.",)}
+"""In files of other tools."""
+
+
+def prefix_of(names: Collection[str], part: str) -> str:
+    """How the tensors of one network, "unet" or "vae", begin in a file; "" where it stands alone there."""
+    prefixes = (ORIGINAL[part], *ALSO[part])
+    return next((each for each in prefixes if any(name.startswith(each) for name in names)), "")
 
 
 def nearest(file: Path) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import changed, fits, inputs, load_spec
+    from freeu.models import addon_fits, changed, fits, inputs, load_spec
     from freeu.models.addons import addons
     from metrics.reference_kinds import parse
     from search.storage.mlflow_location import check_folder
@@ -41,6 +41,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     spec = changed(loaded, given)
     inputs.check(spec)
     fits.check_sampling_early(spec)
+    addon_fits.check_early(spec)
     settings = {name: given[name] for name in (*sampling.FIELDS, "negative_prompt") if name in given}
     return served.connected(spec, config.servers, config.bind, settings), chosen, prompt_set
 

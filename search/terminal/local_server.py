@@ -35,14 +35,25 @@ def shown(address: str) -> str:
 def names(host: str, port: int) -> list[str]:
     """What browsers may call this machine: its exact names and addresses, without the port and with it. Another name
     would be that of a page elsewhere which has its own name point here (DNS rebinding).
+
+    A name may end with a dot, which says that it is whole. In letters browsers write it small; of capital ones only the
+    machine's own spelling is taken.
     """
     own = {host, "127.0.0.1", "localhost", "::1"} - {"0.0.0.0", "::"}
     if host not in LOCAL:
         own |= {socket.gethostname(), socket.getfqdn()}
         with suppress(OSError):
             own |= {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)}
-    told = {f"[{name}]" if ":" in name else name.lower() for name in own}
+    told = {spelt for name in own for spelt in _spelt(name)}
     return sorted(name + end for name in told for end in ("", f":{port}"))
+
+
+def _spelt(name: str) -> set[str]:
+    """The ways in which a request may write a name or an address."""
+    if ":" in name:
+        return {f"[{name}]"}
+    dots = ("",) if name.replace(".", "").isdecimal() else ("", ".")
+    return {each + dot for each in (name, name.lower()) for dot in dots}
 
 
 def desktop() -> bool:

@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_told_by_its_file(sd_folder: Path, sdxl_folder: Pat
     save_file({"a": vectors(), "b": vectors()}, several := tmp_path / "several.safetensors")
     assert "holds 2 tensors" in refused(sd_folder, embeddings=(str(several),))
     tiny.unet(24).save_pretrained(tmp_path / "other")
-    assert "cross_attention_dim 24 instead of 16" in refused(sd_folder, unet=str(tmp_path / "other"))
+    assert "takes text 24 wide, and the model's is 16" in refused(sd_folder, unet=str(tmp_path / "other"))
     (tmp_path / "notes.txt").write_text("x")
     assert "expected .safetensors" in refused(sd_folder, embeddings=(str(tmp_path / "notes.txt"),))
 

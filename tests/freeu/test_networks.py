@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from safetensors.torch import load_file, save_file
 
 from configs import UserError
-from freeu.models import load_spec, networks, pipelines
+from freeu.models import load_spec, networks, pipelines, single
 from freeu.models.addons import put_on
 from tests import single_file
 
@@ -41,12 +41,12 @@ def test_a_single_file_is_the_folder(
     part: str, prefix: str | None, whole: State, pipeline, sd_folder: Path, tmp_path: Path
 ) -> None:
     """The whole checkpoint, the network alone, the same under another prefix, and diffusers' own file."""
-    start, wanted = networks.ORIGINAL[part], getattr(pipeline, part)
+    start, wanted = single.ORIGINAL[part], getattr(pipeline, part)
     tensors = whole
     if prefix == "diffusers":
         tensors = wanted.state_dict()
     elif prefix is not None:
-        new = networks.ALSO[part][0] if prefix == "own" else ""
+        new = single.ALSO[part][0] if prefix == "own" else ""
         tensors = {new + k.removeprefix(start): v for k, v in whole.items() if k.startswith(start)}
     save_file(tensors, file := tmp_path / "network.safetensors")
     assert same(networks.of_file(KINDS[part], file, part, sd_folder / part, torch.float32), wanted)
@@ -62,7 +62,7 @@ def test_a_weight_that_is_missing_in_a_file_is_told(
     part: str, layout: str, whole: State, pipeline, sd_folder: Path, tmp_path: Path
 ) -> None:
     tensors = whole if layout == "original" else getattr(pipeline, part).state_dict()
-    lost = [name for name in tensors if name.startswith(networks.ORIGINAL[part]) or layout == "diffusers"][-1]
+    lost = [name for name in tensors if name.startswith(single.ORIGINAL[part]) or layout == "diffusers"][-1]
     save_file({k: v for k, v in tensors.items() if k != lost}, file := tmp_path / "cut.safetensors")
     with pytest.raises(UserError, match=r"cut\.safetensors lacks some of the weights"):
         networks.of_file(KINDS[part], file, part, sd_folder / part, torch.float32)
@@ -86,7 +86,7 @@ def in_float8(whole: State, end: str, by_row: bool = False) -> State:
     """The U-Net's matrices in float8, with their scales under KEY + end."""
     found = dict(whole)
     for name, value in whole.items():
-        if name.startswith(networks.ORIGINAL["unet"]) and value.ndim == 2:
+        if name.startswith(single.ORIGINAL["unet"]) and value.ndim == 2:
             most = value.abs().amax(1, keepdim=True) if by_row else value.abs().max()
             scale = most / torch.finfo(torch.float8_e4m3fn).max
             found[name] = (value / scale).to(torch.float8_e4m3fn)

@@ -76,6 +76,14 @@ def test_features_are_kept_by_content_not_by_place(real: Path, reader, tmp_path:
     assert sum(seen) == 2 * N
 
 
+def test_what_a_killed_process_left_beside_them_is_swept(real: Path, reader, tmp_path: Path) -> None:
+    kept = tmp_path / "cache" / "freeu-search" / "references"
+    kept.mkdir(parents=True)
+    (kept / f".{7:032x}.part").write_text("half")
+    load_reference(parse(str(real)), reader, Path("/"))
+    assert [file.suffix for file in kept.iterdir()] == [".npy"]
+
+
 def test_a_tables_features_are_those_of_its_images(real: Path, reader, tmp_path: Path) -> None:
     """Not of the table: the images under the same names can be others."""
     first = load_reference(parse(str(tmp_path / "named.csv")), reader, Path("/"))

@@ -75,6 +75,7 @@ def test_clip_prefers_the_true_caption_and_order_is_that_of_the_names(folders: P
 
 def test_two_folders_in_pairs(folders: Path, tmp_path: Path) -> None:
     options = ["--scorers", "shapes", "--metrics", "clip,fid,sharpness", "--out", tmp_path / "each.parquet"]
+    (tmp_path / f".{7:032x}.part").write_text("left by a killed process")
     rows = scored(folders / "blurred", "--base", folders / "sharp", "--prompts", folders / "prompts.txt", *options)
     found = {row["metric"]: row for row in rows}
     assert found["sharpness"]["high"] < 0 and found["sharpness"]["win_rate"] is None  # neither is the better
@@ -83,6 +84,7 @@ def test_two_folders_in_pairs(folders: Path, tmp_path: Path) -> None:
         assert row["low"] <= row["difference"] <= row["high"]
         assert row["difference"] == pytest.approx(row["value"] - row["base"])
     assert found["sharpness"]["p_holm"] < 0.01
+    assert [file.name for file in tmp_path.iterdir()] == ["each.parquet"]
     each = pd.read_parquet(tmp_path / "each.parquet")
     assert list(each.columns) == ["image", "prompt", "clip", "sharpness"] and each["image"].tolist()[2] == "2.png"
     assert each["sharpness"].mean() == pytest.approx(found["sharpness"]["value"])

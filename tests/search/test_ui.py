@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
 import re
 import shutil
@@ -11,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -222,21 +223,48 @@ def test_ctrl_c_ends_it_cleanly(server: tuple[subprocess.Popen[str], str]) -> No
 
 
 def test_other_machines_may_call_this_one_by_its_names_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "gpu-box")
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "GPU-box")
     monkeypatch.setattr(socket, "getfqdn", lambda: "gpu-box.lan")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *given: [(0, 0, 0, "", ("192.168.1.7", 0))])
-    allowed = ui._names("0.0.0.0", 5099)
+    allowed = local_server.names("0.0.0.0", 5099)
 
     def answered(host: str) -> bool:
-        return any(fnmatch(host, each) for each in allowed)  # as MLflow matches them
+        return is_allowed_host_header(allowed, host)
 
-    hosts = ("localhost:5099", "127.0.0.1:5099", "192.168.1.7:5099", "gpu-box:5099", "gpu-box.lan")
+    hosts = ("localhost:5099", "127.0.0.1:5099", "192.168.1.7:5099", "gpu-box:5099", "GPU-box:5099", "gpu-box.lan")
     assert all(map(answered, hosts))
-    assert not any(map(answered, ("evil.com", "localhost.evil.com", "gpu-box.evil.com:5099", "127.evil.com", "*")))
-    assert answered("[::1]:5099") and not answered("localhost:5098")
+    assert all(map(answered, ("[::1]:5099", "localhost.", "localhost.:5099", "gpu-box.lan.:5099")))
+    strangers = ("evil.com", "localhost.evil.com", "gpu-box.evil.com:5099", "127.evil.com", "*", "", "localhost:5098")
+    nearly = ("127.0.0.1.", "localhost..", "LOCALHOST:5099", "localhost.:", "::1", "[::1].", ".localhost")
+    assert not any(map(answered, (*strangers, *nearly)))
     for name in ("10.evil.com", "192.168.evil.com", "localhost:evil.com", "172.16.evil.com"):
         assert not answered(name)
-        assert not any(fnmatch(name, each) for each in ui._names("127.0.0.1", 5099))
+        assert not is_allowed_host_header(local_server.names("127.0.0.1", 5099), name)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_server_answers_to_its_names_alone(host: str, mlruns: Path) -> None:
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("no IPv6 here")
+    port = local_server.free_port(host, None, ui.PORT + 40)
+    with ui.serving(mlflow_settings(mlruns), host, port):
+
+        def status(name: str) -> int:
+            connection = http.client.HTTPConnection(host, port, timeout=60)
+            connection.request("GET", "/", headers={"Host": name})
+            return connection.getresponse().status
+
+        for name in (f"localhost:{port}", f"localhost.:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+            assert status(name) == 200, name
+        for name in (f"LOCALHOST:{port}", f"10.evil.com:{port}", "localhost:evil.com", "localhost.evil.com"):
+            assert status(name) == 403, name
+
+
+def _has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(("::1", 9)) == errno.ECONNREFUSED
 
 
 def test_without_a_study(tmp_path: Path) -> None:

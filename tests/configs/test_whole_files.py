@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from search.storage import files
-from search.storage.files import replacing, sweep
+from configs import whole_files
+from configs.whole_files import replacing, sweep
 from tests.search.fakes import settings
 from tests.search.test_run import study
 
 WRITER = """
 import sys
 from pathlib import Path
-from search.storage.files import replacing
+from configs.whole_files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("written", flush=True)
     sys.stdin.read()
 """
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def test_only_what_a_dead_process_left_is_swept(tmp_path: Path) -> None:
@@ -45,10 +45,14 @@ def test_only_what_a_dead_process_left_is_swept(tmp_path: Path) -> None:
     sweep(tmp_path, tmp_path / "none")
     assert not part.exists()
     assert (tmp_path / "mine.part").exists()
+    (deeper := tmp_path / "deep" / part.name).parent.mkdir()
+    deeper.write_text("half")
+    sweep(tmp_path, deep=False)
+    assert deeper.exists()
 
 
 def test_one_that_is_swept_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, calls = files.fcntl.flock, []
+    lock, calls = whole_files.fcntl.flock, []
 
     def late(stream: object, how: int) -> None:
         if not calls:
@@ -56,7 +60,7 @@ def test_one_that_is_swept_before_it_is_locked_is_made_again(tmp_path: Path, mon
         calls.append(how)
         lock(stream, how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files.fcntl, "flock", late)
+    monkeypatch.setattr(whole_files.fcntl, "flock", late)
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
@@ -67,7 +71,7 @@ def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def none(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", none)
+    monkeypatch.setattr(whole_files.fcntl, "flock", none)
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole")
         sweep(tmp_path)
