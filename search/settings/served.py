@@ -83,8 +83,8 @@ def check_space(spec: ModelSpec, space: Space) -> None:
 def place(job: Job) -> str:
     """Where images are made, for the plan."""
     if not is_served(job.spec):
-        return job.device
-    return f"drawn by {', '.join(map(hidden, job.spec.servers))}, scored on {job.device}"
+        return job.device.in_words()
+    return f"drawn by {', '.join(map(hidden, job.spec.servers))}, scored on {job.device.in_words()}"
 
 
 def lines(spec: ModelSpec) -> list[str]:
