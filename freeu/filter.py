@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -50,7 +50,8 @@ def skip_filter_(x: torch.Tensor, scale: Factor, threshold: int, high: Factor, s
     """`skip_filter` in place, on features whose maps can be viewed as vectors; returns x."""
     height, width = x.shape[-2:]
     check_threshold(threshold, height, width)
-    kernel = _kernel() if x.is_cuda and not (torch.compiler.is_compiling() or torch.is_grad_enabled()) else None
+    plain = not x.is_cuda or torch.compiler.is_compiling() or torch.is_grad_enabled()
+    kernel = None if plain else _kernel(x.device)
     if kernel and kernel.fits(x, threshold):
         with torch.cuda.device(x.device):
             return kernel.skip_filter_(x, _float32(scale, x.device), _float32(high, x.device), symmetric)
@@ -76,15 +77,16 @@ def skip_filter_(x: torch.Tensor, scale: Factor, threshold: int, high: Factor, s
     return x
 
 
-@lru_cache(maxsize=1)
-def _kernel() -> Any:
-    """The CUDA form; None where there is no Triton, or it can't build for this machine (it needs a C compiler)."""
+@cache
+def _kernel(device: torch.device) -> Any:
+    """The CUDA form; None where there is no Triton, or it can't build for this card (it needs a C compiler)."""
     try:
         from . import kernel
 
-        probe = torch.zeros(1, 1, 2, 2, device="cuda")
-        one = _float32(1.0, probe.device)
-        kernel.skip_filter_(probe, one, one, False)
+        with torch.cuda.device(device):
+            probe = torch.zeros(1, 1, 2, 2, device=device)
+            one = _float32(1.0, device)
+            kernel.skip_filter_(probe, one, one, False)
     except Exception as error:  # whatever it is, the plain form is there
         warnings.warn(f"FreeU's CUDA kernel can't be used, the plain filter is: {error}", stacklevel=2)
         return None

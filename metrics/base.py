@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class Batch:
     frames: int = 1
     evaluations: int | None = None
     base: Batch | None = field(default=None, repr=False, compare=False)
-    _embedded: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)
@@ -50,14 +51,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What several metrics read of this batch: made for the first that asks under a key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
     def embed(self, encoder: Encoder) -> torch.Tensor:
         """The images' embeddings (n, d), float32 on the CPU; made once for all metrics that read this encoder."""
-        if encoder.identity not in self._embedded:
+
+        def embedded() -> torch.Tensor:
             found = encoder.embed_images(self.images)
             if not torch.isfinite(found).all():
                 raise MetricError(f"the encoder {encoder.name} gave NaN or infinity for one of {len(self)} images")
-            self._embedded[encoder.identity] = found
-        return self._embedded[encoder.identity]
+            return found
+
+        found: torch.Tensor = self.once(encoder.identity, embedded)
+        return found
 
 
 @dataclass(frozen=True)

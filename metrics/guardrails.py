@@ -7,7 +7,7 @@ model's own images differ from seed to seed (see `search.evaluation.guardrails`)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from torch.nn import functional as F
 
 from .base import Batch, Direction, MetricError, Score, check_count, mean_score
 from .encoders import Encoder
+from .pixels import Pixels, Rings, mean, ring_means, rings, side_by_side, variance
 
-PART = 64
-"""Images that are measured at a time."""
+PART = 2**20
+"""Pixels that are measured at a time: an image of 1024."""
 SMALLEST = 8
 """Pixels of a side below which an image has no detail to measure."""
-LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601."""
 
 
 class Guardrail:
@@ -32,19 +31,36 @@ class Guardrail:
     per_image = True
     min_n = 1
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, device: str = "cpu", beside: Sequence[str] = ()) -> None:
+        """device: that the pixels are read on. beside: others that are asked for too: they are measured with it."""
         self.name = name
+        self._device = "cpu" if device == "mps" else device  # which has no sums by segment
+        self._together = tuple(dict.fromkeys((name, *beside)))
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`. Raises MetricError for images too small to have detail."""
         check_count(self, len(batch))
-        measure, (height, width) = GUARDRAILS[self.name], batch.images.shape[-2:]
-        if measure in (spectral_slope, high_band, sharpness) and min(height, width) < SMALLEST:
+        height, width = batch.images.shape[-2:]
+        if min(height, width) < SMALLEST and self.name in DETAIL:
             raise MetricError(
                 f"{self.name} needs images of at least {SMALLEST}×{SMALLEST} pixels, and these are {width}×{height}"
             )
-        found = [measure(part.double() / 255) for part in batch.images.split(PART)]
-        return mean_score(self, np.asarray(torch.cat(found)))
+        large = [name for name in self._together if min(height, width) >= SMALLEST or name not in DETAIL]
+        names = tuple(sorted(large))
+        return mean_score(self, batch.once((names, self._device), lambda: self._measured(batch, names))[self.name])
+
+    def _measured(self, batch: Batch, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """By name float64 (n,)."""
+
+        @torch.inference_mode()
+        def measured(part: torch.Tensor) -> list[torch.Tensor]:
+            pixels = Pixels(part.to(self._device))
+            return [GUARDRAILS[name](pixels) for name in names]
+
+        parts = batch.images.split(max(1, PART // math.prod(batch.images.shape[-2:])))
+        found = side_by_side(measured, parts) if self._device == "cpu" else list(map(measured, parts))
+        columns = zip(*found, strict=True)
+        return {name: torch.cat(column).numpy() for name, column in zip(names, columns, strict=True)}
 
 
 class Drift:
@@ -73,70 +89,67 @@ class Drift:
         return mean_score(self, np.asarray(100 * (1 - (here * there).sum(-1))))
 
 
-def colourfulness(images: torch.Tensor) -> torch.Tensor:
-    """Hasler and Süsstrunk's (SPIE 2003), of images (n, 3, H, W) in 0..1: (n,), 0 for grey, about 60 for colourful."""
-    red, green, blue = (255 * images).unbind(1)
-    opponents = torch.stack([red - green, (red + green) / 2 - blue], dim=1).flatten(2)
-    spread = opponents.var(dim=2, correction=0).sum(1).sqrt()
-    return spread + 0.3 * opponents.mean(dim=2).square().sum(1).sqrt()
+def colourfulness(pixels: Pixels) -> torch.Tensor:
+    """Hasler and Süsstrunk's (SPIE 2003): (n,), 0 for grey, about 60 for colourful."""
+    red, green, blue = pixels.images.unbind(1)
+    opponents = (red - green, (red + green) / 2 - blue)
+    spread = sum(variance(each) for each in opponents) ** 0.5
+    return 255 * (spread + 0.3 * sum(mean(each) ** 2 for each in opponents) ** 0.5)
 
 
-def saturation(images: torch.Tensor) -> torch.Tensor:
+def saturation(pixels: Pixels) -> torch.Tensor:
     """Mean chroma in CIELAB (D65): (n,), 0 for grey, 105 for pure red."""
-    return chroma(images).flatten(1).mean(1)
+    return mean(pixels.chroma)
 
 
-def saturation_peak(images: torch.Tensor) -> torch.Tensor:
+def saturation_peak(pixels: Pixels) -> torch.Tensor:
     """95th percentile of chroma in CIELAB: (n,)."""
-    return chroma(images).flatten(1).quantile(0.95, dim=1)
+    return pixels.chroma.flatten(1).quantile(0.95, dim=1).cpu().double()
 
 
-def clipping(images: torch.Tensor) -> torch.Tensor:
+def clipping(pixels: Pixels) -> torch.Tensor:
     """Share of values of a pixel's channels that are 0 or 255: (n,) in 0..1."""
-    return ((images <= 0) | (images >= 1)).double().flatten(1).mean(1)
+    return pixels.clipped / math.prod(pixels.images.shape[1:])
 
 
-def luma(images: torch.Tensor) -> torch.Tensor:
+def luma(pixels: Pixels) -> torch.Tensor:
     """Mean luma: (n,) in 0..1."""
-    return _luma(images).flatten(1).mean(1)
+    return pixels.luma
 
 
-def contrast(images: torch.Tensor) -> torch.Tensor:
+def contrast(pixels: Pixels) -> torch.Tensor:
     """RMS contrast, the standard deviation of luma: (n,) in 0..0.5."""
-    return _variation(images).flatten(1).std(1, correction=0)
+    return variance(pixels.variation).sqrt()
 
 
-def spectral_slope(images: torch.Tensor) -> torch.Tensor:
+def spectral_slope(pixels: Pixels) -> torch.Tensor:
     """Slope of the log power of luma over log frequency, by least squares: (n,), about -2 for photographs."""
-    power, radius = _spectrum(images)
-    within = (radius > 0) & (radius <= 0.5)
+    of = _rings(pixels)
     # Each ring of about one frequency step counts once, so that the many high frequencies don't drown the low.
-    steps = min(images.shape[-2:])
-    ring = (radius[within] * steps).round().long()
-    counts = torch.bincount(ring)
-    used = counts > 0
+    used = of.counts > 0
     used[0] = False  # on an oblong image the first ring can round to nothing
-    means = torch.zeros(len(power), len(counts), dtype=power.dtype).index_add_(1, ring, power[:, within])
-    y = (means[:, used] / counts[used] + 1e-12).log()
-    x = (torch.arange(len(counts))[used] / steps).log().double()
+    y = (ring_means(pixels.power, of)[:, used] + 1e-12).log()
+    x = of.frequency[used].log()
     x = x - x.mean()
     return (y * x).sum(1) / x.square().sum()
 
 
-def high_band(images: torch.Tensor) -> torch.Tensor:
+def high_band(pixels: Pixels) -> torch.Tensor:
     """Share of luma's power, its mean left out, above a quarter cycle a pixel (half of what there can be): (n,)."""
-    power, radius = _spectrum(images)
-    whole = power[:, radius > 0].sum(1)
-    return power[:, radius > 0.25].sum(1) / (whole + 1e-12)
+    of, power = _rings(pixels), pixels.power
+    size = power[0].numel()
+    return mean(power * of.high) * size / (mean(power * of.weights) * size + 1e-12)
 
 
-def sharpness(images: torch.Tensor) -> torch.Tensor:
+def sharpness(pixels: Pixels) -> torch.Tensor:
     """Variance of the Laplacian of luma: (n,)."""
-    kernel = images.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    return F.conv2d(_variation(images)[:, None], kernel).flatten(1).var(1, correction=0)
+    plane = pixels.variation
+    centre = plane[:, 1:-1, 1:-1]
+    beside = (plane[:, :-2, 1:-1], plane[:, 2:, 1:-1], plane[:, 1:-1, :-2], plane[:, 1:-1, 2:])
+    return variance(sum(each - centre for each in beside))  # type: ignore[arg-type]
 
 
-GUARDRAILS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+GUARDRAILS: dict[str, Callable[[Pixels], torch.Tensor]] = {
     each.__name__: each
     for each in (
         colourfulness,
@@ -150,40 +163,9 @@ GUARDRAILS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         sharpness,
     )
 }
+DETAIL = ("spectral_slope", "high_band", "sharpness")
+"""Those that small images don't have."""
 
 
-def chroma(images: torch.Tensor) -> torch.Tensor:
-    """√(a*² + b*²) in CIELAB of sRGB images (n, 3, H, W) in 0..1, white point D65: (n, H, W)."""
-    linear = torch.where(images <= 0.04045, images / 12.92, ((images + 0.055) / 1.055) ** 2.4)
-    to_xyz = images.new_tensor([
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ])  # fmt: skip
-    xyz = torch.einsum("ij,njhw->nihw", to_xyz / to_xyz.sum(1, keepdim=True), linear)
-    knee = 6 / 29
-    f = torch.where(xyz > knee**3, xyz.clamp(min=knee**3) ** (1 / 3), xyz / (3 * knee**2) + 4 / 29)
-    x, y, z = f.unbind(1)
-    found = ((500 * (x - y)) ** 2 + (200 * (y - z)) ** 2).sqrt()
-    # Grey has none. Found so it has a rounding error, and among grey images that would be all that there is to measure.
-    return torch.where(images.amax(1) == images.amin(1), 0.0, found)
-
-
-def _luma(images: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("c,nchw->nhw", images.new_tensor(LUMA), images)
-
-
-def _variation(images: torch.Tensor) -> torch.Tensor:
-    """Luma less that of the first pixel (n, H, W): exactly 0 on an image of one colour, without rounding errors."""
-    return _luma(images - images[..., :1, :1])
-
-
-def _spectrum(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(power (n, H, W) of luma under a Hann window, frequency (H, W) in cycles a pixel)."""
-    plane = _variation(images)
-    height, width = plane.shape[-2:]
-    window = torch.outer(*(torch.hann_window(side, dtype=plane.dtype) for side in (height, width)))
-    plane = (plane - plane.mean((1, 2), keepdim=True)) * window
-    power = torch.fft.fft2(plane).abs().square() / math.prod(plane.shape[-2:])
-    y, x = (torch.fft.fftfreq(side, dtype=plane.dtype) for side in (height, width))
-    return power, (y[:, None] ** 2 + x**2).sqrt()
+def _rings(pixels: Pixels) -> Rings:
+    return rings(*pixels.images.shape[-2:], pixels.images.device, pixels.images.dtype)

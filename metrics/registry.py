@@ -129,7 +129,7 @@ def build(
     if not info.encoder:
         from .guardrails import Guardrail
 
-        return Guardrail(name)
+        return Guardrail(name, device)
     if name not in scorers:
         raise UserError(f"there is no scorer for '{name}': the YAML names {', '.join(scorers) or 'none'}")
     spec = scorers[name]

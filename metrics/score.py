@@ -159,21 +159,11 @@ def _built(names: list[str], reference: str | None, scorers: str | None, device:
     from .reference_kinds import parse
 
     models, own, default = _scorers(scorers)
-    place = _device(device)
+    place = devices.chosen(device)
     if reference is not None and not reference.strip():
         raise UserError("--reference is empty: name a folder, table, .npz, or data set of the hub")
     compared_with = default if reference is None else parse(reference)
     return [registry.build(name, own, place, models, compared_with) for name in names]
-
-
-def _device(name: str | None) -> str:
-    """Raises UserError where this machine has none of that name."""
-    if name is not None:
-        devices.check_present(name)
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _scorers(name: str | None) -> tuple[Path, dict[str, Any], dict[str, Any]]:

@@ -7,6 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from configs.devices import Device
     from search.settings.config import StudyConfig
     from search.settings.job import Job
     from search.study.plan import Plan
@@ -76,6 +78,7 @@ class Session:
         self.tracking.open()
         with self._crew() as crew:
             told = done(crew, known)
+            self._on(told.device)
             if told.too_long:
                 shown = ", ".join(f"'{text[:60]}…'" for text in told.too_long[:3])
                 more = f" and {len(told.too_long) - 3} more" if len(told.too_long) > 3 else ""
@@ -93,15 +96,22 @@ class Session:
                 self.progress.say(f"the floor: real images score {name} {floor:.4g} at n = {len(self.job.prompts)}")
             return self._searched(crew, told)
 
+    def _on(self, device: Device) -> None:
+        """Takes over what the workers run on, and says it where the plan could not know."""
+        before, self.job = self.job.device, replace(self.job, device=device)
+        self.plan = replace(self.plan, job=self.job)
+        if device.model or device.kind != before.kind:
+            self.progress.say(f"on {device.in_words()}{self.plan.pace() if device.kind != before.kind else ''}")
+
     @contextmanager
     def _crew(self) -> Iterator[Crew]:
         load = functools.partial(assemble, self.load, self.job)
         if self.config.ray is not None:
             from search.workers.ray_actors import actors
 
-            crew: Crew = actors(load, self.config.ray, self.config.workers, self.job.device)
+            crew: Crew = actors(load, self.config.ray, self.config.workers, self.config.device)
         elif self.config.workers > 1:
-            crew = processes(load, self.config.workers, self.job.device)
+            crew = processes(load, self.config.workers, self.config.device)
         else:
             crew = SingleWorker(load(), self.progress.images)
         try:
@@ -112,6 +122,8 @@ class Session:
     def _searched(self, crew: Crew, told: Known) -> dict[str, Any]:
         job, config, identity = self.job, self.config, told.identity
         fingerprint = {**job.fingerprint, "weights": identity, "scorer_weights": told.scorer_weights}
+        if told.device.dtype:
+            fingerprint["numbers"] = told.device.dtype
         self._agree(fingerprint)
         seal(job, fingerprint)
         study = Coordinator(

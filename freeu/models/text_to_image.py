@@ -54,6 +54,11 @@ class TextToImage:
         return self._unet
 
     @property
+    def dtype(self) -> torch.dtype:
+        """That the U-Net runs in."""
+        return self._unet.dtype
+
+    @property
     def timesteps(self) -> torch.Tensor:
         """Those that it runs through for a batch, in order."""
         return self._run.own

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,7 +103,7 @@ class Runner:
 
     def __init__(self, generator: Any, prompts: Sequence[str], seeds: Sequence[int], others: Sequence[int]) -> None:
         """seeds: of each prompt. others: the other seeds."""
-        from metrics import registry
+        from metrics.guardrails import Guardrail
 
         if not hasattr(generator, "unet"):
             raise UserError(
@@ -116,7 +115,7 @@ class Runner:
         find_sites(generator.unet)
         self.generator, self.prompts = generator, tuple(prompts)
         self.seeds, self.others = tuple(seeds), tuple(others)
-        self.rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES}
+        self.rails = {name: Guardrail(name, beside=NAMES) for name in NAMES}
         self.base: torch.Tensor | None = None
 
     def all(self, factors: Factors, told: Told) -> Passes:
@@ -187,7 +186,7 @@ def _look(image: torch.Tensor, base: torch.Tensor) -> tuple[np.ndarray, float, f
     import torch
 
     from freeu.spectra import spectrum
-    from metrics.guardrails import LUMA
+    from metrics.pixels import LUMA
 
     pixels = image.reshape(-1, *image.shape[-3:]).float() / 255
     amplitude, share = spectrum(torch.einsum("c,nchw->nhw", pixels.new_tensor(LUMA), pixels)[None])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import UserError
+from configs.devices import CPU, Device
 from freeu import Candidate, Sampling
 from freeu.sampling import UNCHANGED
 from search.evaluation.interrupts import Stopping
@@ -254,10 +255,12 @@ def _joined(before: np.ndarray | None, found: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Evaluators:
-    """What a worker holds: one model, and an evaluator for each purpose. too_long: prompts that the model cuts."""
+    """What a worker holds: one model, and an evaluator for each purpose. too_long: prompts that the model cuts. device:
+    where it is."""
 
     by_purpose: Mapping[str, Evaluator]
     too_long: tuple[str, ...] = ()
+    device: Device = CPU
 
     def evaluate(self, task: Task, on_images: OnImages | None = None) -> Evaluation:
         """The task, done by the evaluator for its purpose."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs import devices
+from configs.devices import Device
 from freeu.sampling import Sampling
 from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
@@ -27,13 +28,10 @@ Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric
 
 def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
     """Load the base model and the objectives' metrics onto the device. Raises UserError if that fails."""
-    import torch
-
     from freeu.models import load_generator
-    from freeu.models.load import choose_device
     from metrics import registry
 
-    device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    device = devices.chosen(config.device)
     generator = load_generator(
         spec,
         device=device,
@@ -51,16 +49,18 @@ def assemble(load: Load, job: Job) -> Evaluators:
     """Load, and make the evaluators: "search", "guardrails" (the baseline under other seeds) and "confirm"; "low", the
     search with few steps, where they are asked for.
     """
-    from metrics import registry
+    from metrics.guardrails import Guardrail
     from search.evaluation.guardrails import NAMES
 
     config, seed = job.config, job.config.seed
     generator, metrics = load(config, job.spec)
+    numbers = str(getattr(generator, "dtype", "")).removeprefix("torch.")
+    device = devices.described(devices.chosen(config.device), numbers)
     texts = [*job.prompts, *job.held_out]
     negatives = [job.spec.negative_prompt, *job.spec.negatives.values()]
     too_long = tuple(generator.too_long([*texts, *dict.fromkeys(filter(None, negatives))]))
     generator.prepare(texts, _texts_of(job))
-    rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
+    rails = {name: Guardrail(name, device.name, NAMES) for name in NAMES} if config.guardrails else {}
 
     def evaluator(
         purpose: str,
@@ -71,7 +71,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
     ) -> Evaluator:
         of = generator if steps is None else generator.with_sampling(Sampling(steps=steps))
         kept = config.cache and not _untold(of, measured)
-        cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps)) if kept else None
+        cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps, device)) if kept else None
         return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache, whole)
 
     evaluators = {
@@ -81,7 +81,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
     }
     if config.low_steps is not None:
         evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)
-    return Evaluators(evaluators, too_long)
+    return Evaluators(evaluators, too_long, device)
 
 
 def _texts_of(job: Job) -> list[Sampling]:
@@ -97,13 +97,15 @@ MADE = (
 """Of the fingerprint, what images and their scores depend on."""
 
 
-def _made(job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None) -> dict[str, Any]:
+def _made(
+    job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None, device: Device
+) -> dict[str, Any]:
     return {
         **{name: job.fingerprint[name] for name in MADE},
         **({"sampling": job.fingerprint["sampling"]} if job.fingerprint["sampling"] else {}),
         **({} if steps is None else {"steps": steps}),
         "weights": generator.identity,
-        "device": job.device.partition(":")[0],
+        "device": device.exact,
         "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],
         "scorer_weights": _weights(metrics),
     }
@@ -129,13 +131,15 @@ def _untold(generator: Generator, metrics: Mapping[str, Metric]) -> list[str]:
 class Known:
     """What is known once all is loaded. identity: of the model's weights. scorer_weights: as `_weights` has them.
     untold: what doesn't tell its weights. too_long: prompts that its text encoder cuts. floors: by metric of the set,
-    what so many real images would get. notes: what the generator found out at the start."""
+    what so many real images would get. device: of the worker that tells. notes: what the generator found out at the
+    start."""
 
     identity: str
     scorer_weights: list[str]
     untold: list[str]
     too_long: tuple[str, ...]
     floors: dict[str, float]
+    device: Device
     notes: tuple[str, ...] = ()
 
 
@@ -146,4 +150,5 @@ def known(held: Evaluators, on_images: OnImages) -> Known:
     floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
     found = {name: floor for name, floor in floors.items() if floor is not None}
     of, metrics = evaluator.generator, evaluator.metrics
-    return Known(of.identity, _weights(metrics), _untold(of, metrics), held.too_long, found, getattr(of, "notes", ()))
+    notes = getattr(of, "notes", ())
+    return Known(of.identity, _weights(metrics), _untold(of, metrics), held.too_long, found, held.device, notes)

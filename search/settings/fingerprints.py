@@ -28,6 +28,7 @@ FLAGS = {
     "scorers": "--reference, or the model's scorers",
     "space": "--space, --version, --stages",
     "weights": "the weights of --model, --lora, …",
+    "numbers": "--dtype (each kind of device has its own default)",
     "scorer_weights": "the scorers' weights",
 }
 """Key → where it comes from, for those that are not named as a setting."""
@@ -46,7 +47,8 @@ def fingerprint(
 ) -> dict[str, Any]:
     """Everything that must stay the same for a study to resume, as plain data.
 
-    The number of trials, the time, the device and the batch size may change. spec: the model's ModelSpec.
+    The number of trials, the time, the batch size and the device may change, but not what numbers it takes by default:
+    that is added where a worker tells it. spec: the model's ModelSpec.
     space: the study's Space.
     """
     read = {name: spec.scorers.get(name) for name in config.objectives or ()}

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import unknown
+from configs import UserError, devices, unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
@@ -20,6 +19,7 @@ from search.settings.first_candidates import first_candidates
 from search.storage import StudyFolder
 
 if TYPE_CHECKING:
+    from configs.devices import Device
     from freeu.models import ModelSpec
     from freeu.presets.like import Like
     from search.settings.config import StudyConfig
@@ -37,8 +37,8 @@ class Job:
         config: with the objectives resolved. spec: the base model as the settings change it. prompt_set: its name.
         prompts, held_out: the texts of the two halves, in order. categories: prompt → category.
         directions: objective → "up" or "down". fixed: the first candidates, each with its origin, the baseline first.
-        device: where images are made, as "cuda" or "cpu". fingerprint: what must stay the same for the study to go on.
-        like: what was taken of --like.
+        device: where images are made: a guess, until a worker has told (`search.session`).
+        fingerprint: what must stay the same for the study to go on. like: what was taken of --like.
     """
 
     config: StudyConfig
@@ -50,7 +50,7 @@ class Job:
     categories: Mapping[str, str]
     directions: Mapping[str, str]
     fixed: tuple[tuple[str, Candidate], ...]
-    device: str
+    device: Device
     fingerprint: Mapping[str, Any]
     like: Like | None = None
 
@@ -96,7 +96,7 @@ def prepare(config: StudyConfig) -> Job:
         {prompt.text: prompt.category for prompt in prompt_set},
         directions,
         first_candidates(config, spec, space, like),
-        likely_device(config.device),
+        _device(config),
         fingerprints.fingerprint(config, spec, space, texts, held_out),
         like,
     )
@@ -109,6 +109,10 @@ def check_enough(job: Job) -> None:
         prompts.check_enough(name, info.min_n, min(len(job.prompts), len(job.held_out)))
 
 
-def likely_device(asked: str | None) -> str:
-    """The device that torch will most likely choose, guessed without loading it."""
-    return asked or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu")
+def _device(config: StudyConfig) -> Device:
+    """As it seems by now. Raises UserError for a card that is not the user's to choose."""
+    if config.ray is None:
+        return devices.likely(config.device)
+    if config.device is not None and ":" in config.device:
+        raise UserError(f"--device {config.device} with --ray: Ray gives each worker a GPU: leave out the number")
+    return devices.likely(config.device or "cuda")

@@ -50,7 +50,7 @@ def kept_settings(job: Job) -> dict[str, Any]:
     return kept | {
         **given,
         "model": job.spec.name,
-        "device": job.device,
+        "device": job.device.name,
         "servers": [hidden(each) for each in job.config.servers],
         "storage": None if storage is None else hidden(storage),
         "tracking_uri": None if uri is None else hidden(uri),

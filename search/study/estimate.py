@@ -4,11 +4,11 @@ one U-Net evaluation and the usual speed of such a machine, a guess within a fac
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import UserError, read_yaml
+from configs.devices import cores
 from search.storage import StudyFolder, studies
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ OVERHEAD = 25.0  # seconds: loading, the sampler's thinking, MLflow
 def seconds(job: Job, evaluations: int) -> tuple[float, bool]:
     """(seconds that so many U-Net evaluations of the job take, whether that rests on measurements here)."""
     config, spec = job.config, job.spec
-    rate = measured(config.mlruns, spec.name, job.device, config.dtype, config.size)
+    rate = measured(config.mlruns, spec.name, job.device.name, config.dtype, config.size)
     if rate is not None:
         return OVERHEAD + rate * evaluations, True
-    kind = job.device.partition(":")[0]
-    speed = SPEED[kind] * ((os.cpu_count() or 1) if kind == "cpu" else 1)
+    kind = job.device.kind
+    speed = SPEED[kind] * (cores() if kind == "cpu" else 1)
     return OVERHEAD + _work(job, evaluations) / speed, False
 
 

@@ -107,7 +107,7 @@ class Plan:
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
-        where = f"{served.place(job.spec, job.device)}{self._workers()}"
+        where = f"{served.place(job.spec, job.device.in_words())}{self._workers()}"
         size = f"{s.image_size[1]}×{s.image_size[0]}" + (f", {s.frames} frames" if s.frames > 1 else "")
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
@@ -220,12 +220,16 @@ class Plan:
         which = "all images" if keep == "all" else "all held-out images"
         return [f"disk        about {_megabytes(size)} for {which}, full size and lossless (--keep-images)"]
 
+    def pace(self) -> str:
+        """What is said again where the workers run elsewhere than it seemed."""
+        return f", not {'a GPU' if self.job.device.kind == 'cpu' else 'a CPU'} as it seemed: {self._work()}"
+
     def _work(self) -> str:
         seconds, measured = self.seconds()
         minutes = self.job.config.minutes
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
-        if self.job.device == "cpu" and seconds > DAY:
+        if self.job.device.kind == "cpu" and seconds > DAY:
             gpus = estimate.on_gpus(self.job, self.evaluations).items()
             how += "; use a GPU: " + ", ".join(f"on {name} about {duration(each)}" for name, each in gpus)
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"

@@ -52,7 +52,6 @@ def describe(job: Job, fingerprint: Mapping[str, Any], identity: str) -> Descrip
 def resolved(job: Job) -> dict[str, str]:
     """What makes a study's images: the model's own values where none are set. n: prompts of a whole evaluation."""
     spec = job.spec
-    half = (spec.dtype or "float16") if job.device.startswith("cuda") else "float32"
     found = {
         "model": spec.name,
         "kind": spec.kind,
@@ -64,8 +63,11 @@ def resolved(job: Job) -> dict[str, str]:
         "prompts": Path(job.prompt_set).name,
         "n": len(job.prompts),
         "n_held_out": len(job.held_out),
-        "device": job.device,
-        "dtype": job.config.dtype or half,
+        "device": job.device.name,
+        "gpu": job.device.model or None,
+        "gpu_memory": job.device.memory or None,
+        "gpu_capability": job.device.capability or None,
+        "dtype": job.device.dtype or job.config.dtype,
     }
     return {key: str(value) for key, value in found.items() if value is not None}
 

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from configs import UserError
+from configs import UserError, devices
 from search.evaluation import Evaluators, OnImages
 from search.workers.crew import TRIES, Job, WorkerDied
 
@@ -118,12 +118,13 @@ class WorkerPool:
 class Process:
     """A worker in a process of this machine."""
 
-    def __init__(self, load: Callable[[], Evaluators], environment: Mapping[str, str]) -> None:
-        """load: makes the parts, in the new process; it is pickled. environment: set there before anything loads."""
+    def __init__(self, load: Callable[[], Evaluators], environment: Mapping[str, str], workers: int) -> None:
+        """load: makes the parts, in the new process; it is pickled. environment: set there before anything loads.
+        workers: that share the cores."""
         from multiprocessing import get_context
 
         self._pool = ProcessPoolExecutor(
-            1, get_context("spawn"), initializer=_begin, initargs=(load, dict(environment), os.getpid())
+            1, get_context("spawn"), initializer=_begin, initargs=(load, dict(environment), workers, os.getpid())
         )
 
     def ready(self) -> Future[Any]:
@@ -138,36 +139,33 @@ class Process:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def processes(load: Callable[[], Evaluators], workers: int, device: str) -> WorkerPool:
-    """Workers on this machine, each on a CUDA device of its own (in turn, where there are fewer), else on a share of
-    the cores. device: as "cuda", "cuda:1" (that one for all) or "cpu"."""
+def processes(load: Callable[[], Evaluators], workers: int, device: str | None) -> WorkerPool:
+    """Workers on this machine, each on a share of the cores and on a CUDA device of its own (in turn, where there are
+    fewer). device: as asked for: "cuda" or None, "cuda:1" (that one for all) or "cpu"."""
 
     def maker(environment: Mapping[str, str]) -> Callable[[], Worker]:
-        return lambda: Process(load, environment)
+        return lambda: Process(load, environment, workers)
 
-    return WorkerPool([maker(_environment(number, workers, device)) for number in range(workers)], (BrokenProcessPool,))
+    return WorkerPool([maker(each) for each in environments(workers, device)], (BrokenProcessPool,))
 
 
-def _environment(number: int, workers: int, device: str) -> dict[str, str]:
-    if device != "cuda":
-        return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = named.split(",") if named else [str(each) for each in range(torch.cuda.device_count())]
-    return {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
+def environments(workers: int, device: str | None) -> list[dict[str, str]]:
+    """For each worker, by which it sees the card that is its own."""
+    variable, cards = devices.cards() if device in (None, "cuda") else ("", [])
+    return [{variable: cards[number % len(cards)]} if cards else {} for number in range(workers)]
 
 
 _loaded: Evaluators | UserError | None = None
 
 
-def _begin(load: Callable[[], Evaluators], environment: Mapping[str, str], parent: int) -> None:
+def _begin(load: Callable[[], Evaluators], environment: Mapping[str, str], workers: int, parent: int) -> None:
     """In a new process: load the model, and end when the parent does, however it ends."""
     import signal
     import threading
 
     global _loaded
     os.environ.update(environment)
+    devices.limit_threads(workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the coordinator decides
 
     def watch() -> None:

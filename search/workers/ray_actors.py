@@ -1,7 +1,8 @@
 """Workers on a Ray cluster: actors that hold the model. Nothing else imports ray.
 
-An actor asks for a GPU if the model runs on one, else for a CPU. Actors that the cluster has no room for start as soon
-as a machine joins. One that dies, or whose machine leaves, is made again.
+An actor asks for a GPU, under `--device cpu` for a CPU: what the machine that begins the study has says nothing.
+Actors that the cluster has no room for start as soon as a machine joins. One that dies, or whose machine leaves, is
+made again.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from configs import UserError
+from configs import UserError, devices
 from search.evaluation import Evaluators
 from search.workers.crew import Job
 from search.workers.processes import Worker, WorkerPool
 
 SECONDS_TO_ANSWER = 5
+CPU, GPU = "CPU", "GPU"
+"""Ray's resources."""
 
 
-def actors(load: Callable[[], Evaluators], address: str, workers: int, device: str) -> WorkerPool:
-    """A crew of Ray actors. address: as `ray.init` takes it, or "local" for a cluster of this machine alone.
+def actors(load: Callable[[], Evaluators], address: str, workers: int, device: str | None) -> WorkerPool:
+    """A crew of Ray actors. address: as `ray.init` takes it, or "local" for a cluster of this machine alone. device: as
+    asked for; None is a GPU.
 
     Raises:
-        UserError: ray is not installed, or no cluster is there.
+        UserError: ray is not installed, no cluster is there, or it has no GPU and no device was asked for.
     """
     try:
         import ray
@@ -45,11 +49,16 @@ def actors(load: Callable[[], Evaluators], address: str, workers: int, device: s
         except (ConnectionError, ValueError, RuntimeError, OSError, RayError) as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UserError(f"--ray {address}: no cluster answers there ({reason}){_hint(address)}") from error
-    gpus = 1 if device.startswith("cuda") else 0
-    made = ray.remote(num_gpus=gpus, num_cpus=1 - gpus, max_restarts=0)(_Holder)
+    resource = CPU if device == "cpu" else GPU
+    if device is None and not ray.cluster_resources().get(GPU):
+        raise UserError(
+            f"--ray {address}: no machine there has a GPU: give --device cpu, or --device cuda to wait for one"
+        )
+    needs = {"num_cpus": 1} if resource == CPU else {"num_gpus": 1, "num_cpus": 0}
+    made = ray.remote(**needs, max_restarts=0)(_Holder)
 
     def maker() -> Worker:
-        return _Actor(made.remote(load))
+        return _Actor(made.remote(load, workers, resource))
 
     died = (RayActorError, WorkerCrashedError, NodeDiedError)
     return WorkerPool([maker] * workers, died, partial(_check, address))
@@ -89,7 +98,8 @@ def _reached(address: str) -> None:
 class _Holder:
     """In the actor's process."""
 
-    def __init__(self, load: Callable[[], Evaluators]) -> None:
+    def __init__(self, load: Callable[[], Evaluators], workers: int, resource: str) -> None:
+        devices.limit_threads(_beside(workers, resource))
         self._parts: Evaluators | UserError
         try:
             self._parts = load()
@@ -100,6 +110,15 @@ class _Holder:
         if isinstance(self._parts, UserError):
             raise self._parts
         return None if job is None else job(self._parts, lambda done: None)
+
+
+def _beside(workers: int, resource: str) -> int:
+    """How many workers this machine can hold, each of which takes one of the resource."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    holds = next((int(each["Resources"].get(resource, 1)) for each in ray.nodes() if each["NodeID"] == here), 1)
+    return max(1, min(workers, holds))
 
 
 class _Actor:

@@ -35,7 +35,7 @@ def test_the_spread_of_videos_is_over_videos() -> None:
     encoder = encoder_of(4)
     metric = KernelDistance("kid", encoder, Reference.of(drawn(64, 4, 3)))
     batch = Batch(torch.zeros(128, 3, 4, 4, dtype=torch.uint8), ("",) * 128, frames=8)
-    batch._embedded[encoder.identity] = torch.from_numpy(features)
+    batch._made[encoder.identity] = torch.from_numpy(features)
     videos = features.reshape(16, 8, 4)
     without = [metric.distance(np.delete(videos, [i, i + 8], axis=0).reshape(-1, 4)) for i in range(8)]
     wanted = np.sqrt(7 / 8 * np.square(without - np.mean(without)).sum())

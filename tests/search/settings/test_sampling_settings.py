@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from configs import UserError
+from configs.devices import CPU
 from freeu import Candidate, Factors, Sampling
 from search.evaluation.loading import _made
 from search.settings.job import Job, prepare
@@ -151,7 +152,7 @@ def test_negatives_of_another_length(lines: int, tmp_path: Path) -> None:
 
 def test_scores_are_reused_under_the_same_settings_alone(tmp_path: Path) -> None:
     def made(**flags: Any) -> dict[str, Any]:
-        return _made(job(tmp_path, **flags), FakeGenerator(), {}, None)
+        return _made(job(tmp_path, **flags), FakeGenerator(), {}, None, CPU)
 
     plain = made()
     assert "sampling" not in plain  # as it was kept before there were these settings

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from configs import UserError
+from configs.devices import cores
 from search.evaluation import Evaluators
 from search.workers import Crew, SingleWorker, WorkerDied, done
 from search.workers.processes import WorkerPool, processes
@@ -88,7 +89,7 @@ def test_processes_load_once_each_and_come_again_after_a_death(tmp_path: Path) -
         crew.close()
     loaded = (tmp_path / "loaded").read_text().split("\n")[:-1]
     assert len(set(loaded)) == len(loaded) == 2 + 1 + 1 + 3  # two, and one more for each death
-    assert {line.split()[1] for line in loaded} == {str(max(1, (os.cpu_count() or 1) // 2))}
+    assert {line.split()[1] for line in loaded} == {str(max(1, cores() // 2))}
 
 
 def test_what_cannot_be_loaded_is_said() -> None:
