@@ -58,7 +58,7 @@ def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
     if spec.negatives:
         raise UserError("a server has one negative prompt for all prompts: leave out those of the prompt set")
     if "size" in given:
-        given["resolution"] = side_of(given["size"])
+        given["resolution"] = side_of(*(given["sizes"] or (given["size"],)))
     return found.model_copy(update=given)
 
 
