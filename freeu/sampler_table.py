@@ -19,7 +19,8 @@ class Sampler:
         kind: diffusers' class. changes: what it is set up with.
         webui, comfyui: what these tools call it; None where they lack it.
         also: further names. eta: what it is unasked; None where it takes none.
-        spaced: whether its timesteps can be spaced otherwise. curved: whether its sigmas can be Karras', exponential or beta.
+        spaced: whether its timesteps can be spaced otherwise. curved: whether its sigmas can be Karras', exponential or
+            beta.
         samples: whether it runs models that predict the image itself. zero_snr: whether it can begin from pure noise.
         automatic: the schedule that the web UI gives it unasked; None where it has but one.
     """
