@@ -18,8 +18,9 @@ class Sampler:
     Attributes:
         kind: diffusers' class. changes: what it is set up with.
         webui, comfyui: what these tools call it; None where they lack it.
-        also: further names. eta: whether it takes one. spaced: whether its timesteps can be spaced otherwise.
-        curved: whether its sigmas can be Karras', exponential or beta.
+        also: further names. eta: what it is unasked; None where it takes none.
+        spaced: whether its timesteps can be spaced otherwise. curved: whether its sigmas can be Karras', exponential or
+            beta.
         samples: whether it runs models that predict the image itself. zero_snr: whether it can begin from pure noise.
         automatic: the schedule that the web UI gives it unasked; None where it has but one.
     """
@@ -30,7 +31,7 @@ class Sampler:
     webui: str | None = None
     comfyui: str | None = None
     also: tuple[str, ...] = ()
-    eta: bool = False
+    eta: float | None = None
     spaced: bool = True
     curved: bool = True
     samples: bool = True
@@ -149,11 +150,11 @@ SAMPLERS = (
         zero_snr=True,
     ),
     Sampler("DEIS", "DEISMultistepScheduler", webui="DEIS", comfyui="deis"),
-    Sampler("DDIM", "DDIMScheduler", webui="DDIM", comfyui="ddim", eta=True, curved=False, zero_snr=True),
+    Sampler("DDIM", "DDIMScheduler", webui="DDIM", comfyui="ddim", eta=0.0, curved=False, zero_snr=True),
     Sampler("DDPM", "DDPMScheduler", webui="DDPM", comfyui="ddpm", curved=False, zero_snr=True),
     Sampler("PNDM", "PNDMScheduler", webui="PLMS", curved=False, samples=False),
     Sampler("LCM", "LCMScheduler", webui="LCM", comfyui="lcm", curved=False, zero_snr=True),
-    Sampler("TCD", "TCDScheduler", eta=True, curved=False, zero_snr=True),
+    Sampler("TCD", "TCDScheduler", eta=0.3, curved=False, zero_snr=True),
     Sampler("SA Solver", "SASolverScheduler", comfyui="sa_solver"),
 )
 """One for each way of stepping that diffusers has for models trained on noise."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -98,6 +98,24 @@ def size_of(text: str) -> tuple[int, int]:
     size = _size([int(each) for each in found.groups()])
     assert size is not None
     return size
+
+
+def sizes_of(found: Any) -> tuple[tuple[int, int], ...]:
+    """One size or several, as texts or pairs of numbers: "832x1216", [832, 1216], ["832x1216", [1024, 1024]].
+
+    Raises:
+        SamplingError: one of them no image can have, or one is there twice.
+    """
+    several = isinstance(found, list | tuple) and all(isinstance(each, str | list | tuple) for each in found)
+    sizes = [size_of(each) if isinstance(each, str) else _size(each) for each in (found if several else [found])]
+    if not sizes or len(set(sizes)) < len(sizes):
+        raise SamplingError(f"size is {quoted(found)}: give each size once, as 832x1216")
+    return tuple(each for each in sizes if each is not None)
+
+
+def dealt(sizes: Sequence[tuple[int, int]], seed: int) -> tuple[int, int]:
+    """The size, of several, that the image with this seed gets."""
+    return sizes[seed % len(sizes)]
 
 
 def _number(name: str, value: Any, high: float) -> float | None:

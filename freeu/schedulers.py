@@ -79,6 +79,17 @@ def named(name: str, schedule: str | None = None) -> Scheduler:
     return found
 
 
+def takes_eta(name: str) -> bool:
+    """Whether a scheduler adds noise that eta sets; True for "default", which only its pipeline knows. Raises UserError
+    as `named`."""
+    return name == DEFAULT or named(name).sampler.eta is not None
+
+
+def usual_eta(name: str) -> float:
+    """How much of it a scheduler adds unasked. Raises UserError as `named`."""
+    return 0.0 if name == DEFAULT else named(name).sampler.eta or 0.0
+
+
 def canonical(name: str) -> str:
     """The name under which a scheduler is shown and kept: "Euler a" of `euler_ancestral`.
 

@@ -23,6 +23,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "clip_skip": (*TEXTS, *SERVERS),
 }
 """Settings that mean something to these kinds alone."""
+SAMPLED = (*NAMES, "sizes")
 UNASKED = ("dpmsolver++", "ddim", "edm", "default")
 """Schedulers as models' YAMLs write them; one that a study asks for is written as it is shown, as "DPM++ 2M"."""
 
@@ -35,7 +36,7 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         UserError: the model can do nothing with one of them.
     """
     sampling = Sampling.from_dict({name: given[name] for name in NAMES if given.get(name) is not None})
-    found = spec.model_copy(update={field: value for field, value in given.items() if field not in NAMES})
+    found = spec.model_copy(update={field: value for field, value in given.items() if field not in SAMPLED})
     kind = spec.kind
     if kind == "text-to-image":
         if found.controlnet:
@@ -64,7 +65,7 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
-    found = found.model_copy(update={"kind": kind}).sampled(sampling)
+    found = found.model_copy(update={"kind": kind}).sampled(sampling).dealing(given.get("sizes", ()))
     if "config" not in given:
         return as_trained(found)
     if not spec.folder.is_file():

@@ -113,7 +113,8 @@ def check_sampling(folder: Path, spec: ModelSpec) -> None:
         check_clip_skip(spec.clip_skip, min(layers))
     levels = _config(folder, "vae").get("block_out_channels")
     if isinstance(levels, list) and levels:
-        check_size(spec.size, 2 ** (len(levels) - 1))
+        for size in spec.sizes or (spec.size,):
+            check_size(size, 2 ** (len(levels) - 1))
 
 
 def check_sampling_early(spec: ModelSpec) -> None:
@@ -125,9 +126,9 @@ def check_sampling_early(spec: ModelSpec) -> None:
 
 def check_eta(eta: float | None, kind: str) -> None:
     """Raises UserError where a scheduler of diffusers' class `kind` adds no noise that eta sets."""
-    if not eta or any(each.eta and each.kind == kind for each in SAMPLERS):
+    if not eta or any(each.eta is not None and each.kind == kind for each in SAMPLERS):
         return
-    takes = " or ".join(each.name for each in SAMPLERS if each.eta)
+    takes = " or ".join(each.name for each in SAMPLERS if each.eta is not None)
     raise UserError(f"--eta {eta:g} means nothing to diffusers' {kind}: give --scheduler {takes}, or leave it out")
 
 

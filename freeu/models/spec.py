@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from configs import UserError
 from freeu.factors import Factors, Stages, Version
-from freeu.sampling import Sampling, size_of
+from freeu.sampling import Sampling, sizes_of
 from freeu.schedulers import OF_EDM, canonical
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -61,16 +61,17 @@ def _known(name: str) -> str:
     return name
 
 
-def _sized(found: Any) -> tuple[int, int] | None:
+def _first(found: Any) -> tuple[int, int] | None:
     try:
-        return size_of(found) if isinstance(found, str) else Sampling(size=found).size
+        return None if found is None else sizes_of(found)[0]
     except UserError as error:
         raise ValueError(str(error)) from None
 
 
-def side_of(size: tuple[int, int]) -> int:
-    """The side of a square of about as many pixels, a multiple of 8."""
-    return max(8, round((size[0] * size[1]) ** 0.5 / 8) * 8)
+def side_of(*sizes: tuple[int, int]) -> int:
+    """The side of a square of about as many pixels as these have on average, a multiple of 8."""
+    pixels = sum(width * height for width, height in sizes) / len(sizes)
+    return max(8, round(pixels**0.5 / 8) * 8)
 
 
 class Published(_Strict):
@@ -108,7 +109,9 @@ class ModelSpec(_Strict):
         revision, variant: of the hub's repository and its weight files; None is the hub's default.
         resolution: pixels of a side. frames: of a video; an image is one. every: of an input video, each how manieth
             frame is redrawn.
-        size: (width, height) in pixels, where it is no square; `resolution` is then a side of as many pixels.
+        size: (width, height) in pixels, where it is no square; `resolution` is then a side of as many pixels. sizes:
+            several, of which each image gets one by its seed (`freeu.sampling.dealt`); `size` is then the first. A YAML
+            has either under `size`.
         steps, guidance, guidance_rescale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a study's,
             unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
@@ -150,7 +153,8 @@ class ModelSpec(_Strict):
     clip_skip: int | None = Field(default=None, ge=1, le=100)
     negative_prompt: str = ""
     negatives: dict[str, str] = {}
-    size: Annotated[tuple[int, int] | None, BeforeValidator(_sized)] = None
+    size: Annotated[tuple[int, int] | None, BeforeValidator(_first)] = None
+    sizes: tuple[tuple[int, int], ...] = ()
     scheduler: Annotated[str, AfterValidator(_known)] = "dpmsolver++"
     scheduler_config: dict[str, Any] = {}
     prompts: str
@@ -164,14 +168,15 @@ class ModelSpec(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_many_pixels(cls, found: Any) -> Any:
-        if isinstance(found, dict) and found.get("size") is not None and "resolution" not in found:
-            try:
-                size = _sized(found["size"])
-            except ValueError:
-                return found  # told by the field
-            return found if size is None else {**found, "resolution": side_of(size)}
-        return found
+    def _sized(cls, found: Any) -> Any:
+        if not isinstance(found, dict) or found.get("size") is None:
+            return found
+        try:
+            sizes = sizes_of(found["size"])
+        except UserError:
+            return found  # told by the field
+        more = {"sizes": sizes} if len(sizes) > 1 else {}
+        return {"resolution": side_of(*sizes), **found, "size": sizes[0], **more}
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -180,7 +185,8 @@ class ModelSpec(_Strict):
 
     @property
     def sampling(self) -> Sampling:
-        """All of its sampling settings but the negative prompts that a prompt set brings."""
+        """All of its sampling settings but the negative prompts that a prompt set brings, and sizes where it has
+        several."""
         height, width = self.image_size
         return Sampling(
             guidance=self.guidance,
@@ -190,7 +196,7 @@ class ModelSpec(_Strict):
             eta=self.eta,
             clip_skip=self.clip_skip,
             negative_prompt=self.negative_prompt,
-            size=(width, height),
+            size=None if self.sizes else (width, height),
         )
 
     def sampled(self, sampling: Sampling) -> ModelSpec:
@@ -206,9 +212,14 @@ class ModelSpec(_Strict):
                 config = {"sigma_data": 0.5, **config}  # diffusers' default, said: it tells the formulation
             given |= {"scheduler": canonical(sampling.scheduler), "scheduler_config": config}
         if sampling.size is not None:
-            given["resolution"] = side_of(sampling.size)
+            given |= {"resolution": side_of(sampling.size), "sizes": ()}
         if sampling.negative_prompt is not None:
             given["negatives"] = {}
+        return self.model_copy(update=given)
+
+    def dealing(self, sizes: tuple[tuple[int, int], ...]) -> ModelSpec:
+        """This model with several sizes, where some are given."""
+        given = {"size": sizes[0], "sizes": sizes, "resolution": side_of(*sizes)} if sizes else {}
         return self.model_copy(update=given)
 
     @property

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from configs import UserError
 from configs.devices import CPU, Device
 from freeu import Candidate, Sampling
-from freeu.sampling import UNCHANGED
+from freeu.sampling import UNCHANGED, dealt
 from search.evaluation.interrupts import Stopping
 from search.evaluation.peak_memory import Peak
 from search.settings.prompts import check_enough
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from freeu.generate import Generator
     from metrics.base import Batch, Metric
     from search.evaluation.score_cache import Cache, Found
+    from search.storage.image_grid import Images, Part
 
 OnImages = Callable[[float], None]
 """Told how many images of a task are done, after each step; those in flight count by their share of steps."""
@@ -41,14 +42,14 @@ class Evaluation:
 
     per_image: columns prompt, seed, then one for each metric that has such scores. features: by metric of the set,
     (n, d), of videos one row for each frame. images: uint8, of this part alone, small (see
-    `search.storage.image_grid.small`) or whole.
+    `search.storage.image_grid.small`) or whole; a list of them where the study deals several sizes.
     """
 
     values: dict[str, Value]
     n: int
     per_image: pd.DataFrame | None = None
     features: dict[str, np.ndarray] = field(default_factory=dict)
-    images: torch.Tensor | None = None
+    images: Images | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     unet_evaluations: int = 0
     peak_memory: int = 0  # bytes
@@ -84,12 +85,16 @@ class Evaluator:
         seeds: Sequence[int],
         cache: Cache | None = None,
         whole: bool = False,
+        sizes: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """whole: give the images at their full size, not small as a grid shows them."""
+        """whole: give the images at their full size, not small as a grid shows them. sizes: that are dealt to them by
+        their seeds, (width, height) each; all have the generator's own where there are none.
+        """
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds")
         self.generator, self.metrics = generator, dict(metrics)
         self.prompts, self.seeds, self.cache, self.whole = tuple(prompts), tuple(seeds), cache, whole
+        self.sizes = tuple(sizes)
         self._generators: dict[Sampling, Generator] = {UNCHANGED: generator}
         for name, metric in self.metrics.items():
             check_enough(name, metric.min_n, len(self.prompts))
@@ -125,17 +130,18 @@ class Evaluator:
         self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
     ) -> Evaluation:
         """What the images of these prompts and seeds get one by one, without values of the whole."""
-        from search.storage.image_grid import small
+        from search.storage.image_grid import in_order, small
 
         began, peak = time.perf_counter(), Peak()
         known = self._known(candidate, prompts, seeds)
         missing = [row for row, found in enumerate(known) if found is None]
-        drawn = [prompts[row] for row in missing], [seeds[row] for row in missing]
-        images = self.images(candidate, *drawn, on_images) if missing else None
+        parts = list(self._drawn(candidate, prompts, seeds, missing, on_images))
         generated = time.perf_counter()
-        if images is not None:
-            for row, each in zip(missing, self._scored(candidate, *drawn, images), strict=True):
+        for rows, drawn in parts:
+            texts, numbers = [prompts[row] for row in rows], [seeds[row] for row in rows]
+            for row, each in zip(rows, self._scored(candidate, texts, numbers, drawn), strict=True):
                 known[row] = each
+        images = in_order(parts)
         n = len(known)
         columns = {name: np.stack([found[name] for found in known if found is not None]) for name in self.metrics}
         table = self._table(prompts, seeds, {name: columns[name] for name in self._named(True)})
@@ -153,18 +159,32 @@ class Evaluator:
             peak.bytes(),
         )
 
-    def images(
-        self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
-    ) -> torch.Tensor:
-        """uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W)."""
-        with Stopping() as stopping:
+    def _drawn(
+        self,
+        candidate: Candidate,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        rows: Sequence[int],
+        on_images: OnImages | None,
+    ) -> Iterator[Part]:
+        """These rows' images, in parts of one size."""
+        by_size: dict[Sampling, list[int]] = {}
+        for row in rows:
+            size = dealt(self.sizes, seeds[row]) if self.sizes else None
+            by_size.setdefault(replace(candidate.sampling, size=size) if size else candidate.sampling, []).append(row)
+        before = 0
+        for sampling, part in by_size.items():
+            with Stopping() as stopping:
 
-            def step(done: float) -> None:
-                stopping.check()
-                if on_images is not None:
-                    on_images(done)
+                def step(done: float) -> None:
+                    stopping.check()
+                    if on_images is not None:
+                        on_images(before + done)  # noqa: B023
 
-            return self.under(candidate.sampling).generate(list(prompts), list(seeds), candidate.factors, step)
+                texts, numbers = [prompts[row] for row in part], [seeds[row] for row in part]
+                drawn = self.under(sampling).generate(texts, numbers, candidate.factors, step)
+            yield part, drawn
+            before += len(part)
 
     def _named(self, per_image: bool) -> list[str]:
         return [name for name, metric in self.metrics.items() if metric.per_image is per_image]

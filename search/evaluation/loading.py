@@ -72,7 +72,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
         of = generator if steps is None else generator.with_sampling(Sampling(steps=steps))
         kept = config.cache and not _untold(of, measured)
         cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps, device)) if kept else None
-        return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache, whole)
+        return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache, whole, job.spec.sizes)
 
     evaluators = {
         "search": evaluator("search", {**metrics, **rails}, job.prompts, whole=config.keep_images == "all"),
@@ -85,9 +85,10 @@ def assemble(load: Load, job: Job) -> Evaluators:
 
 
 def _texts_of(job: Job) -> list[Sampling]:
-    """Settings under which candidates read the prompts otherwise than the study does."""
+    """Settings under which candidates may read the prompts otherwise than the study does."""
     skips = [each for each in job.space.dimensions if each.name == "clip_skip"]
-    return [Sampling(clip_skip=layer) for each in skips for layer in range(int(each.low), int(each.high) + 1)]
+    layers = [Sampling(clip_skip=layer) for each in skips for layer in range(int(each.low), int(each.high) + 1)]
+    return [*layers, *(Sampling(size=size) for size in job.spec.sizes)]
 
 
 MADE = (

@@ -65,12 +65,16 @@ def find(
     expected: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
     y = np.array([[record.values[name].value for name in directions] for record in done])
-    rows = np.flatnonzero(modelled)
+    rows, scales = np.flatnonzero(modelled), _scales(done, space)
+    tuned = np.flatnonzero(np.isfinite(scales))
     fitted = rows[telling(y[rows] * [_up(1.0, direction) for direction in directions.values()], MOST)]
     for j, name in enumerate(directions):
         known = spreads.get(name, {})
         errors = np.array([known.get(record.number, math.nan) for record in done])
         found = np.where(modelled, posterior(x, y[:, j], errors, fitted), y[:, j])
+        if not modelled[tuned].all():
+            smooth = posterior(scales[tuned, None], y[tuned, j], errors[tuned], fewest=3)
+            found[tuned] = np.where(modelled[tuned], found[tuned], smooth)
         expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
     tried = candidates(done)
     table = np.array([[_up(expected[name][r.number], directions[name]) for name in directions] for r in tried])
@@ -89,6 +93,19 @@ def of_factors(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 def candidates(done: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Of complete trials those that may stand on the front: within the guardrails, and no tuned baseline."""
     return [record for record in of_factors(done) if record.feasible]
+
+
+def _scales(done: Sequence[TrialRecord], space: Space) -> np.ndarray:
+    """(n,) the logarithm of the guidance scale of trials that have FreeU off and all else as the study has it, from 0
+    for the smallest to 1 for the largest; nan of others. The search does not model tuned baselines, so they are
+    modelled along this.
+    """
+    own = space.own.guidance or 0.0
+    plain = [each.candidate.off and each.sampling.as_dict().keys() <= {"guidance"} for each in done]
+    found = np.array([each.sampling.as_dict().get("guidance", own) for each in done], float)
+    found = np.log(np.where(np.array(plain) & (found > 0), found, np.nan))
+    known = found[np.isfinite(found)]
+    return (found - known.min()) / (np.ptp(known) or 1.0) if len(known) else found
 
 
 def _rivals(
@@ -187,13 +204,15 @@ def telling(table: np.ndarray, most: int) -> np.ndarray:
     return np.sort(np.concatenate([best, others[len(best) - most :]]))
 
 
-def posterior(x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None) -> np.ndarray:
+def posterior(
+    x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None, fewest: int = FEWEST
+) -> np.ndarray:
     """What a Gaussian process expects at its own inputs: (n,) in y's units.
 
     x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:
-    the rows that it is fitted to; all unless told. y itself where n < 6 or y is constant.
+    the rows that it is fitted to; all unless told. y itself where n < fewest or y is constant.
     """
-    if len(y) < FEWEST or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
+    if len(y) < fewest or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
         return y.astype(float)
     fitted = np.arange(len(y)) if fitted is None else fitted
     return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from freeu import IDENTITY, Candidate, Controls, Factors, Sampling
 from freeu.sampling import UNCHANGED
+from freeu.schedulers import DEFAULT, takes_eta, usual_eta
 from search.optimizer.dimension import CHOICES, CONTROLS, NUMBERS, SAMPLING, WHOLE, Choice, Dimension
 
 if TYPE_CHECKING:
@@ -51,13 +52,15 @@ class Space:
         values: dict[str, Any] = {**{name: 1.0 for name in NUMBERS}, **self.fixed, **params}
         controls = {name: values.pop(name) for name in CONTROLS if name in values}
         sampling = {name: values.pop(name) for name in SAMPLING if name in values}
-        other = {name: value for name, value in sampling.items() if value != getattr(self.own, name)}
+        other = {name: value for name, value in sampling.items() if value != self._own(name, sampling)}
         return Candidate(Factors(**values, controls=Controls(**controls)), Sampling(**other))
 
     def value_of(self, candidate: Candidate, name: str) -> Any:
         """A number, choice, control or sampling setting of a candidate; of a control by stage the first stage's."""
         if name in SAMPLING:
-            return getattr(candidate.sampling.over(self.own), name)
+            sampling = candidate.sampling.over(self.own)
+            value = getattr(sampling, name)
+            return _usual(name, sampling) if value is None else value
         factors = candidate.factors
         return factors.controls.of(1, name) if name in CONTROLS else getattr(factors, name)
 
@@ -68,8 +71,9 @@ class Space:
     def searched(self, sampling: Sampling) -> Sampling:
         """Of some settings those that are searched, and not as the study has them."""
         names = {each.name for each in self.dimensions}
-        given = sampling.as_dict().items()
-        return Sampling(**{name: value for name, value in given if name in names and value != getattr(self.own, name)})
+        given = sampling.as_dict()
+        kept = {name: value for name, value in given.items() if name in names}
+        return Sampling(**{name: value for name, value in kept.items() if value != self._own(name, given)})
 
     def params(self, candidate: Candidate) -> dict[str, Choice]:
         """The values of the dimensions; the nearest ones where the candidate lies outside."""
@@ -131,9 +135,22 @@ class Space:
         }
         return {**searched, **self.fixed}
 
+    def _own(self, name: str, beside: Mapping[str, Any]) -> Any:
+        """What a sampling setting is where a candidate doesn't name it. beside: the settings that it names."""
+        value = getattr(self.own, name)
+        scheduler = beside.get("scheduler", self.own.scheduler)
+        return _usual(name, Sampling(scheduler=scheduler)) if value is None else value
+
     def _in_force(self, dimension: Dimension, params: Mapping[str, Choice]) -> bool:
         known = {**self.fixed, **params}
+        if dimension.name == "eta" and not takes_eta(str(known.get("scheduler", self.own.scheduler or DEFAULT))):
+            return False
         return all(known.get(name) == value for name, value in dimension.when.items())
+
+
+def _usual(name: str, sampling: Sampling) -> Any:
+    """What a setting is that a study leaves to the model: the text encoder's last layer, the scheduler's own noise."""
+    return {"clip_skip": 1, "eta": usual_eta(sampling.scheduler or DEFAULT)}.get(name)
 
 
 def off(space: Space, sampling: Sampling = UNCHANGED) -> Candidate:

@@ -91,11 +91,14 @@ def _made(found: Mapping[str, Any], own: Sampling, where: str) -> Space:
 
 
 def _ordered(dimensions: list[Dimension], where: str) -> tuple[Dimension, ...]:
-    """What a condition names stands before it. Raises UserError where conditions wait for each other."""
+    """What a condition names stands before it, and the scheduler before eta, which not all take. Raises UserError where
+    conditions wait for each other."""
     left, found = list(dimensions), []
     while left:
         waiting = {each.name for each in left}
-        ready = [each for each in left if not waiting & each.when.keys()]
+        ready = [
+            each for each in left if not waiting & ({*each.when} | ({"scheduler"} if each.name == "eta" else set()))
+        ]
         if not ready:
             names = ", ".join(sorted(waiting))
             raise UserError(f"{where}: the conditions of {names} wait for each other: leave out one `when`")

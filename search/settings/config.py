@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from configs import UserError, shortened
-from freeu.sampling import Sampling, size_of
+from freeu.sampling import sizes_of
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting
 
@@ -96,8 +96,9 @@ class StudyConfig(BaseModel):
         Count | None, Setting(MODEL, "N", "The text encoder's layer, as the web UI counts", "the model's")
     ] = None
     size: Annotated[
-        tuple[int, int] | None, Setting(MODEL, "WxH", "Width and height in pixels, as 832x1216", "the model's")
-    ] = None
+        tuple[tuple[int, int], ...],
+        Setting(MODEL, "WxH", "Size in pixels; repeatable: dealt to images by seed", "the model's", "size"),
+    ] = ()
 
     prompts: Annotated[
         Text | None,
@@ -229,10 +230,8 @@ class StudyConfig(BaseModel):
     @field_validator("size", mode="before")
     @classmethod
     def _sized(cls, found: Any) -> Any:
-        if found is None:
-            return None
         try:
-            return size_of(found) if isinstance(found, str) else Sampling(size=found).size
+            return () if found in (None, (), []) else sizes_of(found)
         except UserError as error:
             raise ValueError(str(error).partition(": ")[2]) from None
 

@@ -80,7 +80,8 @@ def _option(key: str, field: FieldInfo, default: Any) -> inspect.Parameter:
     if kind is bool:
         flag += f"/--no-{flag[2:]}" if field.default else ""
     several = get_origin(kind) is tuple and setting.flag is not None
-    kind = bare(get_args(kind)[0]) if several else str if get_origin(kind) is not None else kind
+    kind = bare(get_args(kind)[0]) if several else kind
+    kind = str if get_origin(kind) is not None else kind
     said = _default(field, default)
     option = typer.Option(
         flag,

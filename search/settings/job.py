@@ -86,6 +86,7 @@ def prepare(config: StudyConfig) -> Job:
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
     space = space_file.chosen(config.space, config.version, config.stages, spec.sampling)
     served.check_space(spec, space)
+    sampling.check_space(spec, space)
     return Job(
         config,
         spec,

@@ -42,7 +42,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     inputs.check(spec)
     fits.check_sampling_early(spec)
     addon_fits.check_early(spec)
-    settings = {name: given[name] for name in (*sampling.FIELDS, "negative_prompt") if name in given}
+    settings = {name: given[name] for name in (*sampling.FIELDS, "size", "sizes", "negative_prompt") if name in given}
     return served.connected(spec, config.servers, config.bind, settings), chosen, prompt_set
 
 

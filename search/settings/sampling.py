@@ -12,15 +12,18 @@ from configs import UserError, read_text
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from freeu.presets.like import Like
+    from search.optimizer.space import Space
     from search.settings.config import StudyConfig
 
-FIELDS = ("steps", "guidance", "guidance_rescale", "eta", "clip_skip", "scheduler", "size")
-"""Of `StudyConfig`, each as in `freeu.sampling.Sampling`; the negative prompt may be one of many, see `negatives`."""
+FIELDS = ("steps", "guidance", "guidance_rescale", "eta", "clip_skip", "scheduler")
+"""Of `StudyConfig`, each as in `freeu.sampling.Sampling`; sizes and negative prompts may be several."""
 
 
 def given(config: StudyConfig) -> dict[str, Any]:
     """Those that are set, by the field of `ModelSpec`."""
-    return {name: value for name in FIELDS if (value := getattr(config, name)) is not None}
+    found = {name: value for name in FIELDS if (value := getattr(config, name)) is not None}
+    sizes = {"size": config.size[0], "sizes": config.size if config.size[1:] else ()} if config.size else {}
+    return found | sizes
 
 
 def alike(config: StudyConfig) -> tuple[StudyConfig, Like | None]:
@@ -38,8 +41,30 @@ def alike(config: StudyConfig) -> tuple[StudyConfig, Like | None]:
     if _is_file(values.get("negative_prompt", "")):  # words here, which would be read as a file's name
         del values["negative_prompt"]
         like = replace(like, left_out=(*like.left_out, "a negative prompt that is the name of a file"))
-    new = {name: value for name, value in values.items() if getattr(config, name) is None}
+    if "size" in values:
+        values["size"] = (values["size"],)
+    new = {name: value for name, value in values.items() if getattr(config, name) in (None, ())}
     return config.model_copy(update=new), like
+
+
+def check_space(spec: ModelSpec, space: Space) -> None:
+    """Raises UserError where eta is searched, and none of the schedulers takes one."""
+    from freeu.models import fits
+    from freeu.schedulers import DEFAULT, canonical, takes_eta
+
+    searched = {each.name: each for each in space.dimensions}
+    names = searched["scheduler"].choices if "scheduler" in searched else (canonical(spec.scheduler),)
+    if "eta" not in searched or any(takes_eta(name) for name in names if name != DEFAULT):
+        return
+    try:
+        if DEFAULT in names:
+            return fits.check_sampling_early(spec.model_copy(update={"scheduler": DEFAULT, "eta": 1.0}))
+    except UserError:
+        names = ("the pipeline's own scheduler",)
+    raise UserError(
+        f"the space searches eta, and {' and '.join(names)} {'take' if names[1:] else 'takes'} none: give --scheduler "
+        "DDIM or TCD, search the scheduler among them, or leave eta out"
+    )
 
 
 def negatives(text: str | None) -> str | list[str] | None:
@@ -75,7 +100,7 @@ def of_study(spec: ModelSpec, prompts: Sequence[str]) -> dict[str, Any]:
         "clip_skip": spec.clip_skip,
         "negative_prompt": spec.negative_prompt,
         "negatives": own,
-        "size": spec.size and "x".join(map(str, spec.size)),
+        "size": [f"{width}x{height}" for width, height in spec.sizes] or (spec.size and "{}x{}".format(*spec.size)),
     }
     return {name: value for name, value in found.items() if value or (name == "eta" and value is not None)}
 

@@ -58,7 +58,7 @@ def connected(spec: ModelSpec, servers: tuple[str, ...], bind: tuple[str, ...], 
     if spec.negatives:
         raise UserError("a server has one negative prompt for all prompts: leave out those of the prompt set")
     if "size" in given:
-        given = {**given, "resolution": side_of(given["size"])}
+        given = {**given, "resolution": side_of(*(given.get("sizes") or (given["size"],)))}
     return found.model_copy(update=given)
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from zlib import Z_RLE
 
 from configs import open_image
@@ -28,11 +28,45 @@ PAPER = (255, 255, 255)
 LEVEL = 1  # of PNG's 1 to 9, and runs alone are looked for: a quarter of the default's time for files as small
 EFFORT = 1  # of WebP's 0 to 6: a ninth of the default's time for files 9 % larger
 PREVIEW, PREVIEW_QUALITY = 384, 90  # pixels of the longer side, and WebP's, of what stands beside a large image
+Images: TypeAlias = "torch.Tensor | list[torch.Tensor]"
+"""uint8 (n, 3, H, W) or, of videos, (n, frames, 3, H, W); a list of them, without n, where sizes differ."""
+Part: TypeAlias = "tuple[list[int], torch.Tensor]"
+"""Some rows, and their images, of one size."""
 FRAME_MS = 125  # of a video's grid: eight frames a second
 
 
-def small(images: torch.Tensor, side: int = SIDE) -> torch.Tensor:
+def together(images: Sequence[torch.Tensor]) -> Images:
+    """Images (…, 3, H, W) as one tensor where all have one size, else as a list."""
+    import torch
+
+    return torch.stack(list(images)) if len({each.shape for each in images}) == 1 else list(images)
+
+
+def in_order(parts: Sequence[Part]) -> Images | None:
+    """The images of all parts by their rows; None for none."""
+    by_row = {row: image for rows, images in parts for row, image in zip(rows, images, strict=True)}
+    return parts[0][1] if len(parts) == 1 else together([by_row[row] for row in sorted(by_row)]) if parts else None
+
+
+def small(images: Images, side: int = SIDE) -> Images:
     """Images (…, 3, H, W) at the size that a grid shows them at; videos too."""
+    return [_small(each[None], side)[0] for each in images] if isinstance(images, list) else _small(images, side)
+
+
+def _evened(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Images of several sizes as those of one, with paper around them."""
+    import torch
+    from torch.nn.functional import pad
+
+    height, width = (max(each.shape[axis] for each in images) for axis in (-2, -1))
+    found = []
+    for each in images:
+        y, x = height - each.shape[-2], width - each.shape[-1]
+        found.append(pad(each, (x // 2, x - x // 2, y // 2, y - y // 2), value=PAPER[0]))
+    return torch.stack(found)
+
+
+def _small(images: torch.Tensor, side: int) -> torch.Tensor:
     import torch
     from torchvision.transforms.v2.functional import resize
 
@@ -111,11 +145,14 @@ def _laid_out(cells: Sequence[Image.Image], columns: int | None = None) -> Image
     return grid
 
 
-def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side: int = SIDE) -> None:
-    """Write `image_grid` as PNG; of videos (n, frames, 3, H, W) as a GIF that runs, beside where the PNG would be.
+def save_grid(images: Images, file: Path, columns: int | None = None, side: int = SIDE) -> None:
+    """Write `image_grid` as PNG, with paper around images of several sizes; of videos (n, frames, 3, H, W) as a GIF
+    that runs, beside where the PNG would be.
 
     Under a temporary name first, so a killed process leaves no half picture.
     """
+    if isinstance(images, list):
+        images = _evened([_small(each[None], side)[0] for each in images[:LIMIT]])
     if images.ndim == 5:
         first, *others = (image_grid(images[:, i], columns, side) for i in range(images.shape[1]))
         with replacing(file.with_suffix(".gif")) as temporary:
@@ -126,7 +163,7 @@ def save_grid(images: torch.Tensor, file: Path, columns: int | None = None, side
         grid.save(temporary, format="PNG", compress_level=LEVEL, compress_type=Z_RLE)
 
 
-def save_images(images: torch.Tensor, files: Sequence[Path]) -> None:
+def save_images(images: Images, files: Sequence[Path]) -> None:
     """Write each to its file, as WebP without loss; videos (n, frames, 3, H, W) as such that run.
 
     Of those that are larger than 384 pixels a smaller one is in small/, of videos the middle frame: a page of many
@@ -135,7 +172,7 @@ def save_images(images: torch.Tensor, files: Sequence[Path]) -> None:
     for folder in {file.parent for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow leaves Python to others while it encodes
-        list(pool.map(_save_image, images.movedim(-3, -1).cpu().numpy(), files))
+        list(pool.map(_save_image, [each.movedim(-3, -1).cpu().numpy() for each in images], files))
 
 
 def _save_image(pixels: np.ndarray, file: Path) -> None:

@@ -38,7 +38,8 @@ from search.storage.trial_record import INTERRUPTED, TrialRecord
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
+
+    from search.storage.image_grid import Images
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Of a study."""
@@ -96,7 +97,7 @@ class StudyFolder:
         return self.root / "confirm" / name / f"{row:03d}.webp"
 
     def write_trial(
-        self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: torch.Tensor | None = None
+        self, record: TrialRecord, per_image: pd.DataFrame | None = None, images: Images | None = None
     ) -> None:
         """Write the files of a trial that was evaluated here, the record last.
 
@@ -110,7 +111,7 @@ class StudyFolder:
             file = self.grid_file(record.number)
             file.parent.mkdir(parents=True, exist_ok=True)
             save_grid(images, file)
-            if max(images.shape[-2:]) > SIDE:
+            if max(max(each.shape[-2:]) for each in images) > SIDE:
                 save_images(images, [self.trial_image(record.number, row) for row in range(len(images))])
         self.learn_trial(record, per_image)
 
@@ -200,7 +201,7 @@ class StudyFolder:
         """A trial's per-image scores, None where it has none. Raises UserError where they are damaged."""
         return _read_table(self.scores_file(number))
 
-    def write_held_out_images(self, name: str, begin: int, count: int, images: torch.Tensor | None) -> None:
+    def write_held_out_images(self, name: str, begin: int, count: int, images: Images | None) -> None:
         """Keep the images of the rows from `begin` on. images: None where not all were drawn."""
         files = [self.held_out_image(name, row) for row in range(begin, begin + count)]
         if images is None:

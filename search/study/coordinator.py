@@ -27,7 +27,8 @@ from search.workers import Crew, Evaluate, WorkerDied
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
+
+    from search.storage.image_grid import Images
 
 PATIENCE = 3  # failures in a row; deaths of workers under one candidate
 POLL = 1.0  # seconds between two looks at what others do
@@ -59,7 +60,7 @@ class Running:
     task: Task | None = None
     low: Evaluation | None = None
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
-    images: list[torch.Tensor] = field(default_factory=list)
+    images: list[Images] = field(default_factory=list)
 
 
 class Coordinator:
@@ -301,22 +302,19 @@ class Coordinator:
             sampling=asked.candidate.sampling,
         )
 
-    def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[torch.Tensor] = ()) -> None:
+    def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[Images] = ()) -> None:
         """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
         asked = self._running.pop(record.number).asked
         if sum(len(part) for part in images) != record.images:
             images = ()  # the others' scores were known: a grid of some would pass for one of all
         per_image = found.per_image if found is not None else None
         features = found.features if found is not None and record.candidate.baseline else None
-        if self.trials.ended(asked, record, per_image, features, _joined(images)):
+        from search.storage.image_grid import together
+
+        drawn = together([each for part in images for each in part]) if images else None
+        if self.trials.ended(asked, record, per_image, features, drawn):
             self.watcher.ended(record)
 
 
 class Failing(UserError):
     """Trials fail for a reason that will fail the next ones, too."""
-
-
-def _joined(images: Sequence[torch.Tensor]) -> torch.Tensor | None:
-    import torch
-
-    return torch.cat(list(images)) if images else None

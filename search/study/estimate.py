@@ -4,6 +4,7 @@ one U-Net evaluation and the usual speed of such a machine, a guess within a fac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,18 +50,18 @@ def _work(job: Job, evaluations: int) -> float:
 
 
 def measured(
-    mlruns: Path, model: str, device: str, dtype: str | None = None, size: tuple[int, int] | None = None
+    mlruns: Path, model: str, device: str, dtype: str | None = None, sizes: Sequence[tuple[int, int]] = ()
 ) -> float | None:
     """Seconds for each U-Net evaluation, scoring included, over this model's trials under the same settings; None where
     there are none.
     """
-    asked = {"model": model, "device": device, "dtype": dtype, "size": None if size is None else list(size)}
+    asked = {"model": model, "device": device, "dtype": dtype, "size": [*map(list, sizes)] or None}
     seconds = evaluations = 0.0
     for name in studies(mlruns):
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
-            same = all(settings.get(key) == value for key, value in asked.items())
+            same = all((settings.get(key) or None) == value for key, value in asked.items())
             records = folder.read_trials() if same else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one

@@ -15,9 +15,10 @@ from search.storage.trial_record import SPREADS
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
     from optuna import Study
     from optuna.trial import Trial
+
+    from search.storage.image_grid import Images
 
 CONSTRAINT = "guardrails"
 
@@ -61,7 +62,7 @@ class Ledger:
         record: TrialRecord,
         per_image: pd.DataFrame | None = None,
         features: Mapping[str, np.ndarray] | None = None,
-        images: torch.Tensor | None = None,
+        images: Images | None = None,
         *,
         here: bool = False,
     ) -> None:

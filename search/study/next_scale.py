@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from search.storage import TrialRecord
 
-TURN = 10
+TURN = 12
 APART = 1.04
 """A scale this much above or below a tried one, as a ratio, would tell nothing new."""
 

@@ -108,7 +108,8 @@ class Plan:
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
         where = f"{served.place(job.spec, job.device.in_words())}{self._workers()}"
-        size = f"{s.image_size[1]}×{s.image_size[0]}" + (f", {s.frames} frames" if s.frames > 1 else "")
+        size = " or ".join(f"{width}×{height}" for width, height in s.sizes or [s.image_size[::-1]])
+        size += f", {s.frames} frames" if s.frames > 1 else ""
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
         kind, sampled = s.kind.replace("-", " "), sampling.in_words(s)

@@ -15,7 +15,7 @@ from search.settings.setting import flag_of
 PACKAGES = ("freeu-search", "torch", "diffusers", "transformers", "open_clip_torch", "torchmetrics", "optuna", "numpy")
 ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "gpu_hours", "trials", "study", "model")
 """Settings that say where and how long, or that the command has in another form."""
-JOINED = {"objectives": ",", "baseline_guidance": ",", "size": "x"}
+JOINED = {"objectives": ",", "baseline_guidance": ","}
 """Settings of several values that one flag takes, and what stands between them."""
 
 
@@ -62,7 +62,7 @@ def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
             words += [flag, JOINED[key].join(map(str, value))]
         else:
             for each in value if isinstance(value, list) else [value]:
-                words += [flag, str(each)]
+                words += [flag, "x".join(map(str, each)) if isinstance(each, list) else str(each)]
     return shlex.join(words)
 
 

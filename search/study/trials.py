@@ -24,8 +24,9 @@ from search.study.recovery import Recovery
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
     from optuna.trial import Trial
+
+    from search.storage.image_grid import Images
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Trials:
         record: TrialRecord,
         per_image: pd.DataFrame | None = None,
         features: Mapping[str, np.ndarray] | None = None,
-        images: torch.Tensor | None = None,
+        images: Images | None = None,
     ) -> bool:
         """Write and tell a trial of this process. Returns False, and does nothing, if others took it for lost.
 

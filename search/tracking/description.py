@@ -58,7 +58,7 @@ def resolved(job: Job) -> dict[str, str]:
         "steps": job.steps,
         "guidance": job.guidance,
         "scheduler": spec.sampling.scheduler,
-        "size": "{1}x{0}".format(*spec.image_size),
+        "size": ", ".join(f"{width}x{height}" for width, height in spec.sizes or [spec.image_size[::-1]]),
         "frames": spec.frames if spec.frames > 1 else None,
         "prompts": Path(job.prompt_set).name,
         "n": len(job.prompts),

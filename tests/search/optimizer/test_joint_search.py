@@ -68,6 +68,27 @@ def test_a_group_that_cant_be(text: str, said: str, tmp_path: Path) -> None:
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(("own", "usual"), [("DDIM", 0.0), ("TCD", 0.3)])
+def test_eta_begins_where_the_scheduler_has_it(own: str, usual: float, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("sampling:\n  eta: [0, 1]\n  clip_skip: [1, 3]\n")
+    space = load(tmp_path / "space.yaml", "v2", "width", Sampling(guidance=3.0, scheduler=own))
+    baseline = off(space)
+    assert space.params(baseline)["eta"] == usual and space.params(baseline)["clip_skip"] == 1
+    assert space.holds(baseline) and space.unit(baseline)[-2:] == [usual, 0.0]
+    assert space.candidate({**space.params(baseline), "eta": 0.5}).sampling == Sampling(eta=0.5)
+
+
+def test_eta_is_searched_with_schedulers_that_take_it(tmp_path: Path) -> None:
+    """However the YAML orders them; and where it is 0 that is said to TCD, whose own is not."""
+    text = "sampling:\n  eta: [0, 1]\n  scheduler: [Euler a, DDIM, TCD]\n"
+    space = space_of(text, tmp_path)
+    trials = [optuna.trial.FixedTrial({"scheduler": name, "eta": 0.0, **dict.fromkeys(("b1", "b2", "s1", "s2"), 1.0)})
+              for name in ("Euler a", "DDIM", "TCD")]  # fmt: skip
+    found = [space.candidate(space.suggest(trial)).sampling for trial in trials]
+    assert found == [Sampling(scheduler="Euler a"), Sampling(scheduler="DDIM"), Sampling(scheduler="TCD", eta=0.0)]
+    assert [space.holds(Candidate(IDENTITY, each)) for each in found] == [True] * 3
+
+
 def scored(factors: Factors) -> Evaluation:
     values = {"clip": Value(factors.b1, 0.1, 4, "up"), "fid": Value(factors.s1, 0.1, 4, "down")}
     return Evaluation(values, 4, seconds={"total": 0.1}, unet_evaluations=4)

@@ -58,6 +58,22 @@ LIKE = (
 )
 
 
+@pytest.mark.parametrize(
+    ("more", "flags", "said"),
+    [
+        ("", {}, "eta, and DPM\\+\\+ 2M takes none: give --scheduler DDIM or TCD"),
+        ("", {"scheduler": "default"}, "the pipeline's own scheduler takes none"),
+        ("  scheduler: [UniPC, Euler a]\n", {}, "UniPC and Euler a take none"),
+    ],
+)
+def test_a_space_of_eta_wants_a_scheduler_that_takes_it(
+    more: str, flags: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(f"sampling:\n  eta: [0, 1]\n{more}")
+    with pytest.raises(UserError, match=said):
+        job(tmp_path, space=str(tmp_path / "space.yaml"), **flags)
+
+
 def test_like_gives_what_no_flag_gives(tmp_path: Path) -> None:
     (file := tmp_path / "like.txt").write_text(LIKE)
     found = job(tmp_path, like=str(file), steps=3, negative_prompt="dull")
