@@ -133,14 +133,15 @@ class Study:
     def picks(self) -> pd.DataFrame:
         """A row for each pick, indexed by its name: trial, factors, and for each objective on the held-out prompts
         `clip`, `clip_base`, `clip_difference`, the ends `clip_low` and `clip_high` of its 95 % interval, `clip_p_holm`,
-        `clip_win_rate`, `clip_n`; nan where it was not confirmed."""
+        `clip_win_rate`, `clip_n`; nan where it was not confirmed. Of judges, which the search never read, the same.
+        """
         import pandas as pd
 
         result, rows = self._finished(), []
         for pick in result["picks"]:
             row = {"pick": pick["pick"], "trial": pick["number"], **_flat(pick["factors"])}
-            for name in result["objectives"]:
-                score = pick["scores"].get(name, {})
+            for name in (*result["objectives"], *result.get("judges", {})):
+                score = {**pick["scores"], **pick.get("judges", {})}.get(name, {})
                 row |= {name if key == "value" else f"{name}_{key}": score.get(key) for key in HELD_OUT}
             rows.append(row)
         return pd.DataFrame(rows).set_index("pick") if rows else pd.DataFrame()

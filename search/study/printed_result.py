@@ -20,6 +20,7 @@ from search.terminal.progress import ARROWS
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from search.settings.job import Job
     from search.storage import StudyFolder
@@ -108,8 +109,9 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
             cells = [_difference(found["scores"].get(name), "not confirmed") for name in directions]
             against = escape(visible(f"{found['named']} (trial {found['number']})"))
             rivals.add_row(escape(visible(pick["pick"])), against, *cells)
+    judges = _judges(result)
     confirmed = any(pick["scores"] for pick in result["picks"])  # else each is the baseline, or was not confirmed
-    for table in ([picks] if confirmed else []) + ([rivals] if rivals.row_count else []):
+    for table in [each for each in ([picks] if confirmed else []) + [rivals, judges] if each.row_count]:
         console.print()
         console.print(table)
     if confirmed:
@@ -118,6 +120,26 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):
         console.print(Text(visible(str(result["ends"]))), soft_wrap=True)
+
+
+def _judges(result: Mapping[str, Any]) -> Table:
+    """What the search never read, for each finalist: against the baseline, then against its rival."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    directions: Mapping[str, str] = result.get("judges", {})
+    titles = [escape(visible(f"{name} {ARROWS[direction]}")) for name, direction in directions.items()]
+    title = "A second opinion: the picks on judges that the search never read, corrected among themselves"
+    table = Table("pick", "minus", *titles, title=title, box=None)
+    for pick in result["picks"]:
+        against = rival.of_pick(pick)
+        sides = [(BASE, pick.get("judges", {}))]
+        sides += [] if against is None else [(against["named"], against.get("judges", {}))]
+        for other, rows in sides:
+            if rows:
+                cells = [_difference(rows.get(name), "") for name in directions]
+                table.add_row(escape(visible(pick["pick"])), escape(visible(other)), *cells)
+    return table
 
 
 def shown_rows(
