@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from configs import UserError, identity, unknown
 
+from .at_hand import LAION_REPOSITORY
 from .base import Batch, Direction, Score, check_count, mean_score
 from .encoders import Encoder, made_with, short
 from .head_file import Head, read_head
@@ -25,7 +26,6 @@ from .hub import why_not
 KINDS = ("aesthetic_head", "laion_v1", "laion_v2")
 LAION_SHAPE = "ViT-L-14-quickgelu"
 LAION_ENCODER = f"open_clip:{LAION_SHAPE}/openai"
-LAION_REPOSITORY = "camenduru/improved-aesthetic-predictor"
 LAION_FILE = "sac+logos+ava1-l14-linearMSE.pth"
 LAION_SHA256 = "21dd590f"
 """How the SHA-256 of LAION's V2 head begins."""

@@ -6,8 +6,8 @@ Metrics of the user's own are those of metrics/own_metric.py.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,8 @@ class MetricInfo:
         min_n: images that it takes at least.
         asks: what it tells, in a few words.
         encoder, reference: whether it reads one.
+        videos: whether it scores videos alone.
+        unfit: from prompts, why they can't be scored; None where they can.
     """
 
     name: str
@@ -41,6 +43,8 @@ class MetricInfo:
     version: str = "1"
     encoder: bool = True
     reference: bool = False
+    videos: bool = False
+    unfit: Callable[[Sequence[str]], str | None] = field(default=lambda prompts: None, repr=False, compare=False)
 
 
 def _infos() -> list[MetricInfo]:
@@ -50,7 +54,6 @@ def _infos() -> list[MetricInfo]:
         "hps": "would people prefer it, of images of one prompt? (HPSv2.1)",
         "pickscore": "would people prefer it, of images of one prompt? (PickScore)",
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
-        "consistency": "do a video's neighbouring frames look alike?",
     }
     versions = {"aesthetic": "2", "image_reward": "2"}
     sets = {
@@ -72,6 +75,7 @@ def _infos() -> list[MetricInfo]:
     }
     return [
         *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
+        MetricInfo("consistency", "up", True, 1, "do a video's neighbouring frames look alike?", videos=True),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, "2", encoder=False) for name, asks in pixels.items()),
         MetricInfo("cost", "down", True, 1, "how many evaluations of the U-Net an image takes", encoder=False),
@@ -92,7 +96,8 @@ def describe(name: str) -> MetricInfo:
         raise unknown("metric", name, [*METRICS, *own_metric.entries()])
     kind: Any = own_metric.check(name, own)
     asks, title = (inspect.getdoc(kind) or "").partition("\n")[0], own_metric.title(kind)
-    return MetricInfo(title, kind.direction, kind.per_image, kind.min_n, asks, str(kind.version), encoder=False)
+    told = {each: getattr(kind, each) for each in ("videos", "unfit") if hasattr(kind, each)}
+    return MetricInfo(title, kind.direction, kind.per_image, kind.min_n, asks, str(kind.version), encoder=False, **told)
 
 
 def describe_all(names: Sequence[str]) -> list[MetricInfo]:

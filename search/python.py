@@ -138,8 +138,9 @@ class Study:
     def picks(self) -> pd.DataFrame:
         """A row for each pick, indexed by its name: trial, factors, and for each objective on the held-out prompts
         `clip`, `clip_base`, `clip_difference`, the ends `clip_low` and `clip_high` of its 95 % interval, `clip_p_holm`,
-        `clip_win_rate`, `clip_n`; nan where it was not confirmed. `rival` names the sampling settings of its rival,
-        FreeU off, as "guidance 4", and `clip_rival_difference`, … are against that; none where the baseline is it."""
+        `clip_win_rate`, `clip_n`; nan where it was not confirmed. Of judges, which the search never read, the same.
+        `rival` names the sampling settings of its rival, FreeU off, as "guidance 4", and `clip_rival_difference`, … are
+        against that; none where the baseline is it."""
         import pandas as pd
 
         from search.study import rival
@@ -148,8 +149,10 @@ class Study:
         for pick in result["picks"]:
             found = rival.of_pick(pick) or {"named": None, "scores": {}}
             row = {"pick": pick["pick"], "trial": pick["number"], **_flat(pick["factors"]), "rival": found["named"]}
-            for name in result["objectives"]:
-                score, against = pick["scores"].get(name, {}), found["scores"].get(name, {})
+            scores = {**pick["scores"], **pick.get("judges", {})}
+            rivals = {**found["scores"], **found.get("judges", {})}
+            for name in (*result["objectives"], *result.get("judges", {})):
+                score, against = scores.get(name, {}), rivals.get(name, {})
                 row |= {name if key == "value" else f"{name}_{key}": score.get(key) for key in HELD_OUT}
                 row |= {f"{name}_rival_{key}": against.get(key) for key in RIVAL}
             rows.append(row)

@@ -124,6 +124,7 @@ class Session:
         fingerprint = {**job.fingerprint, "weights": identity, "scorer_weights": told.scorer_weights}
         if told.device.dtype:
             fingerprint["numbers"] = told.device.dtype
+        fingerprint |= {"judge_weights": told.judge_weights} if told.judge_weights else {}
         self._agree(fingerprint)
         seal(job, fingerprint)
         study = Coordinator(
@@ -197,8 +198,11 @@ class Session:
                 began=self.progress.confirming,
                 failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
                 categories=job.categories,
+                judges=tuple(job.judges),
             )
-            found = confirmation.confirm(held_out, picked, tuple(job.directions), planned, self.config.seed, rivals)
+            found = confirmation.confirm(
+                held_out, picked, tuple(job.directions), planned, self.config.seed, rivals, tuple(job.judges)
+            )
         compared = [*found.rows, *(rivals[number][0] for number in found.against)]
         names = (BASE, *(f"{number:04d}" for number in compared))
         tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}

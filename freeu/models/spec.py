@@ -116,7 +116,8 @@ class ModelSpec(_Strict):
             unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
             the one that the pipeline brings. scheduler_config: what differs from the pipeline's.
-        objectives: what a study of it is searched by.
+        objectives: what a study of it is searched by. judges: what its confirmation reads beside them; None is
+            whatever of the scorers is at hand.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
         published: the factors to compare with.
         dtype: of the weights on cuda; None is float16. Elsewhere it is float32.
@@ -159,6 +160,7 @@ class ModelSpec(_Strict):
     scheduler_config: dict[str, Any] = {}
     prompts: str
     objectives: tuple[str, ...] = ("clip", "aesthetic", "fid")
+    judges: tuple[str, ...] | None = None
     published: Published | None = None
     scorers: dict[str, dict[str, Any]] = {}
     reference: dict[str, Any] | None = None

@@ -38,3 +38,25 @@ def _row(scene: Scene) -> dict[str, int]:
             here = slot < len(scene.items)
             row[f"{name}{slot}"] = values.index(getattr(scene.items[slot], name)) if here else ABSENT
     return row
+
+
+def right(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """By kind of attribute, the share (n,) of an image's answers that are right: `object` (shape and colour both),
+    `colour`, and `relation` (1 where the count is right too, else 0). found, wanted: int64 (n,) by head.
+
+    The reader names objects in reading order, so an object in the wrong place counts as wrong.
+    """
+    slots = torch.stack([wanted[f"shape{slot}"] != ABSENT for slot in range(SLOTS)])
+    counted = torch.stack([found["count"] >= slot for slot in range(SLOTS)])  # the class of a count is one less
+
+    def same(name: str) -> torch.Tensor:
+        return torch.stack([found[f"{name}{slot}"] == wanted[f"{name}{slot}"] for slot in range(SLOTS)])
+
+    def share(hits: torch.Tensor) -> torch.Tensor:
+        return (hits & counted & slots).sum(0) / slots.sum(0)
+
+    return {
+        "object": share(same("shape") & same("colour")),
+        "colour": share(same("colour")),
+        "relation": ((found["relation"] == wanted["relation"]) & (found["count"] == wanted["count"])).double(),
+    }

@@ -27,7 +27,7 @@ Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric
 
 
 def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
-    """Load the base model and the objectives' metrics onto the device. Raises UserError if that fails."""
+    """Load the base model and the metrics of objectives and judges onto the device. Raises UserError if that fails."""
     from freeu.models import load_generator
     from metrics import registry
 
@@ -41,21 +41,24 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         offload=config.offload,
         compiled=config.compile,
     )
-    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
+    names = [*(config.objectives or ()), *(name for name in config.judges or () if name != "none")]
+    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in names]
     return generator, {metric.name: metric for metric in built}
 
 
 def assemble(load: Load, job: Job) -> Evaluators:
-    """Load, and make the evaluators: "search", "guardrails" (the baseline under other seeds) and "confirm"; "low", the
-    search with few steps, where they are asked for.
+    """Load, and make the evaluators: "search", "guardrails" (the baseline under other seeds) and "confirm", which alone
+    has the judges; "low", the search with few steps, where they are asked for.
     """
     from metrics.guardrails import Guardrail
     from search.evaluation.guardrails import NAMES
 
     config, seed = job.config, job.config.seed
-    generator, metrics = load(config, job.spec)
+    generator, loaded = load(config, job.spec)
     numbers = str(getattr(generator, "dtype", "")).removeprefix("torch.")
     device = devices.described(devices.chosen(config.device), numbers)
+    judges = {name: metric for name, metric in loaded.items() if name in job.judges}
+    metrics = {name: metric for name, metric in loaded.items() if name not in judges}
     texts = [*job.prompts, *job.held_out]
     negatives = [job.spec.negative_prompt, *job.spec.negatives.values()]
     too_long = tuple(generator.too_long([*texts, *dict.fromkeys(filter(None, negatives))]))
@@ -77,7 +80,9 @@ def assemble(load: Load, job: Job) -> Evaluators:
     evaluators = {
         "search": evaluator("search", {**metrics, **rails}, job.prompts, whole=config.keep_images == "all"),
         "guardrails": evaluator("guardrails", rails, job.prompts),
-        "confirm": evaluator("confirm", {**metrics, **rails}, job.held_out, whole=config.keep_images != "small"),
+        "confirm": evaluator(
+            "confirm", {**metrics, **rails, **judges}, job.held_out, whole=config.keep_images != "small"
+        ),
     }
     if config.low_steps is not None:
         evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)
@@ -130,13 +135,14 @@ def _untold(generator: Generator, metrics: Mapping[str, Metric]) -> list[str]:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known once all is loaded. identity: of the model's weights. scorer_weights: as `_weights` has them.
-    untold: what doesn't tell its weights. too_long: prompts that its text encoder cuts. floors: by metric of the set,
-    what so many real images would get. device: of the worker that tells. notes: what the generator found out at the
-    start."""
+    """What is known once all is loaded. identity: of the model's weights. scorer_weights, judge_weights: as `_weights`
+    has them. untold: what doesn't tell its weights. too_long: prompts that its text encoder cuts. floors: by metric of
+    the set, what so many real images would get. device: of the worker that tells. notes: what the generator found out
+    at the start."""
 
     identity: str
     scorer_weights: list[str]
+    judge_weights: list[str]
     untold: list[str]
     too_long: tuple[str, ...]
     floors: dict[str, float]
@@ -150,6 +156,7 @@ def known(held: Evaluators, on_images: OnImages) -> Known:
     n = len(evaluator.prompts)
     floors = {name: metric.floor_at(n) for name, metric in evaluator.metrics.items() if hasattr(metric, "floor_at")}
     found = {name: floor for name, floor in floors.items() if floor is not None}
-    of, metrics = evaluator.generator, evaluator.metrics
+    of, metrics, confirming = evaluator.generator, evaluator.metrics, held.by_purpose["confirm"].metrics
+    weights = _weights(metrics), _weights({name: each for name, each in confirming.items() if name not in metrics})
     notes = getattr(of, "notes", ())
-    return Known(of.identity, _weights(metrics), _untold(of, metrics), held.too_long, found, held.device, notes)
+    return Known(of.identity, *weights, _untold(of, confirming), held.too_long, found, held.device, notes)

@@ -22,17 +22,18 @@ def tables(result: Mapping[str, Any], records: Sequence[TrialRecord], kept: Pair
 
 
 def _picks(result: Mapping[str, Any]) -> Rows:
-    """Against the baseline, and where a pick has a rival against that."""
+    """Objectives, then judges: against the baseline, and where a pick has a rival against that."""
     rows: Rows = []
     for pick in result["picks"]:
-        sides = [("baseline", pick["scores"])]
+        sides = [("baseline", pick)]
         if (found := rival.of_pick(pick)) is not None:
-            sides.append((f"trial {found['number']}: {found['named']}", found["scores"]))
+            sides.append((f"trial {found['number']}: {found['named']}", found))
         about = {"pick": pick["pick"], "trial": pick["number"]}
-        for against, scores in sides:
-            for name, score in scores.items():
-                told = {key: score.get(key) for key in SCORE}
-                rows.append({**about, "against": against, "objective": name, **told})
+        for against, side in sides:
+            for kind, searched in (("scores", "yes"), ("judges", "no")):
+                for name, score in side.get(kind, {}).items():
+                    told = {key: score.get(key) for key in SCORE}
+                    rows.append({**about, "against": against, "objective": name, "searched": searched, **told})
     return rows
 
 

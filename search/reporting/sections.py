@@ -118,20 +118,23 @@ def _picks(result: Mapping[str, Any], base: int | None) -> list[dict[str, Any]]:
     rows = []
     for number, same in grouped.items():
         row = {"names": [pick["pick"] for pick in same], "number": number, "factors": same[0]["factors"]}
-        row["scores"] = _judged(same[0]["scores"], result["objectives"])
-        if (against := rival.of_pick(same[0])) is not None:
-            against["scores"] = _judged(against["scores"], result["objectives"])
+        against = rival.of_pick(same[0])
+        for side, of in ((row, same[0]), *([] if against is None else [(against, against)])):
+            side["scores"] = _marked(of["scores"], result["objectives"])
+            side["judges"] = _marked(of.get("judges", {}), result.get("judges", {}))
         rows.append(row | {"rival": against})
-    every = [row["scores"] for row in rows] + [row["rival"]["scores"] for row in rows if row["rival"] is not None]
-    for name in result["objectives"]:
-        scores = [each[name] for each in every if name in each]
+    sides = [side for row in rows for side in (row, row["rival"]) if side is not None]
+    for kind, name in [("scores", name) for name in result["objectives"]] + [
+        ("judges", name) for name in result.get("judges", {})
+    ]:
+        scores = [side[kind][name] for side in sides if name in side[kind]]
         ends = [abs(score[end]) for score in scores for end in ("low", "high") if score[end] is not None]
         for score in scores:
             score["reach"] = max(ends, default=0.0) or 1.0
     return rows
 
 
-def _judged(scores: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _marked(scores: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The scores with `sure`, `kind` (better, worse or unclear) and `error`, one standard error of the difference."""
     found = {}
     for name, score in scores.items():

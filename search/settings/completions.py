@@ -85,6 +85,7 @@ SETTINGS: dict[str, Complete] = {
     "prompts": prompt_sets,
     "sampler": sampler_names,
     "objectives": objectives,
+    "judges": objectives,
     "study": study_names,
     "start_from": study_names,
     "device": among(("cpu", "cuda", "mps")),

@@ -117,6 +117,10 @@ class StudyConfig(BaseModel):
     objectives: Annotated[
         tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
     ] = None
+    judges: Annotated[
+        tuple[Text, ...] | None,
+        Setting(SCORES, "A,B|none", "What the confirmation reads and the search never does", "the model's at hand"),
+    ] = None
     margin: Annotated[
         tuple[Text, ...],
         Setting(SCORES, "NAME=X", "Loss in an objective that does not matter, as clip=0.1; repeatable", flag="margin"),
@@ -199,7 +203,7 @@ class StudyConfig(BaseModel):
     ] = "picks"
     mlruns: Annotated[Path, Setting(PLACE, "DIR", "Results folder")] = Path("mlruns")
 
-    @field_validator("objectives", mode="before")
+    @field_validator("objectives", "judges", mode="before")
     @classmethod
     def _listed(cls, found: Any) -> Any:
         if isinstance(found, str):

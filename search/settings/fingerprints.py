@@ -26,13 +26,15 @@ FLAGS = {
     "prompt_texts": "--prompts, --subject",
     "held_out_texts": "--held-out, or the prompts of --prompts",
     "scorers": "--reference, or the model's scorers",
+    "judge_scorers": "--reference, or the model's scorers",
     "space": "--space, --version, --stages",
     "weights": "the weights of --model, --lora, …",
     "numbers": "--dtype (each kind of device has its own default)",
     "scorer_weights": "the scorers' weights",
+    "judge_weights": "the judges' weights",
 }
 """Key → where it comes from, for those that are not named as a setting."""
-DIGESTS = ("input", "prompt_texts", "held_out_texts", "scorers")
+DIGESTS = ("input", "prompt_texts", "held_out_texts", "scorers", "judge_scorers")
 """Keys whose value says nothing to a person."""
 
 
@@ -51,8 +53,12 @@ def fingerprint(
     that is added where a worker tells it. spec: the model's ModelSpec.
     space: the study's Space.
     """
-    read = {name: spec.scorers.get(name) for name in config.objectives or ()}
-    scorers = json.dumps([read, spec.reference], sort_keys=True, default=str)
+
+    def scorers(names: Sequence[str]) -> str:
+        read = {name: spec.scorers.get(name) for name in names}
+        return digest(json.dumps([read, spec.reference], sort_keys=True, default=str))
+
+    judged = [name for name in config.judges or () if name != "none"]
     return {
         "model": spec.name,
         "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
@@ -71,7 +77,9 @@ def fingerprint(
         "prompt_texts": digest("\n".join(prompts)),
         "held_out_texts": digest("\n".join(held_out)),
         "objectives": list(config.objectives or ()),
-        "scorers": digest(scorers),
+        "scorers": scorers(config.objectives or ()),
+        "judges": judged,
+        "judge_scorers": scorers(judged),
         "space": space.as_dict(),
         **{key: getattr(config, key) for key, field in FIELDS.items() if setting_of(field).fingerprint},
     }

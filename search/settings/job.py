@@ -14,7 +14,7 @@ from configs import UserError, devices, unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
-from search.settings import fingerprints, model, prompts, sampling, served
+from search.settings import fingerprints, judges, model, prompts, sampling, served
 from search.settings.first_candidates import first_candidates
 from search.storage import StudyFolder
 
@@ -34,9 +34,10 @@ class Job:
     """Everything that is known of a study before anything heavy loads.
 
     Attributes:
-        config: with the objectives resolved. spec: the base model as the settings change it. prompt_set: its name.
-        prompts, held_out: the texts of the two halves, in order. categories: prompt → category.
-        directions: objective → "up" or "down". fixed: the first candidates, each with its origin, the baseline first.
+        config: with the objectives and judges resolved. spec: the base model as the settings change it. prompt_set: its
+            name. prompts, held_out: the texts of the two halves, in order. categories: prompt → category.
+        directions: objective → "up" or "down". judges: the same of what the confirmation alone reads. fixed: the first
+            candidates, each with its origin, the baseline first.
         device: where images are made: a guess, until a worker has told (`search.session`).
         fingerprint: what must stay the same for the study to go on. like: what was taken of --like.
     """
@@ -49,6 +50,7 @@ class Job:
     held_out: tuple[str, ...]
     categories: Mapping[str, str]
     directions: Mapping[str, str]
+    judges: Mapping[str, str]
     fixed: tuple[tuple[str, Candidate], ...]
     device: Device
     fingerprint: Mapping[str, Any]
@@ -84,6 +86,8 @@ def prepare(config: StudyConfig) -> Job:
     most = config.limit, config.held_out or HELD_OUT
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
+    names, judging = judges.chosen(config, spec, directions, held_out)
+    config = config.model_copy(update={"judges": names})
     space = space_file.chosen(config.space, config.version, config.stages, spec.sampling)
     served.check_space(spec, space)
     sampling.check_space(spec, space)
@@ -96,6 +100,7 @@ def prepare(config: StudyConfig) -> Job:
         held_out,
         {prompt.text: prompt.category for prompt in prompt_set},
         directions,
+        judging,
         first_candidates(config, spec, space, like),
         _device(config),
         fingerprints.fingerprint(config, spec, space, texts, held_out),

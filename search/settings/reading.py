@@ -77,6 +77,8 @@ def _checked(config: StudyConfig) -> StudyConfig:
         server(config.storage)
     if config.objectives is not None:
         check_objectives(config.objectives)
+    if config.judges is not None:
+        check_judges(config.judges)
     if config.low_steps is not None and not config.racing:
         raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
     check_name(config.name, f"--study '{config.name}'")
@@ -91,3 +93,13 @@ def check_objectives(objectives: Sequence[str]) -> None:
         raise UserError("--objectives is empty: name at least one, as clip,aesthetic,fid")
     if len(set(objectives)) < len(objectives):
         raise UserError(f"--objectives {','.join(objectives)} names one twice")
+
+
+def check_judges(judges: Sequence[str]) -> None:
+    """Raise UserError if there are no judges, one is there twice, or "none" has company."""
+    if not judges:
+        raise UserError("--judges is empty: name some, as pickscore,hps, or none")
+    if len(set(judges)) < len(judges):
+        raise UserError(f"--judges {','.join(judges)} names one twice")
+    if "none" in judges and len(judges) > 1:
+        raise UserError(f"--judges {','.join(judges)}: 'none' stands alone")

@@ -45,6 +45,7 @@ class _Rival(_Part):
     number: int
     sampling: dict[str, Any]
     scores: dict[str, _Score]
+    judges: dict[str, _Score] = {}
 
 
 class _Against(_Part):
@@ -66,6 +67,7 @@ class _Pick(_Part):
     factors: dict[str, Any]
     sampling: dict[str, Any] = {}
     scores: dict[str, _Score]
+    judges: dict[str, _Score] = {}
     against: _Against = _Against()
 
 
@@ -75,6 +77,7 @@ class _Result(_Part):
     model_identity: str
     trials: int
     objectives: dict[str, Literal["up", "down"]]
+    judges: dict[str, Literal["up", "down"]] = {}
     sampling: dict[str, Any] = {}
     front: list[_FrontRow]
     picks: list[_Pick]

@@ -2,7 +2,8 @@
 
 The datum is the paired difference: same prompt, same seed, with and without FreeU. Images are drawn look by look
 (search/study/looks.py) until each comparison is decided, or can hardly come to be within the plan. A row is a finalist
-against a comparator in one objective; Holm's correction covers all rows.
+against a comparator in one objective; Holm's correction covers all rows. The judges' rows are a family of their own,
+with an error of its own (docs/decisions/010-judges.md): what nobody searched on costs the objectives nothing.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ class Confirmed:
     p_holm (corrected for looks, comparisons and further confirmations), detectable, win_rate, n (images), prompts;
     nothing for no finalist.
     against: the same, against each one's rival, where it has one.
+    judged, judged_against: the same of the judges, in place of the objectives.
     looks: of each look, in order, the images of each candidate, and p_holm by trial number and objective, as JSON.
     """
 
     rows: dict[int, dict[str, Row]] = field(default_factory=dict)
     against: dict[int, dict[str, Row]] = field(default_factory=dict)
+    judged: dict[int, dict[str, Row]] = field(default_factory=dict)
+    judged_against: dict[int, dict[str, Row]] = field(default_factory=dict)
     looks: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -107,13 +111,17 @@ def confirm(
     plan: Looks,
     seed: int,
     rivals: Mapping[int, tuple[int, Candidate]] | None = None,
+    judges: Sequence[str] = (),
 ) -> Confirmed:
-    """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows."""
+    """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows.
+
+    The judges of a pair are waited for where an objective of it counts.
+    """
     if not finalists:
         return Confirmed()
     rivals = rivals or {}
     wanted: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
-    pairs, found, looks = [(number, BASE_KEY) for number in finalists], Rows(), []
+    pairs, found, judged, looks = [(number, BASE_KEY) for number in finalists], Rows(), Rows(), []
     pairs += [(number, rival) for number, (rival, _) in rivals.items()]
     for look, end in enumerate(plan.ends):
         samples = held_out.samples(wanted, end)
@@ -122,21 +130,26 @@ def confirm(
         here = {key: sample for key, sample in samples.items() if any(key in pair for pair in pairs)}
         if not pairs:
             break
-        job = Compare(here, tuple(pairs), tuple(objectives), held_out.rows.prompts[:end], plan, look, seed)
-        found = done(held_out.crew, job)
+        job = Compare(
+            here, tuple(pairs), tuple(objectives), held_out.rows.prompts[:end], plan, look, seed, tuple(judges)
+        )
+        found, judged = done(held_out.crew, job)
         shown = {
             str(number): {name: row["p_holm"] for name, row in rows.items()}
             for (number, other), rows in found.items()
             if other == BASE_KEY
         }
         looks.append({"images": end, "p_holm": shown})
-        if decided([row for rows in found.values() for row in rows.values()], plan, look):
+        counts = [pair for pair, rows in found.items() if any(measurable(row) for row in rows.values())]
+        waiting = [[*found.values()], [judged[pair] for pair in counts]]
+        if all(decided([row for rows in each for row in rows.values()], plan, look) for each in waiting):
             break
-    rows, against = (
-        {number: each for (number, other), each in found.items() if (other == BASE_KEY) is base}
+    parts = (
+        {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
+        for rows in (found, judged)
         for base in (True, False)
     )
-    return Confirmed(rows, against, looks)
+    return Confirmed(*parts, looks)
 
 
 def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:
@@ -152,7 +165,10 @@ def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:
 
 @dataclass(frozen=True)
 class Compare:
-    """The job of comparing samples in pairs, where the metrics are. prompts: of the samples' rows."""
+    """The job of comparing samples in pairs, where the metrics are: the objectives' rows, and the judges'.
+
+    prompts: of the samples' rows.
+    """
 
     samples: Mapping[int, Sample]
     pairs: tuple[tuple[int, int], ...]
@@ -161,13 +177,20 @@ class Compare:
     plan: Looks
     look: int
     seed: int
+    judges: tuple[str, ...] = ()
 
     @one_thread  # each of those below
-    def __call__(self, held: Evaluators, on_images: OnImages) -> Rows:
+    def __call__(self, held: Evaluators, on_images: OnImages) -> tuple[Rows, Rows]:
+        evaluator = held.by_purpose["confirm"]
+        judges = tuple(name for name in self.judges if name in evaluator.metrics)  # whoever loads may leave some out
+        objectives, judged = (self._family(evaluator, names) for names in (self.objectives, judges))
+        return objectives, judged
+
+    def _family(self, evaluator: Evaluator, names: Sequence[str]) -> Rows:
+        """The comparisons that share one error."""
         import torch
 
-        evaluator = held.by_purpose["confirm"]
-        each = list(product(self.pairs, self.objectives))
+        each = list(product(self.pairs, names))
 
         def compared(one: tuple[tuple[int, int], str]) -> Row:
             (number, other), name = one

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -101,12 +101,15 @@ class HeldOut:
         began: Callable[[str, int, int], None] = lambda what, images, left: None,
         failed: Callable[[int, str], None] = lambda number, reason: None,
         categories: Mapping[str, str] | None = None,
+        judges: Collection[str] = (),
     ) -> None:
         """workers: of the crew. began: told (what, images, images after these) before each range. failed: told (trial
         number, reason) of a candidate whose images or scores are none here: it is left out. categories: by prompt.
+        judges: what is scored beside the objectives.
         """
         self.folder, self.crew, self.rows, self.workers = folder, crew, rows, workers
         self._began, self._failed, self._categories = began, failed, categories or {}
+        self._judges = [list(judges)] if judges else []
 
     def samples(self, wanted: Mapping[int, Candidate], end: int) -> dict[int, Sample]:
         """What each candidate got on the first `end` rows, by trial number; the baseline's is BASE_KEY.
@@ -204,7 +207,8 @@ class HeldOut:
     def _stamp(self, candidate: Candidate, begin: int, count: int) -> str:
         """What a range was drawn from."""
         here = slice(begin, begin + count)
-        return json.dumps([candidate.as_dict(), self.rows.prompts[here], self.rows.seeds[here]], sort_keys=True)
+        made = [candidate.as_dict(), self.rows.prompts[here], self.rows.seeds[here], *self._judges]
+        return json.dumps(made, sort_keys=True)
 
     def _file(self, key: int, begin: int) -> Path:
         return self.folder.confirm_part(f"{_name(key)}-{begin:05d}")

@@ -120,6 +120,7 @@ class Plan:
             *served.lines(s),
             *self._like(),
             f"objectives  {goals}",
+            f"judges      {self._judges()}",
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
@@ -144,6 +145,13 @@ class Plan:
     def show(self, console: Console) -> None:
         for line in self.lines():
             say(console, line, indent=12)
+
+    def _judges(self) -> str:
+        """What the confirmation alone reads."""
+        found = ", ".join(f"{name} {ARROWS[direction]}" for name, direction in self.job.judges.items())
+        if found:
+            return f"{found}, which the search never reads"
+        return "none: no second opinion on a gain (--judges; metrics.score --list)"
 
     def _prompts(self) -> str:
         steps = racing.rungs(self.images) if self.job.config.racing else (self.images,)

@@ -102,6 +102,7 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
             (name, f"{each['named']} (trial {each['number']})", each["scores"], UNCONFIRMED) for name, each in rivals
         ]
         _differences(console, said, rows, goals)
+        _judges(console, result)
         say(console, COUNTS, style="dim")
     console.print()
     say(console, str(result["verdict"]), style="bold")
@@ -109,11 +110,13 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         say(console, str(result["ends"]))
 
 
-def _differences(console: Console, title: str, rows: Sequence[Row], goals: Mapping[str, str]) -> None:
-    """A line for each row, or where that is too wide, for each of its objectives."""
+def _differences(
+    console: Console, title: str, rows: Sequence[Row], goals: Mapping[str, str], other: str = "best without FreeU"
+) -> None:
+    """A line for each row, or where that is too wide, for each objective. other: the head of what they are against."""
     if not rows:
         return
-    against = [Column("best without FreeU", [row[1] for row in rows])] if any(row[1] for row in rows) else []
+    against = [Column(other, [row[1] for row in rows])] if any(row[1] for row in rows) else []
     cells = [[_difference(scores.get(name), bare) for _, _, scores, bare in rows] for name in goals]
     columns = [Column("pick", [row[0] for row in rows]), *against]
     columns += [Column(goal, each) for goal, each in zip(goals.values(), cells, strict=True)]
@@ -130,6 +133,19 @@ def _differences(console: Console, title: str, rows: Sequence[Row], goals: Mappi
     console.print()
     say(console, title, style=TITLE)
     console.print(made)
+
+
+def _judges(console: Console, result: Mapping[str, Any]) -> None:
+    """What the search never read, for each finalist: against the baseline, then against its rival."""
+    goals = {name: f"{name} {ARROWS[direction]}" for name, direction in result.get("judges", {}).items()}
+    rows: list[Row] = []
+    for pick in result["picks"]:
+        sides = [(BASE, pick.get("judges", {}))]
+        if (against := rival.of_pick(pick)) is not None:
+            sides.append((against["named"], against.get("judges", {})))
+        rows += [(f"{pick['pick']} (trial {pick['number']})", other, scores, "") for other, scores in sides if scores]
+    said = "A second opinion: the picks on judges that the search never read, corrected among themselves"
+    _differences(console, said, rows, goals, "minus")
 
 
 def shown_rows(

@@ -15,7 +15,7 @@ from search.settings.setting import flag_of
 PACKAGES = ("freeu-search", "torch", "diffusers", "transformers", "open_clip_torch", "torchmetrics", "optuna", "numpy")
 ELSEWHERE = ("mlruns", "tracking_uri", "storage", "ray", "workers", "minutes", "gpu_hours", "trials", "study", "model")
 """Settings that say where and how long, or that the command has in another form."""
-JOINED = {"objectives": ",", "baseline_guidance": ","}
+JOINED = {"objectives": ",", "judges": ",", "baseline_guidance": ","}
 """Settings of several values that one flag takes, and what stands between them."""
 
 

@@ -11,7 +11,7 @@ from freeu import Candidate
 from search.storage.result_file import candidate_of
 from search.study.reproduce import versions
 from search.study.rival import named
-from search.study.verdict import Rivals, Verdict, moved_too_far, verdict
+from search.study.verdict import Judges, Rivals, Verdict, moved_too_far, verdict
 
 if TYPE_CHECKING:
     from search.optimizer.dimension import Dimension
@@ -52,6 +52,7 @@ def assembled(
             "factors": by_number[pick.number].factors.as_dict(),
             "sampling": job.space.settings(by_number[pick.number].candidate),
             "scores": dict(found.get(pick.number, {})),
+            "judges": dict(confirmed.judged.get(pick.number, {})),
             "against": _against(job, confirmed, pick.number, rivals),
             "guardrails": dict(moved.get(pick.number, {})),
         }
@@ -65,6 +66,7 @@ def assembled(
         "guidance": job.guidance,
         "trials": len(done),
         "objectives": job.directions,
+        "judges": dict(job.judges),
         "sampling": job.sampling.as_dict(),
         "tuned_baselines": [
             _row(one, front, job.directions, job.space)
@@ -93,7 +95,8 @@ def _against(
     if number in confirmed.against:
         rival, candidate = rivals[number]
         sampling, scores = job.space.settings(candidate), dict(confirmed.against[number])
-        found["tuned_baseline"] = {"number": rival, "sampling": sampling, "scores": scores}
+        judges = dict(confirmed.judged_against.get(number, {}))
+        found["tuned_baseline"] = {"number": rival, "sampling": sampling, "scores": scores, "judges": judges}
     return found
 
 
@@ -208,7 +211,10 @@ def _verdict(
     names = {number: named(candidate.sampling) for number, (_, candidate) in rivals.items()}
     over = Rivals(confirmed.against, names, f"guidance {job.guidance:g}")
     found, margins = confirmed.rows, job.config.margins
-    return verdict(front.picks, found, job.directions, picked, ruled_out, margins=margins, rivals=over, **level)
+    judges = Judges(job.judges, confirmed.judged, confirmed.judged_against)
+    return verdict(
+        front.picks, found, job.directions, picked, ruled_out, margins=margins, rivals=over, judges=judges, **level
+    )
 
 
 def _recorded(plan: Looks, confirmed: Confirmed) -> dict[str, Any]:

@@ -33,15 +33,15 @@ def sentence(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str
     objectives in which it measurably is so than its rival. own: the study's sampling settings.
     """
     if better and not worse:
-        gains = _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in better])
+        gains = joined([f"{rows[name]['difference']:+.3g} in {name}" for name in better])
         return f"FreeU adds {gains} over the best guidance alone ({rival})."
     if better:
         gains, losses = (
-            _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in each]) for each in (better, worse)
+            joined([f"{rows[name]['difference']:+.3g} in {name}" for name in each]) for each in (better, worse)
         )
         return f"FreeU helps at {own}; against the best guidance alone ({rival}) it trades {gains} for {losses}."
     if worse:
-        losses = _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in worse])
+        losses = joined([f"{rows[name]['difference']:+.3g} in {name}" for name in worse])
         return f"FreeU helps at {own}, but {rival} without it does better: against that it is {losses}."
     return f"FreeU helps at {own}, but {rival} without it does as well, as far as could be seen."
 
@@ -50,14 +50,15 @@ def trade(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str) -
     """What is said of the rival where a pick is better than the baseline in something and worse in something."""
     sides = {"better by": better, "worse by": worse}
     told = [
-        how + " " + _joined([f"{rows[name]['difference']:+.3g} in {name}" for name in names])
+        how + " " + joined([f"{rows[name]['difference']:+.3g} in {name}" for name in names])
         for how, names in sides.items()
         if names
     ]
     if not told:
         return f" The best guidance alone ({rival}) is as good, as far as could be seen."
-    return f" Against the best guidance alone ({rival}) it is {_joined(told)}."
+    return f" Against the best guidance alone ({rival}) it is {joined(told)}."
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """As "a, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.study.looks import FIRST, LEVEL
-from search.study.rival import sentence, trade
+from search.study.rival import joined, sentence, trade
+from search.study.second_opinion import BEGINS, opinion, over_rival
 from search.terminal.progress import out_of_bounds
 
 if TYPE_CHECKING:
@@ -29,6 +30,15 @@ class Rivals:
     scores: Scores = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     own: str = "the study's guidance"
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What the judges found, by finalist, against the baseline and against its rival. directions: by judge."""
+
+    directions: Mapping[str, str] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
+    over_rivals: Scores = field(default_factory=dict)
 
 
 class Verdict(NamedTuple):
@@ -61,10 +71,11 @@ def verdict(
     level: float = LEVEL * FIRST,
     margins: Mapping[str, float] | None = None,
     rivals: Rivals | None = None,
+    judges: Judges | None = None,
 ) -> Verdict:
     """picked: how many candidates were to be confirmed; None is as many as were. ruled_out: how many candidates the
     guardrails ruled out, where they left none but the baseline. level: the error of the confirmation. margins:
-    objective → the loss that doesn't matter. rivals: of the finalists.
+    objective → the loss that doesn't matter. rivals: of the finalists. judges: what was not searched on.
     """
     if not scores and picked:
         return Verdict("Nothing can be said of FreeU here: no pick could be scored on the held-out prompts.")
@@ -82,7 +93,7 @@ def verdict(
     sides = {number: _sides(rows, directions, margins) for number, rows in scores.items()}
     helped = {number: better for number, (better, worse) in sides.items() if better and not worse}
     traded = {number: side for number, side in sides.items() if side[0] and side[1]}
-    rivals = rivals or Rivals()
+    rivals, judges = rivals or Rivals(), judges or Judges()
     rows = [row for each in (*scores.values(), *rivals.scores.values()) for row in each.values()]
     n, least = max(row["prompts"] for row in rows), fewest(len(rows), level)
     if n < least:
@@ -98,11 +109,13 @@ def verdict(
         number = max(helped, key=lambda k: (k not in over or (over[k][0] != [] and not over[k][1]), len(helped[k])))
         good = _listed(helped[number], scores[number])
         text = f"{_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
-        first, against = "FreeU helps here: ", " Against the baseline " if number in over else ""
+        second = opinion(*_judged(judges.scores.get(number, {}), judges.directions))
+        first, against = BEGINS[second.kind], " Against the baseline " if number in over else ""
         if number in over:
             first = sentence(*over[number], rivals.scores[number], rivals.names[number], rivals.own)
         end = _open(scores[number], directions, helped[number], margins)
-        beaten = number in over and over[number][1] and not over[number][0]
+        end += second.text + over_rival(*_judged(judges.over_rivals.get(number, {}), judges.directions)[1:])
+        beaten = (number in over and over[number][1] and not over[number][0]) or second.kind == "contradicted"
         return Verdict(f"{first}{against}{text}{end}", None if beaten else number)
     if traded:
         number = max(traded, key=lambda k: len(traded[k][0]) - len(traded[k][1]))
@@ -112,7 +125,9 @@ def verdict(
             than_rival = _sides(rivals.scores[number], directions, margins)
             text += trade(*than_rival, rivals.scores[number], rivals.names[number])
         told = [*traded[number][0], *traded[number][1]]
-        return Verdict(text + _open(scores[number], directions, told, margins), number)
+        second = opinion(*_judged(judges.scores.get(number, {}), judges.directions))
+        taken = None if second.kind == "contradicted" else number
+        return Verdict(text + _open(scores[number], directions, told, margins) + second.text, taken)
     worse = [number for number, side in sides.items() if side[1]]
     also = ""
     if worse:
@@ -140,6 +155,13 @@ def _sides(
     return better, [
         name for name in sure if name not in better and not _within(rows[name], directions[name], margins.get(name))
     ]
+
+
+def _judged(
+    rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]
+) -> tuple[list[str], list[str], Mapping[str, Mapping[str, Any]]]:
+    """(judges that are better, judges that are worse, their rows)."""
+    return (*_sides(rows, directions, {}), rows)
 
 
 def _loss(row: Mapping[str, Any], direction: str) -> float | None:
@@ -192,4 +214,4 @@ def _listed(names: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> str:
     for name in names:
         row = rows[name]
         parts.append(f"{name} by {row['difference']:+.3g} [{row['low']:.3g}, {row['high']:.3g}]")
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return joined(parts)

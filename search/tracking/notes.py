@@ -20,7 +20,8 @@ Studies of FreeU: each is a run named as the study, and each of its trials a run
   artifact `front.html` is the front.
 - A trial: `clip` is its score on the search's own prompts, `clip.difference` that minus the baseline's, and
   `clip.difference.se` one standard error of it. Picks have `held_out/clip` too, and `held_out/clip.rival.difference`
-  to FreeU off at the guidance scale that is hardest to beat.
+  to FreeU off at the guidance scale that is hardest to beat. `judges/kid.difference` is the same of a judge, which the
+  search never read.
 - Find the trials of a study by `tags.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """
@@ -61,6 +62,8 @@ def trial_note(record: TrialRecord, base: TrialRecord | None, picks: Sequence[Ma
         scores = picks[0].get("scores", {})
         shown = ", ".join(f"{name} {_interval(score)}" for name, score in scores.items())
         said += [f"On held-out prompts, minus the baseline: {shown}."] if shown else []
+        judged = ", ".join(f"{name} {_interval(score)}" for name, score in picks[0].get("judges", {}).items())
+        said += [f"Judges, which the search never read: {judged}."] if judged else []
         if (against := rival.of_pick(picks[0])) is not None:
             shown = ", ".join(f"{name} {_interval(score)}" for name, score in against["scores"].items())
             said.append(f"Minus its rival, FreeU off at {against['named']} (trial {against['number']}): {shown}.")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 HELD_OUT = ("difference", "low", "high", "p_holm")
 """Of a pick's score: to the baseline, with the ends of its 95 % interval, and the corrected p-value."""
 
+SECTIONS = {"scores": "held_out", "judges": "judges"}
+"""Of a pick in result.json: what the search read, and what it never did."""
+
 
 def flat(tree: Mapping[str, Any], prefix: str = "", between: str = ".") -> Iterator[tuple[str, Any]]:
     """{"a": {"b": 1}} → ("a.b", 1)."""
@@ -71,19 +74,19 @@ def trial_metrics(record: TrialRecord, base: TrialRecord | None = None) -> dict[
 
 def held_out_metrics(pick: Mapping[str, Any]) -> dict[str, float]:
     """A pick's held-out scores: `held_out/clip`, and `.difference`, `.low`, `.high`, `.p_holm` against the baseline;
-    against its rival `.rival.difference` and so on."""
+    against its rival `.rival.difference` and so on. The same of judges, which the search never read: `judges/kid`."""
     metrics: dict[str, float] = {}
-    for metric, score in pick.get("scores", {}).items():
-        name = f"held_out/{metric}"  # a section of its own in MLflow's charts
-        metrics[name] = score["value"]
-        metrics |= _differences(pick, metric, name)
+    for kind, section in SECTIONS.items():  # a section of its own in MLflow's charts
+        for metric, score in pick.get(kind, {}).items():
+            metrics[f"{section}/{metric}"] = score["value"]
+            metrics |= _differences(pick, metric, f"{section}/{metric}", kind)
     return metrics
 
 
-def _differences(pick: Mapping[str, Any], metric: str, name: str) -> dict[str, float]:
-    """To the baseline, and to the rival where it has one."""
-    rival = pick.get("against", {}).get("tuned_baseline", {}).get("scores", {})
-    scores = {name: pick.get("scores", {}).get(metric, {}), f"{name}.rival": rival.get(metric, {})}
+def _differences(pick: Mapping[str, Any], metric: str, name: str, kind: str = "scores") -> dict[str, float]:
+    """To the baseline, and to the rival where it has one. kind: of `SECTIONS`."""
+    rival = pick.get("against", {}).get("tuned_baseline", {}).get(kind, {})
+    scores = {name: pick.get(kind, {}).get(metric, {}), f"{name}.rival": rival.get(metric, {})}
     return {
         f"{prefix}.{key}": score[key]
         for prefix, score in scores.items()
@@ -95,20 +98,22 @@ def _differences(pick: Mapping[str, Any], metric: str, name: str) -> dict[str, f
 def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) -> dict[str, float]:
     """The numbers of a study: `clip` is what the model expects of the front's best, `clip.baseline` the baseline's, and
     `clip.difference`, `.low`, `.high`, `.p_holm` what the verdict goes by, held out; `clip.rival.difference` and so on
-    are against the rival. base: the baseline's trial."""
+    are against the rival. `judges/kid.difference` is what a judge says of that pick. base: the baseline's trial."""
     found: dict[str, float] = {}
-    judged = _judged(result)
+    taken = _taken(result)
     for name, way in result.get("objectives", {}).items():
         values = [row.get("expected", {}).get(name, row.get(name)) for row in result.get("front", [])]
         if known := [value for value in values if value is not None]:
             found[name] = max(known) if way == "up" else min(known)
         if base is not None and name in base.values:
             found[f"{name}.baseline"] = base.values[name].value
-        found |= _differences(judged, name, name)
+        found |= _differences(taken, name, name)
+    for name in result.get("judges", {}):
+        found |= _differences(taken, name, f"{SECTIONS['judges']}/{name}", "judges")
     return found
 
 
-def _judged(result: Mapping[str, Any]) -> Mapping[str, Any]:
+def _taken(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The pick to take away, or where there is none the first finalist."""
     picks: Sequence[Mapping[str, Any]] = [pick for pick in result.get("picks", []) if pick.get("scores")]
     take = next((pick for pick in picks if pick["pick"] == result.get("take_away")), None)

@@ -27,7 +27,8 @@ def kept(config: StudyConfig) -> Path:
 
 def same(again: StudyConfig, config: StudyConfig, **but: Any) -> None:
     """The two are one study's, and differ in nothing but this and what the model or the machine resolves."""
-    expected = config.model_dump() | {"device": again.device, "objectives": again.objectives} | but
+    expected = config.model_dump() | {"device": again.device, "objectives": again.objectives}
+    expected |= {"judges": again.judges} | but
     assert again.model_dump() == expected
     before, after = prepare(config), prepare(again)
     assert (after.fingerprint, after.folder.root) == (before.fingerprint, before.folder.root)
