@@ -8,6 +8,7 @@ from typing import Any
 from configs import UserError
 from freeu.sampling import NAMES, Sampling
 
+from . import few_steps
 from .catalogue import of_name
 from .locate import locate_config
 from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
@@ -64,7 +65,7 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
-    found = found.model_copy(update={"kind": kind}).sampled(sampling)
+    found = few_steps.of_changes(spec, found.model_copy(update={"kind": kind}).sampled(sampling), given)
     if "config" not in given or not spec.folder.is_file():
         return as_trained(found)
     layout = locate_config(found)

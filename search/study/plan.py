@@ -103,6 +103,8 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan as lines for the terminal."""
+        from freeu.models import few_steps
+
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
@@ -116,6 +118,7 @@ class Plan:
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
             f"model       {s.name}, {kind}, {size}, {sampled}, {where}",
             *served.lines(s),
+            *few_steps.lines(s),
             *self._like(),
             f"objectives  {goals}",
             f"candidates  {self._candidates()}; {self._searched()}",
