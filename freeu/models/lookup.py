@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import configs
-from configs import UserError, shortened
+from configs import UserError
 
-from . import fits, locate, single
+from . import fits, locate, refusals, single
 from .catalogue import explained, from_yaml, names, of_name, of_source
 from .identity import read_index, read_json
 from .noising import noising
@@ -56,6 +56,7 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
         return from_folder(place.resolve(), place.resolve().name)
     if place.suffix == ".safetensors":
         return from_file(place.resolve())
+    refusals.check_file(place)
     error = configs.unknown("model", wanted, names())
     if HUB_ID.fullmatch(wanted):
         return _from_hub(wanted, error)
@@ -77,10 +78,11 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     Raises:
         UserError: something in its configs is wrong, or it can't be run here.
     """
+    refusals.check_folder(folder)
     index = read_index(folder)
     pipeline = str(index.get("_class_name"))  # a list in some hand-made files
     if pipeline not in PIPELINES:
-        raise UserError(f"{folder} holds a {shortened(pipeline)}: {' and '.join(PIPELINES)} can be searched")
+        raise refusals.of_pipeline(folder, index, list(PIPELINES))
     fits.check(folder)
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
@@ -124,6 +126,7 @@ def _from_hub(repo: str, unknown: UserError) -> ModelSpec:
     known = of_source(name)
     if known is not None and known.source == repo:
         return known.model_copy(update={"name": name})
+    refusals.check_hub(repo)
     try:
         folder = locate.hub_layout(repo)
     except UserError as error:
@@ -140,6 +143,7 @@ def from_file(file: Path) -> ModelSpec:
     """
     like = of_name(single.nearest(file))
     fits.check_file(file)
+    refusals.check_whole(file, single.header(file))
     scheduler, changes = noising(file)
     own: dict[str, Any] = {
         "name": file.stem,

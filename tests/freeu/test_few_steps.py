@@ -26,7 +26,7 @@ TABLE = [
     ("pytorch_lora_weights", IN_PEFTS, {}, "LCM or DMD2", ("LCM", 4, 1.0, None)),
     ("lcm-lora-sdv1-5", PLAIN, {}, "LCM", ("LCM", 4, 1.0, None)),
     ("sdxl_lightning_8step_lora", PLAIN, {}, "Lightning", ("Euler trailing", 8, 0.0, None)),
-    ("speed", IN_ORIGINAL_NAMES, {"modelspec.title": "SDXL-Lightning 2-step"}, "Lightning", ("Euler trailing", 2, 0.0, None)),
+    ("a", IN_ORIGINAL_NAMES, {"modelspec.title": "XL-Lightning 2-step"}, "Lightning", ("Euler trailing", 2, 0.0, None)),
     ("my_lightning", IN_ORIGINAL_NAMES, {}, "Lightning", ("Euler trailing", 4, 0.0, None)),
     ("Hyper-SD15-4steps-lora", PLAIN, {}, "Hyper-SD", ("DDIM trailing", 4, 0.0, None)),
     ("Hyper-SDXL-12steps-CFG-lora", PLAIN, {}, "Hyper-SD with guidance", ("DDIM trailing", 12, 5.0, None)),
