@@ -22,10 +22,17 @@ NEAREST = {
     "StableDiffusionXLPipeline": "sdxl",
     "StableDiffusionXLImg2ImgPipeline": "sdxl",
     "LatentConsistencyModelPipeline": "lcm",
+    "StableDiffusionXLInpaintPipeline": "sdxl",
     "TextToVideoSDPipeline": "modelscope",
     "AnimateDiffPipeline": "animatediff",
     "StableVideoDiffusionPipeline": "svd",
 }
+INPAINTING = {
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+    "sd21": "sd2-community/stable-diffusion-2-inpainting",
+    "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+}
+"""Where the layout of a single file for inpainting is, by what it is like."""
 BRINGS_ITS_OWN = ("EDM", "LCM", "TCD")
 """How the names of the schedulers begin that no other can stand in for: they noise, or step, in a way of their own."""
 
@@ -89,7 +96,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
     nearest = of_source(name)
     if nearest is None or nearest.kind != PIPELINES[pipeline]:
-        nearest = of_name({**NEAREST, "StableDiffusionPipeline": like_stable_diffusion}[pipeline])
+        nearest = of_name(NEAREST.get(pipeline, like_stable_diffusion))
     levels = vae.get("block_out_channels")
     factor = 2 ** max(0, len(levels) - 1) if isinstance(levels, list) else 1
     side = unet.get("sample_size")
@@ -107,6 +114,8 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
         "licence": None,
         "memory_gb": None,
     }
+    if pipeline in fits.INPAINTING:
+        own["strength"] = 1.0
     try:
         return ModelSpec(**(dict(nearest) | own))
     except ValidationError as error:
@@ -152,6 +161,8 @@ def from_file(file: Path) -> ModelSpec:
         "revision": None,
         "variant": None,
     }
+    if fits.for_inpainting(file):
+        own |= {"kind": "inpainting", "config": INPAINTING[like.name], "strength": 1.0}
     own |= {"licence": None, "scheduler": scheduler or like.scheduler, "scheduler_config": changes}
     return like.model_copy(update=own)
 

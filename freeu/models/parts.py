@@ -49,7 +49,7 @@ def parts(spec: ModelSpec) -> list[Part]:
         UserError: one can't be had; says what was tried and what to do.
     """
     found = []
-    for field, wanted in wanted_parts(spec).items():
+    for field, wanted in wanted_parts(spec):
         variant = only_variant(wanted.folder) if wanted.alone else wanted.variant
         found.append(Part(field, find(replace(wanted, variant=variant)), variant))
     for part in found:
@@ -61,9 +61,10 @@ def parts(spec: ModelSpec) -> list[Part]:
 
 
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
-    """The pipeline with its ControlNet or motion adapter, in diffusers' own class for the two."""
+    """The pipeline with its ControlNets or motion adapter, in diffusers' own class for them."""
     import diffusers
 
+    controlnets = []
     for part in further:
         how: dict[str, Any] = {"dtype": dtype, "variant": part.variant, "local_files_only": True}
         try:
@@ -74,10 +75,13 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
                 words, wanted = (each.config.cross_attention_dim for each in (network, pipeline.unet))
                 if words != wanted:
                     raise ValueError(f"it is for text embeddings {words} wide, and the model's are {wanted}")
-                pipeline = _controlled(pipeline)(**pipeline.components, controlnet=network)
+                controlnets.append(network)
         except Exception as error:  # a foreign part raises any of a dozen kinds, deep inside
             said = " ".join(str(error).split())[:400]
             raise UserError(f"can't use {PARTS[part.field]} {part.folder}: {type(error).__name__}: {said}") from error
+    if controlnets:
+        one = controlnets[0] if len(controlnets) == 1 else diffusers.MultiControlNetModel(controlnets)
+        pipeline = _controlled(pipeline)(**pipeline.components, controlnet=one)
     return pipeline
 
 
