@@ -12,6 +12,8 @@ COLUMNS = ("prompt", "prompts", "caption", "text")
 """What a table calls its prompts; the first that it has."""
 NEGATIVES = ("negative", "negative_prompt")
 CATEGORIES = ("category", "tag", "challenge")
+PICTURES = ("control", "mask")
+"""What it calls further pictures of a prompt."""
 IMAGES = ("image", "file_name", "filename", "image_path", "image_name", "image_file", "filepath", "file", "path")
 """What a table calls the image that a prompt belongs to: `file_name` is Hugging Face's and COCO's."""
 
@@ -23,6 +25,7 @@ class Prompt:
     Attributes:
         negative: what its image is led away from; None where the set says nothing of it.
         image: what its image begins from: of a folder of pictures, or a table's column `image`.
+        control: what a ControlNet holds its image to. mask: white where an inpainting model paints.
         name: of the image that it belongs to, as its source says; None where that names none.
     """
 
@@ -31,6 +34,8 @@ class Prompt:
     image: str | None = None
     name: str | None = None
     negative: str | None = None
+    control: str | None = None
+    mask: str | None = None
 
 
 def prompt_of(row: Any, where: str) -> Prompt:
@@ -55,14 +60,20 @@ def prompt_of(row: Any, where: str) -> Prompt:
     if negative is not None and not isinstance(negative, str):
         raise UserError(f"{where}: the negative prompt is {quoted(negative)}, not text")
     names = [name for column in IMAGES if (name := _name(cells.get(column)))]
-    image = cells.get("image")
+    image, control, mask = (_place(cells.get(column)) for column in ("image", *PICTURES))
     return Prompt(
         (text or "").strip(),
         str(category).strip(),
-        image if isinstance(image, str) and image else None,
+        image,
         names[0] if names else None,
         negative.strip() if negative else None,
+        control,
+        mask,
     )
+
+
+def _place(cell: Any) -> str | None:
+    return cell.strip() or None if isinstance(cell, str) else None
 
 
 def no_prompts(where: str, columns: Iterable[str]) -> UserError:

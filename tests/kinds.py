@@ -48,15 +48,28 @@ def _set_in_motion(root: Path) -> ModelSpec:
     return _spec(tiny.stable_video(root / "svd"), input=str(picture), frames=FRAMES)
 
 
+def _inpainted(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    return _spec(tiny.inpainting(root / "sd"), input=str(picture), mask=str(tiny.mask(root / "mask.png")))
+
+
+def _controlled(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    nets = (f"{tiny.controlnet(root / 'controlnet')}:0.7", str(tiny.controlnet(root / "other", seed=5)))
+    return _spec(tiny.stable_diffusion(root / "sd"), controlnets=nets, control=(str(picture),))
+
+
 KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sd": lambda root: _spec(tiny.stable_diffusion(root / "sd")),
     "sdxl": lambda root: _spec(tiny.sdxl(root / "sdxl")),
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
+    "inpainting": _inpainted,
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
     "animatediff": _with_motion,
     "rerender": _rerendered,
+    "controlnets": _controlled,
     "svd": _set_in_motion,
 }
 

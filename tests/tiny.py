@@ -107,6 +107,50 @@ def stable_diffusion(folder: Path, layers: int = 2, **of_scheduler: Any) -> Path
     return folder
 
 
+def inpainting(folder: Path) -> Path:
+    """Saves a StableDiffusionInpaintPipeline, whose U-Net sees a mask and a picture too."""
+    from diffusers import StableDiffusionInpaintPipeline
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    pipeline = StableDiffusionInpaintPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16, in_channels=9),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
+def inpainting_xl(folder: Path) -> Path:
+    """Saves a StableDiffusionXLInpaintPipeline: `sdxl` with a U-Net that sees a mask and a picture too."""
+    from diffusers import StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline
+
+    plain = StableDiffusionXLPipeline.from_pretrained(sdxl(folder / "plain"), variant="fp16", dtype=torch.float32)
+    torch.manual_seed(1)
+    parts = {**plain.components, "unet": unet(8 + 16, in_channels=9, **OF_SDXL)}
+    StableDiffusionXLInpaintPipeline(**parts).save_pretrained(folder / "inpainting")
+    for name in ("tokenizer", "tokenizer_2"):
+        _save_vocabulary(folder / "inpainting" / name)
+    return folder / "inpainting"
+
+
+def mask(file: Path, side: int = 2 * SIDE) -> Path:
+    """Saves a mask that is white at the right."""
+    from PIL import Image
+
+    picture = Image.new("L", (side, side), 0)
+    picture.paste(255, (side // 2, 0, side, side))
+    picture.save(file)
+    return file
+
+
 def latent_consistency(folder: Path) -> Path:
     """Saves a LatentConsistencyModelPipeline, whose U-Net takes the guidance scale as an input."""
     from diffusers import LatentConsistencyModelPipeline, LCMScheduler
@@ -128,27 +172,30 @@ def latent_consistency(folder: Path) -> Path:
     return folder
 
 
+TIMES = 8
+OF_SDXL: dict[str, Any] = {
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": TIMES,
+    "projection_class_embeddings_input_dim": 6 * TIMES + 16,
+    "transformer_layers_per_block": (1, 1, 2),
+    "use_linear_projection": True,
+}
+"""What its U-Net is told beside the words."""
+
+
 def sdxl(folder: Path, layers_2: int = 2, layers: int = 2) -> Path:
     """Saves a StableDiffusionXLPipeline in half precision, under SDXL's variant "fp16"."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(0)
-    times = 8
     pipeline = StableDiffusionXLPipeline(
         vae=vae(force_upcast=True),
         text_encoder=CLIPTextModel(text_config(8, layers)),
         text_encoder_2=CLIPTextModelWithProjection(text_config(16, layers_2)),
         tokenizer=tokenizer(),
         tokenizer_2=tokenizer(),
-        unet=unet(
-            8 + 16,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=times,
-            projection_class_embeddings_input_dim=6 * times + 16,
-            transformer_layers_per_block=(1, 1, 2),
-            use_linear_projection=True,
-        ),
+        unet=unet(8 + 16, **OF_SDXL),
         scheduler=EulerDiscreteScheduler(
             beta_start=0.00085,
             beta_end=0.012,
@@ -241,12 +288,12 @@ def refiner(folder: Path) -> Path:
     return folder
 
 
-def controlnet(folder: Path) -> Path:
+def controlnet(folder: Path, seed: int = 2, text_width: int = 16, **of_unet: Any) -> Path:
     """Saves a ControlNet for `stable_diffusion`, its zero convolutions made otherwise, so that edges count."""
     from diffusers import ControlNetModel
 
-    torch.manual_seed(2)
-    network = ControlNetModel.from_unet(unet(16), conditioning_embedding_out_channels=(4, 8, 8))
+    torch.manual_seed(seed)
+    network = ControlNetModel.from_unet(unet(text_width, **of_unet), conditioning_embedding_out_channels=(4, 8, 8))
     with torch.no_grad():
         for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block):
             layer.weight.normal_(std=0.5)

@@ -13,7 +13,7 @@ from configs import UserError, quoted
 from .noising import noising
 from .spec import PARTS, ModelSpec, Published
 
-OWN = ("name", "base", "inputs", "negatives")
+OWN = ("name", "base", "inputs", "controls", "masks", "negatives")
 """Fields that no YAML sets: the file's own name and place, and what a prompt set brings."""
 
 

@@ -8,17 +8,20 @@ from typing import Any
 from configs import UserError
 from freeu.sampling import NAMES, Sampling
 
+from . import few_steps
 from .catalogue import of_name
+from .control import weighted
+from .inputs import is_video
 from .locate import locate_config
 from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
 from .spec import SERVERS, ModelSpec
 
-TEXTS = ("text-to-image", "image-to-image", "text-to-video", "video-to-video", "own")
+TEXTS = ("text-to-image", "image-to-image", "inpainting", "text-to-video", "video-to-video", "own")
 ONLY: dict[str, tuple[str, ...]] = {
     "frames": ("text-to-video", "image-to-video", "video-to-video"),
     "every": ("video-to-video",),
-    "strength": ("image-to-image", "video-to-video"),
+    "strength": ("image-to-image", "inpainting", "video-to-video"),
     "negative_prompt": (*TEXTS, *SERVERS),
     "clip_skip": (*TEXTS, *SERVERS),
 }
@@ -38,14 +41,22 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
     sampling = Sampling.from_dict({name: given[name] for name in NAMES if given.get(name) is not None})
     found = spec.model_copy(update={field: value for field, value in given.items() if field not in SAMPLED})
     kind = spec.kind
-    if kind == "text-to-image":
+    if found.controlnets and (kind == "video-to-video" or (found.input and is_video(found.base / found.input))):
+        (one, weight), *others = map(weighted, found.controlnets)
+        if others or weight != 1:
+            raise UserError("a video is redrawn with one --controlnet, of weight 1")
+        found = found.model_copy(update={"controlnet": one, "controlnets": ()})
+    if found.controlnets:
+        if kind != "text-to-image" or found.motion_adapter or found.refiner:
+            raise UserError("--controlnet goes with text to image: leave out --motion-adapter and --refiner")
+    elif kind == "text-to-image":
         if found.controlnet:
             kind = "video-to-video"
         elif found.motion_adapter:
             kind = "text-to-video"
         elif found.input or found.inputs:
             kind = "image-to-image"
-    if found.input and not kind.startswith(("image", "video")):
+    if found.input and not found.controlnets and not kind.startswith(("image", "video", "inpainting")):
         raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
     if kind == "image-to-image" and not (found.input or found.inputs):
         raise UserError(
@@ -66,6 +77,7 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
     found = found.model_copy(update={"kind": kind}).sampled(sampling).dealing(given.get("sizes", ()))
+    found = few_steps.of_changes(spec, found, given)
     if "config" not in given:
         return as_trained(found)
     if not spec.folder.is_file():

@@ -20,9 +20,11 @@ FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weig
 ENCODER = {
     "StableDiffusionXLPipeline": "text_encoder_2",
     "StableDiffusionXLImg2ImgPipeline": "text_encoder_2",
+    "StableDiffusionXLInpaintPipeline": "text_encoder_2",
     "StableVideoDiffusionPipeline": "image_encoder",
 }
 """What a pipeline can't be told its prompts without; the others' is the text encoder."""
+INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
 BROWNIAN = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
 """Schedulers whose noise is torchsde's."""
 TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
@@ -43,7 +45,9 @@ def check(folder: Path) -> None:
     check_scheduler(_class_of(index, "scheduler") or "", read_json(scheduler) if scheduler.is_file() else {})
     unet, vae = (_config(folder, part) for part in ("unet", "vae"))
     latents = vae.get("latent_channels", 4)
-    wanted = 2 * latents if name == "StableVideoDiffusionPipeline" else latents
+    wanted = {"StableVideoDiffusionPipeline": 2 * latents, **dict.fromkeys(INPAINTING, 2 * latents + 1)}.get(
+        str(name), latents
+    )
     check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
 
 
@@ -51,9 +55,16 @@ def check_file(file: Path) -> None:
     """Of a checkpoint in one file.
 
     Raises:
-        UserError: it takes more than noisy latents, or is quantised otherwise than in float8.
+        UserError: it takes more than noisy latents, or a mask and a picture beside them, or is quantised otherwise than
+            in float8.
     """
-    check_channels(_in_channels(file), 4, file)
+    if not for_inpainting(file):
+        check_channels(in_channels(file), 4, file)
+
+
+def for_inpainting(file: Path) -> bool:
+    """Whether a checkpoint's U-Net sees a mask and a picture too. Raises UserError as `check_file`."""
+    return in_channels(file) == 9
 
 
 def check_unet(place: Path, folder: Path) -> None:
@@ -64,7 +75,7 @@ def check_unet(place: Path, folder: Path) -> None:
     """
     config = place / "config.json"
     channels = (
-        _in_channels(place) if place.is_file() else read_json(config).get("in_channels") if config.is_file() else None
+        in_channels(place) if place.is_file() else read_json(config).get("in_channels") if config.is_file() else None
     )
     check_channels(channels, _config(folder, "unet").get("in_channels"), place)
 
@@ -164,7 +175,7 @@ def _config(folder: Path, part: str) -> dict[str, Any]:
     return read_json(file) if file.is_file() else {}
 
 
-def _in_channels(file: Path) -> int | None:
+def in_channels(file: Path) -> int | None:
     """Of the U-Net in a safetensors file; None where it is in an unknown layout.
 
     Raises:

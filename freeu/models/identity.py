@@ -17,6 +17,13 @@ from configs import UserError
 
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "motion_adapter")
 OTHERS = ("tokenizer", "tokenizer_2", "scheduler")
+PLAIN = {
+    "StableDiffusionPAGPipeline": "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline": "StableDiffusionPipeline",
+    "StableDiffusionXLPAGPipeline": "StableDiffusionXLPipeline",
+    "AnimateDiffPAGPipeline": "AnimateDiffPipeline",
+}
+"""Pipelines that hold the same networks as another, and are read as that one."""
 OF_VIDEO_DIFFUSION = ("image_encoder", "feature_extractor")
 """Stable Video Diffusion's alone; elsewhere they serve a safety checker or an adapter, and aren't loaded."""
 WEIGHTS = re.compile(
@@ -34,7 +41,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     file = folder / "model_index.json"
     if not file.is_file():
         raise UserError(f"{folder} is no diffusers pipeline: it has no model_index.json")
-    return read_json(file)
+    found = read_json(file)
+    name = found.get("_class_name")
+    return {**found, "_class_name": PLAIN.get(name, name)} if isinstance(name, str) else found
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+LUMA = (0.299, 0.587, 0.114)
+"""How light red, green and blue are (ITU-R BT.601)."""
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 
@@ -26,7 +28,10 @@ def check(spec: ModelSpec) -> None:
     Raises:
         UserError: a file or folder is not there, or a kind that begins from one was given none.
     """
-    for flag, text in [("--input", spec.input), *(("the prompt set's image", each) for each in spec.inputs.values())]:
+    named = [("--input", spec.input), ("--mask", spec.mask)]
+    named += [("the prompt set's image", each) for each in spec.inputs.values()]
+    named += [("the prompt set's mask", each) for each in spec.masks.values()]
+    for flag, text in named:
         if text is not None and not (spec.base / text).exists():
             raise UserError(f"{flag} {spec.base / text}: no such file or folder")
     if spec.kind == "video-to-video" and spec.input is None:
@@ -38,6 +43,26 @@ def check(spec: ModelSpec) -> None:
         )
 
 
+def check_masks(spec: ModelSpec) -> None:
+    """Whether an inpainting model has pictures and masks, and no other has masks.
+
+    Raises:
+        UserError: something is missing, or means nothing.
+    """
+    if spec.kind != "inpainting":
+        if spec.mask or spec.masks:
+            raise UserError(
+                f"a mask means nothing to {spec.name}, which is {spec.kind}: it goes with a model for inpainting"
+            )
+        return
+    bare = next((prompt for prompt in spec.inputs if prompt not in spec.masks), None)
+    if (spec.input is None and not spec.inputs) or (spec.mask is None and (bare is not None or not spec.masks)):
+        raise UserError(
+            f"--model {spec.name} paints where a mask is white: give --input FILE and --mask FILE, or columns 'image' "
+            "and 'mask' in the prompt set"
+        )
+
+
 def read(spec: ModelSpec) -> None:
     """Reads all of them once, so that a damaged one is told before the weights load.
 
@@ -46,11 +71,14 @@ def read(spec: ModelSpec) -> None:
     """
     for prompt in spec.inputs or ([""] if spec.input else []):
         load(spec, prompt, (8, 8))
+        if spec.kind == "inpainting":
+            mask(spec, prompt, (8, 8))
 
 
 def files(spec: ModelSpec) -> list[Path]:
     """Those that the images depend on, for the identity of what is searched."""
-    places = [spec.base / text for text in (*([spec.input] if spec.input else []), *spec.inputs.values())]
+    texts = (spec.input, spec.mask, *spec.inputs.values(), *spec.masks.values())
+    places = [spec.base / text for text in texts if text]
     return [file for place in places for file in (images_in(place, deep=False) if place.is_dir() else [place])]
 
 
@@ -61,10 +89,6 @@ def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
     Raises:
         UserError: it can't be read, or the video is too short.
     """
-    import numpy as np
-    import torch
-    from PIL import Image, ImageOps
-
     place = _place(spec, prompt)
     count, every = (spec.frames, spec.every) if spec.kind == "video-to-video" else (1, 1)
     chosen = list(islice(_frames(place), 0, (count - 1) * every + 1, every))
@@ -73,9 +97,46 @@ def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
             f"{place} is too short: {count} key frames, one of every {every}, need {(count - 1) * every + 1} frames; "
             "lower --frames or --every"
         )
+    return _pixels(chosen, size)
+
+
+def fitted(place: Path, size: tuple[int, int]) -> torch.Tensor:
+    """A picture, or the first frame of a video: uint8 (1, 3, H, W), scaled and cut as in `load`.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    return _pixels([next(_frames(place))], size)
+
+
+def mask(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
+    """The mask of a prompt: bool (1, 1, H, W), true where it is painted: white, or lighter than half.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    text = spec.masks.get(prompt, spec.mask)
+    if text is None:
+        raise UserError(f"the prompt {prompt!r} has no mask: give one for all with --mask FILE")
+    import torch
+
+    grey = (fitted(spec.base / text, size) * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return grey >= 127.5
+
+
+def is_video(place: Path) -> bool:
+    """Whether it is read as several frames: a video's file, a GIF or a folder."""
+    return place.is_dir() or place.suffix.lower() in (*VIDEOS, ".gif")
+
+
+def _pixels(frames: list[Image.Image], size: tuple[int, int]) -> torch.Tensor:
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+
     height, width = size
-    fitted = [ImageOps.fit(frame, (width, height), Image.Resampling.LANCZOS) for frame in chosen]
-    return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in fitted])
+    cut = [ImageOps.fit(frame, (width, height), Image.Resampling.LANCZOS) for frame in frames]
+    return torch.stack([torch.from_numpy(np.array(frame)).permute(2, 0, 1) for frame in cut])
 
 
 def size(spec: ModelSpec, multiple: int) -> tuple[int, int]:

@@ -10,12 +10,14 @@ import torch
 import configs
 from configs import devices
 
-from . import addon_fits, fits, inputs, pipelines
+from . import addon_fits, control, fits, inputs, pipelines
 from .addons import addons, put_on
 from .changes import as_trained
+from .controlled import Controlled
 from .identity import identity, identity_of_file
 from .image_to_image import ImageToImage
 from .image_to_video import ImageToVideo
+from .inpainting import Inpainting
 from .locate import locate, locate_config
 from .noising import files_of_unet, latents
 from .parts import Part, assembled, parts
@@ -30,6 +32,7 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 KINDS: dict[str, type[TextToImage]] = {
     "text-to-image": TextToImage,
     "image-to-image": ImageToImage,
+    "inpainting": Inpainting,
     "text-to-video": TextToVideo,
     "image-to-video": ImageToVideo,
     "video-to-video": VideoToVideo,
@@ -39,7 +42,10 @@ KINDS: dict[str, type[TextToImage]] = {
 def load(spec: ModelSpec, place: Place) -> TextToImage:
     """Finds, loads and places the pipeline of `spec`; see `freeu.models.load_generator`."""
     inputs.check(spec)
+    inputs.check_masks(spec)
+    control.check(spec)
     inputs.read(spec)
+    control.read(spec)
     numbers = choose_dtype(place.dtype, spec, place.device)
     # Before the weights: it finds what is missing or can't be run, and names it.
     further = parts(spec)
@@ -47,7 +53,7 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     spec = as_trained(spec, folder)
     _check(spec, folder, further)
     more = [file for addon in addons(spec) for file in addon.files]
-    more += [file for part in further for file in part.files] + inputs.files(spec)
+    more += [file for part in further for file in part.files] + inputs.files(spec) + control.files(spec)
     if spec.folder.is_file():
         content = identity_of_file(spec.folder, folder, more)
     else:
@@ -57,7 +63,7 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     for file in files_of_unet(spec):
         pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
-    kind = Refined if spec.refiner else KINDS[spec.kind]
+    kind = Refined if spec.refiner else Controlled if spec.controlnets else KINDS[spec.kind]
     return kind(pipeline, spec, content, place, **_refiner(further, numbers))
 
 
@@ -67,7 +73,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
         fits.check(place)
     fits.check_sampling(folder, spec)
     if spec.folder.is_file():
-        fits.check_file(spec.folder)
+        fits.check_file(spec.folder)  # its U-Net may be for inpainting where the layout's is not
     addon_fits.check(spec, folder)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from configs import UserError
 
 from .catalogue import from_yaml, of_source
+from .control import weighted
 from .identity import files, layout, weights
 from .spec import HUB_ID, PARTS, ModelSpec
 
@@ -101,13 +102,17 @@ def _more_than_a_folder(spec: ModelSpec) -> Path | None:
     return None if known is not None and (known.base, known.name) == (spec.base, spec.name) else file
 
 
-def wanted_parts(spec: ModelSpec) -> dict[str, Wanted]:
-    """The networks beside the pipeline's own, by the field of the spec that names them."""
-    return {
-        field: Wanted(f"the {flag[2:]} of {spec.name}", source, spec.base, flag, alone=field != "refiner")
-        for field, flag in PARTS.items()
-        if (source := getattr(spec, field))
-    }
+def wanted_parts(spec: ModelSpec) -> list[tuple[str, Wanted]]:
+    """The networks beside the pipeline's own, each with the field of PARTS that it is."""
+    named = [(field, source) for field in PARTS if (source := getattr(spec, field))]
+    named += [("controlnet", weighted(text)[0]) for text in spec.controlnets]
+    return [
+        (
+            field,
+            Wanted(f"the {PARTS[field][2:]} of {spec.name}", source, spec.base, PARTS[field], alone=field != "refiner"),
+        )
+        for field, source in named
+    ]
 
 
 def locate_config(spec: ModelSpec) -> Path:
@@ -179,7 +184,7 @@ def at_hand(spec: ModelSpec) -> Path | None:
 
 def is_here(spec: ModelSpec) -> bool:
     """Whether all that the model is made of is a folder here or in the hub's cache; asks nobody."""
-    every = [_wanted(spec), *wanted_parts(spec).values()]
+    every = [_wanted(spec), *(wanted for _, wanted in wanted_parts(spec))]
     return all(wanted.folder.is_dir() or _cached(wanted, []) is not None for wanted in every)
 
 

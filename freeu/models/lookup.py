@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import configs
-from configs import UserError, shortened
+from configs import UserError
 
-from . import fits, locate, single
+from . import fits, locate, refusals, single
 from .catalogue import explained, from_yaml, names, of_name, of_source
 from .identity import read_index, read_json
 from .noising import noising
@@ -22,10 +22,17 @@ NEAREST = {
     "StableDiffusionXLPipeline": "sdxl",
     "StableDiffusionXLImg2ImgPipeline": "sdxl",
     "LatentConsistencyModelPipeline": "lcm",
+    "StableDiffusionXLInpaintPipeline": "sdxl",
     "TextToVideoSDPipeline": "modelscope",
     "AnimateDiffPipeline": "animatediff",
     "StableVideoDiffusionPipeline": "svd",
 }
+INPAINTING = {
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+    "sd21": "sd2-community/stable-diffusion-2-inpainting",
+    "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+}
+"""Where the layout of a single file for inpainting is, by what it is like."""
 BRINGS_ITS_OWN = ("EDM", "LCM", "TCD")
 """How the names of the schedulers begin that no other can stand in for: they noise, or step, in a way of their own."""
 
@@ -56,6 +63,7 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
         return from_folder(place.resolve(), place.resolve().name)
     if place.suffix == ".safetensors":
         return from_file(place.resolve())
+    refusals.check_file(place)
     error = configs.unknown("model", wanted, names())
     if HUB_ID.fullmatch(wanted):
         return _from_hub(wanted, error)
@@ -77,17 +85,18 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     Raises:
         UserError: something in its configs is wrong, or it can't be run here.
     """
+    refusals.check_folder(folder)
     index = read_index(folder)
     pipeline = str(index.get("_class_name"))  # a list in some hand-made files
     if pipeline not in PIPELINES:
-        raise UserError(f"{folder} holds a {shortened(pipeline)}: {' and '.join(PIPELINES)} can be searched")
+        raise refusals.of_pipeline(folder, index, list(PIPELINES))
     fits.check(folder)
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
     nearest = of_source(name)
     if nearest is None or nearest.kind != PIPELINES[pipeline]:
-        nearest = of_name({**NEAREST, "StableDiffusionPipeline": like_stable_diffusion}[pipeline])
+        nearest = of_name(NEAREST.get(pipeline, like_stable_diffusion))
     levels = vae.get("block_out_channels")
     factor = 2 ** max(0, len(levels) - 1) if isinstance(levels, list) else 1
     side = unet.get("sample_size")
@@ -105,6 +114,8 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
         "licence": None,
         "memory_gb": None,
     }
+    if pipeline in fits.INPAINTING:
+        own["strength"] = 1.0
     try:
         return ModelSpec(**(dict(nearest) | own))
     except ValidationError as error:
@@ -124,6 +135,7 @@ def _from_hub(repo: str, unknown: UserError) -> ModelSpec:
     known = of_source(name)
     if known is not None and known.source == repo:
         return known.model_copy(update={"name": name})
+    refusals.check_hub(repo)
     try:
         folder = locate.hub_layout(repo)
     except UserError as error:
@@ -140,6 +152,7 @@ def from_file(file: Path) -> ModelSpec:
     """
     like = of_name(single.nearest(file))
     fits.check_file(file)
+    refusals.check_whole(file, single.header(file))
     scheduler, changes = noising(file)
     own: dict[str, Any] = {
         "name": file.stem,
@@ -148,6 +161,8 @@ def from_file(file: Path) -> ModelSpec:
         "revision": None,
         "variant": None,
     }
+    if fits.for_inpainting(file):
+        own |= {"kind": "inpainting", "config": INPAINTING[like.name], "strength": 1.0}
     own |= {"licence": None, "scheduler": scheduler or like.scheduler, "scheduler_config": changes}
     return like.model_copy(update=own)
 

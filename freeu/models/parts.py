@@ -49,7 +49,7 @@ def parts(spec: ModelSpec) -> list[Part]:
         UserError: one can't be had; says what was tried and what to do.
     """
     found = []
-    for field, wanted in _wanted(spec).items():
+    for field, wanted in _wanted(spec):
         found.append(Part(field, find(wanted), wanted.variant))
         _check(found[-1])
     return found
@@ -61,7 +61,7 @@ def check_early(spec: ModelSpec, folder: Path | None) -> None:
     Raises:
         UserError: one doesn't, or is not there.
     """
-    for field, wanted in _wanted(spec).items():
+    for field, wanted in _wanted(spec):
         if (place := found_here(wanted)) is None:
             continue
         part = Part(field, place, wanted.variant)
@@ -82,12 +82,12 @@ def check_words(part: Part, network: Mapping[str, Any], unet: Mapping[str, Any])
         )
 
 
-def _wanted(spec: ModelSpec) -> dict[str, Wanted]:
-    """By the field that names them, with the variant of their weights."""
-    return {
-        field: replace(wanted, variant=only_variant(wanted.folder)) if wanted.alone else wanted
-        for field, wanted in wanted_parts(spec).items()
-    }
+def _wanted(spec: ModelSpec) -> list[tuple[str, Wanted]]:
+    """Each with the field that names it, and the variant of its weights."""
+    return [
+        (field, replace(wanted, variant=only_variant(wanted.folder)) if wanted.alone else wanted)
+        for field, wanted in wanted_parts(spec)
+    ]
 
 
 def _check(part: Part) -> None:
@@ -101,9 +101,10 @@ def _check(part: Part) -> None:
 
 
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
-    """The pipeline with its ControlNet or motion adapter, in diffusers' own class for the two."""
+    """The pipeline with its ControlNets or motion adapter, in diffusers' own class for them."""
     import diffusers
 
+    controlnets = []
     for part in further:
         how: dict[str, Any] = {"dtype": dtype, "variant": part.variant, "local_files_only": True}
         try:
@@ -112,12 +113,15 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
             elif part.field == "controlnet":
                 network = diffusers.ControlNetModel.from_pretrained(part.folder, **how)
                 check_words(part, network.config, pipeline.unet.config)
-                pipeline = _controlled(pipeline)(**pipeline.components, controlnet=network)
+                controlnets.append(network)
         except UserError:
             raise
         except Exception as error:  # a foreign part raises any of a dozen kinds, deep inside
             said = " ".join(str(error).split())[:400]
             raise UserError(f"can't use {PARTS[part.field]} {part.folder}: {type(error).__name__}: {said}") from error
+    if controlnets:
+        one = controlnets[0] if len(controlnets) == 1 else diffusers.MultiControlNetModel(controlnets)
+        pipeline = _controlled(pipeline)(**pipeline.components, controlnet=one)
     return pipeline
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch
 from configs import UserError
 
 from . import networks
-from .identity import chosen_variant, has_variant, read_index
+from .fits import in_channels
+from .identity import chosen_variant, has_variant, read_index, read_json
 from .single import ORIGINAL, header
 from .spec import ALSO, PIPELINES, ModelSpec
 
@@ -31,6 +34,8 @@ def read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
     if spec.kind == "text-to-video" and name == "StableDiffusionPipeline" and spec.motion_adapter is None:
         raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
     single = spec.folder if spec.folder.is_file() else None
+    if spec.kind == "inpainting" and single is None and PIPELINES[name] != spec.kind:
+        raise UserError(f"{folder} holds a {name}, whose U-Net sees no mask: it is no model for inpainting")
     return pipeline(folder, name, dtype, spec.variant if has_variant(folder, spec.variant) else None, single)
 
 
@@ -50,13 +55,13 @@ def pipeline(
         library.utils.logging.disable_progress_bar()
     kind = getattr(diffusers, name)
     given: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline"):
+    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline", "StableDiffusionInpaintPipeline"):
         given |= {"safety_checker": None, "requires_safety_checker": False}
     elif name in ("TextToVideoSDPipeline", "StableVideoDiffusionPipeline", "StableDiffusionXLImg2ImgPipeline"):
         given = {}
     try:
         if single is not None:
-            given |= _scaled(single, folder, dtype)
+            given |= _scaled(single, folder, dtype) or _widened(single, folder, dtype)
             return kind.from_single_file(str(single), config=str(folder), dtype=dtype, local_files_only=True, **given)
         for part in PARTS:
             place = folder / part
@@ -79,6 +84,17 @@ def _scaled(single: Path, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
         for part in PARTS
         if any(name.startswith(ORIGINAL[part]) for name in scaled)
     }
+
+
+def _widened(single: Path, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """The U-Net of a checkpoint for inpainting, where the layout is that of a model that is not."""
+    config = read_json(folder / "unet" / "config.json")
+    channels = in_channels(single)
+    if channels in (None, config.get("in_channels")):
+        return {}
+    with tempfile.TemporaryDirectory() as layout:
+        (Path(layout) / "config.json").write_text(json.dumps({**config, "in_channels": channels}))
+        return {"unet": networks.of_file(_kind(folder, "unet"), single, "unet", Path(layout), dtype)}
 
 
 def _kind(folder: Path, part: str) -> Any:

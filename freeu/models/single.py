@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from configs import UserError, quoted
+from configs import UserError
 from configs import read_safetensors_header as header
+
+from . import refusals
 
 TEXT_KEYS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 XL, XL_REFINER = (f"conditioner.embedders.{i}.model.transformer.resblocks.9.mlp.c_proj.bias" for i in (1, 0))
@@ -30,6 +32,7 @@ def nearest(file: Path) -> str:
         UserError: it holds something else than a Stable Diffusion 1, 2 or XL in the original layout.
     """
     found = header(file)
+    refusals.check_contents(file, found)
     if XL in found:
         return "sdxl"
     if XL_REFINER in found:
@@ -38,8 +41,4 @@ def nearest(file: Path) -> str:
         if (key := TEXT_KEYS.format(block)) in found:
             # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
             return "sd21" if found[key]["shape"][-1] == 1024 else "sd15"
-    some = ", ".join(map(quoted, list(found)[:3]))
-    raise UserError(
-        f"{file} holds no Stable Diffusion checkpoint in the original layout (but {some}, …): a U-Net alone goes to "
-        "--unet, a LoRA to --lora, a pipeline in diffusers' format is a folder"
-    )
+    raise refusals.no_checkpoint(file, found)

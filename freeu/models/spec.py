@@ -19,13 +19,23 @@ from freeu.schedulers import OF_EDM, canonical
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Kind = Literal[
-    "text-to-image", "image-to-image", "text-to-video", "image-to-video", "video-to-video", "own", "comfyui", "webui"
+    "text-to-image",
+    "image-to-image",
+    "inpainting",
+    "text-to-video",
+    "image-to-video",
+    "video-to-video",
+    "own",
+    "comfyui",
+    "webui",
 ]
 PIPELINES: dict[str, Kind] = {
     "StableDiffusionPipeline": "text-to-image",
     "StableDiffusionXLPipeline": "text-to-image",
     "StableDiffusionXLImg2ImgPipeline": "image-to-image",
     "LatentConsistencyModelPipeline": "text-to-image",
+    "StableDiffusionInpaintPipeline": "inpainting",
+    "StableDiffusionXLInpaintPipeline": "inpainting",
     "TextToVideoSDPipeline": "text-to-video",
     "AnimateDiffPipeline": "text-to-video",
     "StableVideoDiffusionPipeline": "image-to-video",
@@ -33,6 +43,7 @@ PIPELINES: dict[str, Kind] = {
 """What diffusers calls it, and the kind of generator that draws with it."""
 ALSO: dict[Kind, tuple[str, ...]] = {
     "image-to-image": ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"),
+    "inpainting": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # the layout of a single file
     "text-to-video": ("StableDiffusionPipeline",),  # with a motion adapter
     "video-to-video": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # with a ControlNet
 }
@@ -101,8 +112,12 @@ class ModelSpec(_Strict):
         source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
         config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
-        controlnet, motion_adapter, refiner: further networks, each a diffusers folder or hub id; see `.parts`.
+        controlnet, motion_adapter, refiner: further networks, each a diffusers folder or hub id; see `.parts`. The
+            ControlNet is that of a redrawn video.
+        controlnets: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold every image to.
+            controls: those of a prompt, from a prompt set; see `.control`.
         input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
+        mask: white where an inpainting model paints, for all images. masks: by prompt, from a prompt set.
         strength: how much of the denoising run an image that begins from another goes through; 1 is all.
         servers: addresses of those that draw, where a server does. bind: "ROLE=NODE.INPUT" of its workflow.
         needs: of which of them the user has to give one, or the model is nothing of its own.
@@ -137,10 +152,15 @@ class ModelSpec(_Strict):
     vae: str | None = None
     unet: str | None = None
     controlnet: str | None = None
+    controlnets: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    controls: dict[str, tuple[str, ...]] = {}
     motion_adapter: str | None = None
     refiner: str | None = None
     input: str | None = None
     inputs: dict[str, str] = {}
+    mask: str | None = None
+    masks: dict[str, str] = {}
     strength: float = Field(default=0.6, gt=0, le=1)
     revision: str | None = None
     variant: str | None = None

@@ -16,13 +16,11 @@ import torch
 from freeu.generate import generator
 
 from . import inputs
+from .control import edges
 from .cross_frame import CrossFrameAttention
 from .image_to_image import ImageToImage
 from .place import Place
 from .spec import ModelSpec
-
-LOW, HIGH = 100, 200
-"""Canny's thresholds, those that the ControlNet for edges was made with."""
 
 
 class VideoToVideo(ImageToImage):
@@ -64,13 +62,3 @@ class VideoToVideo(ImageToImage):
         down, middle = self._pipeline.controlnet(x, t, **condition, controlnet_cond=edges, return_dict=False)
         residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
         return self._unet(x, t, **condition, **residuals, return_dict=False)[0]
-
-
-def edges(frames: torch.Tensor) -> torch.Tensor:
-    """Canny's edges of uint8 (n, 3, H, W): float32 (n, 3, H, W), 1 on an edge, else 0."""
-    import numpy as np
-
-    cv2 = inputs.opencv("to find the edges of the input video")
-    pixels = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy())
-    found = np.stack([cv2.Canny(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY), LOW, HIGH) for each in pixels])
-    return (torch.from_numpy(found).float() / 255)[:, None].repeat(1, 3, 1, 1)

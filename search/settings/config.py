@@ -44,9 +44,20 @@ class StudyConfig(BaseModel):
     ] = ()
     vae: Annotated[Text | None, Setting(MODEL, "PLACE", "Another VAE: a folder or safetensors file")] = None
     unet: Annotated[Text | None, Setting(MODEL, "PLACE", "A fine-tuned U-Net: a folder or safetensors file")] = None
-    controlnet: Annotated[Text | None, Setting(MODEL, "PLACE", "A ControlNet for edges: redraws the --input video")] = (
-        None
-    )
+    controlnet: Annotated[
+        tuple[Text, ...],
+        Setting(MODEL, "PLACE[:0.8]", "ControlNet, for images or to redraw a video; repeatable", flag="controlnet"),
+    ] = ()
+    control: Annotated[
+        tuple[Text, ...],
+        Setting(
+            MODEL,
+            "PLACE",
+            "Control image, or a folder of one for each prompt; repeatable",
+            "the input's edges",
+            flag="control",
+        ),
+    ] = ()
     motion_adapter: Annotated[Text | None, Setting(MODEL, "PLACE", "AnimateDiff's: Stable Diffusion makes videos")] = (
         None
     )
@@ -60,6 +71,7 @@ class StudyConfig(BaseModel):
         Setting(MODEL, "ROLE=NODE.INPUT", "An input of the workflow that a study sets; repeatable", flag="bind"),
     ] = ()
     input: Annotated[Text | None, Setting(MODEL, "PLACE", "Image or video that every result begins from")] = None
+    mask: Annotated[Text | None, Setting(MODEL, "FILE", "White where an inpainting model paints")] = None
     strength: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None,
         Setting(MODEL, "X", "How far an image goes from its input, up to 1", "the model's"),
@@ -249,7 +261,9 @@ class StudyConfig(BaseModel):
     def _at_home(cls, found: Path) -> Path:
         return found.expanduser()
 
-    @field_validator("loras", "embeddings", "servers", "bind", "start_from", "margin", mode="before")
+    @field_validator(
+        "loras", "embeddings", "controlnet", "control", "servers", "bind", "start_from", "margin", mode="before"
+    )
     @classmethod
     def _one(cls, found: Any) -> Any:
         return (found,) if isinstance(found, str) else found

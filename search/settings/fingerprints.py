@@ -21,7 +21,7 @@ FLAGS = {
     "source": "the weights of --model",
     "addons": "--lora, --embedding, --vae, --unet",
     "parts": "--controlnet, --motion-adapter, --refiner",
-    "input": "--input, --strength, --frames, --every",
+    "input": "--input, --strength, --frames, --every, --control, --mask",
     "prompts": "--limit",
     "prompt_texts": "--prompts, --subject",
     "held_out_texts": "--held-out, or the prompts of --prompts",
@@ -64,9 +64,9 @@ def fingerprint(
         "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
         "addons": [name for name in (spec.unet, spec.vae, *spec.loras, *spec.embeddings) if name],
         "kind": spec.kind,
-        "parts": [name for name in (spec.controlnet, spec.motion_adapter, spec.refiner) if name],
+        "parts": [name for name in (spec.controlnet, *spec.controlnets, spec.motion_adapter, spec.refiner) if name],
         **({"bind": list(spec.bind)} if spec.bind else {}),
-        "input": [spec.input, digest(json.dumps(spec.inputs, sort_keys=True)), spec.strength, spec.frames, spec.every],
+        "input": _input(spec),
         "resolution": spec.resolution,
         "scheduler": _scheduler(spec),
         "steps": spec.steps,
@@ -83,6 +83,14 @@ def fingerprint(
         "space": space.as_dict(),
         **{key: getattr(config, key) for key, field in FIELDS.items() if setting_of(field).fingerprint},
     }
+
+
+def _input(spec: ModelSpec) -> list[Any]:
+    """What an image begins from and is held to."""
+    pictures = [spec.control, spec.controls, *([spec.mask, spec.masks] if spec.kind == "inpainting" else [])]
+    held = [digest(json.dumps(pictures, sort_keys=True))] if any(pictures) else []
+    of_prompts = digest(json.dumps(spec.inputs, sort_keys=True))
+    return [spec.input, of_prompts, spec.strength, spec.frames, spec.every, *held]
 
 
 def _scheduler(spec: ModelSpec) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from search.settings import prompts, sampling, served
+from search.settings import control_images, prompts, sampling, served
 
 if TYPE_CHECKING:
     from configs.prompt_files import Prompt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import addon_fits, changed, fits, inputs, load_spec
+    from freeu.models import addon_fits, changed, control, fits, inputs, load_spec
     from freeu.models.addons import addons
     from metrics.reference_kinds import parse
     from search.storage.mlflow_location import check_folder
@@ -34,12 +34,17 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     given["negatives"] = {prompt.text: prompt.negative for prompt in prompt_set if prompt.negative is not None}
     if isinstance(negative, str):
         given["negative_prompt"] = negative
-    if loaded.kind in ("text-to-image", "image-to-image", "image-to-video"):
+    if loaded.kind in ("text-to-image", "image-to-image", "inpainting", "image-to-video"):
         given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
+    if masks := {prompt.text: prompt.mask for prompt in prompt_set if prompt.mask is not None}:
+        given["masks"] = masks
+    given |= control_images.of_prompts(config.control, prompt_set)
     if config.reference:
         given["reference"] = parse(config.reference)
     spec = changed(loaded, given)
     inputs.check(spec)
+    inputs.check_masks(spec)
+    control.check(spec)
     fits.check_sampling_early(spec)
     addon_fits.check_early(spec)
     settings = {name: given[name] for name in (*sampling.FIELDS, "size", "sizes", "negative_prompt") if name in given}
@@ -59,6 +64,7 @@ def objectives(names: Sequence[str]) -> list[MetricInfo]:
 
 def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
     """What the settings put on the spec; their paths start from the working directory."""
+    from freeu.models.control import weighted as split
     from freeu.models.spec import HUB_ID
 
     def here(place: str) -> str:
@@ -69,7 +75,14 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
         "loras": (*spec.loras, *(str(Path.cwd() / text) for text in config.loras)),
         "embeddings": (*spec.embeddings, *(str(Path.cwd() / text) for text in config.embeddings)),
     }
-    places = ("vae", "unet", "controlnet", "motion_adapter", "refiner", "input")
+
+    def weighted(text: str) -> str:
+        place, weight = split(text)
+        return here(place) + (f":{weight:g}" if weight != 1 else "")
+
+    if config.controlnet:
+        given["controlnets"] = tuple(map(weighted, config.controlnet))
+    places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
     given |= sampling.given(config)

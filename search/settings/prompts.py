@@ -38,11 +38,13 @@ def load(source: str, subject: str | None = None, negatives: Sequence[str] | Non
                     f'the prompts of {file.name} are about a subject of your own: name it, as --subject "a sks dog"'
                 )
             row = replace(row, text=row.text.replace(SUBJECT, subject))
-        if row.image is not None:
-            row = replace(row, image=str(beside.resolve() / row.image))
+        pictures = {kind: place for kind in ("image", "control", "mask") if (place := getattr(row, kind)) is not None}
+        row = replace(row, **{kind: str(beside.resolve() / place) for kind, place in pictures.items()})
         first = prompts.setdefault(row.text, row) if row.text else row
         for kind, one, other in (
             ("images", first.image, row.image),
+            ("control images", first.control, row.control),
+            ("masks", first.mask, row.mask),
             ("negative prompts", first.negative, row.negative),
         ):
             if one != other:

@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from search.optimizer.space import Space
 
 THERE = (
-    *("loras", "embeddings", "vae", "unet", "controlnet", "motion_adapter", "refiner", "input", "strength", "frames"),
+    *(
+        "loras",
+        "embeddings",
+        "vae",
+        "unet",
+        "controlnet",
+        "control",
+        "motion_adapter",
+        "refiner",
+        "input",
+        "mask",
+        "strength",
+        "frames",
+    ),
     *("every", "pipeline_config", "dtype", "slicing", "offload", "compile"),
 )
 """Settings that the workflow or the server decides."""

@@ -77,7 +77,7 @@ class Plan:
     def per_image(self) -> int:
         """U-Net evaluations per image: two per step under guidance, and those of each frame for a redrawn video."""
         spec = self.job.spec
-        part = spec.strength if spec.kind in ("image-to-image", "video-to-video") else 1
+        part = spec.strength if spec.kind in ("image-to-image", "inpainting", "video-to-video") else 1
         frames = spec.frames if spec.kind == "video-to-video" else 1
         searched = [(each.low + each.high) / 2 for each in self.job.space.dimensions if each.name == "steps"]
         steps = searched[0] if searched else self.job.steps
@@ -104,6 +104,8 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan as lines for the terminal."""
+        from freeu.models import control, few_steps
+
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
@@ -118,6 +120,8 @@ class Plan:
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
             f"model       {s.name}, {kind}, {size}, {sampled}, {where}",
             *served.lines(s),
+            *few_steps.lines(s),
+            *control.lines(s),
             *self._like(),
             f"objectives  {goals}",
             f"judges      {self._judges()}",

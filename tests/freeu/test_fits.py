@@ -40,6 +40,8 @@ def refused(place: Path) -> str:
 def test_a_unet_that_takes_more_than_noise(channels: int, said: str, folder: Path, tmp_path: Path) -> None:
     change(folder / "unet/config.json", in_channels=channels)
     assert said in refused(folder)
+    if channels == 9:  # of a single file the layout follows
+        return
     tensors = {FIRST: torch.zeros(8, channels, 3, 3), WORDS: torch.zeros(2, 768)}
     save_file(tensors, file := tmp_path / "mine.safetensors")
     assert said in refused(file)
@@ -76,7 +78,7 @@ def test_a_scheduler_that_cannot_sample_it(folder: Path, monkeypatch: pytest.Mon
     assert "pip install torchsde" in refused(folder)
 
 
-@pytest.mark.parametrize("name", [["StableDiffusionPipeline"], {"a": 1}, None, 5, "FluxPipeline"])
+@pytest.mark.parametrize("name", [["StableDiffusionPipeline"], {"a": 1}, None, 5])
 def test_a_pipeline_of_no_known_class(name: object, folder: Path) -> None:
     change(folder / "model_index.json", _class_name=name)
     assert "can be searched" in refused(folder)

@@ -278,3 +278,125 @@ def test_what_comes_after_a_frame_does_not_change_it(tmp_path: Path) -> None:
     agree(ours(generator(spec.model_copy(update={"frames": 2}))), whole[:2])
     attending = [name for name, each in generator(spec)._unet.attn_processors.items() if "CrossFrame" in repr(each)]
     assert attending and all(name.startswith("up_blocks") and ".attn1." in name for name in attending)
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+def test_two_controlnets_over_a_picture(factors: freeu.Factors, spec_of: Any) -> None:
+    spec = spec_of("controlnets")
+    one = generator(spec)
+    found = ours(one, factors)
+    assert type(one._pipeline).__name__ == "StableDiffusionControlNetPipeline"
+    dpm(one._pipeline)
+    freeu.enable(one._pipeline, factors)
+    held = Image.open(spec.control[0]).convert("RGB")
+    wanted = one._pipeline(
+        PROMPT,
+        image=[held, held],
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        controlnet_conditioning_scale=[0.7, 1.0],
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    plain = ours(generator(spec.model_copy(update={"controlnets": (), "control": ()})), factors)
+    assert (found - plain).abs().max() > 10 / 255  # what holds the image counts
+
+
+def test_a_controlnet_of_sdxl_over_the_edges_of_the_input(tmp_path: Path) -> None:
+    from freeu.models import control, inputs
+
+    net = tiny.controlnet(tmp_path / "net", text_width=24, **tiny.OF_SDXL)
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"resolution": tiny.SIDE, "controlnets": (str(net),), "input": str(ball)}
+    spec = changed(load_spec(tiny.sdxl(tmp_path / "sdxl")), given)
+    assert spec.kind == "text-to-image"
+    one = generator(spec)
+    found = ours(one)
+    dpm(one._pipeline)
+    wanted = one._pipeline(
+        PROMPT,
+        image=control.edges(inputs.load(spec, "", (tiny.SIDE, tiny.SIDE))),
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        controlnet_conditioning_scale=1.0,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("make", [tiny.inpainting, tiny.inpainting_xl], ids=["sd", "sdxl"])
+def test_inpainting(
+    make: Any, strength: float, factors: freeu.Factors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint
+    from diffusers.pipelines.stable_diffusion_xl import pipeline_stable_diffusion_xl_inpaint
+
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"input": str(ball), "mask": str(tiny.mask(tmp_path / "mask.png"))}
+    spec = changed(load_spec(make(tmp_path / "model")), {"resolution": tiny.SIDE, **given})
+    assert (spec.kind, spec.strength) == ("inpainting", 1.0)
+    spec = spec.model_copy(update={"strength": strength})
+    one = generator(spec, steps=10)
+    found = ours(one, factors)
+    pipeline = one._pipeline
+    dpm(pipeline)
+    freeu.enable(pipeline, factors)
+    for module in (pipeline_stable_diffusion_inpaint, pipeline_stable_diffusion_xl_inpaint):
+        monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+        monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    side = (tiny.SIDE, tiny.SIDE)
+    wanted = pipeline(
+        PROMPT,
+        image=picture(spec),
+        mask_image=Image.open(str(spec.mask)).resize(side, Image.Resampling.LANCZOS),
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        strength=strength,
+        num_inference_steps=10,
+        guidance_scale=GUIDANCE,
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
+    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+def test_a_single_file_for_inpainting_takes_the_layout_of_one_that_is_not(sd_folder: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionInpaintPipeline
+
+    from tests import single_file
+
+    folder = tiny.inpainting(tmp_path / "folder")
+    file = single_file.write(StableDiffusionInpaintPipeline.from_pretrained(folder), tmp_path / "mine.safetensors")
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"input": str(ball), "mask": str(tiny.mask(tmp_path / "mask.png")), "resolution": tiny.SIDE}
+    spec = load_spec(file)
+    assert (spec.kind, spec.config) == ("inpainting", "stable-diffusion-v1-5/stable-diffusion-inpainting")
+    wanted = ours(generator(changed(load_spec(folder), given)))
+    for layout in (folder, sd_folder):
+        assert torch.equal(ours(generator(changed(spec, {"config": str(layout), **given}))), wanted)
+    with pytest.raises(UserError, match="whose U-Net sees no mask"):
+        generator(changed(load_spec(folder), given).model_copy(update={"source": str(sd_folder)}))
+
+
+@pytest.mark.parametrize("given, said", [
+    ({}, "give --input FILE and --mask FILE, or columns 'image' and 'mask'"),
+    ({"input": "ball"}, "--mask FILE"),
+    ({"inputs": {PROMPT: "ball"}, "masks": {"other": "m"}}, "--mask FILE"),
+])  # fmt: skip
+def test_a_picture_without_a_mask_is_told(given: dict[str, Any], said: str, tmp_path: Path) -> None:
+    from freeu.models import inputs
+
+    spec = load_spec(tiny.inpainting(tmp_path / "sd"))
+    with pytest.raises(UserError, match=said):
+        inputs.check_masks(spec.model_copy(update=given))
+    with pytest.raises(UserError, match="a mask means nothing"):
+        inputs.check_masks(load_spec("sd15").model_copy(update={"mask": "m"}))

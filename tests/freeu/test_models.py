@@ -32,7 +32,7 @@ def test_every_model_has_a_spec_that_holds() -> None:
     for name in names():
         spec = load_spec(name)
         assert spec.name == name
-        assert spec.published is not None or name in ("lcm", "sdxl-turbo", "svd")
+        assert spec.published is not None or name in ("lcm", "sdxl-turbo", "ssd-1b", "svd", "vega", "zeroscope")
         assert {"clip", "aesthetic", "fid"} <= set(spec.scorers) and spec.reference
         if name in freeu.PUBLISHED:
             assert spec.published.factors() == freeu.PUBLISHED[name]
@@ -134,11 +134,13 @@ def test_a_scheduler_that_none_can_stand_in_for_is_kept(scheduler: str, kept: bo
 
 
 def test_a_motion_adapter_brings_its_schedule_and_a_controlnet_does_not() -> None:
-    assert changed(load_spec("sdxl-turbo"), {"controlnet": "c"}).scheduler == "default"
+    redrawn = {"controlnets": ("c",), "input": "clip.mp4"}
+    assert changed(load_spec("sdxl-turbo"), redrawn).scheduler == "default"
     own = load_spec("sd15").model_copy(
         update={"scheduler": "ddim", "scheduler_config": {"timestep_spacing": "trailing"}}
     )
-    held = changed(own, {"controlnet": "c", "motion_adapter": "m"})
+    held = changed(own, redrawn)
+    assert (held.controlnet, held.controlnets) == ("c", ())
     assert (held.kind, held.scheduler, held.scheduler_config) == ("video-to-video", "ddim", own.scheduler_config)
     like = load_spec("rerender")
     assert (held.frames, held.every, held.strength, held.objectives) == (
@@ -303,3 +305,22 @@ def test_onnxruntime_is_not_loaded_with_a_pipeline(sd_folder: Path, tmp_path: Pa
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.split() == ["False", "1", "1"], done.stderr
+
+
+@pytest.mark.parametrize("name", ["StableDiffusionXLPAGPipeline", "AutoPipelineForText2Image"])
+def test_a_pipeline_with_a_further_guidance_is_drawn_as_the_plain_one(
+    name: str, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(sdxl_folder, tmp_path / sdxl_folder.name))
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"_class_name": name, "pag_applied_layers": ["mid"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    if not name.startswith("Stable"):
+        with pytest.raises(UserError, match="a generator of your own"):
+            load_spec(folder)
+        return
+    found, wanted = (
+        load_generator(load_spec(each), device="cpu", steps=2).generate(["a boat"], [0], freeu.IDENTITY)
+        for each in (folder, sdxl_folder)
+    )
+    assert torch.equal(found, wanted)
