@@ -49,8 +49,7 @@ def test_every_setting_comes_back(tmp_path: Path) -> None:
 def test_a_model_of_ones_own_comes_back_as_it_was_named(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     found = yaml.safe_load(path("models", "shapes.yaml").read_text("utf-8"))
-    base = path("models", "shapes")
-    own.write_text(yaml.safe_dump(found | {"base": str(base)} if "base" in found else found))
+    own.write_text(yaml.safe_dump(found | {"source": str(path("models", "shapes"))}))
     config = settings(tmp_path, model=str(own), study=None)
     file = kept(config)
     assert yaml.safe_load(file.read_text("utf-8"))["model_given"] == str(own)

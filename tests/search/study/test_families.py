@@ -39,7 +39,7 @@ def compared(objectives: int, prompts: int, seed: int, shift: float) -> Rows:
     samples = {key: sample(key) for key in (BASE_KEY, RIVAL, *FINALISTS)}
     texts = tuple(f"p{n}" for n in range(prompts))
     job = Compare(samples, PAIRS, ("fid", *names), texts, Looks(1, (prompts,)), 0, seed)
-    return done(SingleWorker(Evaluators({"confirm": evaluator})), job)  # type: ignore[dict-item]
+    return done(SingleWorker(Evaluators({"confirm": evaluator})), job)[0]  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("objectives", range(1, 7))
