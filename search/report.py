@@ -17,6 +17,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
+from configs.console import tell
 from search.settings import flags
 from search.storage import StudyFolder
 from search.storage.files import replacing
@@ -70,7 +71,7 @@ def report(
     if as_json:
         typer.echo(json.dumps({"study": folder.name, "file": str(file), "bytes": file.stat().st_size}, indent=2))
         return
-    typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    tell(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
 
 
 def page(folder: StudyFolder, max_mb: float = 15, beside: str | None = None) -> str:

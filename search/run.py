@@ -14,7 +14,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main, python, visible
-from configs.console import command_console
+from configs.console import command_console, say, tell
 from search.evaluation import interrupts
 from search.settings import flags
 from search.settings.setting import PLACE
@@ -78,10 +78,10 @@ def _judged(config: StudyConfig, result: dict[str, Any]) -> None:
             conclude(booth, config.mlruns)
             return
     except UserError as error:  # the study ends as it does without
-        typer.echo(f"nobody can vote: {error}", err=True)
+        tell(f"nobody can vote: {error}", err=True)
         return
     where = f"--study {config.name} --mlruns {shlex.quote(str(config.mlruns))}"
-    typer.echo(f"vote        {python()} -m search.vote {where}", err=True)
+    say(command_console(stderr=True), f"vote        {python()} -m search.vote {where}", indent=12, joint=" \\")
 
 
 def _show_plan(config: StudyConfig, console: Console, as_json: bool) -> None:

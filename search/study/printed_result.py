@@ -80,7 +80,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     for name, goal in goals.items():
         errors = [(row.get("errors") or {}).get(name) for row in shown]
         columns.append(Column(goal, _column([row["expected"][name] for row in shown]), number=True))
-        columns.append(Column("±", [f"{error:.2g}" if error else "" for error in errors], rank=1))
+        if any(errors):
+            columns.append(Column("±", [f"{error:.2g}" if error else "" for error in errors], rank=1))
     console.print()
     say(
         console,
@@ -90,7 +91,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table(console, columns))
     left = {row["number"] for row in result["front"]} - {row["number"] for row in shown}
     if left:
-        say(console, f"{len(left)} more trials of the front are in result.json and in the report", style="dim")
+        more = "1 more trial of the front is" if len(left) == 1 else f"{len(left)} more trials of the front are"
+        say(console, f"{more} in result.json and in the report", style="dim")
     found = [pick for pick in result["picks"] if pick["scores"]]  # else each is the baseline, or was not confirmed
     if found:
         named = [(f"{pick['pick']} (trial {pick['number']})", pick) for pick in result["picks"]]
