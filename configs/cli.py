@@ -81,12 +81,11 @@ def python() -> str:
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print an error and end the process. What it quotes may come from a file of somebody else's, so it has an end."""
-    from rich.console import Console
+    from configs.console import command_console, say
 
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("[bold red]error:[/] ", end="")
-    lines = shortened(message, LONGEST).split("\n")
-    console.print("\n".join(map(visible, lines)), markup=False)
+    console = command_console(stderr=True)
+    for line in f"error: {shortened(message, LONGEST)}".split("\n"):
+        say(console, line, indent=2)
     sys.exit(code)
 
 

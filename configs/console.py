@@ -36,11 +36,20 @@ def say(console: Console, text: str, indent: int = 0, joint: str = "", style: st
 
     indent: of the lines after the first. joint: what ends a line that goes on, as " \\\\" in a command to be copied.
     """
+    from rich.text import Text
+
     lines = [visible(text)]
     if console.is_terminal or console.is_jupyter or _asked():
         options = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * indent}
         lines = textwrap.wrap(lines[0], console.width - len(joint), **options) or [""]
-    console.print(f"{joint}\n".join(lines), markup=False, highlight=False, soft_wrap=True, style=style)
+    said = Text(f"{joint}\n".join(lines), style)
+    said.highlight_regex("^(error|warning):", "bold red")
+    console.print(said, soft_wrap=True)
+
+
+def tell(text: str, err: bool = False) -> None:
+    """Print a sentence of a command. err: to stderr."""
+    say(command_console(stderr=err), text)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import typer
 
 import configs
 from configs import UserError, devices
-from configs.cli import main, visible
-from configs.console import Column, command_console, table
+from configs.cli import main
+from configs.console import Column, command_console, table, tell
 from configs.whole_files import replacing, sweep
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _note_sizes(images: Batch, base: Batch) -> None:
 
 
 def _note(text: str) -> None:
-    typer.echo(visible(f"note: {text}"), err=True)
+    tell(f"note: {text}", err=True)
 
 
 def _built(names: list[str], reference: str | None, scorers: str | None, device: str | None) -> list[Metric]:

@@ -10,6 +10,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
+from configs.console import tell
 from search.settings import flags
 from search.storage import housekeeping
 from search.terminal import Name, Study, chosen
@@ -40,7 +41,7 @@ def delete(
     if as_json:
         typer.echo(json.dumps({"study": folder.name, "folder": str(folder.root), "mlflow_runs": runs}, indent=2))
     else:
-        typer.echo(f"deleted {folder.root} and {runs} runs in MLflow")
+        tell(f"deleted {folder.root} and {runs} runs in MLflow")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import typer
 
 import configs
 from configs import UserError
-from configs.cli import main, visible
+from configs.cli import main
+from configs.console import tell
 from freeu.factors import Factors
 from freeu.sampling import Candidate, Sampling
 from search.settings import completions, flags
@@ -107,12 +108,12 @@ def export(
         pick = pick or usual_pick(folder)
         preset = preset_of(folder, pick)
         if preset.verdict is not None:
-            typer.echo(visible(preset.verdict), err=True)
+            tell(preset.verdict, err=True)
         if not preset.scores:
             whose = f"trial {pick}" if pick.isdecimal() else pick
-            typer.echo(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)
+            tell(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)
         if preset.factors.identity:
-            typer.echo(f"note: {pick} is the baseline: nothing the search tried was better there", err=True)
+            tell(f"note: {pick} is the baseline: nothing the search tried was better there", err=True)
     else:
         preset = presets.read(from_file, pick)  # type: ignore[arg-type]
     if factors_only:
@@ -120,26 +121,26 @@ def export(
     if all_ and out is not None:
         files, backups = preset_folder.write(preset, out)
         written = [out / each for each in files]
-        typer.echo(f"wrote {', '.join(files)} and README.md to {out}", err=True)
+        tell(f"wrote {', '.join(files)} and README.md to {out}", err=True)
     elif card and out is not None and folder is not None:
         from search.reporting import card as cards
 
         backups = cards.write(folder, preset, _number(folder, str(pick)), out)
         drawn = out.with_suffix(".png")
         written = [out, *([drawn] if drawn.exists() else [])]
-        typer.echo(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
+        tell(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
     else:
         text = presets.render(preset, format) if workflow is None else _patched(preset, workflow, node or [])
         if out is None:
             typer.echo(_as_json(preset, [], [], text) if as_json else text.rstrip("\n"))
             return
         if workflow is None and (left := preset_folder.by_hand(preset, format)):
-            typer.echo(f"note: {visible(left)}", err=True)
+            tell(f"note: {left}", err=True)
         kept = presets.write(preset, out, format) if workflow is None else presets.save(out, text.encode())
         written, backups = [out], [] if kept is None else [kept]
-        typer.echo(f"wrote {out}", err=True)
+        tell(f"wrote {out}", err=True)
     for backup in backups:
-        typer.echo(f"kept the old file as {backup}", err=True)
+        tell(f"kept the old file as {backup}", err=True)
     if as_json:
         typer.echo(_as_json(preset, written, backups))
 
@@ -164,7 +165,7 @@ def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
 
     text, done = workflow.patch(preset, configs.read_text(file), loaders)
     for line in done:
-        typer.echo(visible(line), err=True)
+        tell(line, err=True)
     return text
 
 

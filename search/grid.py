@@ -11,6 +11,7 @@ import typer
 
 from configs import UserError, unknown
 from configs.cli import main, visible
+from configs.console import tell
 from search.settings import completions, flags
 from search.storage import StudyFolder, studies
 from search.storage.files import replacing
@@ -112,7 +113,7 @@ def drawn(
     single = [info.name for info in objectives(settings.objectives or spec.objectives) if info.per_image]
     generator, metrics = load_parts(settings.model_copy(update={"objectives": tuple(single), "compile": False}), spec)
     generator.prepare(texts)
-    typer.echo(f"{len(each)} images of each of {len(texts)} prompts")
+    tell(f"{len(each)} images of each of {len(texts)} prompts")
     seeds, pictures = prompt_sets.seeds(texts, settings.seed, "grid"), []
     for text, seed in zip(texts, seeds, strict=True):
         images = torch.cat([generator.generate([text], [seed], factors) for factors in each])
@@ -127,7 +128,7 @@ def drawn(
             stacked(pictures).save(temporary, format="PNG")
     except OSError as error:
         raise UserError(f"can't write {file}: {error.strerror}; give another file with --out") from error
-    typer.echo(f"wrote {file}")
+    tell(f"wrote {file}")
     params = {"x": f"{x.name} {x.values}", "y": f"{y.name} {y.values}", "middle": str(middle), "model": spec.name}
     place = check_folder(settings.mlruns, settings.tracking_uri)
     log_files(place, f"grid of {settings.name}", params, {}, f"{x.name} and {y.name} round {middle}", [file])

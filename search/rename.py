@@ -10,6 +10,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
+from configs.console import tell
 from search.settings import flags
 from search.storage import StudyFolder, housekeeping
 from search.storage.study_folder import check_name
@@ -46,7 +47,7 @@ def rename(
     if as_json:
         typer.echo(json.dumps({"study": new, "folder": str(other.root), "mlflow_runs": runs}, indent=2))
     else:
-        typer.echo(f"study '{old}' is '{new}' now, in {other.root} and in {runs} runs of MLflow")
+        tell(f"study '{old}' is '{new}' now, in {other.root} and in {runs} runs of MLflow")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main
+from configs.console import tell
 from search.settings import flags
 from search.terminal import Name, Study, chosen, find_study
 
@@ -64,9 +65,9 @@ def report(
         told = {"study": folders[0].name, "file": str(file), "bytes": file.stat().st_size}
         typer.echo(json.dumps(told | {"folder": str(beside) if made.files else None}, indent=2))
         return
-    typer.echo(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    tell(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
     if made.files:
-        typer.echo(f"{beside} holds {len(made.files)} images at full size, which it links to")
+        tell(f"{beside} holds {len(made.files)} images at full size, which it links to")
 
 
 if __name__ == "__main__":

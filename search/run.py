@@ -15,7 +15,7 @@ import typer
 
 from configs import UserError
 from configs.cli import main, python, visible
-from configs.console import command_console
+from configs.console import command_console, say, tell
 from search.evaluation import interrupts
 from search.settings import flags
 from search.settings.setting import PLACE
@@ -82,10 +82,10 @@ def _judged(config: StudyConfig, result: dict[str, Any]) -> dict[str, Any]:
             conclude(booth, config.mlruns)
             return folder.read_result() or result
     except UserError as error:  # the study ends as it does without
-        typer.echo(f"nobody can vote: {error}", err=True)
+        tell(f"nobody can vote: {error}", err=True)
         return result
     where = f"--study {config.name} --mlruns {shlex.quote(str(config.mlruns))}"
-    typer.echo(f"vote        {python()} -m search.vote {where}", err=True)
+    say(command_console(stderr=True), f"vote        {python()} -m search.vote {where}", indent=12, joint=" \\")
     return folder.read_result() or result
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from configs.cli import main
-from configs.console import Column, command_console, say, table
+from configs.console import Column, command_console, say, table, tell
 from search.settings import flags
 from search.storage import StudyFolder
 from search.storage import studies as names
@@ -31,7 +31,7 @@ def studies(
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
     if not found:
-        typer.echo(f"{mlruns} holds no study", err=True)
+        tell(f"{mlruns} holds no study", err=True)
         return
     console = command_console()
     trials = [f"{each.complete}/{each.trials}" + (f", {each.failed} failed" if each.failed else "") for each in found]

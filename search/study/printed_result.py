@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from configs import read_yaml
 from configs.cli import python
@@ -14,7 +14,6 @@ from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
 from search.study import rival
-from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 from search.terminal.progress import ARROWS, decimals
 
@@ -25,13 +24,19 @@ if TYPE_CHECKING:
     from search.storage import StudyFolder
 
 FACTORS = ("b1", "b2", "s1", "s2")
-TITLE, UNCONFIRMED = "italic", "not confirmed"
-Row = tuple[str, str, Mapping[str, Any], str]
-"""Of a table of differences: the pick, what it is compared with, its scores, and what stands where it has none."""
+TITLE = "italic"
 ROWS = 10
 """Rows of the front that the terminal shows."""
 DIGITS = 4
 """Significant digits of a column's largest number."""
+
+
+class Row(NamedTuple):
+    """Of a table of differences. against: what the pick is compared with; "" is the baseline."""
+
+    pick: str
+    against: str
+    scores: Mapping[str, Any]
 
 
 def show(console: Console, job: Job, result: Mapping[str, Any]) -> None:
@@ -80,7 +85,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     for name, goal in goals.items():
         errors = [(row.get("errors") or {}).get(name) for row in shown]
         columns.append(Column(goal, _column([row["expected"][name] for row in shown]), number=True))
-        columns.append(Column("±", [f"{error:.2g}" if error else "" for error in errors], rank=1))
+        if any(errors):
+            columns.append(Column("±", [f"{error:.2g}" if error else "" for error in errors], rank=1))
     console.print()
     say(
         console,
@@ -90,20 +96,23 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table(console, columns))
     left = {row["number"] for row in result["front"]} - {row["number"] for row in shown}
     if left:
-        say(console, f"{len(left)} more trials of the front are in result.json and in the report", style="dim")
-    found = [pick for pick in result["picks"] if pick["scores"]]  # else each is the baseline, or was not confirmed
+        more = "1 more trial of the front is" if len(left) == 1 else f"{len(left)} more trials of the front are"
+        say(console, f"{more} in result.json and in the report", style="dim")
+    named = {id(pick): f"{pick['pick']} (trial {pick['number']})" for pick in result["picks"]}
+    found = [pick for pick in result["picks"] if pick["scores"]]
     if found:
-        named = [(f"{pick['pick']} (trial {pick['number']})", pick) for pick in result["picks"]]
         said = "The picks minus the baseline, on held-out prompts, 95 % intervals"
-        _differences(console, said, [(name, "", pick["scores"], _bare(pick)) for name, pick in named], goals)
-        rivals = [(name, each) for name, pick in named if (each := rival.of_pick(pick)) is not None]
-        said = "The picks minus the best guidance without FreeU"
-        rows = [
-            (name, f"{each['named']} (trial {each['number']})", each["scores"], UNCONFIRMED) for name, each in rivals
-        ]
-        _differences(console, said, rows, goals)
+        _differences(console, said, [Row(named[id(pick)], "", pick["scores"]) for pick in found], goals)
+        rivals = [(named[id(pick)], each) for pick in found if (each := rival.of_pick(pick)) is not None]
+        rows = [Row(name, f"{each['named']} (trial {each['number']})", each["scores"]) for name, each in rivals]
+        _differences(console, "The picks minus the best guidance without FreeU", rows, goals)
         _judges(console, result)
         say(console, COUNTS, style="dim")
+        rest = [pick for pick in result["picks"] if not pick["scores"]]
+        for why, off in (("the baseline itself", True), ("not confirmed", False)):
+            names = [named[id(pick)] for pick in rest if Factors.from_dict(pick["factors"]).identity == off]
+            if names:
+                say(console, f"{why}: {', '.join(names)}", indent=4)
     console.print()
     say(console, str(result["verdict"]), style="bold")
     if result.get("ends"):
@@ -116,20 +125,28 @@ def _differences(
     """A line for each row, or where that is too wide, for each objective. other: the head of what they are against."""
     if not rows:
         return
-    against = [Column(other, [row[1] for row in rows])] if any(row[1] for row in rows) else []
-    cells = [[_difference(scores.get(name), bare) for _, _, scores, bare in rows] for name in goals]
-    columns = [Column("pick", [row[0] for row in rows]), *against]
-    columns += [Column(goal, each) for goal, each in zip(goals.values(), cells, strict=True)]
+    cells = [[_difference(row.scores.get(name)) for name in goals] for row in rows]
+    columns = [Column("pick", [row.pick for row in rows])]
+    if any(row.against for row in rows):
+        columns.append(Column(other, [row.against for row in rows]))
+    for place, goal in enumerate(goals.values()):
+        columns.append(Column(goal, [" ".join(each[place]) for each in cells]))
     made = table(console, columns)
     if not fits(console, made):
-        below = [""] * (len(goals) - 1)
-        columns = [
-            Column(each.head, [one for cell in each.cells for one in (cell, *below)])
-            for each in columns[: 1 + len(against)]
-        ]
-        columns.append(Column("objective", list(goals.values()) * len(rows)))
-        columns.append(Column("difference", [each for row in zip(*cells, strict=True) for each in row]))
-        made = table(console, columns)
+        first: list[str] = []
+        for row in rows:
+            first += [
+                f"{row.pick} - {row.against}" if row.against else row.pick,
+                *(f"  {goal}" for goal in goals.values()),
+            ]
+        made = table(
+            console,
+            [
+                Column("pick", first),
+                Column("difference", [one[0] for each in cells for one in (("", ""), *each)], number=True),
+                Column("95 %", [one[1] for each in cells for one in (("", ""), *each)]),
+            ],
+        )
     console.print()
     say(console, title, style=TITLE)
     console.print(made)
@@ -143,7 +160,8 @@ def _judges(console: Console, result: Mapping[str, Any]) -> None:
         sides = [(BASE, pick.get("judges", {}))]
         if (against := rival.of_pick(pick)) is not None:
             sides.append((against["named"], against.get("judges", {})))
-        rows += [(f"{pick['pick']} (trial {pick['number']})", other, scores, "") for other, scores in sides if scores]
+        named = f"{pick['pick']} (trial {pick['number']})"
+        rows += [Row(named, other, scores) for other, scores in sides if scores]
     said = "A second opinion: the picks on judges that the search never read, corrected among themselves"
     _differences(console, said, rows, goals, "minus")
 
@@ -168,15 +186,11 @@ def _column(values: Sequence[float]) -> list[str]:
     return [f"{value:.{behind}f}" for value in values]
 
 
-def _bare(pick: Mapping[str, Any]) -> str:
-    """What stands where a pick has no difference."""
-    return BASE if Factors.from_dict(pick["factors"]).identity else UNCONFIRMED
-
-
-def _difference(score: Mapping[str, float] | None, bare: str) -> str:
+def _difference(score: Mapping[str, float] | None) -> tuple[str, str]:
+    """With its interval, and a star where it is significant."""
     if score is None:
-        return bare
+        return "not confirmed", ""
     star = "*" if measurable(score) else ""
     if score["low"] is None:
-        return f"{score['difference']:+.3g}"
-    return f"{score['difference']:+.3g} [{score['low']:+.3g}, {score['high']:+.3g}]{star}"
+        return f"{score['difference']:+.3g}", ""
+    return f"{score['difference']:+.3g}", f"[{score['low']:+.3g}, {score['high']:+.3g}]{star}"

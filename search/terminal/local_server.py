@@ -8,9 +8,8 @@ import socket
 import sys
 from contextlib import suppress
 
-import typer
-
 from configs import UserError
+from configs.console import tell
 
 PORTS_TRIED = 20
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -19,7 +18,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 def warn(host: str) -> None:
     """Say so where other machines can reach the pages."""
     if host not in LOCAL:
-        typer.echo(f"warning: other machines may reach {host}, and these pages have no password", err=True)
+        tell(f"warning: other machines may reach {host}, and these pages have no password", err=True)
 
 
 def address(host: str, port: int) -> str:
@@ -71,7 +70,7 @@ def free_port(host: str, asked: int | None, first: int) -> int:
     for port in range(first, first + PORTS_TRIED):
         if not _busy(host, port):
             if port != first:
-                typer.echo(f"port {first} is in use: taking {port}", err=True)
+                tell(f"port {first} is in use: taking {port}", err=True)
             return port
     raise UserError(f"no port from {first} to {first + PORTS_TRIED - 1} is free on {host}: name one with --port")
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from configs import UserError, read_yaml
-from configs.console import command_console, say
+from configs.console import command_console, say, tell
 from search.storage.mlflow_location import check_folder
 from search.study.held_out import BASE
 from search.tracking.errors import told as told_error
@@ -48,14 +46,14 @@ def conclude(booth: Booth, mlruns: Path) -> None:
     console = command_console()
     wording.show(console, told)
     if not told["over"]:
-        typer.echo("run the same command again to go on")
+        tell("run the same command again to go on")
         return
     say(console, wording.both(booth.result, told), style="bold")
     uri = read_yaml(booth.folder.config).get("tracking_uri")
     try:
         log_votes(mlruns, booth.folder.name, uri, booth.folder.read_result() or booth.result, told)
     except UserError as error:
-        typer.echo(f"warning: the votes are not in MLflow: {error}; `--end` logs them again", err=True)
+        tell(f"warning: the votes are not in MLflow: {error}; `--end` logs them again", err=True)
 
 
 def vote_metrics(told: Mapping[str, Any]) -> dict[str, float]:

@@ -149,7 +149,7 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "sunday", "--format", "comfy"], "did you mean 'comfyui'"),
         (["--study", "sunday", "--pick", "knee", "--format", "diffusers", "--out", "no.py"], "version 1|v1"),
         (["--study", "sunday", "--out", "."], "it is a folder; name a file in it"),
-        ([], "--study NAME or --from-file"),
+        (["sunday", "--from-file", "x.yaml"], "--study NAME or --from-file"),
         (["--study", "sunday", "--from-file", "x"], "--study NAME or --from-file"),
         (["--from-file", "none.json"], "can't read none.json"),
         (["--study", "sunday", "--all"], "--all needs --out"),
