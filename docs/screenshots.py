@@ -14,7 +14,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -27,8 +27,12 @@ from search.voting.booth import Booth
 from search.voting.server import serving
 from tests.browser import chromium, until
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1280, 960
+PHONE = 390, 844
 COLOURS = 128  # a picture of a page needs no more
 UNASKED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # MLflow's pages open a panel for it the first time
 
@@ -53,11 +57,13 @@ def main(
             contextmanager(chromium)(Path(profile), *size, *drawn_in_software) as browser,
         ):
             mlflow(browser, address[0], study)
-            report(browser, StudyFolder(mlruns, study).root / "report.html")
-            vote(browser, StudyFolder(mlruns, study))
+            folder = StudyFolder(mlruns, study)
+            report(browser, folder.root / "report.html")
+            vote(browser, folder)
     finally:
         server.terminate()
         server.wait()
+    grid(where)
 
 
 def mlflow(browser: Any, page: str, study: str) -> None:
@@ -86,7 +92,7 @@ def report(browser: Any, page: Path) -> None:
 
 
 def vote(browser: Any, folder: StudyFolder) -> None:
-    """A pair to vote on. The votes of the study stay as they are: it is a copy's page."""
+    """A pair to vote on; then both pages on a phone. The votes of the study stay as they are: it is a copy's page."""
     with tempfile.TemporaryDirectory() as place:
         copy = StudyFolder(Path(place), folder.name)
         shutil.copytree(folder.root, copy.root, ignore=shutil.ignore_patterns("votes.jsonl", "lock"))
@@ -97,6 +103,37 @@ def vote(browser: Any, folder: StudyFolder) -> None:
             page = f"{local_server.address('127.0.0.1', port)}?as=ann&on"
             opened(browser, page, "!document.getElementById('vote').hidden")
             shot(browser, "guide-vote")
+            dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+            size = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 2, "mobile": True}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            opened(browser, page, "!document.getElementById('vote').hidden")
+            below = window(browser)
+            opened(
+                browser,
+                (folder.root / "report.html").absolute().as_uri(),
+                "document.querySelector('.plot[data-drawn]')",
+            )
+            keep(
+                beside([window(browser), scrolled(browser, "#four"), scrolled(browser, "#picks"), below]), "guide-phone"
+            )
+
+
+def scrolled(browser: Any, to: str) -> Image.Image:
+    """What the window shows of a section."""
+    browser.execute_script(f"document.querySelector('{to}').scrollIntoView({{behavior: 'instant'}})")
+    return window(browser)
+
+
+def grid(where: list[str]) -> None:
+    """The grid round the pick that the verdict stands on."""
+    from PIL import Image
+
+    command = [sys.executable, "-m", "search.grid", *where]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    file = re.search(r"wrote (.*\.png)", said)
+    assert file is not None, said
+    keep(Image.open(file[1]), "guide-grid")
 
 
 def opened(browser: Any, page: str, ready: str) -> None:
@@ -109,11 +146,35 @@ def opened(browser: Any, page: str, ready: str) -> None:
 
 def shot(browser: Any, name: str) -> None:
     """Keep what the window shows."""
+    keep(window(browser), name)
+
+
+def window(browser: Any) -> Image.Image:
+    """What the window shows."""
     from PIL import Image
 
     time.sleep(4)  # for what is drawn last
-    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
+    return Image.open(io.BytesIO(browser.get_screenshot_as_png()))
+
+
+def beside(pictures: list[Image.Image]) -> Image.Image:
+    """One to the right of the other, with some room."""
+    from PIL import Image
+
+    width, height = pictures[0].size
+    room = width // 20
+    whole = Image.new("RGB", (len(pictures) * (width + room) - room, height), "white")
+    for place, picture in enumerate(pictures):
+        whole.paste(picture, (place * (width + room), 0))
+    return whole
+
+
+def keep(picture: Image.Image, name: str) -> None:
+    """Write it to docs/images/."""
+    from PIL import Image
+
+    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(IMAGES / f"{name}.png", optimize=True)
     print(IMAGES / f"{name}.png")
 
 

@@ -49,7 +49,7 @@ def report(
             raise UserError("give the name of one study, or --compare A B")
         folders = [find_study(mlruns, each) for each in compare]
         file = folders[0].root / f"report-{folders[1].name}.html" if out is None else out
-        made = pages.comparison(*folders, max_mb, file)
+        made = pages.comparison(folders[0], folders[1], max_mb, file)
     else:
         folders = [chosen(mlruns, name, study)]
         file = folders[0].root / "report.html" if out is None else out

@@ -108,10 +108,10 @@ def draw(
     put(tiles[0], (MARGIN, top - LINE + GAP), scores[0] if scores else {})
     pen.text((MARGIN + size[0] + 2 * GAP, top - LINE + GAP), "baseline, in the corner", SOFT, font)
     for column, value in enumerate(x.values):
-        pen.text((left + column * cell[0], head), f"{x.name} {round(value, 3):g}", INK, font)
+        pen.text((left + column * cell[0], head), f"{x.name} = {round(value, 3):g}", INK, font)
     for row, value in enumerate(y.values):
         below = head + LINE + row * cell[1]
-        pen.text((MARGIN, below + size[1] // 2 - TEXT // 2), f"{y.name} {round(value, 3):g}", INK, font)
+        pen.text((MARGIN, below + size[1] // 2 - TEXT // 2), f"{y.name} = {round(value, 3):g}", INK, font)
         for column in range(len(x.values)):
             i = 1 + row * len(x.values) + column
             put(tiles[i], (left + column * cell[0], below), scores[i] if scores else {})

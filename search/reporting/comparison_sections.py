@@ -70,7 +70,7 @@ def _pairings(
     shared = base[0].merge(base[1], on=keys)[keys]
     matched = candidates(*studies)
     found = []
-    for place, name in enumerate(names):
+    for key, name in enumerate(names):
         sides = []
         for letter, folder, study, number in zip("ab", folders, studies, matched[name], strict=True):
             rows = study.tables[number].reset_index(names="row").drop_duplicates(keys)
@@ -80,7 +80,7 @@ def _pairings(
             files = partial(_file, folder, kept_as, table["row"])
             place = f"{letter}/{kept_as}"
             sides.append(pair_cards.Side(place, label, place, table, files))
-        found.append(Pairing(str(place), name, *sides))
+        found.append(Pairing(str(key), name, *sides))
     return found
 
 

@@ -24,6 +24,7 @@ KINDS = {
     "trial": {"color": "#999999", "symbol": "circle", "size": 7},
     "front": {"color": "#0072B2", "symbol": "circle", "size": 10},
     "baseline": {"color": "#000000", "symbol": "cross", "size": 12},
+    "tuned baseline": {"color": "#CC79A7", "symbol": "x", "size": 8},
     "published": {"color": "#D55E00", "symbol": "diamond", "size": 11},
 }
 
@@ -50,7 +51,7 @@ def _groups(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[s
     groups: dict[str, list[TrialRecord]] = {kind: [] for kind in KINDS}
     for record in records:
         kind = record.origin if record.origin in KINDS else "front" if record.number in front else "trial"
-        groups[kind].append(record)
+        groups["tuned baseline" if record.candidate.off and not record.candidate.baseline else kind].append(record)
     return {kind: members for kind, members in groups.items() if members}
 
 

@@ -61,8 +61,8 @@ def read(folder: StudyFolder, result: Mapping[str, Any]) -> Pairs | None:
 
 
 def by_category(pairs: Pairs) -> list[dict[str, Any]]:
-    """A row for each pick, category and objective: pick, category, objective, n, difference, low and high (95 %; None
-    below 6 prompts), win_rate. Nothing where the prompts have no categories."""
+    """A row for each pick, category and objective: pick, category, objective, n, difference, low and high (95 %) and
+    error (None below 6 prompts), win_rate. Nothing where the prompts have no categories."""
     from metrics import stats
 
     rows: list[dict[str, Any]] = []
@@ -85,6 +85,7 @@ def by_category(pairs: Pairs) -> list[dict[str, Any]]:
                         "difference": found.mean,
                         "low": found.low if sure else None,
                         "high": found.high if sure else None,
+                        "error": (found.high - found.low) / 4 if sure else None,
                         "win_rate": found.win_rate if pairs.directions[name] == "up" else 1 - found.win_rate,
                     }
                 )

@@ -13,7 +13,8 @@
       confirm/0007/        the images that they are of, without loss: 000.webp, 001.webp, … in that order;
                            of large ones smaller ones in small/
       guardrails.parquet   the baseline under other seeds, for the bounds of the guardrails
-      result.json          front, picks, confirmation, verdict; the study is finished
+      votes.jsonl          what people voted, a line each
+      result.json          front, picks, confirmation, verdict, also of voters; the study is finished
 
 Every file is written under a temporary name and renamed, the record of a trial last: a killed process leaves
 no half file that counts.

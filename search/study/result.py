@@ -137,11 +137,12 @@ def so_far(folder: StudyFolder) -> dict[str, Any]:
         space = space_file.kept(config.get("fingerprint", {}).get("space", {}))
     except UserError:  # sampling settings alone are searched
         space = space_file.default()
-    front, rows = None, list[dict[str, Any]]()
+    rows, picks = list[dict[str, Any]](), list[dict[str, Any]]()
     if pareto_front.candidates(done):
         front = pareto_front.find(done, directions, space)
         rows = front_rows(done, front, directions, space)
-    by_number = {record.number: record for record in done}
+        factors = {record.number: record.factors.as_dict() for record in done}
+        picks = [{"pick": x.name, "number": x.number, "factors": factors[x.number], "scores": {}} for x in front.picks]
     verdict = (
         f"So far: {len(done)} of {config.get('trials')} trials are complete. There is no verdict before the finalists "
         "are confirmed on held-out prompts."
@@ -152,18 +153,7 @@ def so_far(folder: StudyFolder) -> dict[str, Any]:
         "trials": len(done),
         "objectives": directions,
         "front": rows,
-        "picks": []
-        if front is None
-        else [
-            {
-                "pick": pick.name,
-                "number": pick.number,
-                "factors": by_number[pick.number].factors.as_dict(),
-                "scores": {},
-                "against": {},
-            }
-            for pick in front.picks
-        ],
+        "picks": picks,
         "verdict": verdict,
     }
 

@@ -148,7 +148,7 @@ class Booth:
         """Bring result.json to what the votes say. While the study runs again it is that run's, whose end does it."""
         if not self.told()["over"] and "votes" not in (self.folder.read_result() or {}):
             return
-        with self.ballots.held(), suppress(UserError), self.folder.locked():
+        with self.ballots.held(), suppress(UserError, OSError), self.folder.locked():
             now = self.folder.read_result()
             if now is not None and now != (then := with_votes(self.folder, now)):
                 write_json(self.folder.result, then)

@@ -141,7 +141,7 @@ def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
     # Trial 1 is 0.25 worse in aesthetic under each prompt, so there is no doubt about it.
     assert "−0.25 [−0.25, −0.25] ★ worse won 0 %" in plain
     assert "1 of 11 trials were" in plain  # trial 4 breaks the guardrails
-    assert "saturation +0.3 +0 +0.3 1" in plain
+    assert "saturation +0.30 +0.00 +0.30 1" in plain
     assert "Trial 3: out of memory" in plain
     assert "python -m search.run --study sunday-again --trials 11 --model shapes" in plain
     assert "ab" * 32 in plain
@@ -249,7 +249,7 @@ def test_prompts_stand_by_loss_or_gain(browser: Any, folder: StudyFolder) -> Non
     shown(browser, folder)
     prompts = [f"a picture of thing {i}" for i in range(8)]
     assert texts(browser, "#rows .prompt") == prompts  # trial 1's clip: the first lost most
-    assert texts(browser, "#tally") == ["8 prompts. In clip 3 are worse with best-clip = knee (trial 1), 5 better."]
+    assert texts(browser, "#tally") == ["8 pairs. In clip 3 are worse with best-clip = knee (trial 1), 5 better."]
     order = Select(find(browser, "#order"))
     order.select_by_visible_text("clip: greatest gain first")
     assert texts(browser, "#rows .prompt") == prompts[::-1]
@@ -549,7 +549,7 @@ def test_of_many_prompts_losses_and_gains_are_shown_alike(tmp_path: Path) -> Non
     data = json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     rows = [row["row"] for row in data["pairs"]["rows"]]
     assert len(rows) == 64
-    assert "Of 100 prompts these are the 64 that gain or lose most" in text
+    assert "Of 100 pairs these are the 64 that gain or lose most" in text
     assert set(range(8)) | set(range(92, 100)) <= set(rows)  # trial 1's greatest losses and gains in clip
 
 

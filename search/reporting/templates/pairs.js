@@ -83,8 +83,8 @@ function pairs(shown) {
     }));
     const count = (test) => rows.filter((row) => test(gain(row, name))).length;
     const said = labels[sides()[1]];
-    byId("tally").textContent = name === undefined ? `${rows.length} prompts`
-      : `${rows.length} prompts. In ${name} ${count((x) => x < 0)} are worse with ${said}, ${count((x) => x > 0)} better.`;
+    byId("tally").textContent = name === undefined ? `${rows.length} pairs`
+      : `${rows.length} pairs. In ${name} ${count((x) => x < 0)} are worse with ${said}, ${count((x) => x > 0)} better.`;
   }
 
   function four() {

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import yaml
 
 from configs import UserError
 from freeu import IDENTITY, PUBLISHED, Candidate, Controls, Factors
 from search.optimizer.space import Space, off, warm
-from search.optimizer.space_file import default, load
+from search.optimizer.space_file import default, kept, load
 
 NAMES = ("b1", "b2", "s1", "s2")
 
@@ -86,6 +87,17 @@ def test_every_kind_of_dimension(tmp_path: Path) -> None:
     assert {each.controls.stop for each in found if each.version == "v1"} == {1.0}
     assert 0.2 < np.mean([each.s2 < 0.1 for each in found]) < 0.8  # half of a log range from 0.01 to 1
     assert all(0 <= x <= 1 for each in found for x in space.unit(Candidate(each)))
+
+
+def test_a_space_comes_back_from_a_fingerprint(tmp_path: Path) -> None:
+    """Its factors; of sampling settings nothing, as what they are of a study is not there."""
+    space = space_of(WIDE, tmp_path)
+    assert kept(yaml.safe_load(yaml.safe_dump(space.as_dict(), sort_keys=False))) == space
+    with_guidance = space_of("sampling:\n  guidance: [1, 5]\ns2:\n  low: 0\n  high: 1\n", tmp_path)
+    assert kept(with_guidance.as_dict()).dimensions == space_of("s2: [0, 1]\n", tmp_path).dimensions
+    alone = space_of("b1: 1\nb2: 1\ns1: 1\ns2: 1\nsampling:\n  guidance: [1, 5]\n", tmp_path)
+    with pytest.raises(UserError, match="fixes everything"):
+        kept(alone.as_dict())
 
 
 def test_sobol_and_grid_of_every_kind(tmp_path: Path) -> None:

@@ -201,7 +201,9 @@ def test_pairs_of_another_order_are_not_pairs(tmp_path: Path) -> None:
     assert result is not None
     pairs = read(folder, result)
     assert pairs is not None and set(pairs.picks) == {1, 2}
-    assert pairs.gain(1, "clip") == pytest.approx(0.1 * (np.arange(8) - 2.5))
+    assert [each.name for each in pairs.pairings(folder)] == ["best-clip = knee (trial 1)", "best-fid (trial 2)"]
+    gains = pairs.pairings(folder)[0].gains({"clip": "up", "aesthetic": "down"})
+    np.testing.assert_allclose(gains, [0.1 * (np.arange(8) - 2.5), np.full(8, 0.25)])
     file = folder.root / "confirm" / "0001.parquet"
     table = folder.read_held_out("0001")
     assert table is not None
