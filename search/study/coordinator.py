@@ -22,6 +22,7 @@ from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import INTERRUPTED, VIOLATION, violation
 from search.study import racing
 from search.study.fewer_steps import Fidelity, cost
+from search.study.queue import FATAL
 from search.study.trials import Asked, Trials
 from search.workers import Crew, Evaluate, WorkerDied
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from search.storage.image_grid import Images
 
-PATIENCE = 3  # failures in a row; deaths of workers under one candidate
+PATIENCE = 3  # failures in a row
 POLL = 1.0  # seconds between two looks at what others do
 
 
@@ -122,6 +123,7 @@ class Coordinator:
         with quiet(self.storage):
             try:
                 while True:
+                    self._told_fatal()
                     wanted = go_on(self.records(), len(self._running))
                     while crew.free and (self._ready or (wanted and self._begin(trials))):
                         number, before = self._ready.pop(0)
@@ -135,6 +137,10 @@ class Coordinator:
                     self._wait(crew, idle)
             except (KeyboardInterrupt, Failing):
                 with self.storage.ending():
+                    self._interrupted()
+                raise
+            except Exception:  # as a full disk: no candidate's doing
+                if not self.storage.shared:
                     self._interrupted()
                 raise
 
@@ -273,7 +279,7 @@ class Coordinator:
         """Tell a trial as failed, and queue its candidate again."""
         running = self._running[number]
         deaths = running.asked.deaths + (reason != INTERRUPTED)
-        if deaths == PATIENCE:
+        if deaths == FATAL:
             self._failed(number, f"{reason}, {deaths} times")
             return
         del self._running[number]
@@ -287,7 +293,14 @@ class Coordinator:
             if self.storage.shared:
                 self._given_back(number, INTERRUPTED)
             else:
-                del self._running[number]
+                self.trials.interrupted(self._running.pop(number).asked)
+
+    def _told_fatal(self) -> None:
+        """Say which candidates ended process after process. Raises Failing where the baseline did."""
+        for record in self.trials.fatal():
+            self.watcher.said(f"trial {record.number} counts as failed: {record.reason}")
+            if record.candidate.baseline:
+                raise Failing(f"the baseline failed, and all candidates are compared with it: {record.reason}")
 
     def _failure(self, number: int, running: Running, reason: str) -> TrialRecord:
         seconds = {"total": time.perf_counter() - running.began}
@@ -304,15 +317,19 @@ class Coordinator:
 
     def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[Images] = ()) -> None:
         """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
-        asked = self._running.pop(record.number).asked
+        from search.storage.image_grid import together
+
+        asked = self._running[record.number].asked
+        if self.storage.shared:  # from here on it may be told, and is not to be given back
+            del self._running[record.number]
         if sum(len(part) for part in images) != record.images:
             images = ()  # the others' scores were known: a grid of some would pass for one of all
         per_image = found.per_image if found is not None else None
         features = found.features if found is not None and record.candidate.baseline else None
-        from search.storage.image_grid import together
-
         drawn = together([each for part in images for each in part]) if images else None
-        if self.trials.ended(asked, record, per_image, features, drawn):
+        ended = self.trials.ended(asked, record, per_image, features, drawn)
+        self._running.pop(record.number, None)
+        if ended:
             self.watcher.ended(record)
 
 

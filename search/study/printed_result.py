@@ -14,6 +14,7 @@ from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
 from search.study import rival
+from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 from search.terminal.progress import ARROWS, decimals
 

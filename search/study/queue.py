@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 BASELINE = "baseline"  # an origin
 OUTSIDE = "outside"  # a fixed candidate that the space does not hold, as the baseline in a narrow one
 RETRY, SLOT, ORIGIN = "retry_of", "slot", "origin"
-DEATHS = "deaths"  # of the workers that had a candidate in their hands
+DEATHS = "deaths"  # of the workers and processes that had a candidate in their hands
+BEGUN = "begun"  # how often its process began to evaluate it, in a folder of one's own, without an end or an interrupt
+FATAL = 3  # deaths under one candidate, after which it is told as failed
 PLACE = "place"  # where it is not the trial's number
 OFF_TURN = 4
 """One trial in so many has FreeU off where sampling settings are searched: a quarter, for fewer dimensions."""

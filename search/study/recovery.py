@@ -4,7 +4,8 @@
 - In a folder of one's own the same trial goes on, before all else: a study is the one that its seed gives, however
   often it was killed.
 - On a server others went on meanwhile: it is told as failed, and its candidate is queued again, once, to come next.
-So no candidate is lost and none is finished twice.
+- A candidate under which so many processes died (`FATAL`) is told as failed for good: it may be what ends them.
+So no candidate is lost, none is finished twice, and none ends process after process.
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ from typing import TYPE_CHECKING
 
 from search.storage import TrialRecord, shared_trials
 from search.study.ledger import Ledger
-from search.study.queue import BASELINE, ORIGIN, Queue
+from search.study.queue import BASELINE, BEGUN, DEATHS, FATAL, ORIGIN, Queue
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+ENDED = "its process ended before it did"
+
 
 class Recovery:
-    """left: Optuna's ids, by number, of the trials that a process which ended left to go on with."""
+    """left: Optuna's ids, by number, of the trials that a process which ended left to go on with. fatal: records of
+    those under which too many did."""
 
     def __init__(self, ledger: Ledger, queue: Queue, sampler: str, elsewhere: Callable[[TrialRecord], None]) -> None:
         """elsewhere: told what ended on other machines."""
         self._ledger, self._queue, self._sampler, self._elsewhere = ledger, queue, sampler, elsewhere
         self._storage, self._optuna = ledger.storage, ledger.optuna
         self.left: list[int] = []
+        self.fatal: list[TrialRecord] = []
 
     def look(self) -> None:
         """If the study is shared: take in others' trials, and put right those whose process died."""
@@ -97,8 +102,10 @@ class Recovery:
                     self._ledger.write(*shared_trials.unpacked(trial.user_attrs))
                 elif self._storage.shared:
                     self._bury(trial)
-                elif number not in self._ledger.by_number:
+                elif number not in self._ledger.by_number and trial.user_attrs.get(BEGUN, 0) < FATAL:
                     self.left.append(trial._trial_id)
+                elif number not in self._ledger.by_number:
+                    self._write_fatal(trial)
                 if number in self._ledger.by_number:
                     self._ledger.tell(self._ledger.by_number[number], Trial(self._optuna, trial._trial_id))
 
@@ -106,15 +113,30 @@ class Recovery:
         """Queue a dead trial's candidate again, and write the trial down as failed."""
         from optuna.trial import Trial, TrialState
 
-        if (params := self._queue.params(trial)) is not None:
-            self._queue.again(trial.number, params, trial.user_attrs)
-            origin = str(trial.user_attrs.get(ORIGIN, self._sampler))
-            candidate, reason = self._queue.candidate(trial.user_attrs, params), "its process ended before it did"
-            record = TrialRecord(
-                trial.number, candidate.factors, origin, "FAIL", reason=reason, sampling=candidate.sampling
-            )
-            for key, value in shared_trials.packed(record).items():
-                Trial(self._optuna, trial._trial_id).set_user_attr(key, value)
-            self._ledger.write(record)
-        else:  # killed while its candidate was being chosen
+        if (params := self._queue.params(trial)) is None:  # killed while its candidate was being chosen
             self._optuna.tell(trial.number, state=TrialState.FAIL)
+            return
+        deaths = int(trial.user_attrs.get(DEATHS, 0)) + 1
+        if deaths < FATAL:
+            self._queue.again(trial.number, params, {**trial.user_attrs, DEATHS: deaths})
+            record = self._dead(trial, ENDED)
+            self._ledger.write(record)
+        else:
+            record = self._write_fatal(trial)
+        for key, value in shared_trials.packed(record).items():
+            Trial(self._optuna, trial._trial_id).set_user_attr(key, value)
+
+    def _write_fatal(self, trial: FrozenTrial) -> TrialRecord:
+        """Write down as failed a trial under which processes died again and again."""
+        record = self._dead(trial, f"{ENDED}, {FATAL} times: it was killed, or the model or a metric ends the process")
+        self._ledger.write(record)
+        self.fatal.append(record)
+        return record
+
+    def _dead(self, trial: FrozenTrial, reason: str) -> TrialRecord:
+        params = self._queue.params(trial)
+        assert params is not None  # it was chosen before it was begun
+        candidate, origin = self._queue.candidate(trial.user_attrs, params), trial.user_attrs.get(ORIGIN, self._sampler)
+        return TrialRecord(
+            trial.number, candidate.factors, str(origin), "FAIL", reason=reason, sampling=candidate.sampling
+        )

@@ -18,7 +18,7 @@ from search.optimizer.space import Space
 from search.storage import TrialRecord, shared_trials
 from search.storage.optuna_storage import Storage, quiet
 from search.study.ledger import Ledger
-from search.study.queue import DEATHS, ORIGIN, PLACE, Queue
+from search.study.queue import BEGUN, DEATHS, ORIGIN, PLACE, Queue
 from search.study.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Trials:
         if trial is None:
             return None
         params, attrs = self._chosen(trial), trial.user_attrs
+        if not self.storage.shared:
+            trial.set_user_attr(BEGUN, int(attrs.get(BEGUN, 0)) + 1)
         return Asked(trial, self._queue.candidate(attrs, params), str(attrs.get(ORIGIN, self.sampler)), params, attrs)
 
     def _ask(self, trials: int, running: int) -> Trial | None:
@@ -208,6 +210,16 @@ class Trials:
                 self._ledger.tell(record, trial)
                 return True
         return False
+
+    def interrupted(self, asked: Asked) -> None:
+        """Leave a trial to the next start, where its process ends on purpose, or for no fault of the candidate's."""
+        with suppress(Exception):  # where that can't be noted, as on a full disk, it counts as a death
+            asked.trial.set_user_attr(BEGUN, int(asked.attrs.get(BEGUN, 0)))
+
+    def fatal(self) -> list[TrialRecord]:
+        """The trials that were found to end process after process, since the last call."""
+        found, self._recovery.fatal = self._recovery.fatal, []
+        return found
 
     def given_back(self, asked: Asked, record: TrialRecord, deaths: int) -> bool:
         """End a trial as failed, as its record says, and queue its candidate again."""

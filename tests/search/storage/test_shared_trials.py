@@ -35,6 +35,7 @@ from search.storage.reconnecting import ReconnectingStorage
 from search.storage.server_address import server
 from search.storage.shared_trials import packed, unpacked
 from search.study.coordinator import Coordinator
+from search.study.queue import FATAL
 from search.study.trials import Trials
 from search.workers import SingleWorker
 from tests.postgres import Server
@@ -56,6 +57,8 @@ def coordinator(url: str, folder: Path, name: str, trials: int, seconds: float, 
 
     def evaluate(task: Task, on_images: object) -> Evaluation:
         time.sleep(seconds)
+        if "DEADLY" in os.environ and task.candidate.factors == PUBLISHED:
+            os._exit(7)
         values = {
             "clip": Value(-((task.candidate.factors.b1 - 1.3) ** 2), 0.1, 4, "up"),
             "fid": Value(task.candidate.factors.s1, 0.1, 4, "down"),
@@ -82,10 +85,10 @@ if __name__ == "__main__":  # URL FOLDER NAME TRIALS SECONDS
     raise SystemExit(0)
 
 
-def begin(url: str, folder: Path, name: str, trials: int, seconds: float) -> subprocess.Popen[bytes]:
+def begin(url: str, folder: Path, name: str, trials: int, seconds: float, **env: str) -> subprocess.Popen[bytes]:
     module = "tests.search.storage.test_shared_trials"
     command = [sys.executable, "-m", module, url, str(folder), name, str(trials), str(seconds)]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env})
 
 
 def checked(url: str, name: str, trials: int) -> list[TrialRecord]:
@@ -113,6 +116,19 @@ def killed(processes: list[subprocess.Popen[bytes]], how_many: int) -> None:
     for process in random.Random(0).sample(processes, how_many):
         process.send_signal(signal.SIGKILL)
         time.sleep(1)
+
+
+def test_a_candidate_that_ends_machine_after_machine(running: Server, tmp_path: Path) -> None:
+    """It goes from one to the next three times; then it counts as failed, and the study goes on."""
+    codes = []
+    for number in range(FATAL + 1):
+        codes.append(begin(running.url, tmp_path / str(number), "deadly", 4, 0.0, DEADLY="1").wait(280))
+    assert codes == [7] * FATAL + [0]
+    study = optuna.load_study(study_name="deadly", storage=server(running.url))
+    told = [TrialRecord.from_dict(json.loads(t.user_attrs["record"])) for t in study.trials if "record" in t.user_attrs]
+    reasons = [record.reason for record in told if record.factors == PUBLISHED]
+    assert [str(reason).partition(", 3")[0] for reason in reasons] == ["its process ended before it did"] * FATAL
+    assert "3 times" in str(reasons[-1]) and sum(record.complete for record in told) == 4
 
 
 def test_coordinators_die(running: Server, tmp_path: Path) -> None:

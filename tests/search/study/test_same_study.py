@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from search.optimizer.space import Space
 from search.optimizer.space_file import default, load
 from search.storage import TrialRecord
 from search.study.coordinator import Coordinator
+from search.study.queue import FATAL
 from search.workers import SingleWorker, WorkerDied
 from tests.search.study.test_coordinator import PUBLISHED, Killed, Silent, good
 from tests.search.study.test_state_machine import Folder, Fuse, Kept, Stored
@@ -34,7 +38,7 @@ class Home:
 
     def run(self, sampler: str = "random", kill: int | None = None, **more: Any) -> list[TrialRecord]:
         """Start it, and resume it. kill: after so many changes."""
-        settings = {"space": default(), "evaluate": evaluated, "prompts": 4} | more
+        settings = {"space": default(), "evaluate": evaluated, "prompts": 4, "watcher": Silent()} | more
         evaluate = settings.pop("evaluate")
         with self.fuse.lit(kill):
             study = Coordinator(
@@ -43,7 +47,6 @@ class Home:
                 sampler=sampler,
                 seed=0,
                 fixed=[("baseline", Candidate(IDENTITY)), ("published", Candidate(PUBLISHED))],
-                watcher=Silent(),
                 **settings,
             )
             parts = Evaluators(
@@ -157,3 +160,83 @@ def test_a_worker_s_death_moves_no_candidate(tmp_path: Path) -> None:
     assert calls[3] == calls[4] and calls[10] == calls[11]
     complete = [[record.factors for record in records if record.complete] for records in (found, whole)]
     assert set(complete[0]) == set(complete[1])
+
+
+def published(records: list[TrialRecord]) -> TrialRecord:
+    return next(record for record in records if record.factors == PUBLISHED)
+
+
+def test_a_candidate_that_ends_its_process_again_and_again_counts_as_failed(tmp_path: Path) -> None:
+    """The first three processes die of it; the fourth says so, and goes on with all others as the seed has them."""
+
+    def deadly(factors: Factors) -> Evaluation:
+        if factors == PUBLISHED:
+            raise Killed
+        return good(factors)
+
+    whole, home, said = Home(tmp_path / "whole").run(), Home(tmp_path / "deadly"), list[str]()
+    watcher = Silent()
+    watcher.said = said.append  # type: ignore[method-assign]
+    for _ in range(FATAL):
+        with pytest.raises(Killed):
+            home.run(evaluate=deadly, watcher=watcher)
+        assert said == []
+    found = home.run(evaluate=deadly, watcher=watcher)
+    (told,) = said
+    assert told.startswith("trial 1 counts as failed: its process ended before it did, 3 times")
+    assert published(found).reason in told and not published(found).complete
+    alike = [[replace(record, reason=None) for record in records] for records in (found, whole)]
+    assert alike[0] == alike[1]  # where it failed for a reason of its own
+    assert home.run(evaluate=deadly, watcher=watcher) == found and len(said) == 1
+
+
+def test_interrupts_and_a_full_disk_are_no_deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(factors: Factors) -> Evaluation:
+        if factors == PUBLISHED:
+            raise KeyboardInterrupt
+        return good(factors)
+
+    def full(self: Folder, record: TrialRecord, *more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    home = Home(tmp_path)
+    for _ in range(FATAL + 1):
+        with pytest.raises(KeyboardInterrupt):
+            home.run(evaluate=interrupted)
+    write = Folder.write_trial
+    for _ in range(FATAL + 1):
+        monkeypatch.setattr(Folder, "write_trial", full)
+        with pytest.raises(OSError, match="No space left"):
+            home.run(evaluate=good)
+    monkeypatch.setattr(Folder, "write_trial", write)
+    assert published(home.run(evaluate=good)).complete
+
+
+def test_a_baseline_that_ends_its_process_ends_the_study_with_a_sentence(tmp_path: Path) -> None:
+    def deadly(factors: Factors) -> Evaluation:
+        raise Killed
+
+    home = Home(tmp_path)
+    for _ in range(2):  # each start after the sentence tries again
+        for _ in range(FATAL):
+            with pytest.raises(Killed):
+                home.run(evaluate=deadly)
+        with pytest.raises(UserError, match=r"the baseline failed.*: its process ended before it did, 3 times"):
+            home.run(evaluate=deadly)
+    assert published(home.run(evaluate=good)).complete
+
+
+DEADLY = """
+import os, sys
+from pathlib import Path
+from tests.search.study.test_coordinator import PUBLISHED, good, opened
+
+opened(Path(sys.argv[1]), lambda factors: os._exit(7) if factors == PUBLISHED else good(factors)).run(6)
+"""
+
+
+def test_a_real_process_that_is_ended_so(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", DEADLY, str(tmp_path)]
+    codes = [subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}) for _ in range(FATAL + 1)]
+    assert [done.returncode for done in codes] == [7] * FATAL + [0]
