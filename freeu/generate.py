@@ -1,18 +1,17 @@
 """The seam between FreeU and any diffusion model: prompts, seeds and factors in, uint8 images out.
 
-What every generator shares stands here: the noise that depends on the prompt and the seed alone, the batches
-that fit the memory, and the step from floats to pixels that refuses images that are none.
+What every generator shares stands here: the noise that depends on the prompt and the seed alone, and the step from
+floats to pixels that refuses images that are none.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 
-from .cpu_batches import Done, shares, side_by_side
 from .factors import Factors
 from .sampling import Sampling
 
@@ -120,92 +119,3 @@ def check_lit(is_lit: bool, prompt: str) -> None:
     """
     if not is_lit:
         raise GenerationError(f"the image of {prompt!r} is black all over: no image to score")
-
-
-LARGEST = 32
-"""Images of a lane's batch: larger ones are no faster for each image."""
-
-
-class Batches:
-    """Splits work into batches that fit the memory.
-
-    A batch that doesn't fit is tried again at half its size, and the size stays there.
-    """
-
-    def __init__(
-        self,
-        size: int | None,
-        room: Room | None = None,
-        spare: Callable[[], bool] = lambda: False,
-        lanes: bool = False,
-    ) -> None:
-        """size: None is as `room` finds it, by a first batch of one. spare: does something that lets a single one
-        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.cpu_batches`;
-        there None is an even share for each, LARGEST at the most.
-        """
-        self._even = lanes and size is None
-        self.size = LARGEST if self._even else 1 if size is None else size
-        self._room = room if size is None and not lanes else None
-        self._spare, self._lanes = spare, lanes
-
-    def run(self, n: int, work: Callable[[slice], torch.Tensor], alone: bool = False) -> Iterator[Done]:
-        """(part, work(part)) for all parts of range(n), in the order in which they are done. alone: one by one.
-
-        Raises:
-            GenerationError: out of memory with a single one.
-        """
-        if not self._lanes or alone:
-            yield from self._run(slice(0, n), work)
-            return
-        parts = shares(n, self.size) if self._even else [slice(i, i + self.size) for i in range(0, n, self.size)]
-        yield from side_by_side([slice(p.start, min(p.stop, n)) for p in parts], lambda part: self._run(part, work))
-
-    def _run(self, whole: slice, work: Callable[[slice], torch.Tensor]) -> Iterator[Done]:
-        start, n = whole.start, whole.stop
-        while start < n:
-            part = slice(start, min(start + self.size, n))
-            if self._room is not None:
-                self._room.before()
-            done = None
-            try:
-                done = work(part)
-            except torch.OutOfMemoryError as error:
-                if part.stop - part.start > 1:
-                    self.size = (part.stop - part.start) // 2
-                elif not self._spare():
-                    raise GenerationError(f"not enough memory for a single image: {error}") from error
-            if done is None:  # outside the handler, which holds on to the tensors of the failed try
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
-                continue
-            if self._room is not None:
-                self.size, self._room = self._room.size(), None
-            yield part, done
-            start = part.stop
-
-
-class Room:
-    """How large a batch fits into a CUDA device's memory, by what a batch of one takes at its peak."""
-
-    MOST, SHARE = 32, 0.8
-    """Batches beyond MOST are no faster for each image; a share of what is free is left to others."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def before(self) -> None:
-        """The batch of one begins."""
-        torch.cuda.reset_peak_memory_stats(self._device)
-        self._held = torch.cuda.memory_allocated(self._device)
-
-    def size(self) -> int:
-        """The batch of one has ended: the size that fits."""
-        free, _ = torch.cuda.mem_get_info(self._device)
-        ours = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        peak = torch.cuda.max_memory_allocated(self._device) - self._held
-        return fitting(free + ours, peak)
-
-
-def fitting(free: int, peak: int) -> int:
-    """The batch size that fits into `free` bytes where a batch of one takes `peak`: 1 to Room.MOST."""
-    return max(1, min(Room.MOST, int(Room.SHARE * free / max(1, peak))))

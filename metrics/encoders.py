@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from configs import UserError, unknown
+from configs.shortages import is_shortage
 
 BATCH = 64
 
@@ -40,8 +41,19 @@ class Encoder:
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (n, d) on the CPU, from uint8 (n, 3, H, W)."""
+        found, size, start = [], BATCH, 0
         with torch.inference_mode():
-            return torch.cat([self.images(part).float().cpu() for part in images.split(BATCH)])
+            while start < len(images):
+                try:
+                    found.append(self.images(images[start : start + size]).float().cpu())
+                    start += size
+                except Exception as error:
+                    if size == 1 or not is_shortage(error):
+                        raise
+                    size //= 2
+                    if torch.cuda.is_available():
+                        torch.cuda.empty_cache()
+        return torch.cat(found)
 
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """float32 (n, d) on the CPU."""

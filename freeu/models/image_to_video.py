@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from freeu.generate import Batches, to_uint8
+from freeu.batches import Batches
+from freeu.generate import to_uint8
 
 from . import inputs
 from .image_to_image import ImageToImage
@@ -92,9 +93,9 @@ class ImageToVideo(ImageToImage):
             videos += [frames for _, frames in self._decodes.run(self.frames, partial(self._frames, video, prompt))]
         return torch.cat(videos).unflatten(0, (len(prompts), self.frames))
 
-    def _frames(self, video: torch.Tensor, prompt: str, part: slice) -> torch.Tensor:
-        """Pixels of the part of a video's latents (frames, c, h, w)."""
-        latents = video[part]
+    def _frames(self, video: torch.Tensor, prompt: str, rows: Sequence[int]) -> torch.Tensor:
+        """Pixels of some of a video's latents (frames, c, h, w)."""
+        latents = video[list(rows)]
         return to_uint8(self._vae.decode(latents, num_frames=len(latents)).sample, [prompt] * len(latents))
 
 

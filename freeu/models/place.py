@@ -9,12 +9,16 @@ import torch
 
 import freeu
 from configs import UserError
-from freeu.generate import Batches, Room
+from freeu.batches import Batches, Room
 
 from .spec import ModelSpec
 
 SMALL = 256
 """Pixels of a side up to which a batch of 16 fits anywhere; above it 4 on an accelerator and 1 on a CPU."""
+
+DECODED = 8
+"""Large images that are decoded at a time, at the most: more are no faster, and each takes ten times what it takes in
+the U-Net."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Place:
 
     Attributes:
         dtype: by name; None is the spec's on cuda, else float32.
-        batch_size: None is found on cuda from what the first image takes, and by the images' size elsewhere.
+        batch_size: the most images at a time; None is found on cuda from what one image takes, and by the images' size
+            elsewhere.
         slicing: attention in slices: less memory, slower.
         offload: each network on the device only while it runs: much less memory, slower.
         compiled: the U-Net through torch.compile: minutes at the start, faster then.
@@ -62,7 +67,7 @@ class Place:
         small = spec.resolution <= SMALL and spec.kind == "text-to-image"
         if self.device.type == "cpu" and small and not self.compiled:
             return Batches(self.batch_size, lanes=True)
-        return Batches(self._size(spec), Room(self.device))
+        return Batches(self._size(spec), Room(self.device), filled=self.compiled)
 
     def decodes(self, spec: ModelSpec, vae: Any) -> Batches:
         """For the decoder's; where a single image doesn't fit, it is decoded in tiles from then on."""
@@ -73,7 +78,9 @@ class Place:
             vae.enable_tiling()
             return True
 
-        return Batches(self._size(spec), Room(self.device), tiled if hasattr(vae, "use_tiling") else lambda: False)
+        most = Room.MOST if spec.resolution <= SMALL else DECODED
+        size, spare = self._size(spec), tiled if hasattr(vae, "use_tiling") else lambda: False
+        return Batches(None if size is None else min(size, most), Room(self.device, most), spare)
 
     def _size(self, spec: ModelSpec) -> int | None:
         if self.batch_size is not None:

@@ -61,10 +61,9 @@ class Refined(TextToImage):
         share = len(first) / (len(first) + len(last))
         condition, later = self._condition(prompts, randoms), self._refiner._condition(prompts, randoms)
         latents = self._denoise(latents, condition, randoms, scheduler, first, lambda done: told(share * done))
-        latents = self._refiner._denoise(
+        return self._refiner._denoise(
             latents, later, randoms, rest, last, lambda done: told(share + (1 - share) * done)
         )
-        return self._decode(latents, prompts)
 
     def _new_run(self) -> SimpleNamespace:
         run = super()._new_run()

@@ -8,6 +8,7 @@ for bit, what diffusers' own call gives for the same embeddings and noise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from types import SimpleNamespace
 from typing import Any, Self
@@ -119,6 +120,10 @@ class TextToImage:
         self._run = self._new_run()
         self._early = Early()
 
+    def expect(self, counts: Sequence[int], divided: bool = False) -> None:
+        """Have all batches of one shape from now on, see `freeu.batches.Batches.expect`."""
+        self._batches.expect(counts, divided)
+
     @torch.inference_mode()
     def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
         """See `freeu.generate.Generator`: embeds the prompts, and drops the text encoders."""
@@ -143,13 +148,20 @@ class TextToImage:
         images = torch.empty((len(prompts), *self._drawn), dtype=torch.uint8)
         done = [0.0] * len(prompts)  # by each batch's first image
 
-        def draw(part: slice) -> torch.Tensor:
+        def draw(rows: Sequence[int]) -> torch.Tensor:
             def told(share: float) -> None:
-                done[part.start] = share * (part.stop - part.start)
+                done[rows[0]] = share * len(set(rows))
                 if on_step is not None:
                     on_step(sum(done))
 
-            return self._draw(prompts[part], seeds[part], told)
+            return self._draw([prompts[row] for row in rows], [seeds[row] for row in rows], told)
+
+        def one_step() -> None:
+            with suppress(_Enough):
+                self._draw(prompts[:1], seeds[:1], _enough)
+
+        def decode(part: slice, latents: torch.Tensor) -> torch.Tensor:
+            return self._decode(latents, prompts[part])
 
         scheduled = factors.controls.scheduled
         # Whoever looks on (freeu/figures.py) sees one batch after the other, and all steps of each.
@@ -157,11 +169,12 @@ class TextToImage:
         self._run.untouched = untouched(factors.controls, self._run) if scheduled and not watched else 0
         with applied(self._unet, factors, self._run):
             # Under a schedule FreeU is at one step for the whole U-Net.
-            for part, drawn in self._batches.run(len(prompts), draw, alone=scheduled or watched):
+            for part, drawn in self._batches.run(len(prompts), draw, scheduled or watched, decode, one_step):
                 images[part] = drawn
         return images
 
     def _draw(self, prompts: Sequence[str], seeds: Sequence[int], told: Callable[[float], None]) -> torch.Tensor:
+        """Latents of the images."""
         randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
         scheduler = self._scheduler()
         latents = self._begin(prompts, randoms, scheduler)
@@ -170,7 +183,7 @@ class TextToImage:
             batch = (tuple(prompts), tuple(seeds))
             latents, scheduler, told = self._shared(latents, condition, batch, randoms, scheduler, told)
         times = self._timesteps(scheduler)[self._run.untouched :]
-        return self._decode(self._denoise(latents, condition, randoms, scheduler, times, told), prompts)
+        return self._denoise(latents, condition, randoms, scheduler, times, told)
 
     def _shared(
         self,
@@ -252,9 +265,12 @@ class TextToImage:
         scale, shift = self._latent_scale()
         latents = latents.to(self._vae.dtype) / scale + shift
 
-        def decode(part: slice) -> torch.Tensor:
-            return to_uint8(self._vae.decode(latents[part], return_dict=False)[0], prompts[part])
+        def decode(rows: Sequence[int]) -> torch.Tensor:
+            some = latents[list(rows)]
+            return to_uint8(self._vae.decode(some, return_dict=False)[0], [prompts[row] for row in rows])
 
+        if self._batches.filled:
+            self._decodes.expect([self._batches.size * self.frames])
         return torch.cat([images for _, images in self._decodes.run(len(latents), decode)])
 
     def _latent_scale(self) -> tuple[Any, Any]:
@@ -303,3 +319,11 @@ class TextToImage:
     def _timesteps(self, scheduler: Any) -> torch.Tensor:
         """Those of the scheduler's that are run through."""
         return scheduler.timesteps
+
+
+class _Enough(Exception):
+    """A step is done."""
+
+
+def _enough(share: float) -> None:
+    raise _Enough

@@ -55,7 +55,11 @@ class VideoToVideo(ImageToImage):
         latents = self._begin(prompts, randoms, scheduler)
         condition, times = self._condition(names, randoms), self._timesteps(scheduler)
         latents = self._denoise(latents, condition, randoms, scheduler, times, told)
-        return self._decode(latents, names).unflatten(0, (len(prompts), self.frames))
+        return latents.unflatten(0, (len(prompts), self.frames))
+
+    def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        names = [prompt for prompt in prompts for _ in range(self.frames)]
+        return super()._decode(latents.flatten(0, 1), names).unflatten(0, (len(prompts), self.frames))
 
     def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
         edges = self._edges.repeat(len(x) // self.frames, 1, 1, 1)

@@ -11,7 +11,7 @@ from configs.devices import Device
 from freeu.sampling import Sampling
 from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
-from search.settings import prompts
+from search.settings import prompts, rungs
 from search.settings.fingerprints import digest
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ def assemble(load: Load, job: Job) -> Evaluators:
     negatives = [job.spec.negative_prompt, *job.spec.negatives.values()]
     too_long = tuple(generator.too_long([*texts, *dict.fromkeys(filter(None, negatives))]))
     generator.prepare(texts, _texts_of(job))
+    if hasattr(generator, "expect"):
+        ends = rungs.rungs(len(job.prompts)) if config.racing else (len(job.prompts),)
+        several = config.workers > 1
+        generator.expect((rungs.block(ends, config.workers),) if several else rungs.steps(ends), divided=several)
     rails = {name: Guardrail(name, device.name, NAMES) for name in NAMES} if config.guardrails else {}
 
     def evaluator(

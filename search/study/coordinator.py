@@ -17,6 +17,7 @@ from freeu import Candidate
 from search.evaluation import Evaluation, Task
 from search.evaluation.evaluator import LOW
 from search.optimizer.space import Space
+from search.settings import rungs
 from search.storage import TrialRecord
 from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import INTERRUPTED, VIOLATION, violation
@@ -86,7 +87,7 @@ class Coordinator:
         origin only tells candidates of one origin apart.
         """
         self.storage, self.directions = storage, dict(directions)
-        self.rungs = racing.rungs(prompts) if race else (prompts,)
+        self.rungs = rungs.rungs(prompts) if race else (prompts,)
         self.watcher = watcher
         self._shifts: Shifts | None = None
         self._fidelity: Fidelity | None = None

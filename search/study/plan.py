@@ -10,7 +10,7 @@ from configs import UserError, shortened
 from configs.cli import visible
 from configs.console import say
 from search.optimizer.space import SOBOL
-from search.settings import sampling, served
+from search.settings import rungs, sampling, served
 from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
 from search.study import estimate, looks, racing
@@ -158,7 +158,7 @@ class Plan:
         return "none: no second opinion on a gain (--judges; metrics.score --list)"
 
     def _prompts(self) -> str:
-        steps = racing.rungs(self.images) if self.job.config.racing else (self.images,)
+        steps = rungs.rungs(self.images) if self.job.config.racing else (self.images,)
         return f"{', '.join(map(str, steps[:-1]))} or {self.images} prompts" if steps[1:] else f"{self.images} prompts"
 
     def _workers(self) -> str:
@@ -266,9 +266,9 @@ def plan(job: Job) -> Plan:
         )
     if few is not None and few >= job.steps:
         raise UserError(f"--low-steps {few}: give fewer than the {job.steps} steps of all other images")
-    if few is not None and len(racing.rungs(n)) == 1:
+    if few is not None and len(rungs.rungs(n)) == 1:
         raise UserError(
             f"--low-steps {few} is for the first of several rungs, and {n} prompts make only one: give "
-            f"{2 * racing.FEWEST} or more"
+            f"{2 * rungs.FEWEST} or more"
         )
     return Plan(job, sum(record.complete for record in job.folder.read_trials()))

@@ -15,27 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from search.settings.rungs import rungs, steps
 from search.storage.trial_record import VIOLATION
 
-SHARES = (0.25, 0.5)
-"""Share of the prompts at each rung before the last."""
 KEPT = 0.25
 """Share of the candidates at a rung that go on."""
-FEWEST = 8
-"""Fewest prompts of a rung: fewer can't tell candidates apart."""
 AFRESH = 0.1
 """Share of the candidates at a rung that may arrive at once before all are sorted anew."""
 
 
-def rungs(n: int) -> tuple[int, ...]:
-    """The number of prompts at each rung, cumulative; the last is n."""
-    return (*sorted({part for share in SHARES if FEWEST <= (part := round(share * n)) < n}), n)
-
-
 def usual(n: int) -> float:
     """The expected number of prompts, of n, that a candidate is evaluated on."""
-    steps = rungs(n)
-    return sum((end - begin) * KEPT**i for i, (begin, end) in enumerate(zip((0, *steps), steps, strict=False)))
+    return sum(step * KEPT**i for i, step in enumerate(steps(rungs(n))))
 
 
 @dataclass(frozen=True)

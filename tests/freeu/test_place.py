@@ -10,7 +10,7 @@ import torch
 
 import freeu
 from configs import UserError
-from freeu.generate import Batches
+from freeu.batches import Batches
 from freeu.models import load_generator, load_spec
 from tests import tiny
 

@@ -1,0 +1,42 @@
+"""How many prompts a candidate is evaluated on at a time: the rungs of a race, and the blocks that workers share.
+
+The same prompts are always drawn in the same batches, whoever draws them and for whichever candidate: a rung's prompts
+are never drawn together with another rung's, and where there are several workers a task is cut into blocks of one size.
+"""
+
+from __future__ import annotations
+
+SHARES = (0.25, 0.5)
+"""Share of the prompts at each rung before the last."""
+FEWEST = 8
+"""Fewest prompts of a rung: fewer can't tell candidates apart."""
+SMALLEST = 2
+"""Prompts of a block, at least: a batch of one leaves a GPU idle."""
+
+
+def rungs(n: int) -> tuple[int, ...]:
+    """The number of prompts at each rung, cumulative; the last is n."""
+    return (*sorted({part for share in SHARES if FEWEST <= (part := round(share * n)) < n}), n)
+
+
+def steps(ends: tuple[int, ...]) -> tuple[int, ...]:
+    """The prompts that each rung adds."""
+    return tuple(end - begin for begin, end in zip((0, *ends), ends, strict=False))
+
+
+def block(ends: tuple[int, ...], workers: int) -> int:
+    """The prompts of a block, for rungs that end so: the largest size at which each worker has one of the baseline's,
+    and that cuts the rungs into whole ones as far as that can be."""
+    from freeu.batches import shape
+
+    return shape(steps(ends), max(SMALLEST, ends[-1] // workers))
+
+
+def cuts(ends: tuple[int, ...], workers: int) -> tuple[int, ...]:
+    """Where the prompts are cut: at the rungs, and for several workers at each block too. The last is n."""
+    if workers == 1:
+        return ends
+    size, found = block(ends, workers), set(ends)
+    for begin, end in zip((0, *ends), ends, strict=False):
+        found |= set(range(begin + size, end, size))
+    return tuple(sorted(found))
