@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -108,29 +108,45 @@ def confirm(
     seed: int,
     rivals: Mapping[int, tuple[int, Candidate]] | None = None,
 ) -> Confirmed:
-    """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows."""
-    if not finalists:
-        return Confirmed()
-    rivals = rivals or {}
-    wanted: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
-    pairs, found, looks = [(number, BASE_KEY) for number in finalists], Rows(), []
-    pairs += [(number, rival) for number, (rival, _) in rivals.items()]
-    for look, end in enumerate(plan.ends):
-        samples = held_out.samples(wanted, end)
-        wanted = {key: wanted[key] for key in samples}
-        pairs = [pair for pair in pairs if set(pair) <= wanted.keys()]
-        here = {key: sample for key, sample in samples.items() if any(key in pair for pair in pairs)}
-        if not pairs:
+    """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows.
+
+    A rival is drawn once its finalist measurably differs from the baseline: until then it can change no verdict. Its
+    comparisons belong to the family all the same, as such that show nothing.
+    """
+    rivals, opened, lost = rivals or {}, set[int](), set[int]()
+    tried: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
+    family = (len(finalists) + len(rivals)) * len(objectives)
+    found, looks = Rows(), []
+
+    def compared(look: int) -> Rows:
+        pairs = [(number, BASE_KEY) for number in finalists] + [(number, rivals[number][0]) for number in opened]
+        keys = dict.fromkeys((BASE_KEY, *chain.from_iterable(pairs)))
+        drawn = {key: tried[key] for key in keys if key not in lost}
+        samples = held_out.samples(drawn, plan.ends[look])
+        lost.update(drawn.keys() - samples.keys())
+        kept = tuple(pair for pair in pairs if not lost & {*pair})
+        here = {key: sample for key, sample in samples.items() if key in chain.from_iterable(kept)}
+        prompts = held_out.rows.prompts[: plan.ends[look]]
+        job = Compare(here, kept, tuple(objectives), prompts, plan, look, seed, family)
+        return done(held_out.crew, job) if kept else Rows()
+
+    def differing() -> set[int]:
+        return {number for (number, _), rows in found.items() if any(map(measurable, rows.values()))}
+
+    for look, end in enumerate(plan.ends if finalists else ()):
+        found = compared(look)
+        while more := (differing() & rivals.keys()) - opened:
+            opened |= more
+            found = compared(look)
+        if not found:
             break
-        job = Compare(here, tuple(pairs), tuple(objectives), held_out.rows.prompts[:end], plan, look, seed)
-        found = done(held_out.crew, job)
         shown = {
             str(number): {name: row["p_holm"] for name, row in rows.items()}
             for (number, other), rows in found.items()
             if other == BASE_KEY
         }
         looks.append({"images": end, "p_holm": shown})
-        if decided([row for rows in found.values() for row in rows.values()], plan, look):
+        if decided([row for rows in found.values() for row in rows.values()], plan, look, family):
             break
     rows, against = (
         {number: each for (number, other), each in found.items() if (other == BASE_KEY) is base}
@@ -139,20 +155,23 @@ def confirm(
     return Confirmed(rows, against, looks)
 
 
-def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:
-    """Whether every row counts by now, or can hardly come to count by the plan's last look."""
+def decided(rows: Sequence[Row], plan: Looks, look: int, family: int = 0) -> bool:
+    """Whether every row counts by now, or can hardly come to count by the plan's last look. family: how many rows there
+    are in all, if more than these.
+    """
     from metrics import sequential
 
     if look == len(plan.ends) - 1:
         return True
     waiting = [row for row in rows if not measurable(row)]
-    level, time = plan.level / max(1, len(waiting)), plan.times[look]
+    level, time = plan.level / max(1, len(waiting) + max(0, family - len(rows))), plan.times[look]
     return all(sequential.attainable(row["p"], time, level, plan.times) < HOPE for row in waiting)
 
 
 @dataclass(frozen=True)
 class Compare:
-    """The job of comparing samples in pairs, where the metrics are. prompts: of the samples' rows."""
+    """The job of comparing samples in pairs, where the metrics are. prompts: of the samples' rows. family: how many
+    comparisons Holm's correction is for."""
 
     samples: Mapping[int, Sample]
     pairs: tuple[tuple[int, int], ...]
@@ -161,6 +180,7 @@ class Compare:
     plan: Looks
     look: int
     seed: int
+    family: int
 
     @one_thread  # each of those below
     def __call__(self, held: Evaluators, on_images: OnImages) -> Rows:
@@ -171,13 +191,13 @@ class Compare:
 
         def compared(one: tuple[tuple[int, int], str]) -> Row:
             (number, other), name = one
-            return self._compared(evaluator, self.samples[number], self.samples[other], name, len(each))
+            return self._compared(evaluator, self.samples[number], self.samples[other], name, self.family)
 
         found: Rows = {pair: {} for pair in self.pairs}
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy leaves Python to others while it works
             for (pair, name), row in zip(each, pool.map(compared, each), strict=True):
                 found[pair][name] = row
-        return _corrected(found, self.plan)
+        return _corrected(found, self.plan, self.family)
 
     def _compared(self, evaluator: Evaluator, sample: Sample, base: Sample, name: str, rows: int) -> Row:
         """rows: how many comparisons there are in all."""
@@ -213,11 +233,12 @@ class Compare:
         }
 
 
-def _corrected(found: Rows, plan: Looks) -> Rows:
-    """With Holm's correction, and the share of the error that this confirmation has."""
+def _corrected(found: Rows, plan: Looks, family: int) -> Rows:
+    """With Holm's correction for so many rows, and the share of the error that this confirmation has."""
     from metrics import stats
 
     rows = [row for scores in found.values() for row in scores.values()]
-    for row, p in zip(rows, stats.holm([row["p_holm"] for row in rows]), strict=True):
+    ps = [row["p_holm"] for row in rows] + [1.0] * (family - len(rows))
+    for row, p in zip(rows, stats.holm(ps), strict=False):
         row["p_holm"] = min(1.0, float(p) * LEVEL / plan.level)
     return found
