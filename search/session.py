@@ -183,7 +183,10 @@ class Session:
                 failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
                 categories=job.categories,
             )
-            found = confirmation.confirm(held_out, picked, tuple(job.directions), planned, self.config.seed, rivals)
+            objectives, by_person = tuple(job.directions), self.config.judge == "person"
+            found = confirmation.confirm(
+                held_out, picked, objectives, planned, self.config.seed, rivals, at_once=by_person
+            )
         compared = [*found.rows, *(rivals[number][0] for number in found.against)]
         names = (BASE, *(f"{number:04d}" for number in compared))
         tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}

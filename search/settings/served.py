@@ -54,7 +54,7 @@ def connected(spec: ModelSpec, config: StudyConfig) -> ModelSpec:
     given = sampling.given(config)
     if isinstance(negative := sampling.negatives(config.negative_prompt), str):
         given["negative_prompt"] = negative
-    check_settings(found, given)
+    check_settings(found, {name: value for name, value in given.items() if name != "sizes"})
     if spec.negatives:
         raise UserError("a server has one negative prompt for all prompts: leave out those of the prompt set")
     if "size" in given:

@@ -107,13 +107,16 @@ def confirm(
     plan: Looks,
     seed: int,
     rivals: Mapping[int, tuple[int, Candidate]] | None = None,
+    at_once: bool = False,
 ) -> Confirmed:
     """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows.
 
     A rival is drawn once its finalist measurably differs from the baseline: until then it can change no verdict. Its
-    comparisons belong to the family all the same, as such that show nothing.
+    comparisons belong to the family all the same, as such that show nothing. at_once: draw all rivals from the first
+    look on, as for a person who is to see them.
     """
-    rivals, opened, lost = rivals or {}, set[int](), set[int]()
+    rivals, lost = rivals or {}, set[int]()
+    opened = {*rivals} if at_once else set[int]()
     tried: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
     family = (len(finalists) + len(rivals)) * len(objectives)
     found, looks = Rows(), []

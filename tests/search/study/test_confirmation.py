@@ -242,6 +242,10 @@ def test_a_rival_is_drawn_once_its_finalist_differs_from_the_baseline(tmp_path: 
     found = confirm(drawn, tried({3: GOOD, 5: IDENTITY}), tuple(DIRECTIONS), Looks(1, (16, 32)), 0, rivals)
     assert told[:4] == ["baseline", "trial 3", "trial 5", "trial 9"] and "trial 11" not in told
     assert set(found.against) == {3} and set(found.rows) == {3, 5}
+    whole = confirm(
+        drawn, tried({3: GOOD, 5: IDENTITY}), tuple(DIRECTIONS), Looks(1, (16, 32)), 0, rivals, at_once=True
+    )
+    assert set(whole.against) == {3, 5} and "trial 11" in told
     row = found.rows[3]["clip"]
     assert row["p_holm"] >= 0.99 * 12 / 0.8 * row["p"]  # two finalists, two comparators, three objectives
 
