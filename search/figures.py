@@ -94,6 +94,8 @@ def analyse(config: StudyConfig, console: Console, out: Path | None = None, from
             "diffusers, as a checkpoint or a folder"
         )
     spec, chosen, prompt_set = resolve(config)
+    if spec.sizes:
+        raise UserError(f"--size is given {len(spec.sizes)} times, and figures are of images of one size: give one")
     texts = tuple(prompt.text for prompt in prompts.limited(prompts.split(prompt_set)[0], config.limit))
     if len(texts) < FEWEST:
         raise UserError(

@@ -201,7 +201,14 @@ class Session:
                 judges=tuple(job.judges),
             )
             found = confirmation.confirm(
-                held_out, picked, tuple(job.directions), planned, self.config.seed, rivals, tuple(job.judges)
+                held_out,
+                picked,
+                tuple(job.directions),
+                planned,
+                self.config.seed,
+                rivals,
+                tuple(job.judges),
+                at_once=self.config.judge == "person",
             )
         compared = [*found.rows, *(rivals[number][0] for number in found.against)]
         names = (BASE, *(f"{number:04d}" for number in compared))

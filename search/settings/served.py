@@ -67,7 +67,7 @@ def connected(spec: ModelSpec, servers: tuple[str, ...], bind: tuple[str, ...], 
     from freeu.servers.opening import connected as connect
 
     found = connect(spec.model_copy(update={"servers": servers or spec.servers, "bind": bind or spec.bind}))
-    check_settings(found, given)
+    check_settings(found, {name: value for name, value in given.items() if name != "sizes"})
     if spec.negatives:
         raise UserError("a server has one negative prompt for all prompts: leave out those of the prompt set")
     if "size" in given:

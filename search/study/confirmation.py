@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -112,37 +112,54 @@ def confirm(
     seed: int,
     rivals: Mapping[int, tuple[int, Candidate]] | None = None,
     judges: Sequence[str] = (),
+    at_once: bool = False,
 ) -> Confirmed:
     """Compare the finalists with the baseline, and with their rivals, look by look. held_out: of the plan's rows.
 
-    The judges of a pair are waited for where an objective of it counts.
+    A rival is drawn once its finalist measurably differs from the baseline: until then it can change no verdict. Its
+    comparisons belong to the family all the same, as such that show nothing. The judges of a pair are waited for where
+    an objective of it counts. at_once: draw all rivals from the first look on, as for a person who is to see them.
     """
-    if not finalists:
-        return Confirmed()
-    rivals = rivals or {}
-    wanted: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
-    pairs, found, judged, looks = [(number, BASE_KEY) for number in finalists], Rows(), Rows(), []
-    pairs += [(number, rival) for number, (rival, _) in rivals.items()]
-    for look, end in enumerate(plan.ends):
-        samples = held_out.samples(wanted, end)
-        wanted = {key: wanted[key] for key in samples}
-        pairs = [pair for pair in pairs if set(pair) <= wanted.keys()]
-        here = {key: sample for key, sample in samples.items() if any(key in pair for pair in pairs)}
-        if not pairs:
+    rivals, lost = rivals or {}, set[int]()
+    opened = {*rivals} if at_once else set[int]()
+    tried: dict[int, Candidate] = {BASE_KEY: Candidate(IDENTITY), **finalists, **dict(rivals.values())}
+    most = len(finalists) + len(rivals)
+    found, judged, looks = Rows(), Rows(), []
+
+    def compared(look: int) -> tuple[Rows, Rows]:
+        pairs = [(number, BASE_KEY) for number in finalists] + [(number, rivals[number][0]) for number in opened]
+        keys = dict.fromkeys((BASE_KEY, *chain.from_iterable(pairs)))
+        drawn = {key: tried[key] for key in keys if key not in lost}
+        samples = held_out.samples(drawn, plan.ends[look])
+        lost.update(drawn.keys() - samples.keys())
+        kept = tuple(pair for pair in pairs if not lost & {*pair})
+        here = {key: sample for key, sample in samples.items() if key in chain.from_iterable(kept)}
+        prompts = held_out.rows.prompts[: plan.ends[look]]
+        job = Compare(here, kept, tuple(objectives), prompts, plan, look, seed, most, tuple(judges))
+        return done(held_out.crew, job) if kept else (Rows(), Rows())
+
+    def differing() -> set[int]:
+        return {number for (number, _), rows in found.items() if any(map(measurable, rows.values()))}
+
+    for look, end in enumerate(plan.ends if finalists else ()):
+        found, judged = compared(look)
+        while more := (differing() & rivals.keys()) - opened:
+            opened |= more
+            found, judged = compared(look)
+        if not found:
             break
-        job = Compare(
-            here, tuple(pairs), tuple(objectives), held_out.rows.prompts[:end], plan, look, seed, tuple(judges)
-        )
-        found, judged = done(held_out.crew, job)
         shown = {
             str(number): {name: row["p_holm"] for name, row in rows.items()}
             for (number, other), rows in found.items()
             if other == BASE_KEY
         }
         looks.append({"images": end, "p_holm": shown})
-        counts = [pair for pair, rows in found.items() if any(measurable(row) for row in rows.values())]
-        waiting = [[*found.values()], [judged[pair] for pair in counts]]
-        if all(decided([row for rows in each for row in rows.values()], plan, look) for each in waiting):
+        counts = [pair for pair, rows in found.items() if any(map(measurable, rows.values()))]
+        waiting = [(found.values(), objectives), ([judged[pair] for pair in counts], judges)]
+        if all(
+            decided([row for rows in each for row in rows.values()], plan, look, most * len(names))
+            for each, names in waiting
+        ):
             break
     parts = (
         {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
@@ -152,14 +169,16 @@ def confirm(
     return Confirmed(*parts, looks)
 
 
-def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:
-    """Whether every row counts by now, or can hardly come to count by the plan's last look."""
+def decided(rows: Sequence[Row], plan: Looks, look: int, family: int = 0) -> bool:
+    """Whether every row counts by now, or can hardly come to count by the plan's last look. family: how many rows there
+    are in all, if more than these.
+    """
     from metrics import sequential
 
     if look == len(plan.ends) - 1:
         return True
     waiting = [row for row in rows if not measurable(row)]
-    level, time = plan.level / max(1, len(waiting)), plan.times[look]
+    level, time = plan.level / max(1, len(waiting) + max(0, family - len(rows))), plan.times[look]
     return all(sequential.attainable(row["p"], time, level, plan.times) < HOPE for row in waiting)
 
 
@@ -167,7 +186,7 @@ def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:
 class Compare:
     """The job of comparing samples in pairs, where the metrics are: the objectives' rows, and the judges'.
 
-    prompts: of the samples' rows.
+    prompts: of the samples' rows. most: how many pairs Holm's correction is for.
     """
 
     samples: Mapping[int, Sample]
@@ -177,6 +196,7 @@ class Compare:
     plan: Looks
     look: int
     seed: int
+    most: int
     judges: tuple[str, ...] = ()
 
     @one_thread  # each of those below
@@ -190,17 +210,17 @@ class Compare:
         """The comparisons that share one error."""
         import torch
 
-        each = list(product(self.pairs, names))
+        each, family = list(product(self.pairs, names)), self.most * len(names)
 
         def compared(one: tuple[tuple[int, int], str]) -> Row:
             (number, other), name = one
-            return self._compared(evaluator, self.samples[number], self.samples[other], name, len(each))
+            return self._compared(evaluator, self.samples[number], self.samples[other], name, family)
 
         found: Rows = {pair: {} for pair in self.pairs}
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # NumPy leaves Python to others while it works
             for (pair, name), row in zip(each, pool.map(compared, each), strict=True):
                 found[pair][name] = row
-        return _corrected(found, self.plan)
+        return _corrected(found, self.plan, family)
 
     def _compared(self, evaluator: Evaluator, sample: Sample, base: Sample, name: str, rows: int) -> Row:
         """rows: how many comparisons there are in all."""
@@ -236,11 +256,12 @@ class Compare:
         }
 
 
-def _corrected(found: Rows, plan: Looks) -> Rows:
-    """With Holm's correction, and the share of the error that this confirmation has."""
+def _corrected(found: Rows, plan: Looks, family: int) -> Rows:
+    """With Holm's correction for so many rows, and the share of the error that this confirmation has."""
     from metrics import stats
 
     rows = [row for scores in found.values() for row in scores.values()]
-    for row, p in zip(rows, stats.holm([row["p_holm"] for row in rows]), strict=True):
+    ps = [row["p_holm"] for row in rows] + [1.0] * (family - len(rows))
+    for row, p in zip(rows, stats.holm(ps), strict=False):
         row["p_holm"] = min(1.0, float(p) * LEVEL / plan.level)
     return found

@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from search.storage import TrialRecord
 
-TURN = 12
+TURN = 10
 APART = 1.04
 """A scale this much above or below a tried one, as a ratio, would tell nothing new."""
 

@@ -232,6 +232,24 @@ def test_what_guidance_does_as_well_is_no_gain_over_it(tmp_path: Path) -> None:
     assert found.rows[3]["clip"]["p_holm"] < 0.01 and found.against[3]["clip"]["difference"] == 0
 
 
+def test_a_rival_is_drawn_once_its_finalist_differs_from_the_baseline(tmp_path: Path) -> None:
+    """Of two finalists one does nothing: its rival is never drawn, and yet counts in Holm's correction."""
+    generator = FakeGenerator()
+    rival, other = (Candidate(IDENTITY, Sampling(guidance=scale)) for scale in (4.0, 5.0))
+    told: list[str] = []
+    drawn = held_out(tmp_path, crew(generator), 32, began=lambda what, *_: told.append(what))
+    rivals = {3: (9, rival), 5: (11, other)}
+    found = confirm(drawn, tried({3: GOOD, 5: IDENTITY}), tuple(DIRECTIONS), Looks(1, (16, 32)), 0, rivals)
+    assert told[:4] == ["baseline", "trial 3", "trial 5", "trial 9"] and "trial 11" not in told
+    assert set(found.against) == {3} and set(found.rows) == {3, 5}
+    whole = confirm(
+        drawn, tried({3: GOOD, 5: IDENTITY}), tuple(DIRECTIONS), Looks(1, (16, 32)), 0, rivals, at_once=True
+    )
+    assert set(whole.against) == {3, 5} and "trial 11" in told
+    row = found.rows[3]["clip"]
+    assert row["p_holm"] >= 0.99 * 12 / 0.8 * row["p"]  # two finalists, two comparators, three objectives
+
+
 @pytest.mark.parametrize(
     ("clip", "fid", "said", "taken"),
     [

@@ -38,7 +38,7 @@ def compared(objectives: int, prompts: int, seed: int, shift: float) -> Rows:
     evaluator = SimpleNamespace(metrics=metrics, frames=1)
     samples = {key: sample(key) for key in (BASE_KEY, RIVAL, *FINALISTS)}
     texts = tuple(f"p{n}" for n in range(prompts))
-    job = Compare(samples, PAIRS, ("fid", *names), texts, Looks(1, (prompts,)), 0, seed)
+    job = Compare(samples, PAIRS, ("fid", *names), texts, Looks(1, (prompts,)), 0, seed, 4)
     return done(SingleWorker(Evaluators({"confirm": evaluator})), job)[0]  # type: ignore[dict-item]
 
 
