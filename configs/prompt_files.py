@@ -18,6 +18,7 @@ from typing import Any
 
 from . import UserError, parse_json, read_text, shortened
 from .image_folders import files_in, images_in
+from .prompt_questions import COLUMN as QUESTIONS
 from .prompt_rows import CATEGORIES, COLUMNS, IMAGES, NEGATIVES, Prompt, has_prompt, no_prompts, prompt_of, with_names
 
 MOST = 2_000_000
@@ -144,7 +145,7 @@ def _parquet(file: Path) -> list[Prompt]:
     found: list[Prompt] = []
     try:
         schema = pyarrow.parquet.read_schema(file)
-        wanted = [name for name in schema.names if name.lower() in (*COLUMNS, *CATEGORIES, *NEGATIVES)]
+        wanted = [name for name in schema.names if name.lower() in (*COLUMNS, *CATEGORIES, *NEGATIVES, QUESTIONS)]
         if not any(name.lower() in COLUMNS for name in wanted):
             raise no_prompts(str(file), schema.names)
         with pyarrow.parquet.ParquetFile(file, read_dictionary=wanted) as table:  # texts that repeat are there once

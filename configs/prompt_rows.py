@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import UserError, quoted, shortened
+from .prompt_questions import questions_of
 
 COLUMNS = ("prompt", "prompts", "caption", "text")
 """What a table calls its prompts; the first that it has."""
@@ -24,6 +25,7 @@ class Prompt:
         negative: what its image is led away from; None where the set says nothing of it.
         image: what its image begins from: of a folder of pictures, or a table's column `image`.
         name: of the image that it belongs to, as its source says; None where that names none.
+        questions: to be asked of its image, as its source says.
     """
 
     text: str
@@ -31,6 +33,7 @@ class Prompt:
     image: str | None = None
     name: str | None = None
     negative: str | None = None
+    questions: tuple[str, ...] = ()
 
 
 def prompt_of(row: Any, where: str) -> Prompt:
@@ -62,6 +65,7 @@ def prompt_of(row: Any, where: str) -> Prompt:
         image if isinstance(image, str) and image else None,
         names[0] if names else None,
         negative.strip() if negative else None,
+        questions_of(cells, where),
     )
 
 

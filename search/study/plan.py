@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from configs import UserError, shortened
 from configs.cli import visible
 from search.optimizer.space import SOBOL
-from search.settings import sampling, served
+from search.settings import sampling, served, weights
 from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
 from search.study import estimate, looks, racing
@@ -119,6 +119,7 @@ class Plan:
             *self._like(),
             f"objectives  {goals}",
             f"judges      {self._judges()}",
+            *(f"weights     {each}" for each in weights.needed(job)),
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
@@ -138,7 +139,8 @@ class Plan:
             "prompts": self.images,
             "held_out": self.held_out,
         }
-        return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job)}
+        told = [each.as_dict() for each in weights.needed(self.job)]
+        return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job), "weights": told}
 
     def show(self, console: Console) -> None:
         for line in self.lines():
