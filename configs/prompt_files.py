@@ -18,6 +18,7 @@ from typing import Any
 
 from . import UserError, parse_json, read_text, shortened
 from .image_folders import files_in, images_in
+from .prompt_questions import COLUMN as QUESTIONS
 from .prompt_rows import (
     CATEGORIES,
     COLUMNS,
@@ -155,7 +156,8 @@ def _parquet(file: Path) -> list[Prompt]:
     found: list[Prompt] = []
     try:
         schema = pyarrow.parquet.read_schema(file)
-        wanted = [name for name in schema.names if name.lower() in (*COLUMNS, *CATEGORIES, *NEGATIVES, *PICTURES)]
+        read = (*COLUMNS, *CATEGORIES, *NEGATIVES, *PICTURES, QUESTIONS)
+        wanted = [name for name in schema.names if name.lower() in read]
         if not any(name.lower() in COLUMNS for name in wanted):
             raise no_prompts(str(file), schema.names)
         with pyarrow.parquet.ParquetFile(file, read_dictionary=wanted) as table:  # texts that repeat are there once

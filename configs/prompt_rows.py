@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import UserError, quoted, shortened
+from .prompt_questions import questions_of
 
 COLUMNS = ("prompt", "prompts", "caption", "text")
 """What a table calls its prompts; the first that it has."""
@@ -27,6 +28,7 @@ class Prompt:
         image: what its image begins from: of a folder of pictures, or a table's column `image`.
         control: what a ControlNet holds its image to. mask: white where an inpainting model paints.
         name: of the image that it belongs to, as its source says; None where that names none.
+        questions: to be asked of its image, as its source says.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Prompt:
     negative: str | None = None
     control: str | None = None
     mask: str | None = None
+    questions: tuple[str, ...] = ()
 
 
 def prompt_of(row: Any, where: str) -> Prompt:
@@ -69,6 +72,7 @@ def prompt_of(row: Any, where: str) -> Prompt:
         negative.strip() if negative else None,
         control,
         mask,
+        questions_of(cells, where),
     )
 
 

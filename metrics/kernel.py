@@ -7,6 +7,7 @@ any number of images, and it can be below 0. The authors of CMMD give the V-stat
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -71,9 +72,13 @@ class KernelDistance:
                 "alone: give the images with --reference FOLDER"
             )
         self.name, self.encoder = name, encoder
-        self._distance = {"kid": kid, "cmmd": cmmd}[name]
         kept = np.random.default_rng(0).permutation(len(reference.features))[:MOST]
         self._reference = reference.features[np.sort(kept)].astype(np.float64)
+        self._kernel: Kernel
+        self._kernel, self._prepared, self._scale = {
+            "kid": (_cubic, np.asarray, 1.0),
+            "cmmd": (_gaussian, _unit, SCALE),
+        }[name]
 
     def features(self, batch: Batch) -> np.ndarray:
         """float64 (n, d)."""
@@ -81,15 +86,17 @@ class KernelDistance:
 
     def distance(self, features: np.ndarray) -> float:
         """The distance to the reference of images with these features (n, d), n at least 2."""
-        return self._distance(features, self._reference)
+        x, y = map(self._prepared, _checked(features, self._reference))
+        across = _total(x, y, self._kernel) / (len(x) * len(y))
+        return self._scale * (_within(x, self._kernel) + self._within_reference - 2 * across)
 
     def distances(self, pool: np.ndarray, sets: Sequence[np.ndarray]) -> np.ndarray:
         """(k,) `distance` of pool[rows] for the rows of each of k sets: the pool's kernel is computed once for all.
 
         pool: features (m, d). sets: indices of rows, 2 or more each. Raises as `distance` does.
         """
-        kernel, prepared, scale = (_cubic, np.asarray, 1.0) if self.name == "kid" else (_gaussian, _unit, SCALE)
-        x, y = map(prepared, _checked(pool, self._reference))
+        kernel = self._kernel
+        x, y = map(self._prepared, _checked(pool, self._reference))
         counts = np.stack([np.bincount(rows, minlength=len(x)) for rows in sets]).astype(np.float64)  # (k, m)
         within, across = np.zeros(len(sets)), np.zeros(len(sets))
         for i in range(0, len(x), ROWS):
@@ -97,7 +104,13 @@ class KernelDistance:
             within += ((counts @ block.T) * share).sum(1) - share @ block.diagonal(i)
             across += share @ kernel(x[i : i + ROWS], y).sum(1)
         n = counts.sum(1)
-        return np.asarray(scale * (within / (n * (n - 1)) + _within(y, kernel) - 2 * across / (n * len(y))))
+        discrepancy = within / (n * (n - 1)) + self._within_reference - 2 * across / (n * len(y))
+        return np.asarray(self._scale * discrepancy)
+
+    @cached_property
+    def _within_reference(self) -> float:
+        """The reference's own term, the same for all that is compared with it."""
+        return _within(self._prepared(self._reference), self._kernel)
 
     def score(self, batch: Batch) -> Score:
         """See `Metric.score`."""

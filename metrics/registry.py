@@ -54,6 +54,8 @@ def _infos() -> list[MetricInfo]:
         "hps": "would people prefer it, of images of one prompt? (HPSv2.1)",
         "pickscore": "would people prefer it, of images of one prompt? (PickScore)",
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
+        "vqa": "does the image show what the prompt says? (a vision-language model's P(yes))",
+        "questions": "are the prompt set's own questions answered with yes? (the same model)",
     }
     versions = {"aesthetic": "2", "image_reward": "2"}
     sets = {
@@ -144,6 +146,10 @@ def build(
         from . import image_reward
 
         return image_reward.load(spec, device, models)
+    if name in ("vqa", "questions"):
+        from . import vqa
+
+        return {"vqa": vqa.vqa, "questions": vqa.questions}[name](spec, device, models)
     from .encoders import encoder
 
     reads = encoder(spec.get("encoder", spec), device, models)

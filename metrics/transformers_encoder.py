@@ -20,8 +20,8 @@ def load_clip(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     """The encoder of {kind: clip, …}; see `metrics.encoders.encoder`. Raises UserError."""
     from transformers import CLIPModel
 
-    _quiet()
-    source, label = _place(spec["source"], models)
+    quiet()
+    source, label = place_of(spec["source"], models)
     tokenizer, read_by = tokens_of(spec.get("tokenizer", spec["source"]), models)
     if read_by != label:
         label += f" tokenizer={read_by}"
@@ -47,8 +47,8 @@ def load_vision(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
     """The encoder of {kind: transformers, …}; see `metrics.encoders.encoder`. Raises UserError."""
     from transformers import AutoModel
 
-    _quiet()
-    source, label = _place(spec["source"], models)
+    quiet()
+    source, label = place_of(spec["source"], models)
     mean, std = (",".join(str(float(each)) for each in spec[name]) for name in ("mean", "std"))
     label += f" size={spec['size']} mean={mean} std={std}"
     try:
@@ -68,14 +68,14 @@ def tokens_of(given: str, models: Path) -> tuple[Any, str]:
     """(tokenizer in transformers' format, what names it), of a folder or the hub. Raises UserError."""
     from transformers import AutoTokenizer
 
-    place, label = _place(given, models)
+    place, label = place_of(given, models)
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False), label
     except (OSError, ValueError) as error:
         raise UserError(f"can't load the tokenizer {place}: {error}") from error
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Transformers' notes are for developers, and its bars would fight with ours."""
     from transformers.utils import logging
 
@@ -83,7 +83,7 @@ def _quiet() -> None:
     logging.disable_progress_bar()
 
 
-def _place(given: str, models: Path) -> tuple[Path | str, str]:
+def place_of(given: str, models: Path) -> tuple[Path | str, str]:
     """(folder or name of the hub, what names it) of a model in transformers' format."""
     folder = models / given
     if folder.is_dir():

@@ -19,7 +19,7 @@ from freeu import IDENTITY, Candidate
 from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
-from search.settings import fingerprints
+from search.settings import fingerprints, weights
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
 from search.storage import TrialRecord, shared_trials
@@ -279,6 +279,7 @@ def run_study(
     job = prepare(config)
     if load is None:
         check_enough(job)
+        weights.check(job)
     planned, config = plan(job), job.config
     sweep(job.folder.root, config.mlruns / CACHE)
     tracker = Tracker(config.mlruns, config.name, config.tracking_uri)

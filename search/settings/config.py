@@ -129,6 +129,10 @@ class StudyConfig(BaseModel):
     objectives: Annotated[
         tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
     ] = None
+    goal: Annotated[
+        Literal["faithful", "beautiful", "realistic", "balanced"] | None,
+        Setting(SCORES, "faithful|beautiful|realistic|balanced", "Objectives and judges by purpose", "the model's"),
+    ] = None
     judges: Annotated[
         tuple[Text, ...] | None,
         Setting(SCORES, "A,B|none", "What the confirmation reads and the search never does", "the model's at hand"),

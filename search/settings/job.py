@@ -14,7 +14,7 @@ from configs import UserError, devices, unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
-from search.settings import fingerprints, judges, model, prompts, sampling, served
+from search.settings import fingerprints, goals, judges, model, prompts, sampling, served
 from search.settings.first_candidates import first_candidates
 from search.storage import StudyFolder
 
@@ -78,7 +78,7 @@ def prepare(config: StudyConfig) -> Job:
     """Make the job of some settings. Raises UserError for whatever can be found wrong without weights."""
     config, like = sampling.alike(config)
     spec, chosen, prompt_set = model.resolve(config)
-    config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
+    config = goals.with_goal(config, spec)
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
     for name in config.margins:
         if name not in directions:
@@ -86,6 +86,9 @@ def prepare(config: StudyConfig) -> Job:
     most = config.limit, config.held_out or HELD_OUT
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
+    for info in model.objectives(config.objectives or ()):
+        if (why := judges.why_not(info, spec, [*texts, *held_out])) is not None and info.name == "questions":
+            raise UserError(f"--objectives {info.name}: {why}")
     names, judging = judges.chosen(config, spec, directions, held_out)
     config = config.model_copy(update={"judges": names})
     space = space_file.chosen(config.space, config.version, config.stages, spec.sampling)

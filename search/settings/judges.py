@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from search.settings.config import StudyConfig
 
 NONE = ("none",)
-USUAL = ("hps", "pickscore", "image_reward", "cmmd", "kid", "fd_dinov2")
+USUAL = ("questions", "vqa", "hps", "pickscore", "image_reward", "cmmd", "kid", "fd_dinov2")
 """The most telling first."""
 MOST = 4
 """That a study takes unasked: each costs time, and some of what the others can show."""
@@ -106,6 +106,8 @@ def why_not(info: MetricInfo, spec: ModelSpec, held_out: Sequence[str]) -> str |
         return "it scores videos, and this model makes images"
     if info.min_n > len(held_out):
         return f"it needs at least {info.min_n} held-out prompts, and there are {len(held_out)}"
+    if info.name == "questions" and not set(held_out) <= (spec.scorers.get("questions", {}).get("asked") or {}).keys():
+        return "the prompt set has not for each prompt a column 'questions' (docs/metrics.md)"
     return info.unfit(held_out)
 
 

@@ -32,6 +32,8 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     negative = sampling.negatives(config.negative_prompt)
     prompt_set = prompts.load(chosen, config.subject, negative if isinstance(negative, list) else None)
     given["negatives"] = {prompt.text: prompt.negative for prompt in prompt_set if prompt.negative is not None}
+    if asked := {prompt.text: list(prompt.questions) for prompt in prompt_set if prompt.questions}:
+        given["scorers"] = {**loaded.scorers, "questions": {**loaded.scorers.get("questions", {}), "asked": asked}}
     if isinstance(negative, str):
         given["negative_prompt"] = negative
     if loaded.kind in ("text-to-image", "image-to-image", "inpainting", "image-to-video"):

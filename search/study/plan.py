@@ -10,7 +10,7 @@ from configs import UserError, shortened
 from configs.cli import visible
 from configs.console import say
 from search.optimizer.space import SOBOL
-from search.settings import rungs, sampling, served
+from search.settings import rungs, sampling, served, weights
 from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
 from search.study import estimate, looks, racing
@@ -125,6 +125,7 @@ class Plan:
             *self._like(),
             f"objectives  {goals}",
             f"judges      {self._judges()}",
+            *(f"weights     {each}" for each in weights.needed(job)),
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
@@ -144,7 +145,8 @@ class Plan:
             "prompts": self.images,
             "held_out": self.held_out,
         }
-        return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job)}
+        told = [each.as_dict() for each in weights.needed(self.job)]
+        return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job), "weights": told}
 
     def show(self, console: Console) -> None:
         for line in self.lines():

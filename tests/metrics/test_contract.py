@@ -45,6 +45,8 @@ def build(name: str, models: Path, images: torch.Tensor, folder: Path):
         "aesthetic": {"kind": "aesthetic_head", "file": str(head), "encoder": CLIP},
         **{each: {"encoder": RESNET} for each in ("fid", "kid", "fd_dinov2")},
         "cmmd": {"encoder": CLIP},
+        "vqa": {"source": "vision_language"},
+        "questions": {"source": "vision_language", "asked": {each: (each, "Is it red?") for each in PROMPTS}},
     }
     return metrics.build(name, scorers, "cpu", models, {"kind": "statistics", "file": list(map(str, files))})
 
@@ -56,7 +58,7 @@ def test_it_is_what_the_registry_says(metric) -> None:
         metric.per_image,
         metric.min_n,
         metric.version,
-        hasattr(metric, "encoder"),
+        hasattr(metric, "encoder") or hasattr(metric, "model"),
     )
     assert info.asks and info.reference == (not metric.per_image)
 
@@ -93,7 +95,7 @@ def test_an_image_is_scored_alone_as_in_a_batch(metric, images: torch.Tensor) ->
 
 def test_no_number_is_an_error_and_never_zero(metric, images: torch.Tensor) -> None:
     if not hasattr(metric, "encoder"):
-        pytest.skip("reads pixels, which are always numbers")
+        pytest.skip("reads pixels, which are always numbers; or is in test_vqa.py")
     texts = metric.encoder.texts
     metric.encoder = Encoder("broken", "broken", lambda part: torch.full((len(part), 16), torch.nan), texts)
     with pytest.raises(MetricError, match="NaN or infinity"):

@@ -71,13 +71,15 @@ def test_many_sets_of_one_pool_are_as_one_by_one(name: str, rows: int, monkeypat
     """Also of sets that repeat rows and differ in size; the reference's own kernel is computed once, not for each."""
     monkeypatch.setattr("metrics.kernel.ROWS", rows)
     pool, rng = drawn(24, 6, 0), np.random.default_rng(1)
-    metric = KernelDistance(name, encoder_of(6), Reference.of(drawn(40, 6, 2, 0.5)))
+    reference = drawn(40, 6, 2, 0.5)
+    metric = KernelDistance(name, encoder_of(6), Reference.of(reference))
     sets = [np.arange(12), np.arange(12, 24), *(rng.integers(24, size=n) for n in (2, 12, 30))]
-    wanted = [metric.distance(pool[each]) for each in sets]
+    wanted = [getattr(metrics, name)(pool[each], reference) for each in sets]
     seen, within = [], metrics.kernel._within
     monkeypatch.setattr("metrics.kernel._within", lambda x, kernel: seen.append(len(x)) or within(x, kernel))
     np.testing.assert_allclose(metric.distances(pool, sets), wanted, rtol=1e-9, atol=1e-9)
     assert seen == [40]
+    assert metric.distance(pool[sets[0]]) == pytest.approx(wanted[0], rel=1e-9) and seen == [40, 12]
     with pytest.raises(MetricError, match="NaN"):
         metric.distances(np.full((4, 6), np.nan), [np.arange(4)])
 

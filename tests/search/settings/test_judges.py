@@ -58,4 +58,4 @@ def test_what_is_no_judge_is_told(tmp_path: Path, given: str, said: str) -> None
 def test_a_hub_model_takes_what_is_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert judges(tmp_path, model="sd15") == {}
     monkeypatch.setattr("metrics.at_hand.missing", lambda settings, models: [])
-    assert list(judges(tmp_path, model="sd15", objectives="clip,hps")) == ["pickscore", "image_reward", "cmmd", "kid"]
+    assert list(judges(tmp_path, model="sd15", objectives="clip,hps")) == ["vqa", "pickscore", "image_reward", "cmmd"]
