@@ -14,9 +14,21 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 SERVED = """
+Of your own (docs/own-model.md): a diffusers folder, a .safetensors checkpoint or a hub id, of one for inpainting too.
 Or what a running server draws (docs/servers.md):
   comfyui:WORKFLOW.json  a workflow of ComfyUI in API format; --server http://127.0.0.1:8188
   webui:REQUEST.json     a request of the A1111 web UI, Forge or SD.Next, or an image of theirs; --server http://127.0.0.1:7860"""
+
+ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
+TAKES = {
+    "text-to-image": [*ADDONS, "--controlnet", "--input", "--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"],
+    "image-to-image": ["--input or a folder as --prompts", *ADDONS],
+    "text-to-video": ["--frames", *ADDONS],
+    "image-to-video": ["--input or a folder as --prompts", "--frames"],
+    "video-to-video": ["--input VIDEO", "--frames", "--every", *ADDONS],
+}
+"""What a model of a kind is given beside prompts."""
+FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 
 
 @app.command()
@@ -31,13 +43,22 @@ def models(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "kind", "size", "steps", "memory", "here", "weights", "licence", box=None)
-    for each in rows:
-        size = f"{each['resolution']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "")
-        memory = f"{each['memory_gb']:g} GB" if each["memory_gb"] else ""
-        cells = (each["kind"], size, str(each["steps"]), memory, each["here"], each["source"], each["licence"] or "")
-        table.add_row(each["name"], *cells)
-    Console(width=None if typer.get_text_stream("stdout").isatty() else 160).print(table)
+    console = Console(width=None if typer.get_text_stream("stdout").isatty() else 160, highlight=False)
+    for kind, takes in TAKES.items():
+        if not any(each["kind"] == kind for each in rows):
+            continue
+        table = Table("model", "size", "steps", "memory", "here", "weights", "licence", box=None)
+        for each in rows:
+            if each["kind"] != kind:
+                continue
+            size = f"{each['size']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "")
+            memory = f"{each['memory_gb']:g} GB" if each["memory_gb"] else ""
+            needs = "".join(f" (with {FLAGS[need]})" for need in each["needs"] if need in FLAGS)
+            cells = (size, str(each["steps"]), memory, each["here"], each["source"], each["licence"] or "")
+            table.add_row(each["name"] + needs, *cells)
+        console.print(f"[bold]{kind.replace('-', ' ')}[/bold]: takes {', '.join(takes)}")
+        console.print(table)
+        console.print()
     typer.echo(SERVED)
 
 
@@ -49,7 +70,10 @@ def row(name: str) -> dict[str, Any]:
     spec = load_spec(name)
     here = "no" if not is_here(spec) else "yes" if spec.folder.is_dir() else "in the hub's cache"
     kept = spec.model_dump(mode="json", include={"kind", "source", "resolution", "frames", "steps", "licence"})
-    return {"name": name, **kept, "memory_gb": spec.memory_gb, "needs": _needs(spec), "here": here}
+    height, width = spec.image_size
+    size = str(width) if width == height else f"{width}x{height}"
+    more = {"size": size, "takes": TAKES.get(spec.kind, []), "needs": _needs(spec)}
+    return {"name": name, **kept, "memory_gb": spec.memory_gb, **more, "here": here}
 
 
 def _needs(spec: ModelSpec) -> list[str]:
