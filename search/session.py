@@ -16,6 +16,7 @@ from configs.cli import INTERRUPTED
 from freeu import IDENTITY, Candidate
 from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
+from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
 from search.settings import fingerprints
 from search.settings.job import check_enough, prepare
@@ -94,6 +95,8 @@ class Session:
     @contextmanager
     def _crew(self) -> Iterator[Crew]:
         load = functools.partial(assemble, self.load, self.job)
+        if self.load is load_parts:
+            read_once(self.job.spec, self.progress)
         if self.config.ray is not None:
             from search.workers.ray_actors import actors
 

@@ -151,6 +151,12 @@ def hub_layout(repo: str) -> Path:
     raise UserError(f"{repo} is neither in the hub's cache nor to be got from the hub ({reason})")
 
 
+def here(spec: ModelSpec) -> Path | None:
+    """The model's folder or file on this machine, the hub's cache among it; None where it is not here. Asks nobody."""
+    wanted = _wanted(spec)
+    return wanted.folder if wanted.folder.exists() else _cached(wanted, [])
+
+
 def is_here(spec: ModelSpec) -> bool:
     """Whether all that the model is made of is a folder here or in the hub's cache; asks nobody."""
     every = [_wanted(spec), *(wanted for _, wanted in wanted_parts(spec))]
