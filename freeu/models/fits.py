@@ -12,8 +12,9 @@ from freeu.sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
 from freeu.schedulers import check_runs, named
 
 from .identity import read_index, read_json
-from .single import header
-from .spec import ModelSpec
+from .locate import locate_config
+from .single import header, text_width
+from .spec import SERVERS, ModelSpec
 
 FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
 """Of a U-Net in a single file: its first convolution."""
@@ -49,6 +50,20 @@ def check(folder: Path) -> None:
         str(name), latents
     )
     check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
+
+
+def check_layout(file: Path, folder: Path) -> None:
+    """Whether the folder that says how a single file's pipeline is laid out is of the file's architecture.
+
+    Raises:
+        UserError: its U-Net is told words of another width.
+    """
+    width, found = text_width(file), _config(folder, "unet").get("cross_attention_dim")
+    if width is not None and isinstance(found, int) and found != width:
+        raise UserError(
+            f"--pipeline-config {folder} is the layout of another architecture: its U-Net takes text embeddings "
+            f"{found} wide, and that of {file} {width}"
+        )
 
 
 def check_file(file: Path) -> None:
@@ -128,9 +143,16 @@ def check_sampling(folder: Path, spec: ModelSpec) -> None:
 
 
 def check_sampling_early(spec: ModelSpec) -> None:
-    """As `check_sampling`, where the pipeline or its layout is on this machine."""
-    layout = spec.base / spec.config if spec.config else spec.folder
+    """As `check_sampling`, where the pipeline is on this machine; the layout of a single file is looked for.
+
+    Raises:
+        UserError: as there, or the layout can't be had, or is of another architecture.
+    """
+    is_file = spec.kind != "own" and spec.kind not in SERVERS and spec.folder.is_file()
+    layout = locate_config(spec) if is_file else spec.folder
     if spec.kind != "own" and (layout / "model_index.json").is_file():
+        if is_file:
+            check_layout(spec.folder, layout)
         check_sampling(layout, spec)
 
 

@@ -74,6 +74,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
     fits.check_sampling(folder, spec)
     if spec.folder.is_file():
         fits.check_file(spec.folder)  # its U-Net may be for inpainting where the layout's is not
+        fits.check_layout(spec.folder, folder)
     if spec.unet:
         fits.check_unet(spec.base / spec.unet, folder)
 

@@ -101,6 +101,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     factor = 2 ** max(0, len(levels) - 1) if isinstance(levels, list) else 1
     side = unet.get("sample_size")
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
+    halves = [".fp16." in name for name in weights]  # beside plain ones the model's own variant, as its name loads it
     own: dict[str, Any] = {
         "name": name,
         "kind": PIPELINES[pipeline],
@@ -109,7 +110,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
         "scheduler": "default" if scheduler_of(folder).startswith(BRINGS_ITS_OWN) else nearest.scheduler,
         "scheduler_config": {},
         "revision": None,
-        "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
+        "variant": "fp16" if halves and (all(halves) or (any(halves) and nearest.variant == "fp16")) else None,
         "resolution": side * factor if isinstance(side, int) else nearest.resolution,
         "licence": None,
         "memory_gb": None,

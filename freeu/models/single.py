@@ -13,6 +13,12 @@ TEXT_KEYS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.
 XL, XL_REFINER = (f"conditioner.embedders.{i}.model.transformer.resblocks.9.mlp.c_proj.bias" for i in (1, 0))
 
 
+def text_width(file: Path) -> int | None:
+    """How wide the text embeddings are that its U-Net takes; None where it has another layout."""
+    found = header(file)
+    return next((found[key]["shape"][-1] for block in range(1, 12) if (key := TEXT_KEYS.format(block)) in found), None)
+
+
 def nearest(file: Path) -> str:
     """The model of configs/models whose architecture the file has.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import unknown
+from configs import UserError, unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
@@ -77,6 +77,8 @@ def prepare(config: StudyConfig) -> Job:
     config, like = sampling.alike(config)
     spec, chosen, prompt_set = model.resolve(config)
     config = config.model_copy(update={"objectives": config.objectives or spec.objectives})
+    if config.offload and likely_device(config.device) == "cpu" and spec.kind != "own":
+        raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
     for name in config.margins:
         if name not in directions:

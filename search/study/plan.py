@@ -99,7 +99,7 @@ class Plan:
 
     def seconds(self) -> tuple[float, bool]:
         """(estimated seconds, whether that rests on measurements here)."""
-        return estimate.seconds(self.job, self.evaluations)
+        return estimate.seconds(self.job, self.evaluations, self.per_image)
 
     def lines(self) -> list[str]:
         """The plan as lines for the terminal."""
@@ -127,6 +127,7 @@ class Plan:
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
             *self._few(),
             f"work        {self._work()}",
+            *self._on_gpus(),
             *self._kept(),
             f"results     {job.folder.root}",
         ]
@@ -228,10 +229,14 @@ class Plan:
         minutes = self.job.config.minutes
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
-        if self.job.device == "cpu" and seconds > DAY:
-            gpus = estimate.on_gpus(self.job, self.evaluations).items()
-            how += "; use a GPU: " + ", ".join(f"on {name} about {duration(each)}" for name, each in gpus)
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
+
+    def _on_gpus(self) -> list[str]:
+        """Said where it takes days here: a line for each that people have."""
+        if self.job.device != "cpu" or self.seconds()[0] <= DAY:
+            return []
+        found = estimate.on_gpus(self.job, self.evaluations, self.per_image).items()
+        return [f"use a GPU   on {name} about {duration(each)}" for name, each in found]
 
 
 def _megabytes(size: float) -> str:
