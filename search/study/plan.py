@@ -103,7 +103,7 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan as lines for the terminal."""
-        from freeu.models import control, few_steps
+        from freeu.models import control, few_steps, memory
 
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
@@ -128,6 +128,7 @@ class Plan:
             *self._few(),
             f"work        {self._work()}",
             *self._on_gpus(),
+            *memory.lines(s, job.device, c.dtype),
             *self._kept(),
             f"results     {job.folder.root}",
         ]
