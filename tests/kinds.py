@@ -53,6 +53,12 @@ def _inpainted(root: Path) -> ModelSpec:
     return _spec(tiny.inpainting(root / "sd"), input=str(picture), mask=str(tiny.mask(root / "mask.png")))
 
 
+def _prompted(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    adapter = tiny.ip_adapter(root / "adapter")
+    return _spec(tiny.stable_diffusion(root / "sd"), ip_adapter=f"{adapter}:0.6", ip_image=str(picture))
+
+
 def _controlled(root: Path) -> ModelSpec:
     picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
     nets = (f"{tiny.controlnet(root / 'controlnet')}:0.7", str(tiny.controlnet(root / "other", seed=5)))
@@ -70,6 +76,7 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "animatediff": _with_motion,
     "rerender": _rerendered,
     "controlnets": _controlled,
+    "ip-adapter": _prompted,
     "svd": _set_in_motion,
 }
 

@@ -115,6 +115,8 @@ class ModelSpec(_Strict):
             ControlNet is that of a redrawn video.
         controlnets: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold every image to.
             controls: those of a prompt, from a prompt set; see `.control`.
+        ip_adapter: FILE or FILE:WEIGHT, see `.ip_adapter`. ip_image: the picture that it reads for every prompt.
+            ip_images: by prompt, from a prompt set.
         input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
         mask: white where an inpainting model paints, for all images. masks: by prompt, from a prompt set.
         strength: how much of the denoising run an image that begins from another goes through; 1 is all.
@@ -151,6 +153,9 @@ class ModelSpec(_Strict):
     controlnets: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
     controls: dict[str, tuple[str, ...]] = {}
+    ip_adapter: str | None = None
+    ip_image: str | None = None
+    ip_images: dict[str, str] = {}
     motion_adapter: str | None = None
     refiner: str | None = None
     input: str | None = None

@@ -62,6 +62,10 @@ class StudyConfig(BaseModel):
             flag="control",
         ),
     ] = ()
+    ip_adapter: Annotated[
+        Text | None, Setting(MODEL, "FILE[:0.6]", "IP-Adapter and its weight; its image encoder stands beside it")
+    ] = None
+    ip_image: Annotated[Text | None, Setting(MODEL, "FILE", "Picture that the IP-Adapter reads")] = None
     motion_adapter: Annotated[Text | None, Setting(MODEL, "PLACE", "AnimateDiff's: Stable Diffusion makes videos")] = (
         None
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import changed, control, fits, inputs, load_spec
+    from freeu.models import changed, control, fits, inputs, ip_adapter, load_spec
     from freeu.models.addons import addons
     from metrics.reference_kinds import parse
     from search.storage.mlflow_location import check_folder
@@ -44,6 +44,8 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
         given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
     if masks := {prompt.text: prompt.mask for prompt in prompt_set if prompt.mask is not None}:
         given["masks"] = masks
+    if read := {prompt.text: prompt.ip_image for prompt in prompt_set if prompt.ip_image is not None}:
+        given["ip_images"] = read
     given |= control_images.of_prompts(config.control, prompt_set)
     if config.reference:
         given["reference"] = parse(config.reference)
@@ -51,6 +53,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     inputs.check(spec)
     inputs.check_masks(spec)
     control.check(spec)
+    ip_adapter.check(spec)
     fits.check_sampling_early(spec)
     return served.connected(spec, config), chosen, prompt_set
 
@@ -86,7 +89,9 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
 
     if config.controlnet:
         given["controlnets"] = tuple(map(weighted, config.controlnet))
-    places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask")
+    if config.ip_adapter:
+        given["ip_adapter"] = weighted(config.ip_adapter)
+    places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
     given |= sampling.given(config)

@@ -26,6 +26,8 @@ THERE = (
         "refiner",
         "input",
         "mask",
+        "ip_adapter",
+        "ip_image",
         "strength",
         "frames",
     ),
