@@ -53,6 +53,11 @@ def _inpainted(root: Path) -> ModelSpec:
     return _spec(tiny.inpainting(root / "sd"), input=str(picture), mask=str(tiny.mask(root / "mask.png")))
 
 
+def _edited(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    return _spec(tiny.editing(root / "sd"), input=str(picture))
+
+
 def _prompted(root: Path) -> ModelSpec:
     picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
     adapter = tiny.ip_adapter(root / "adapter")
@@ -71,6 +76,7 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
     "inpainting": _inpainted,
+    "editing": _edited,
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
     "animatediff": _with_motion,

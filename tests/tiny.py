@@ -161,6 +161,27 @@ def inpainting(folder: Path) -> Path:
     return folder
 
 
+def editing(folder: Path) -> Path:
+    """Saves a StableDiffusionInstructPix2PixPipeline, whose U-Net sees a picture too."""
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    pipeline = StableDiffusionInstructPix2PixPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16, in_channels=8),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
 def inpainting_xl(folder: Path) -> Path:
     """Saves a StableDiffusionXLInpaintPipeline: `sdxl` with a U-Net that sees a mask and a picture too."""
     from diffusers import StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline

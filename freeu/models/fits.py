@@ -26,6 +26,7 @@ ENCODER = {
 }
 """What a pipeline can't be told its prompts without; the others' is the text encoder."""
 INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+EDITING = "StableDiffusionInstructPix2PixPipeline"
 BROWNIAN = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
 """Schedulers whose noise is torchsde's."""
 TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
@@ -46,9 +47,11 @@ def check(folder: Path) -> None:
     check_scheduler(_class_of(index, "scheduler") or "", read_json(scheduler) if scheduler.is_file() else {})
     unet, vae = (_config(folder, part) for part in ("unet", "vae"))
     latents = vae.get("latent_channels", 4)
-    wanted = {"StableVideoDiffusionPipeline": 2 * latents, **dict.fromkeys(INPAINTING, 2 * latents + 1)}.get(
-        str(name), latents
-    )
+    wanted = {
+        "StableVideoDiffusionPipeline": 2 * latents,
+        EDITING: 2 * latents,
+        **dict.fromkeys(INPAINTING, 2 * latents + 1),
+    }.get(str(name), latents)
     check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
 
 
@@ -73,13 +76,18 @@ def check_file(file: Path) -> None:
         UserError: it takes more than noisy latents, or a mask and a picture beside them, or is quantised otherwise than
             in float8.
     """
-    if not for_inpainting(file):
+    if not for_inpainting(file) and not for_editing(file):
         check_channels(in_channels(file), 4, file)
 
 
 def for_inpainting(file: Path) -> bool:
     """Whether a checkpoint's U-Net sees a mask and a picture too. Raises UserError as `check_file`."""
     return in_channels(file) == 9
+
+
+def for_editing(file: Path) -> bool:
+    """Whether a checkpoint is Stable Diffusion 1's whose U-Net sees a picture too. Raises UserError as `check_file`."""
+    return in_channels(file) == 8 and text_width(file) == 768
 
 
 def check_unet(place: Path, folder: Path) -> None:

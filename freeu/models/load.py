@@ -14,6 +14,7 @@ from . import control, fits, inputs, ip_adapter, pipelines, prompted
 from .addons import addons, put_on
 from .changes import as_trained
 from .controlled import Controlled
+from .editing import Editing
 from .identity import identity, identity_of_file
 from .image_to_image import ImageToImage
 from .image_to_video import ImageToVideo
@@ -33,6 +34,7 @@ KINDS: dict[str, type[TextToImage]] = {
     "text-to-image": TextToImage,
     "image-to-image": ImageToImage,
     "inpainting": Inpainting,
+    "editing": Editing,
     "text-to-video": TextToVideo,
     "image-to-video": ImageToVideo,
     "video-to-video": VideoToVideo,

@@ -33,6 +33,8 @@ INPAINTING = {
     "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
 }
 """Where the layout of a single file for inpainting is, by what it is like."""
+EDITING = "timbrooks/instruct-pix2pix"
+"""Where that of a single file which edits pictures is."""
 BRINGS_ITS_OWN = ("EDM", "LCM", "TCD")
 """How the names of the schedulers begin that no other can stand in for: they noise, or step, in a way of their own."""
 
@@ -164,6 +166,8 @@ def from_file(file: Path) -> ModelSpec:
     }
     if fits.for_inpainting(file):
         own |= {"kind": "inpainting", "config": INPAINTING[like.name], "strength": 1.0}
+    if fits.for_editing(file):
+        own |= {"kind": "editing", "config": EDITING}
     own |= {"licence": None, "scheduler": scheduler or like.scheduler, "scheduler_config": changes}
     return like.model_copy(update=own)
 

@@ -22,6 +22,7 @@ Kind = Literal[
     "text-to-image",
     "image-to-image",
     "inpainting",
+    "editing",
     "text-to-video",
     "image-to-video",
     "video-to-video",
@@ -36,6 +37,7 @@ PIPELINES: dict[str, Kind] = {
     "LatentConsistencyModelPipeline": "text-to-image",
     "StableDiffusionInpaintPipeline": "inpainting",
     "StableDiffusionXLInpaintPipeline": "inpainting",
+    "StableDiffusionInstructPix2PixPipeline": "editing",
     "TextToVideoSDPipeline": "text-to-video",
     "AnimateDiffPipeline": "text-to-video",
     "StableVideoDiffusionPipeline": "image-to-video",
@@ -44,6 +46,7 @@ PIPELINES: dict[str, Kind] = {
 ALSO: dict[Kind, tuple[str, ...]] = {
     "image-to-image": ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"),
     "inpainting": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # the layout of a single file
+    "editing": ("StableDiffusionPipeline",),  # the same
     "text-to-video": ("StableDiffusionPipeline",),  # with a motion adapter
     "video-to-video": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # with a ControlNet
 }
@@ -126,6 +129,7 @@ class ModelSpec(_Strict):
         resolution: pixels of a side. frames: of a video; an image is one. every: of an input video, each how manieth
             frame is redrawn.
         size: (width, height) in pixels, where it is no square; `resolution` is then a side of as many pixels.
+        image_guidance: of a model that edits pictures, the scale of the picture's guidance; its authors' 1.5.
         steps, guidance, guidance_rescale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a study's,
             unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
@@ -170,6 +174,7 @@ class ModelSpec(_Strict):
     every: int = Field(default=1, ge=1)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
+    image_guidance: float = Field(default=1.5, ge=1, le=100)
     guidance_rescale: float = Field(default=0.0, ge=0, le=1)
     eta: float | None = Field(default=None, ge=0, le=1)
     clip_skip: int | None = Field(default=None, ge=1, le=100)

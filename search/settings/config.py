@@ -282,7 +282,7 @@ class StudyConfig(BaseModel):
     def name(self) -> str:
         """The study's name: as given, else the model's."""
         place = Path(self.model.rpartition(":")[2]).expanduser().absolute()  # of package.module:function the function
-        return self.study or place.stem if place.suffix in NAMED_BY else place.name
+        return self.study or (place.stem if place.suffix in NAMED_BY else place.name)
 
 
 FIELDS = StudyConfig.model_fields

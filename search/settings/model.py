@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from search.settings import control_images, prompts, sampling, served
+from search.settings import pictures, prompts, sampling, served
 
 if TYPE_CHECKING:
     from configs.prompt_files import Prompt
@@ -28,11 +28,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     served.check(loaded, config)
     given = _given(loaded, config)
     addons(loaded.model_copy(update=given))  # files that are not there are told before anything loads
-    if loaded.kind not in (
-        "image-to-image",
-        "inpainting",
-        "image-to-video",
-    ):  # of those a prompt set may bring the pictures
+    if loaded.kind not in pictures.BEGUN:  # of those a prompt set may bring the pictures
         inputs.check(changed(loaded, given))
     chosen = config.prompts or loaded.prompts
     negative = sampling.negatives(config.negative_prompt)
@@ -40,13 +36,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     given["negatives"] = {prompt.text: prompt.negative for prompt in prompt_set if prompt.negative is not None}
     if isinstance(negative, str):
         given["negative_prompt"] = negative
-    if loaded.kind in ("text-to-image", "image-to-image", "inpainting", "image-to-video"):
-        given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
-    if masks := {prompt.text: prompt.mask for prompt in prompt_set if prompt.mask is not None}:
-        given["masks"] = masks
-    if read := {prompt.text: prompt.ip_image for prompt in prompt_set if prompt.ip_image is not None}:
-        given["ip_images"] = read
-    given |= control_images.of_prompts(config.control, prompt_set)
+    given |= pictures.of_prompts(loaded.kind, prompt_set) | pictures.held_to(config.control, prompt_set)
     if config.reference:
         given["reference"] = parse(config.reference)
     spec = changed(loaded, given)

@@ -80,7 +80,8 @@ class Plan:
         frames = spec.frames if spec.kind == "video-to-video" else 1
         searched = [(each.low + each.high) / 2 for each in self.job.space.dimensions if each.name == "steps"]
         steps = searched[0] if searched else self.job.steps
-        return frames * max(1, int(part * steps)) * (2 if self.job.guidance > 1 else 1)
+        copies = 3 if spec.kind == "editing" else 2
+        return frames * max(1, int(part * steps)) * (copies if self.job.guidance > 1 else 1)
 
     @property
     def evaluations(self) -> int:

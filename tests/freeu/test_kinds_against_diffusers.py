@@ -383,7 +383,7 @@ def test_a_single_file_for_inpainting_takes_the_layout_of_one_that_is_not(sd_fol
     wanted = ours(generator(changed(load_spec(folder), given)))
     for layout in (folder, sd_folder):
         assert torch.equal(ours(generator(changed(spec, {"config": str(layout), **given}))), wanted)
-    with pytest.raises(UserError, match="whose U-Net sees no mask"):
+    with pytest.raises(UserError, match="whose U-Net sees nothing beside noise"):
         generator(changed(load_spec(folder), given).model_copy(update={"source": str(sd_folder)}))
 
 
@@ -439,3 +439,27 @@ def test_a_picture_goes_with_a_controlnet_and_with_image_to_image(tmp_path: Path
         picture = spec.input or spec.control[0]
         told = spec.model_copy(update=adapter | {"ip_image": picture})
         assert not torch.equal(ours(generator(told)), ours(generator(spec)))
+
+
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+def test_editing(factors: freeu.Factors, guidance: float, spec_of: Any) -> None:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    spec = spec_of("editing")
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    pipeline = StableDiffusionInstructPix2PixPipeline(**one._pipeline.components, requires_safety_checker=False)
+    dpm(pipeline)
+    freeu.enable(pipeline, factors)
+    wanted = pipeline(
+        PROMPT,
+        image=picture(spec),
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        image_guidance_scale=1.5,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    assert one.unet_evaluations(2) == 2 * STEPS * (3 if guidance > 1 else 1)
