@@ -13,7 +13,7 @@ COLUMNS = ("prompt", "prompts", "caption", "text")
 """What a table calls its prompts; the first that it has."""
 NEGATIVES = ("negative", "negative_prompt")
 CATEGORIES = ("category", "tag", "challenge")
-PICTURES = ("control", "mask")
+PICTURES = ("control", "mask", "ip_image")
 """What it calls further pictures of a prompt."""
 IMAGES = ("image", "file_name", "filename", "image_path", "image_name", "image_file", "filepath", "file", "path")
 """What a table calls the image that a prompt belongs to: `file_name` is Hugging Face's and COCO's."""
@@ -26,7 +26,8 @@ class Prompt:
     Attributes:
         negative: what its image is led away from; None where the set says nothing of it.
         image: what its image begins from: of a folder of pictures, or a table's column `image`.
-        control: what a ControlNet holds its image to. mask: white where an inpainting model paints.
+        control: what a ControlNet holds its image to. mask: white where an inpainting model paints. ip_image: what
+            an IP-Adapter reads.
         name: of the image that it belongs to, as its source says; None where that names none.
         questions: to be asked of its image, as its source says.
     """
@@ -38,6 +39,7 @@ class Prompt:
     negative: str | None = None
     control: str | None = None
     mask: str | None = None
+    ip_image: str | None = None
     questions: tuple[str, ...] = ()
 
 
@@ -63,7 +65,7 @@ def prompt_of(row: Any, where: str) -> Prompt:
     if negative is not None and not isinstance(negative, str):
         raise UserError(f"{where}: the negative prompt is {quoted(negative)}, not text")
     names = [name for column in IMAGES if (name := _name(cells.get(column)))]
-    image, control, mask = (_place(cells.get(column)) for column in ("image", *PICTURES))
+    image, control, mask, ip_image = (_place(cells.get(column)) for column in ("image", *PICTURES))
     return Prompt(
         (text or "").strip(),
         str(category).strip(),
@@ -72,6 +74,7 @@ def prompt_of(row: Any, where: str) -> Prompt:
         negative.strip() if negative else None,
         control,
         mask,
+        ip_image,
         questions_of(cells, where),
     )
 

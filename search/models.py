@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,16 +12,31 @@ from configs.cli import main
 from configs.console import Column, command_console, say, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from freeu.models import ModelSpec
 
 app = typer.Typer(add_completion=False)
 SERVED = (
-    "",
+    "Of your own (docs/own-model.md): a diffusers folder, a .safetensors checkpoint or a hub id; of one for inpainting "
+    "too.",
     "Or what a running server draws (docs/servers.md):",
     "  comfyui:WORKFLOW.json  a workflow of ComfyUI in API format; --server http://127.0.0.1:8188",
     "  webui:REQUEST.json     a request of the A1111 web UI, Forge or SD.Next, or an image of theirs; --server "
     "http://127.0.0.1:7860",
 )
+
+ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
+TAKES = {
+    "text-to-image": [*ADDONS, "--controlnet", "--input", "--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"],
+    "image-to-image": ["--input or a folder as --prompts", *ADDONS],
+    "text-to-video": ["--frames", *ADDONS],
+    "image-to-video": ["--input or a folder as --prompts", "--frames"],
+    "video-to-video": ["--input VIDEO", "--frames", "--every", *ADDONS],
+}
+"""What a model of a kind is given beside prompts."""
+FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 
 
 @app.command()
@@ -33,20 +49,32 @@ def models(
         typer.echo(json.dumps(rows, indent=2))
         return
     console = command_console()
-    sizes = [f"{each['resolution']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "") for each in rows]
+    for kind, takes in TAKES.items():
+        if of_kind := [each for each in rows if each["kind"] == kind]:
+            say(console, f"{kind.replace('-', ' ')}: takes {', '.join(takes)}", style="bold", indent=4)
+            console.print(_table(console, of_kind))
+            console.print()
+    for line in SERVED:
+        say(console, line, indent=4)
+
+
+def _table(console: Console, rows: Sequence[dict[str, Any]]) -> Table:
+    """A line for each model."""
+    names = [
+        each["name"] + "".join(f" (with {FLAGS[need]})" for need in each["needs"] if need in FLAGS) for each in rows
+    ]
+    sizes = [f"{each['size']}px" + (f" x {each['frames']}" if each["frames"] > 1 else "") for each in rows]
+    memory = [f"{each['memory_gb']:g} GB" if each["memory_gb"] else "" for each in rows]
     columns = [
-        Column("model", [each["name"] for each in rows]),
-        Column("kind", [each["kind"] for each in rows]),
+        Column("model", names),
         Column("size", sizes, number=True),
         Column("steps", [str(each["steps"]) for each in rows], number=True),
-        Column("memory", [f"{each['memory_gb']:g} GB" if each["memory_gb"] else "" for each in rows], number=True),
+        Column("memory", memory, number=True),
         Column("here", [each["here"] for each in rows]),
         Column("weights", [each["source"] for each in rows], rank=1),
         Column("licence", [each["licence"] or "" for each in rows], rank=2),
     ]
-    console.print(table(console, columns))
-    for line in SERVED:
-        say(console, line, indent=4)
+    return table(console, columns)
 
 
 def row(name: str) -> dict[str, Any]:
@@ -57,7 +85,10 @@ def row(name: str) -> dict[str, Any]:
     spec = load_spec(name)
     here = "no" if not is_here(spec) else "yes" if spec.folder.is_dir() else "in the hub's cache"
     kept = spec.model_dump(mode="json", include={"kind", "source", "resolution", "frames", "steps", "licence"})
-    return {"name": name, **kept, "memory_gb": spec.memory_gb, "needs": _needs(spec), "here": here}
+    height, width = spec.image_size
+    size = str(width) if width == height else f"{width}x{height}"
+    more = {"size": size, "takes": TAKES.get(spec.kind, []), "needs": _needs(spec)}
+    return {"name": name, **kept, "memory_gb": spec.memory_gb, **more, "here": here}
 
 
 def _needs(spec: ModelSpec) -> list[str]:

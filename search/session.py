@@ -18,6 +18,7 @@ from configs.console import say
 from freeu import IDENTITY, Candidate
 from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
+from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
 from search.settings import fingerprints, weights
 from search.settings.job import check_enough, prepare
@@ -106,6 +107,8 @@ class Session:
     @contextmanager
     def _crew(self) -> Iterator[Crew]:
         load = functools.partial(assemble, self.load, self.job)
+        if self.load is load_parts:
+            read_once(self.job.spec, self.progress)
         if self.config.ray is not None:
             from search.workers.ray_actors import actors
 

@@ -53,6 +53,17 @@ def _inpainted(root: Path) -> ModelSpec:
     return _spec(tiny.inpainting(root / "sd"), input=str(picture), mask=str(tiny.mask(root / "mask.png")))
 
 
+def _edited(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    return _spec(tiny.editing(root / "sd"), input=str(picture))
+
+
+def _prompted(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    adapter = tiny.ip_adapter(root / "adapter")
+    return _spec(tiny.stable_diffusion(root / "sd"), ip_adapter=f"{adapter}:0.6", ip_image=str(picture))
+
+
 def _controlled(root: Path) -> ModelSpec:
     picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
     nets = (f"{tiny.controlnet(root / 'controlnet')}:0.7", str(tiny.controlnet(root / "other", seed=5)))
@@ -65,11 +76,13 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
     "inpainting": _inpainted,
+    "editing": _edited,
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
     "animatediff": _with_motion,
     "rerender": _rerendered,
     "controlnets": _controlled,
+    "ip-adapter": _prompted,
     "svd": _set_in_motion,
 }
 

@@ -107,6 +107,39 @@ def stable_diffusion(folder: Path, layers: int = 2, **of_scheduler: Any) -> Path
     return folder
 
 
+def ip_adapter(folder: Path, text_width: int = 16, width: int = 12, **of_unet: Any) -> Path:
+    """Saves an IP-Adapter for `stable_diffusion`, and its image encoder beside it; the adapter's file."""
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(6)
+    config = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        projection_dim=width,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+    )
+    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
+    tokens = 4
+    state = {
+        "image_proj.proj.weight": torch.randn(tokens * text_width, width),
+        "image_proj.proj.bias": torch.randn(tokens * text_width),
+        "image_proj.norm.weight": torch.ones(text_width),
+        "image_proj.norm.bias": torch.zeros(text_width),
+    }
+    layers = unet(text_width, **of_unet)
+    crossed = [name for name in layers.attn_processors if name.endswith("attn2.processor")]
+    for i, name in enumerate(crossed):
+        wide = layers.get_submodule(name.removesuffix(".processor")).to_k.weight.shape[0]
+        for part in ("to_k_ip", "to_v_ip"):
+            state[f"ip_adapter.{2 * i + 1}.{part}.weight"] = torch.randn(wide, text_width) / text_width**0.5
+    save_file(state, folder / "ip-adapter.safetensors")
+    return folder / "ip-adapter.safetensors"
+
+
 def inpainting(folder: Path) -> Path:
     """Saves a StableDiffusionInpaintPipeline, whose U-Net sees a mask and a picture too."""
     from diffusers import StableDiffusionInpaintPipeline
@@ -118,6 +151,27 @@ def inpainting(folder: Path) -> Path:
         text_encoder=CLIPTextModel(text_config(16)),
         tokenizer=tokenizer(),
         unet=unet(16, in_channels=9),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
+def editing(folder: Path) -> Path:
+    """Saves a StableDiffusionInstructPix2PixPipeline, whose U-Net sees a picture too."""
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    pipeline = StableDiffusionInstructPix2PixPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16, in_channels=8),
         scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,

@@ -13,7 +13,7 @@ from configs import UserError, quoted
 from .noising import noising
 from .spec import PARTS, ModelSpec, Published
 
-OWN = ("name", "base", "inputs", "controls", "masks", "negatives")
+OWN = ("name", "base", "inputs", "controls", "masks", "ip_images", "negatives")
 """Fields that no YAML sets: the file's own name and place, and what a prompt set brings."""
 
 

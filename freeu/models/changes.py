@@ -17,7 +17,7 @@ from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
 from .spec import SERVERS, ModelSpec
 
-TEXTS = ("text-to-image", "image-to-image", "inpainting", "text-to-video", "video-to-video", "own")
+TEXTS = ("text-to-image", "image-to-image", "inpainting", "editing", "text-to-video", "video-to-video", "own")
 ONLY: dict[str, tuple[str, ...]] = {
     "frames": ("text-to-video", "image-to-video", "video-to-video"),
     "every": ("video-to-video",),
@@ -56,9 +56,9 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
             kind = "text-to-video"
         elif found.input or found.inputs:
             kind = "image-to-image"
-    if found.input and not found.controlnets and not kind.startswith(("image", "video", "inpainting")):
+    if found.input and not found.controlnets and not kind.startswith(("image", "video", "inpainting", "editing")):
         raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
-    if kind == "image-to-image" and not (found.input or found.inputs):
+    if kind in ("image-to-image", "editing") and not (found.input or found.inputs):
         raise UserError(
             f"--model {spec.name} makes pictures of pictures: give one with --input FILE, or several with "
             "--prompts FOLDER"

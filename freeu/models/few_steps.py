@@ -23,7 +23,7 @@ from .identity import read_json
 from .single import header
 from .spec import ModelSpec
 
-KINDS = ("text-to-image", "image-to-image", "inpainting", "video-to-video")
+KINDS = ("text-to-image", "image-to-image", "inpainting", "editing", "video-to-video")
 TITLES = ("modelspec.title", "ss_output_name", "name", "title")
 """In a file's metadata, what it calls itself."""
 TIME_LAYERS = ("time_emb_proj", "emb_layers_1", "emb_layers.1")

@@ -12,8 +12,9 @@ from freeu.sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
 from freeu.schedulers import check_runs, named
 
 from .identity import read_index, read_json
-from .single import header
-from .spec import ModelSpec
+from .locate import locate_config
+from .single import header, text_width
+from .spec import SERVERS, ModelSpec
 
 FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
 """Of a U-Net in a single file: its first convolution."""
@@ -25,6 +26,7 @@ ENCODER = {
 }
 """What a pipeline can't be told its prompts without; the others' is the text encoder."""
 INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+EDITING = "StableDiffusionInstructPix2PixPipeline"
 BROWNIAN = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
 """Schedulers whose noise is torchsde's."""
 TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
@@ -45,10 +47,26 @@ def check(folder: Path) -> None:
     check_scheduler(_class_of(index, "scheduler") or "", read_json(scheduler) if scheduler.is_file() else {})
     unet, vae = (_config(folder, part) for part in ("unet", "vae"))
     latents = vae.get("latent_channels", 4)
-    wanted = {"StableVideoDiffusionPipeline": 2 * latents, **dict.fromkeys(INPAINTING, 2 * latents + 1)}.get(
-        str(name), latents
-    )
+    wanted = {
+        "StableVideoDiffusionPipeline": 2 * latents,
+        EDITING: 2 * latents,
+        **dict.fromkeys(INPAINTING, 2 * latents + 1),
+    }.get(str(name), latents)
     check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
+
+
+def check_layout(file: Path, folder: Path) -> None:
+    """Whether the folder that says how a single file's pipeline is laid out is of the file's architecture.
+
+    Raises:
+        UserError: its U-Net is told words of another width.
+    """
+    width, found = text_width(file), _config(folder, "unet").get("cross_attention_dim")
+    if width is not None and isinstance(found, int) and found != width:
+        raise UserError(
+            f"--pipeline-config {folder} is the layout of another architecture: its U-Net takes text embeddings "
+            f"{found} wide, and that of {file} {width}"
+        )
 
 
 def check_file(file: Path) -> None:
@@ -58,13 +76,18 @@ def check_file(file: Path) -> None:
         UserError: it takes more than noisy latents, or a mask and a picture beside them, or is quantised otherwise than
             in float8.
     """
-    if not for_inpainting(file):
+    if not for_inpainting(file) and not for_editing(file):
         check_channels(in_channels(file), 4, file)
 
 
 def for_inpainting(file: Path) -> bool:
     """Whether a checkpoint's U-Net sees a mask and a picture too. Raises UserError as `check_file`."""
     return in_channels(file) == 9
+
+
+def for_editing(file: Path) -> bool:
+    """Whether a checkpoint is Stable Diffusion 1's whose U-Net sees a picture too. Raises UserError as `check_file`."""
+    return in_channels(file) == 8 and text_width(file) == 768
 
 
 def check_unet(place: Path, folder: Path) -> None:
@@ -129,9 +152,16 @@ def check_sampling(folder: Path, spec: ModelSpec) -> None:
 
 
 def check_sampling_early(spec: ModelSpec) -> None:
-    """As `check_sampling`, where the pipeline or its layout is on this machine."""
-    layout = spec.base / spec.config if spec.config else spec.folder
+    """As `check_sampling`, where the pipeline is on this machine; the layout of a single file is looked for.
+
+    Raises:
+        UserError: as there, or the layout can't be had, or is of another architecture.
+    """
+    is_file = spec.kind != "own" and spec.kind not in SERVERS and spec.folder.is_file()
+    layout = locate_config(spec) if is_file else spec.folder
     if spec.kind != "own" and (layout / "model_index.json").is_file():
+        if is_file:
+            check_layout(spec.folder, layout)
         check_sampling(layout, spec)
 
 

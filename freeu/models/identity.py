@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import configs
 from configs import UserError
+
+from . import hashes
 
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "motion_adapter")
 OTHERS = ("tokenizer", "tokenizer_2", "scheduler")
@@ -155,14 +156,16 @@ def identity_of_file(file: Path, config: Path, addons: Sequence[Path] = ()) -> s
 def _over(named: Sequence[tuple[Path, str]]) -> str:
     digest = hashlib.sha256()
     for file, name in named:
-        stat = file.stat()
         digest.update(name.encode() + b"\0")
-        digest.update(_of_file(file.resolve(), stat.st_size, stat.st_mtime_ns))
+        digest.update(hashes.of_file(file))
     return digest.hexdigest()
 
 
-@cache
-def _of_file(file: Path, size: int, changed: int) -> bytes:
-    """Kept by size and time of change: a checkpoint of 7 GB takes seconds."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+def large_files(place: Path, variant: str | None, more: Sequence[Path]) -> list[Path]:
+    """Of what a model here is loaded from, the files whose hashes take their time. place: its folder or single file.
+    more: what is put on it. One that is not whole has none: that is told where it is loaded."""
+    try:
+        whole = files(place, variant) if place.is_dir() else [place] if place.is_file() else []
+        return [file for file in [*whole, *more] if file.stat().st_size >= hashes.LARGE]
+    except (UserError, OSError):
+        return []

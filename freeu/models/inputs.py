@@ -124,6 +124,11 @@ def mask(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
     return grey >= 127.5
 
 
+def picture(place: Path) -> Image.Image:
+    """A picture as it is, in RGB. Raises UserError where it can't be read."""
+    return next(_frames(place))
+
+
 def is_video(place: Path) -> bool:
     """Whether it is read as several frames: a video's file, a GIF or a folder."""
     return place.is_dir() or place.suffix.lower() in (*VIDEOS, ".gif")

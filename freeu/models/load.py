@@ -10,10 +10,11 @@ import torch
 import configs
 from configs import devices
 
-from . import addon_fits, control, fits, inputs, pipelines
+from . import addon_fits, control, fits, inputs, ip_adapter, pipelines, prompted
 from .addons import addons, put_on
 from .changes import as_trained
 from .controlled import Controlled
+from .editing import Editing
 from .identity import identity, identity_of_file
 from .image_to_image import ImageToImage
 from .image_to_video import ImageToVideo
@@ -33,6 +34,7 @@ KINDS: dict[str, type[TextToImage]] = {
     "text-to-image": TextToImage,
     "image-to-image": ImageToImage,
     "inpainting": Inpainting,
+    "editing": Editing,
     "text-to-video": TextToVideo,
     "image-to-video": ImageToVideo,
     "video-to-video": VideoToVideo,
@@ -44,6 +46,7 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     inputs.check(spec)
     inputs.check_masks(spec)
     control.check(spec)
+    ip_adapter.check(spec)
     inputs.read(spec)
     control.read(spec)
     numbers = choose_dtype(place.dtype, spec, place.device)
@@ -53,17 +56,25 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
     spec = as_trained(spec, folder)
     _check(spec, folder, further)
     more = [file for addon in addons(spec) for file in addon.files]
-    more += [file for part in further for file in part.files] + inputs.files(spec) + control.files(spec)
+    more += (
+        [file for part in further for file in part.files]
+        + inputs.files(spec)
+        + control.files(spec)
+        + ip_adapter.files(spec)
+    )
     if spec.folder.is_file():
         content = identity_of_file(spec.folder, folder, more)
     else:
         content = identity(folder, spec.variant, more)
     pipeline = pipelines.read(spec, folder, numbers)
     put_on(pipeline, spec)
+    prompted.put_on(pipeline, spec)
     for file in files_of_unet(spec):
         pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
     kind = Refined if spec.refiner else Controlled if spec.controlnets else KINDS[spec.kind]
+    if spec.ip_adapter:
+        kind = prompted.prompted(kind)
     return kind(pipeline, spec, content, place, **_refiner(further, numbers))
 
 
@@ -74,6 +85,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
     fits.check_sampling(folder, spec)
     if spec.folder.is_file():
         fits.check_file(spec.folder)  # its U-Net may be for inpainting where the layout's is not
+        fits.check_layout(spec.folder, folder)
     addon_fits.check(spec, folder)
 
 

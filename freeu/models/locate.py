@@ -51,6 +51,15 @@ class Wanted:
         """The file that is there wherever it is."""
         return "config.json" if self.alone else "model_index.json"
 
+    @property
+    def patterns(self) -> str:
+        """What of the repository is needed, as `hf download` takes it."""
+        if self.alone:
+            return '--include config.json "diffusion_pytorch_model*.safetensors"'
+        if self.variant is not None:
+            return f'--include "*.json" "*.txt" "*/*.{self.variant}.safetensors"'
+        return '--include "*.json" "*.txt" "*/*.safetensors" --exclude "*.fp16.*" "safety_checker/*"'
+
     def check(self, folder: Path) -> None:
         """Raises UserError where something of it is missing."""
         if self.alone:
@@ -182,6 +191,12 @@ def at_hand(spec: ModelSpec) -> Path | None:
     return _cached_layout(str(spec.config)) if HUB_ID.fullmatch(str(spec.config)) else None
 
 
+def here(spec: ModelSpec) -> Path | None:
+    """The model's folder or file on this machine, the hub's cache among it; None where it is not here. Asks nobody."""
+    wanted = _wanted(spec)
+    return wanted.folder if wanted.folder.exists() else _cached(wanted, [])
+
+
 def is_here(spec: ModelSpec) -> bool:
     """Whether all that the model is made of is a folder here or in the hub's cache; asks nobody."""
     every = [_wanted(spec), *(wanted for _, wanted in wanted_parts(spec))]
@@ -236,7 +251,7 @@ def _download(wanted: Wanted, tried: list[str]) -> Path:
         f"can't get the weights of {wanted.name} ({repo}). Tried:\n"
         + "".join(f"  - {line}\n" for line in [*tried, f"{hub}: {reason}"])
         + "What to do: connect this machine to the internet (or set HF_ENDPOINT to a mirror, or log in with "
-        f"`hf auth login` if the hub asks for it); or run `hf download {repo} --local-dir {folder}` "
+        f"`hf auth login` if the hub asks for it); or run `hf download {repo} {wanted.patterns} --local-dir {folder}` "
         f"elsewhere, copy the folder here, and give {give}."
     )
 

@@ -33,6 +33,8 @@ INPAINTING = {
     "sdxl": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
 }
 """Where the layout of a single file for inpainting is, by what it is like."""
+EDITING = "timbrooks/instruct-pix2pix"
+"""Where that of a single file which edits pictures is."""
 BRINGS_ITS_OWN = ("EDM", "LCM", "TCD")
 """How the names of the schedulers begin that no other can stand in for: they noise, or step, in a way of their own."""
 
@@ -101,6 +103,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     factor = 2 ** max(0, len(levels) - 1) if isinstance(levels, list) else 1
     side = unet.get("sample_size")
     weights = [file.name for file in (folder / "unet").glob("*.safetensors")]
+    halves = [".fp16." in name for name in weights]  # beside plain ones the model's own variant, as its name loads it
     own: dict[str, Any] = {
         "name": name,
         "kind": PIPELINES[pipeline],
@@ -109,7 +112,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
         "scheduler": "default" if scheduler_of(folder).startswith(BRINGS_ITS_OWN) else nearest.scheduler,
         "scheduler_config": {},
         "revision": None,
-        "variant": "fp16" if weights and all(".fp16" in name for name in weights) else None,
+        "variant": "fp16" if halves and (all(halves) or (any(halves) and nearest.variant == "fp16")) else None,
         "resolution": side * factor if isinstance(side, int) else nearest.resolution,
         "licence": None,
         "memory_gb": None,
@@ -163,6 +166,8 @@ def from_file(file: Path) -> ModelSpec:
     }
     if fits.for_inpainting(file):
         own |= {"kind": "inpainting", "config": INPAINTING[like.name], "strength": 1.0}
+    if fits.for_editing(file):
+        own |= {"kind": "editing", "config": EDITING}
     own |= {"licence": None, "scheduler": scheduler or like.scheduler, "scheduler_config": changes}
     return like.model_copy(update=own)
 

@@ -12,7 +12,7 @@ import torch
 from configs import UserError
 
 from . import networks
-from .fits import in_channels
+from .fits import EDITING, in_channels
 from .identity import chosen_variant, has_variant, read_index, read_json
 from .single import ORIGINAL, header
 from .spec import ALSO, PIPELINES, ModelSpec
@@ -34,8 +34,11 @@ def read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
     if spec.kind == "text-to-video" and name == "StableDiffusionPipeline" and spec.motion_adapter is None:
         raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
     single = spec.folder if spec.folder.is_file() else None
-    if spec.kind == "inpainting" and single is None and PIPELINES[name] != spec.kind:
-        raise UserError(f"{folder} holds a {name}, whose U-Net sees no mask: it is no model for inpainting")
+    if spec.kind in ("inpainting", "editing") and single is None and PIPELINES[name] != spec.kind:
+        raise UserError(
+            f"{folder} holds a {name}, whose U-Net sees nothing beside noise: it is no model for {spec.kind}"
+        )
+    name = "StableDiffusionPipeline" if name == EDITING else name  # its own class can't encode a prompt by itself
     return pipeline(folder, name, dtype, spec.variant if has_variant(folder, spec.variant) else None, single)
 
 

@@ -9,6 +9,8 @@ import torch
 
 from configs import UserError
 
+from . import memory
+
 Text = tuple[torch.Tensor, torch.Tensor | None]
 """Embeddings (1, tokens, width) and, for SDXL, the pooled ones (1, width)."""
 ENCODERS = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
@@ -91,6 +93,7 @@ class PromptEmbeddings:
         for _, encoder in ENCODERS:
             if getattr(self._pipeline, encoder, None) is not None:
                 setattr(self._pipeline, encoder, None)
+        memory.give_back()
 
     def of(self, prompts: Sequence[str], negatives: Sequence[str] = (), clip_skip: int | None = None) -> Text:
         """Embeddings (n, tokens, width) and pooled ones (n, width) of embedded texts: the negative prompts' come first,

@@ -47,7 +47,7 @@ PARTS = {
 HELD = (
     ("control_model.", "a ControlNet: --controlnet takes it as a diffusers folder"),
     ("controlnet_cond_embedding.", "a ControlNet: --controlnet takes it as a diffusers folder"),
-    ("image_proj.", "an IP-Adapter: it goes on a base model"),
+    ("image_proj.", "an IP-Adapter: it goes to --ip-adapter, beside --model"),
     ("time_stack.", "a video model: give its diffusers folder, as a single file it is not read"),
     ("time_mix", "a video model: give its diffusers folder, as a single file it is not read"),
     ("motion_modules.", "AnimateDiff's motion module: --motion-adapter takes it as a diffusers folder"),

@@ -25,6 +25,12 @@ def prefix_of(names: Collection[str], part: str) -> str:
     return next((each for each in prefixes if any(name.startswith(each) for name in names)), "")
 
 
+def text_width(file: Path) -> int | None:
+    """How wide the text embeddings are that its U-Net takes; None where it has another layout."""
+    found = header(file)
+    return next((found[key]["shape"][-1] for block in range(1, 12) if (key := TEXT_KEYS.format(block)) in found), None)
+
+
 def nearest(file: Path) -> str:
     """The model of configs/models whose architecture the file has.
 

@@ -22,6 +22,7 @@ Kind = Literal[
     "text-to-image",
     "image-to-image",
     "inpainting",
+    "editing",
     "text-to-video",
     "image-to-video",
     "video-to-video",
@@ -36,6 +37,7 @@ PIPELINES: dict[str, Kind] = {
     "LatentConsistencyModelPipeline": "text-to-image",
     "StableDiffusionInpaintPipeline": "inpainting",
     "StableDiffusionXLInpaintPipeline": "inpainting",
+    "StableDiffusionInstructPix2PixPipeline": "editing",
     "TextToVideoSDPipeline": "text-to-video",
     "AnimateDiffPipeline": "text-to-video",
     "StableVideoDiffusionPipeline": "image-to-video",
@@ -44,6 +46,7 @@ PIPELINES: dict[str, Kind] = {
 ALSO: dict[Kind, tuple[str, ...]] = {
     "image-to-image": ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"),
     "inpainting": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # the layout of a single file
+    "editing": ("StableDiffusionPipeline",),  # the same
     "text-to-video": ("StableDiffusionPipeline",),  # with a motion adapter
     "video-to-video": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # with a ControlNet
 }
@@ -116,6 +119,8 @@ class ModelSpec(_Strict):
             ControlNet is that of a redrawn video.
         controlnets: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold every image to.
             controls: those of a prompt, from a prompt set; see `.control`.
+        ip_adapter: FILE or FILE:WEIGHT, see `.ip_adapter`. ip_image: the picture that it reads for every prompt.
+            ip_images: by prompt, from a prompt set.
         input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
         mask: white where an inpainting model paints, for all images. masks: by prompt, from a prompt set.
         strength: how much of the denoising run an image that begins from another goes through; 1 is all.
@@ -127,6 +132,7 @@ class ModelSpec(_Strict):
         size: (width, height) in pixels, where it is no square; `resolution` is then a side of as many pixels. sizes:
             several, of which each image gets one by its seed (`freeu.sampling.dealt`); `size` is then the first. A YAML
             has either under `size`.
+        image_guidance: of a model that edits pictures, the scale of the picture's guidance; its authors' 1.5.
         steps, guidance, guidance_rescale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a study's,
             unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
@@ -155,6 +161,9 @@ class ModelSpec(_Strict):
     controlnets: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
     controls: dict[str, tuple[str, ...]] = {}
+    ip_adapter: str | None = None
+    ip_image: str | None = None
+    ip_images: dict[str, str] = {}
     motion_adapter: str | None = None
     refiner: str | None = None
     input: str | None = None
@@ -169,6 +178,7 @@ class ModelSpec(_Strict):
     every: int = Field(default=1, ge=1)
     steps: int = Field(ge=1, le=1000)
     guidance: float = Field(ge=0, le=100)
+    image_guidance: float = Field(default=1.5, ge=1, le=100)
     guidance_rescale: float = Field(default=0.0, ge=0, le=1)
     eta: float | None = Field(default=None, ge=0, le=1)
     clip_skip: int | None = Field(default=None, ge=1, le=100)

@@ -30,6 +30,10 @@ Text = Annotated[str, AfterValidator(_not_empty)]
 Scale = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
+NAMED_BY = (".yaml", ".json", ".safetensors")
+"""How a file ends that a study is named by, without that."""
+
+
 class StudyConfig(BaseModel):
     """The settings of one study, validated. None means the model's own value, or one chosen for the device."""
 
@@ -58,6 +62,10 @@ class StudyConfig(BaseModel):
             flag="control",
         ),
     ] = ()
+    ip_adapter: Annotated[
+        Text | None, Setting(MODEL, "FILE[:0.6]", "IP-Adapter and its weight; its image encoder stands beside it")
+    ] = None
+    ip_image: Annotated[Text | None, Setting(MODEL, "FILE", "Picture that the IP-Adapter reads")] = None
     motion_adapter: Annotated[Text | None, Setting(MODEL, "PLACE", "AnimateDiff's: Stable Diffusion makes videos")] = (
         None
     )
@@ -281,7 +289,7 @@ class StudyConfig(BaseModel):
     def name(self) -> str:
         """The study's name: as given, else the model's."""
         place = Path(self.model.rpartition(":")[2]).expanduser().absolute()  # of package.module:function the function
-        return self.study or place.name.removesuffix(".yaml").removesuffix(".json")
+        return self.study or (place.stem if place.suffix in NAMED_BY else place.name)
 
 
 FIELDS = StudyConfig.model_fields

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 FLAGS = {
     "source": "the weights of --model",
     "addons": "--lora, --embedding, --vae, --unet",
-    "parts": "--controlnet, --motion-adapter, --refiner",
-    "input": "--input, --strength, --frames, --every, --control, --mask",
+    "parts": "--controlnet, --ip-adapter, --motion-adapter, --refiner",
+    "input": "--input, --strength, --frames, --every, --control, --mask, --ip-image",
     "prompts": "--limit",
     "prompt_texts": "--prompts, --subject",
     "held_out_texts": "--held-out, or the prompts of --prompts",
@@ -64,7 +64,7 @@ def fingerprint(
         "source": f"{spec.source}@{spec.revision}" if spec.revision else spec.source,
         "addons": [name for name in (spec.unet, spec.vae, *spec.loras, *spec.embeddings) if name],
         "kind": spec.kind,
-        "parts": [name for name in (spec.controlnet, *spec.controlnets, spec.motion_adapter, spec.refiner) if name],
+        "parts": [name for name in _parts(spec) if name],
         **({"bind": list(spec.bind)} if spec.bind else {}),
         "input": _input(spec),
         "resolution": spec.resolution,
@@ -88,9 +88,15 @@ def fingerprint(
 def _input(spec: ModelSpec) -> list[Any]:
     """What an image begins from and is held to."""
     pictures = [spec.control, spec.controls, *([spec.mask, spec.masks] if spec.kind == "inpainting" else [])]
+    pictures += [spec.image_guidance] if spec.kind == "editing" else []
+    pictures += [spec.ip_image, spec.ip_images] if spec.ip_adapter else []
     held = [digest(json.dumps(pictures, sort_keys=True))] if any(pictures) else []
     of_prompts = digest(json.dumps(spec.inputs, sort_keys=True))
     return [spec.input, of_prompts, spec.strength, spec.frames, spec.every, *held]
+
+
+def _parts(spec: ModelSpec) -> tuple[str | None, ...]:
+    return spec.controlnet, *spec.controlnets, spec.ip_adapter, spec.motion_adapter, spec.refiner
 
 
 def _scheduler(spec: ModelSpec) -> str:

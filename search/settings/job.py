@@ -79,6 +79,8 @@ def prepare(config: StudyConfig) -> Job:
     config, like = sampling.alike(config)
     spec, chosen, prompt_set = model.resolve(config)
     config = goals.with_goal(config, spec)
+    if config.offload and _device(config).kind == "cpu" and spec.kind != "own":
+        raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
     for name in config.margins:
         if name not in directions:

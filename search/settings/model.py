@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from search.settings import control_images, prompts, sampling, served
+from search.settings import pictures, prompts, sampling, served
 
 if TYPE_CHECKING:
     from configs.prompt_files import Prompt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
     """The base model as the settings change it, the prompt set's name, and its prompts; checked, without weights."""
-    from freeu.models import addon_fits, changed, control, fits, inputs, load_spec
+    from freeu.models import addon_fits, changed, control, fits, inputs, ip_adapter, load_spec
     from freeu.models.addons import addons
     from metrics.reference_kinds import parse
     from search.storage.mlflow_location import check_folder
@@ -36,17 +36,14 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
         given["scorers"] = {**loaded.scorers, "questions": {**loaded.scorers.get("questions", {}), "asked": asked}}
     if isinstance(negative, str):
         given["negative_prompt"] = negative
-    if loaded.kind in ("text-to-image", "image-to-image", "inpainting", "image-to-video"):
-        given["inputs"] = {prompt.text: prompt.image for prompt in prompt_set if prompt.image is not None}
-    if masks := {prompt.text: prompt.mask for prompt in prompt_set if prompt.mask is not None}:
-        given["masks"] = masks
-    given |= control_images.of_prompts(config.control, prompt_set)
+    given |= pictures.of_prompts(loaded.kind, prompt_set) | pictures.held_to(config.control, prompt_set)
     if config.reference:
         given["reference"] = parse(config.reference)
     spec = changed(loaded, given)
     inputs.check(spec)
     inputs.check_masks(spec)
     control.check(spec)
+    ip_adapter.check(spec)
     fits.check_sampling_early(spec)
     addon_fits.check_early(spec)
     settings = {name: given[name] for name in (*sampling.FIELDS, "size", "sizes", "negative_prompt") if name in given}
@@ -84,7 +81,9 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
 
     if config.controlnet:
         given["controlnets"] = tuple(map(weighted, config.controlnet))
-    places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask")
+    if config.ip_adapter:
+        given["ip_adapter"] = weighted(config.ip_adapter)
+    places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
     given |= sampling.given(config)

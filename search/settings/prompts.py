@@ -14,6 +14,7 @@ from pathlib import Path
 
 from configs import UserError, path, unknown
 from configs.prompt_files import FORMATS, Prompt, rows
+from configs.prompt_rows import PICTURES
 
 SUBJECT = "{subject}"
 """Stands in a prompt for the words that the user gives."""
@@ -38,13 +39,14 @@ def load(source: str, subject: str | None = None, negatives: Sequence[str] | Non
                     f'the prompts of {file.name} are about a subject of your own: name it, as --subject "a sks dog"'
                 )
             row = replace(row, text=row.text.replace(SUBJECT, subject))
-        pictures = {kind: place for kind in ("image", "control", "mask") if (place := getattr(row, kind)) is not None}
+        pictures = {kind: place for kind in ("image", *PICTURES) if (place := getattr(row, kind)) is not None}
         row = replace(row, **{kind: str(beside.resolve() / place) for kind, place in pictures.items()})
         first = prompts.setdefault(row.text, row) if row.text else row
         for kind, one, other in (
             ("images", first.image, row.image),
             ("control images", first.control, row.control),
             ("masks", first.mask, row.mask),
+            ("pictures for an IP-Adapter", first.ip_image, row.ip_image),
             ("negative prompts", first.negative, row.negative),
         ):
             if one != other:

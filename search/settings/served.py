@@ -24,6 +24,8 @@ THERE = (
         "refiner",
         "input",
         "mask",
+        "ip_adapter",
+        "ip_image",
         "strength",
         "frames",
     ),

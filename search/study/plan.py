@@ -81,7 +81,8 @@ class Plan:
         frames = spec.frames if spec.kind == "video-to-video" else 1
         searched = [(each.low + each.high) / 2 for each in self.job.space.dimensions if each.name == "steps"]
         steps = searched[0] if searched else self.job.steps
-        return frames * max(1, int(part * steps)) * (2 if self.job.guidance > 1 else 1)
+        copies = 3 if spec.kind == "editing" else 2
+        return frames * max(1, int(part * steps)) * (copies if self.job.guidance > 1 else 1)
 
     @property
     def evaluations(self) -> int:
@@ -100,11 +101,11 @@ class Plan:
 
     def seconds(self) -> tuple[float, bool]:
         """(estimated seconds, whether that rests on measurements here)."""
-        return estimate.seconds(self.job, self.evaluations)
+        return estimate.seconds(self.job, self.evaluations, self.per_image)
 
     def lines(self) -> list[str]:
         """The plan as lines for the terminal."""
-        from freeu.models import control, few_steps
+        from freeu.models import control, few_steps, memory
 
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
@@ -131,6 +132,8 @@ class Plan:
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
             *self._few(),
             f"work        {self._work()}",
+            *self._on_gpus(),
+            *memory.lines(s, job.device, c.dtype),
             *self._kept(),
             f"results     {job.folder.root}",
         ]
@@ -244,10 +247,14 @@ class Plan:
         minutes = self.job.config.minutes
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
-        if self.job.device.kind == "cpu" and seconds > DAY:
-            gpus = estimate.on_gpus(self.job, self.evaluations).items()
-            how += "; use a GPU: " + ", ".join(f"on {name} about {duration(each)}" for name, each in gpus)
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
+
+    def _on_gpus(self) -> list[str]:
+        """Said where it takes days here: a line for each that people have."""
+        if self.job.device.kind != "cpu" or self.seconds()[0] <= DAY:
+            return []
+        found = estimate.on_gpus(self.job, self.evaluations, self.per_image).items()
+        return [f"use a GPU   on {name} about {duration(each)}" for name, each in found]
 
 
 def _megabytes(size: float) -> str:

@@ -82,6 +82,7 @@ class Progress:
         self._left = 0  # images of the confirmation that are asked for and not begun
         self._began = time.monotonic()
         self._stage = "starting"
+        self._bytes = "", 0, 0
 
     def __enter__(self) -> Progress:
         if self.console.is_terminal:
@@ -110,6 +111,11 @@ class Progress:
 
     def images(self, done: float) -> None:
         self._done = done
+
+    def reading(self, what: str, done: int, size: int) -> None:
+        """Files are read before the first trial; done, size: bytes; size 0 when they are."""
+        self._bytes = what, done, size
+        self._stage = what or "loading the model"
 
     def ended(self, record: TrialRecord) -> None:
         self.records.append(record)
@@ -186,8 +192,13 @@ class Progress:
         left = self.left()
         table = Table.grid(padding=(0, 2))
         table.add_row("trials", ProgressBar(self.trials, min(done, self.trials), width=30), f"{done}/{self.trials}")
+        what, read, size = self._bytes
         images = f"{int(self._done)}/{self._size} images"
-        table.add_row(self._stage, ProgressBar(self._size, self._done, width=30), f"{images}, {stage}")
+        if size:
+            table.add_row(what, ProgressBar(size, read, width=30), f"{read / 1e9:.1f} of {size / 1e9:.1f} GB")
+        else:
+            doing = f", {stage}" if self._first is not None else ""
+            table.add_row(self._stage, ProgressBar(self._size, self._done, width=30), images + doing)
         lines: list[RenderableType] = [table, Text(self._what)]
         best = best_so_far(self.records, self.directions)
         if best:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from configs import UserError
 from freeu.models import changed, control, load_spec
-from search.settings.control_images import of_prompts
 from search.settings.job import prepare
+from search.settings.pictures import held_to
 from search.settings.prompts import load
 from search.settings.reading import load as settings
 
@@ -83,22 +83,22 @@ def test_a_folder_gives_each_prompt_its_own(tmp_path: Path) -> None:
     held = tmp_path / "held"
     held.mkdir()
     one, other = (picture(held / f"{name}.png") for name in ("10", "9"))
-    assert of_prompts([str(held)], prompts) == {"controls": {"a boat": (other,), "a house": (one,)}}  # 9 before 10
-    assert of_prompts([one, str(held)], prompts)["controls"]["a boat"] == (one, other)
-    assert of_prompts([one], prompts) == {"control": (one,)}
+    assert held_to([str(held)], prompts) == {"controls": {"a boat": (other,), "a house": (one,)}}  # 9 before 10
+    assert held_to([one, str(held)], prompts)["controls"]["a boat"] == (one, other)
+    assert held_to([one], prompts) == {"control": (one,)}
     picture(held / "11.png")
     with pytest.raises(UserError, match="3 pictures for 2 prompts"):
-        of_prompts([str(held)], prompts)
+        held_to([str(held)], prompts)
 
 
 def test_a_column_names_them(tmp_path: Path) -> None:
     picture(tmp_path / "edges.png")
     table = tmp_path / "p.csv"
     table.write_text("prompt,control\na boat,edges.png\na house,edges.png\n")
-    assert of_prompts([], load(str(table)))["controls"]["a boat"] == (str(tmp_path / "edges.png"),)
+    assert held_to([], load(str(table)))["controls"]["a boat"] == (str(tmp_path / "edges.png"),)
     table.write_text("prompt,control\na boat,edges.png\na house,\n")
     with pytest.raises(UserError, match="'a house' has no control image"):
-        of_prompts([], load(str(table)))
+        held_to([], load(str(table)))
 
 
 def test_another_picture_or_weight_is_another_study(tmp_path: Path, sd_folder: Path) -> None:

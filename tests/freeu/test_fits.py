@@ -40,7 +40,7 @@ def refused(place: Path) -> str:
 def test_a_unet_that_takes_more_than_noise(channels: int, said: str, folder: Path, tmp_path: Path) -> None:
     change(folder / "unet/config.json", in_channels=channels)
     assert said in refused(folder)
-    if channels == 9:  # of a single file the layout follows
+    if channels > 5:  # of a single file the layout follows
         return
     tensors = {FIRST: torch.zeros(8, channels, 3, 3), WORDS: torch.zeros(2, 768)}
     save_file(tensors, file := tmp_path / "mine.safetensors")

@@ -383,7 +383,7 @@ def test_a_single_file_for_inpainting_takes_the_layout_of_one_that_is_not(sd_fol
     wanted = ours(generator(changed(load_spec(folder), given)))
     for layout in (folder, sd_folder):
         assert torch.equal(ours(generator(changed(spec, {"config": str(layout), **given}))), wanted)
-    with pytest.raises(UserError, match="whose U-Net sees no mask"):
+    with pytest.raises(UserError, match="whose U-Net sees nothing beside noise"):
         generator(changed(load_spec(folder), given).model_copy(update={"source": str(sd_folder)}))
 
 
@@ -400,3 +400,66 @@ def test_a_picture_without_a_mask_is_told(given: dict[str, Any], said: str, tmp_
         inputs.check_masks(spec.model_copy(update=given))
     with pytest.raises(UserError, match="a mask means nothing"):
         inputs.check_masks(load_spec("sd15").model_copy(update={"mask": "m"}))
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("xl", [False, True], ids=["sd", "sdxl"])
+def test_a_picture_as_a_prompt(xl: bool, factors: freeu.Factors, tmp_path: Path) -> None:
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    adapter = tiny.ip_adapter(tmp_path / "adapter", *([24] if xl else []), **(tiny.OF_SDXL if xl else {}))
+    folder = (tiny.sdxl if xl else tiny.stable_diffusion)(tmp_path / "model")
+    given = {"resolution": tiny.SIDE, "ip_adapter": f"{adapter}:0.6", "ip_image": str(ball)}
+    spec = changed(load_spec(folder), given)
+    one = generator(spec)
+    found = ours(one, factors)
+    pipeline = one._pipeline
+    dpm(pipeline)
+    freeu.enable(pipeline, factors)
+    wanted = pipeline(
+        PROMPT,
+        ip_adapter_image=Image.open(ball).convert("RGB"),
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    plain = ours(generator(spec.model_copy(update={"ip_adapter": None, "ip_image": None})), factors)
+    assert (found - plain).abs().max() > 5 / 255  # the picture counts
+    whole = ours(generator(spec.model_copy(update={"ip_adapter": str(adapter)})), factors)
+    assert (found - whole).abs().max() > 1 / 255  # and its weight
+
+
+def test_a_picture_goes_with_a_controlnet_and_with_image_to_image(tmp_path: Path) -> None:
+    adapter = {"ip_adapter": str(tiny.ip_adapter(tmp_path / "adapter"))}
+    for name in ("controlnets", "image to image", "inpainting"):
+        spec = KINDS[name](tmp_path / name)
+        picture = spec.input or spec.control[0]
+        told = spec.model_copy(update=adapter | {"ip_image": picture})
+        assert not torch.equal(ours(generator(told)), ours(generator(spec)))
+
+
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+def test_editing(factors: freeu.Factors, guidance: float, spec_of: Any) -> None:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    spec = spec_of("editing")
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    pipeline = StableDiffusionInstructPix2PixPipeline(**one._pipeline.components, requires_safety_checker=False)
+    dpm(pipeline)
+    freeu.enable(pipeline, factors)
+    wanted = pipeline(
+        PROMPT,
+        image=picture(spec),
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        image_guidance_scale=1.5,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    assert one.unet_evaluations(2) == 2 * STEPS * (3 if guidance > 1 else 1)

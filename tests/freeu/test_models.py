@@ -324,3 +324,30 @@ def test_a_pipeline_with_a_further_guidance_is_drawn_as_the_plain_one(
         for each in (folder, sdxl_folder)
     )
     assert torch.equal(found, wanted)
+
+
+def test_of_plain_and_half_weights_a_folder_loads_what_the_model_does(
+    sdxl_folder: Path, sd_folder: Path, tmp_path: Path
+) -> None:
+    """SDXL by name loads fp16; Stable Diffusion 1.5 too; a model without a variant of its own the plain ones."""
+    for of, called, wanted in (
+        (sdxl_folder, "mine", "fp16"),
+        (sd_folder, "stable-diffusion-v1-5", load_spec("sd15").variant),
+    ):
+        folder = Path(shutil.copytree(of, tmp_path / called))
+        for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+            for file in (folder / part).glob("*.safetensors"):
+                name = file.name.replace(".fp16", "")
+                other = name if ".fp16" in file.name else f"{file.stem}.fp16.safetensors"
+                shutil.copy(file, file.with_name(other))
+        assert load_spec(folder).variant == wanted
+        loaded = {file.name for file in identity.files(folder, load_spec(folder).variant) if file.suffix != ".json"}
+        weights = {name for name in loaded if name.endswith(".safetensors")}
+        assert {".fp16." in name for name in weights} == {wanted == "fp16"}
+
+
+def test_the_advice_to_download_names_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freeu.models.locate._unreachable", lambda *_: "no answer")
+    monkeypatch.setattr("freeu.models.locate._cached", lambda *_: None)
+    with pytest.raises(UserError, match=r'--include "\*.json" "\*.txt" "\*/\*.fp16.safetensors" --local-dir'):
+        locate.locate(load_spec("sdxl"))

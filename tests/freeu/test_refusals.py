@@ -101,7 +101,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "ONNX, a folder": (lambda root: bytes_of("unet/model.onnx")(root).parent, "ONNX Runtime"),
     "a pickle": (bytes_of("model.ckpt"), "give the model as a .safetensors file"),
     "a folder of checkpoints": (lambda root: file(U_NET)(root).parent, "file.safetensors"),
-    "8 channels, a file": (file(U_NET, SD_KEY, "cond_stage_model.x", first=[4, 8, 3, 3]), "8 input channels"),
+    "8 channels, a file of SDXL": (file(U_NET, XL, "conditioner.embedders.1.x", first=[4, 8, 3, 3]), "8 input"),
     "a U-Net, a file": (file(U_NET, SD_KEY), "--unet"),
     "a U-Net, a folder": (alone("unet", "UNet2DConditionModel"), "--unet"),
     "a VAE, a file": (file("decoder.conv_in.weight", "encoder.conv_in.weight"), "--vae"),

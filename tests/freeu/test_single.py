@@ -316,3 +316,18 @@ def test_a_yaml_has_the_last_word_on_the_scheduler(file: Path, tmp_path: Path) -
 def test_another_unets_type_of_prediction_is_read(file: Path, tmp_path: Path) -> None:
     save_file(load_file(file) | {"v_pred": torch.zeros(0)}, made := tmp_path / "v.safetensors")
     assert changed(load_spec("sd15"), {"unet": str(made)}).scheduler_config == V
+
+
+def test_a_layout_of_another_architecture_is_told_before_anything_loads(
+    file: Path, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    from search.settings.job import prepare
+    from search.settings.reading import load
+
+    settings = {"model": str(file), "pipeline_config": str(sdxl_folder), "mlruns": tmp_path}
+    with pytest.raises(UserError, match=r"takes text embeddings 24 wide, and that of .*mine\.safetensors 16"):
+        prepare(load(None, settings))
+    with pytest.raises(UserError, match="Give --pipeline-config FOLDER"):
+        prepare(load(None, settings | {"pipeline_config": str(tmp_path / "nowhere")}))
+    with pytest.raises(UserError, match="--offload keeps on the CPU"):
+        prepare(load(None, {"offload": True, "device": "cpu", "mlruns": tmp_path}))

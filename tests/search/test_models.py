@@ -28,7 +28,11 @@ def test_lists_every_model_and_which_is_here() -> None:
     assert found["shapes"]["here"] == "yes"
     assert found["modelscope"]["frames"] == 16
     assert found["reversion"]["needs"] == ["embeddings"]
-    assert all(name in printed() for name in found)
+    assert found["zeroscope"]["size"] == "576x320" and "--controlnet" in found["sd15"]["takes"]
+    shown = printed()
+    assert all(name in shown for name in found)
+    groups = [line.partition(":")[0] for line in shown.splitlines() if ": takes " in line]
+    assert groups == ["text to image", "text to video", "image to video", "video to video"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,16 @@ def test_images_of_another_size_tell_nothing(tmp_path: Path) -> None:
     assert measured(*asked, [(832, 1216)]) is not None
 
 
+def test_another_resolution_tells_nothing(tmp_path: Path) -> None:
+    """As a layout brings it: 256 pixels say nothing of 1024."""
+    folder = made.study(tmp_path, side=8)
+    whole = yaml.safe_load(folder.config.read_text("utf-8"))
+    folder.config.write_text(yaml.safe_dump(whole | {"fingerprint": {"resolution": 256}}))
+    asked = tmp_path, whole["model"], whole.get("device"), whole.get("dtype")
+    assert measured(*asked, same={"resolution": 256}) is not None
+    assert measured(*asked, same={"resolution": 1024}) is None
+
+
 def test_seconds_below_none_are_no_measurement(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
     changed(folder, seconds={"total": -1e9})

@@ -1,4 +1,4 @@
-"""Which control image a prompt has: of --control one for all or a folder of one for each, else the prompt set's own."""
+"""The pictures that a prompt set brings: what images begin from, masks, what an IP-Adapter reads, control images."""
 
 from __future__ import annotations
 
@@ -13,8 +13,26 @@ if TYPE_CHECKING:
     from configs.prompt_files import Prompt
 
 
-def of_prompts(control: Sequence[str], prompt_set: Sequence[Prompt]) -> dict[str, Any]:
-    """`control` and `controls` of the model's spec. control: of --control, the i-th for the i-th ControlNet.
+BEGUN = ("image-to-image", "inpainting", "editing", "image-to-video")
+"""Kinds of models that begin from a picture, each prompt's own where it has one."""
+FIELDS = {"inputs": "image", "masks": "mask", "ip_images": "ip_image"}
+"""Of the model's spec, and the field of `Prompt` that it comes from."""
+
+
+def of_prompts(kind: str, prompt_set: Sequence[Prompt]) -> dict[str, Any]:
+    """What a model's spec has by prompt. kind: the model's."""
+    found = {
+        field: {prompt.text: place for prompt in prompt_set if (place := getattr(prompt, name)) is not None}
+        for field, name in FIELDS.items()
+    }
+    if kind not in ("text-to-image", *BEGUN):
+        del found["inputs"]
+    return {field: places for field, places in found.items() if places or field == "inputs"}
+
+
+def held_to(control: Sequence[str], prompt_set: Sequence[Prompt]) -> dict[str, Any]:
+    """`control` and `controls` of the model's spec: of --control one for all or a folder of one for each, else the
+    prompt set's own. control: of --control, the i-th for the i-th ControlNet.
 
     Raises:
         UserError: there is no such place, or a folder has another number of pictures than there are prompts.

@@ -1,0 +1,92 @@
+"""IP-Adapter (Ye et al., arXiv 2308.06721): a picture as a further prompt, read by attention of its own in the U-Net.
+
+The file is one of github.com/tencent-ailab/IP-Adapter's in safetensors; the image encoder that it was trained with
+stands beside it, as there: `image_encoder/`, or `models/image_encoder/` of the folder above.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs import UserError
+
+from . import identity
+from .control import weighted
+from .single import header
+from .spec import ModelSpec
+
+KINDS = ("text-to-image", "image-to-image", "inpainting")
+WIDTHS = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
+"""Tensors whose inputs are the encoder's embeddings: of the plain adapters, those called plus, and full-face."""
+FACES = 512
+"""Width of the embeddings of faces that FaceID reads, which another program makes."""
+
+
+def check(spec: ModelSpec) -> None:
+    """Whether an adapter has its pictures, told before anything loads.
+
+    Raises:
+        UserError: something is missing, is no adapter, or means nothing to this model.
+    """
+    if spec.ip_adapter is None:
+        if spec.ip_image or spec.ip_images:
+            raise UserError("a picture as a prompt goes with an IP-Adapter: give one with --ip-adapter FILE")
+        return
+    if spec.kind not in KINDS or spec.refiner:
+        raise UserError(f"--ip-adapter goes with images of Stable Diffusion and SDXL, and {spec.name} is {spec.kind}")
+    encoder(spec)
+    if not spec.ip_image and not spec.ip_images:
+        raise UserError(
+            "--ip-adapter has no picture to read: give --ip-image FILE, or a column 'ip_image' of the prompt set"
+        )
+    for file in pictures(spec):
+        if not file.is_file():
+            raise UserError(f"the picture {file} of the IP-Adapter: no such file")
+
+
+def place_of(spec: ModelSpec) -> tuple[Path, float]:
+    """(file, weight) of the adapter."""
+    text, weight = weighted(str(spec.ip_adapter))
+    return spec.base / text, weight
+
+
+def pictures(spec: ModelSpec) -> list[Path]:
+    """Those that the images depend on."""
+    texts = ([spec.ip_image] if spec.ip_image else []) + list(spec.ip_images.values())
+    return [spec.base / text for text in texts] if spec.ip_adapter else []
+
+
+def files(spec: ModelSpec) -> list[Path]:
+    """What the adapter is loaded from, and its pictures, for the identity of the model."""
+    if spec.ip_adapter is None:
+        return []
+    folder = encoder(spec)
+    return [place_of(spec)[0], folder / "config.json", *identity.weights(folder), *pictures(spec)]
+
+
+def encoder(spec: ModelSpec) -> Path:
+    """The folder of the image encoder that the adapter was trained with, told by the width of its embeddings.
+
+    Raises:
+        UserError: the file is no IP-Adapter, or there is no such encoder.
+    """
+    file, _ = place_of(spec)
+    if file.suffix != ".safetensors" or not file.is_file():
+        raise UserError(f"--ip-adapter {file}: expected a .safetensors file")
+    found = header(file)
+    width = next((found[key]["shape"] for key in WIDTHS if key in found), None)
+    if width is None or not any(name.startswith("ip_adapter.") for name in found):
+        raise UserError(f"--ip-adapter {file} is no IP-Adapter: it has no tensors image_proj and ip_adapter")
+    if width[-1] == FACES:
+        raise UserError(f"--ip-adapter {file} reads faces (FaceID), which another program has to find: it is not read")
+    tried = [file.parent / "image_encoder", file.parent.parent / "models" / "image_encoder"]
+    for folder in tried:
+        config = folder / "config.json"
+        if config.is_file():
+            read = identity.read_json(config)
+            if width[-1] in (read.get("projection_dim"), read.get("hidden_size")):
+                return folder
+    shown = " and ".join(map(str, tried))
+    raise UserError(
+        f"--ip-adapter {file}: its image encoder, of embeddings {width[-1]} wide, is not beside it (looked in {shown})"
+    )
