@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from configs import UserError, path, unknown
 from configs.prompt_files import FORMATS, Prompt, rows
@@ -40,7 +41,8 @@ def load(source: str, subject: str | None = None, negatives: Sequence[str] | Non
                 )
             row = replace(row, text=row.text.replace(SUBJECT, subject))
         pictures = {kind: place for kind in ("image", *PICTURES) if (place := getattr(row, kind)) is not None}
-        row = replace(row, **{kind: str(beside.resolve() / place) for kind, place in pictures.items()})
+        here: dict[str, Any] = {kind: str(beside.resolve() / place) for kind, place in pictures.items()}
+        row = replace(row, **here)
         first = prompts.setdefault(row.text, row) if row.text else row
         for kind, one, other in (
             ("images", first.image, row.image),

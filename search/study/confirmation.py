@@ -161,12 +161,11 @@ def confirm(
             for each, names in waiting
         ):
             break
-    parts = (
-        {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
-        for rows in (found, judged)
-        for base in (True, False)
-    )
-    return Confirmed(*parts, looks)
+
+    def against(rows: Rows, base: bool) -> dict[int, dict[str, Row]]:
+        return {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
+
+    return Confirmed(against(found, True), against(found, False), against(judged, True), against(judged, False), looks)
 
 
 def decided(rows: Sequence[Row], plan: Looks, look: int, family: int = 0) -> bool:

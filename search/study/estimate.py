@@ -92,9 +92,10 @@ def measured(
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
-            kept = settings.get("fingerprint") if same else {}
-            alike = all((settings.get(key) or None) == value for key, value in asked.items()) and isinstance(kept, dict)
-            alike = alike and all(kept.get(key) == value for key, value in (same or {}).items())
+            kept = settings.get("fingerprint")
+            alike = all((settings.get(key) or None) == value for key, value in asked.items())
+            if same is not None:
+                alike = alike and isinstance(kept, dict) and all(kept.get(key) == each for key, each in same.items())
             records = folder.read_trials() if alike else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one

@@ -133,7 +133,7 @@ class Plan:
             *self._few(),
             f"work        {self._work()}",
             *self._on_gpus(),
-            *memory.lines(s, job.device, c.dtype),
+            *memory.lines(s, job.device.name, c.dtype),
             *self._kept(),
             f"results     {job.folder.root}",
         ]
