@@ -46,6 +46,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Of a study."""
 TRIES = 5
 """To hold a study."""
+NUMBER = re.compile(rb'"number": *(\d+)')
 ENDED = re.compile(rb'"state": *"(COMPLETE|FAIL)"')
 INTERRUPTION = re.compile(rb'"reason": *"%s"' % INTERRUPTED.encode())
 """In the text of a record; within one of its strings the quotes would have backslashes before them."""
@@ -189,8 +190,9 @@ class StudyFolder:
         for file in sorted(self.root.glob("trials/[0-9]*.json")):
             with file.open("rb", 0) as stream:
                 text = stream.read()
-            ended = ENDED.search(text) if text.rstrip().endswith(b"}") else None
-            if ended is None:
+            number, ended = NUMBER.search(text), ENDED.search(text)
+            whole = text.rstrip().endswith(b"}") and number is not None and file == self.record_file(int(number[1]))
+            if ended is None or not whole:
                 self.read_trials()  # says what is wrong
                 raise UserError(f"{file} is not a trial's record: remove it and run again")
             complete += ended[1] == b"COMPLETE"

@@ -47,12 +47,14 @@ DAMAGES: dict[str, Callable[[StudyFolder], object]] = {
     "a copy that reads as a number": lambda folder: copied(folder, "2.json"),
     "digits that are no number": lambda folder: copied(folder, "2².json"),
     "a copy under a number of its own": lambda folder: copied(folder, "0099.json"),
+}
+DEEP: dict[str, Callable[[StudyFolder], object]] = {
     "text as seconds": lambda folder: changed(folder, seconds={"total": "long"}),
     "no seconds": lambda folder: changed(folder, seconds=None),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("damage", (DAMAGES | DEEP).values(), ids=DAMAGES | DEEP)
 def test_a_damaged_study_beside_it_is_left_out(damage: Callable[[StudyFolder], object], tmp_path: Path) -> None:
     whole = yaml.safe_load(made.study(tmp_path, "whole", side=8).config.read_text("utf-8"))
     asked = (tmp_path, whole["model"], whole.get("device"), whole.get("dtype"))
@@ -61,8 +63,12 @@ def test_a_damaged_study_beside_it_is_left_out(damage: Callable[[StudyFolder], o
     folder = made.study(tmp_path, "damaged", side=8)
     damage(folder)
     assert measured(*asked) == alone
-    assert standing(folder).state == "damaged"
-    assert [standing(StudyFolder(tmp_path, name)).state for name in studies(tmp_path)] == ["damaged", "finished"]
+    # A list of studies counts records by their text; whoever reads them whole is told of the others.
+    state = "damaged" if damage in DAMAGES.values() else "finished"
+    assert [standing(StudyFolder(tmp_path, name)).state for name in studies(tmp_path)] == [state, "finished"]
+    if state == "finished":
+        with pytest.raises(UserError, match="is not a trial's record"):
+            folder.read_trials()
 
 
 def test_a_study_that_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +78,7 @@ def test_a_study_that_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: p
         raise PermissionError(13, "Permission denied", str(self.record_file(0)))
 
     monkeypatch.setattr(StudyFolder, "read_trials", refused)
+    monkeypatch.setattr(StudyFolder, "counted", refused)
     assert measured(tmp_path, whole["model"], whole.get("device"), whole.get("dtype")) is None
     found = standing(StudyFolder(tmp_path, "sunday"))
     assert found.state == "damaged" and "Permission denied" in found.verdict
