@@ -1,4 +1,4 @@
-"""The front as interactive figures: every trial, the front, the picks, the baseline.
+"""The front as interactive figures: every trial, the front, the picks, the baseline, FreeU off at other settings.
 
 A point is what was measured on the search's own prompts; the front is the study's judgement (by posterior mean), so a
 lucky point need not be on it.
@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from search.reporting import label_placement
+from search.study import rival
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -59,12 +60,17 @@ def _hover(record: TrialRecord) -> str:
     f = record.factors
     values = "<br>".join(f"{escape(name)} {v.value:.4g}{_error(v)}" for name, v in record.values.items())
     factors = f"b1 {f.b1:.3f} b2 {f.b2:.3f} s1 {f.s1:.3f} s2 {f.s2:.3f}"
+    if settings := rival.named(record.sampling):
+        factors = f"{'FreeU off' if record.candidate.off else factors}, {escape(settings)}"
     return f"#{record.number} {escape(record.origin)}<br>{factors}<br>{values}"
 
 
 def _label(number: int, result: Mapping[str, Any]) -> str:
-    """What a trial was picked for."""
-    return ", ".join(escape(pick["pick"]) for pick in result.get("picks", []) if pick["number"] == number)
+    """What a trial was picked for, or the settings at which it is a finalist's rival."""
+    picks = result.get("picks", [])
+    said = [pick["pick"] for pick in picks if pick["number"] == number]
+    rivals = [each["named"] for pick in picks if (each := rival.of_pick(pick)) is not None and each["number"] == number]
+    return ", ".join(map(escape, dict.fromkeys([*said, *rivals])))
 
 
 def _axis(name: str, objectives: Mapping[str, str]) -> str:

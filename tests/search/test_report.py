@@ -163,6 +163,10 @@ def test_the_rival_stands_below_the_picks(tmp_path: Path) -> None:
     against = [row["against"] for row in rows["picks"] if row["pick"] == "knee"]
     assert against == ["baseline"] * 3 + ["trial 5: guidance 4"] * 2
     assert [row.get("settings") for row in rows["trials"]][4:7] == [None, "guidance 4", None]
+    traces = {trace.name: trace for trace in front_figures(study.read_trials(), result)[0].data}
+    off = traces["FreeU off"]
+    assert (list(off.customdata), list(off.text)) == ([5], ["guidance 4"])
+    assert "FreeU off, guidance 4" in off.hovertext[0]
 
 
 def test_bars_are_of_the_difference_to_no_freeu(folder: StudyFolder) -> None:
