@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1280, 960
 PHONE = 390, 844
-COLOURS = 128  # a picture of a page needs no more
+COLOURS = 256  # a picture of a page needs no more
 UNASKED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # MLflow's pages open a panel for it the first time
 
 
@@ -105,7 +105,7 @@ def vote(browser: Any, folder: StudyFolder) -> None:
             shot(browser, "guide-vote")
             dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
-            size = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 2, "mobile": True}
+            size = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 1.5, "mobile": True}
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             opened(browser, page, "!document.getElementById('vote').hidden")
             below = window(browser)
@@ -173,7 +173,7 @@ def keep(picture: Image.Image, name: str) -> None:
     """Write it to docs/images/."""
     from PIL import Image
 
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(IMAGES / f"{name}.png", optimize=True)
     print(IMAGES / f"{name}.png")
 

@@ -23,7 +23,7 @@ SIDES = (
     "middle left",
 )
 """Plotly's names, the best first."""
-OUTSIDE, ON_LABEL, ON_POINT = 100.0, 2.0, 1.0
+OUTSIDE, ON_LABEL, ON_POINT = 100.0, 20.0, 1.0
 """What a label costs that leaves the plot, where it is cut, lies on another one, or on a point."""
 
 Box = tuple[float, float, float, float]
