@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1280, 960
 PHONE = 390, 844
-COLOURS = 128  # a picture of a page needs no more
+COLOURS, REFINED = 256, 3  # a picture of a page needs no more; rounds of k-means
+GRID = (
+    *("--pick", "knee", "--x", "b1=1:1.6:4", "--y", "s1=0.2:1:4", "--side", "128", "--objectives", "clip,aesthetic"),
+    *("--prompt", "a big spotted red circle on a dark checkered background"),
+)
 UNASKED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # MLflow's pages open a panel for it the first time
 
 
@@ -105,7 +109,7 @@ def vote(browser: Any, folder: StudyFolder) -> None:
             shot(browser, "guide-vote")
             dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
-            size = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 2, "mobile": True}
+            size = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 1.5, "mobile": True}
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             opened(browser, page, "!document.getElementById('vote').hidden")
             below = window(browser)
@@ -126,10 +130,10 @@ def scrolled(browser: Any, to: str) -> Image.Image:
 
 
 def grid(where: list[str]) -> None:
-    """The grid round the pick that the verdict stands on."""
+    """A grid over b1 and s1, the rest as in the knee."""
     from PIL import Image
 
-    command = [sys.executable, "-m", "search.grid", *where]
+    command = [sys.executable, "-m", "search.grid", *where, *GRID]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     file = re.search(r"wrote (.*\.png)", said)
     assert file is not None, said
@@ -173,7 +177,7 @@ def keep(picture: Image.Image, name: str) -> None:
     """Write it to docs/images/."""
     from PIL import Image
 
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, REFINED, dither=Image.Dither.NONE)
     few.save(IMAGES / f"{name}.png", optimize=True)
     print(IMAGES / f"{name}.png")
 

@@ -30,14 +30,7 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="File to write (default: report.html in the study's folder).")
     ] = None,
     max_mb: Annotated[
-        float,
-        typer.Option(
-            "--max-mb",
-            min=6,
-            metavar="MB",
-            help="Size of the file; images are fitted into it (default: 15).",
-            show_default=False,
-        ),
+        float, typer.Option("--max-mb", min=6, metavar="MB", help="Size of the file; larger images go beside it.")
     ] = 15,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

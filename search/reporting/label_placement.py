@@ -1,4 +1,4 @@
-"""Places the labels of a plot's points greedily, one after the other, where there is room."""
+"""Places the labels of a plot's points: one after the other where there is room, then again in view of all others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ SIDES = (
     "middle left",
 )
 """Plotly's names, the best first."""
-OUTSIDE, ON_LABEL, ON_POINT = 100.0, 2.0, 1.0
+ROUNDS = 3
+OUTSIDE, ON_LABEL, ON_POINT = 100.0, 20.0, 1.0
 """What a label costs that leaves the plot, where it is cut, lies on another one, or on a point."""
 
 Box = tuple[float, float, float, float]
@@ -34,13 +35,13 @@ def sides(points: Mapping[int, tuple[float, float]], texts: Mapping[int, str]) -
     """Where the text of each point that has one stands beside it, one of SIDES. points: all in view, in data units."""
     places = _pixels(points)
     marks = {key: (x - AWAY / 2, y - AWAY / 2, x + AWAY / 2, y + AWAY / 2) for key, (x, y) in places.items()}
-    taken: list[Box] = []
-    found = {}
-    for key in sorted((key for key in points if texts.get(key)), key=lambda key: places[key]):
+    named = sorted((key for key in points if texts.get(key)), key=lambda key: places[key])
+    found: dict[int, str] = {}
+    for key in named * ROUNDS:
         boxes = {side: _box(places[key], texts[key], side) for side in SIDES}
+        taken = [_box(places[other], texts[other], side) for other, side in found.items() if other != key]
         others = [marks[other] for other in points if other != key]
         found[key] = min(boxes, key=lambda side: _cost(boxes[side], taken, others))
-        taken.append(boxes[found[key]])
     return found
 
 

@@ -58,6 +58,7 @@ def sections(
         "votes_so_far": wording.so_far(votes) if votes is not None and not votes["over"] else "",
         "vote_notes": wording.lines(votes) if votes is not None else [],
         "finished": folder.result.exists(),
+        "searched": {} if folder.result.exists() else {each.number: each.values for each in records if each.complete},
         "facts": ({"Result": part} if part else {}) | _facts(result, records, config),
         "base": {name: score["base"] for pick in result["picks"] for name, score in pick["scores"].items()},
         "base_error": {name: score["error"] for row in picks for name, score in row["scores"].items()},
@@ -149,7 +150,7 @@ def _trial(record: TrialRecord, result: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the table of all trials."""
     picks = [pick["pick"] for pick in result["picks"] if pick["number"] == record.number]
     front = any(row["number"] == record.number for row in result["front"])
-    within = "" if not record.guardrails else "within" if record.feasible else out_of_bounds(record.guardrails)
+    within = "" if not record.guardrails else _bounds(record)
     settings = rival.named(record.sampling)
     return {"record": record, "picks": picks, "front": front, "within": within, "settings": settings}
 
@@ -210,7 +211,7 @@ def _viewed(
                     f"{rounded(difference, value.paired, True)} {_error(value.paired)}".strip()
                 )
         if record.guardrails:
-            rows["guardrails"] = "within" if record.feasible else out_of_bounds(record.guardrails)
+            rows["guardrails"] = _bounds(record)
         rows["scored by"] = f"{record.images} prompts"
         shown[str(record.number)] = {
             "title": visible(f"Trial {record.number}: {record.origin}"),
@@ -220,6 +221,11 @@ def _viewed(
             "width": _width(files[str(record.number)]) if str(record.number) in images else 0,
         }
     return shown
+
+
+def _bounds(record: TrialRecord) -> str:
+    """Whether it is within the guardrails, or else which are broken, with a true minus."""
+    return "within" if record.feasible else out_of_bounds(record.guardrails).replace("-", "−")
 
 
 def _error(error: float) -> str:

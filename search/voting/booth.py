@@ -80,7 +80,7 @@ class Booth:
             }
             return state | {
                 "result": told,
-                "verdict": wording.both(self.result, told),
+                "verdict": "\n".join(wording.verdicts(self.result, told)),
                 "p": said,
                 "notes": wording.lines(told),
             }

@@ -164,7 +164,7 @@ def test_the_rival_stands_below_the_picks(tmp_path: Path) -> None:
     assert against == ["baseline"] * 3 + ["trial 5: guidance 4"] * 2
     assert [row.get("settings") for row in rows["trials"]][4:7] == [None, "guidance 4", None]
     traces = {trace.name: trace for trace in front_figures(study.read_trials(), result)[0].data}
-    off = traces["FreeU off"]
+    off = traces["tuned baseline"]
     assert (list(off.customdata), list(off.text)) == ([5], ["guidance 4"])
     assert "FreeU off, guidance 4" in off.hovertext[0]
 

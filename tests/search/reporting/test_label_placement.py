@@ -33,3 +33,10 @@ def test_a_label_stays_in_the_plot_and_off_other_points() -> None:
 def test_one_point_and_no_label() -> None:
     assert label_placement.sides({7: (3.0, 3.0)}, {7: ""}) == {}
     assert label_placement.sides({7: (3.0, 3.0)}, {7: "knee"}) == {7: "top right"}
+
+
+def test_an_early_label_makes_room_for_a_later_one() -> None:
+    """Each placed once where there was room, two of these meet."""
+    points = {0: (0.81, 0.81), 1: (0.52, 0.29), 2: (0.05, 0.38), 3: (0.41, 0.05), 4: (0.05, 1.0), 5: (0.65, 0.23)}
+    texts = dict(enumerate(["knee", "best-aesthetic", "best-clip", "most-improved", "best-fid", "baseline"]))
+    assert not any(label_placement._meet(a, b) for a, b in combinations(boxes(points, texts), 2))
