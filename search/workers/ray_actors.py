@@ -8,13 +8,14 @@ made again.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from configs import UserError, devices
+from configs import UserError, devices, shortened
 from search.evaluation import Evaluators
 from search.workers.crew import Job
 from search.workers.processes import Worker, WorkerPool
@@ -54,8 +55,10 @@ def actors(load: Callable[[], Evaluators], address: str, workers: int, device: s
         raise UserError(
             f"--ray {address}: no machine there has a GPU: give --device cpu, or --device cuda to wait for one"
         )
-    needs: dict[str, Any] = {"num_cpus": 1} if resource == CPU else {"num_gpus": 1, "num_cpus": 0}
-    made = ray.remote(**needs, max_restarts=0)(_Holder)
+    options: dict[str, Any] = {"num_cpus": 1} if resource == CPU else {"num_gpus": 1, "num_cpus": 0}
+    if python_path := os.environ.get("PYTHONPATH"):  # by which this process found itself, and modules of the user's own
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": f"{python_path}{os.pathsep}${{PYTHONPATH}}"}}
+    made = ray.remote(**options, max_restarts=0)(_Holder)
 
     def maker() -> Worker:
         return _Actor(made.remote(load, workers, resource))
@@ -93,6 +96,15 @@ def _reached(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
         raise UserError(f"--ray {address}: no cluster answers there ({error})") from error
+
+
+def _not_begun(error: str) -> str:
+    """Of Ray's words, which hold the worker's whole traceback, the last line."""
+    lines = [line for line in error.splitlines() if line.strip()]
+    return (
+        f"--ray: a worker can't begin: {shortened(lines[-1].strip())}: its machine needs the packages and modules of "
+        "this one (PYTHONPATH is taken along)"
+    )
 
 
 class _Holder:
@@ -140,8 +152,9 @@ class _Actor:
 
 
 def _unwrapped(future: Future[Any]) -> Future[Any]:
-    """Ray wraps what a job raises into an error of its own: here it is again."""
-    from ray.exceptions import RayTaskError
+    """Ray wraps what a job raises into an error of its own: here it is again. An actor that can't even begin, as where
+    its machine lacks a package, would be tried again in vain: a UserError."""
+    from ray.exceptions import RayActorError, RayTaskError
 
     found: Future[Any] = Future()
 
@@ -149,6 +162,8 @@ def _unwrapped(future: Future[Any]) -> Future[Any]:
         error = ended.exception()
         if error is None:
             found.set_result(ended.result())
+        elif isinstance(error, RayActorError) and error.actor_init_failed:
+            found.set_exception(UserError(_not_begun(str(error))))
         else:
             found.set_exception(error.cause if isinstance(error, RayTaskError) and error.cause else error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -89,6 +90,26 @@ def test_what_cannot_be_loaded_is_said(cluster: None) -> None:
     try:
         with pytest.raises(UserError, match="there are no weights here"):
             done(crew, breaks)
+    finally:
+        crew.close()
+
+
+def test_workers_find_modules_by_pythonpath_or_say_what_they_lack(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("def load():\n    return 7\n\ndef held(held, on_images):\n    return held\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+    crew = actors(only_here.load, "local", 1, "cpu")
+    try:
+        with pytest.raises(UserError, match=r"a worker can't begin: ModuleNotFoundError: No module named 'only_here'"):
+            done(crew, breaks)
+    finally:
+        crew.close()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    crew = actors(only_here.load, "local", 1, "cpu")
+    try:
+        assert done(crew, only_here.held) == 7
     finally:
         crew.close()
 
