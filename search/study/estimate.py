@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import UserError, read_yaml
+from freeu.sampling import sizes_of
 from search.storage import StudyFolder, studies
 
 if TYPE_CHECKING:
@@ -55,13 +56,14 @@ def measured(
     """Seconds for each U-Net evaluation, scoring included, over this model's trials under the same settings; None where
     there are none.
     """
-    asked = {"model": model, "device": device, "dtype": dtype, "size": [*map(list, sizes)] or None}
+    asked = {"model": model, "device": device, "dtype": dtype}
     seconds = evaluations = 0.0
     for name in studies(mlruns):
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
-            same = all((settings.get(key) or None) == value for key, value in asked.items())
+            same = all(settings.get(key) == value for key, value in asked.items())
+            same &= (sizes_of(settings["size"]) if settings.get("size") else ()) == tuple(sizes)
             records = folder.read_trials() if same else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one
