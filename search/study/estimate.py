@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, read_yaml
 from configs.devices import cores
+from freeu.sampling import sizes_of
 from search.storage import StudyFolder, studies
 
 if TYPE_CHECKING:
@@ -86,14 +87,15 @@ def measured(
     """Seconds for each U-Net evaluation, scoring included, over this model's trials under the same settings; None where
     there are none. same: what their fingerprint has to hold.
     """
-    asked = {"model": model, "device": device, "dtype": dtype, "size": [*map(list, sizes)] or None}
+    asked = {"model": model, "device": device, "dtype": dtype}
     seconds = evaluations = 0.0
     for name in studies(mlruns):
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
             kept = settings.get("fingerprint")
-            alike = all((settings.get(key) or None) == value for key, value in asked.items())
+            alike = all(settings.get(key) == value for key, value in asked.items())
+            alike &= (sizes_of(settings["size"]) if settings.get("size") else ()) == tuple(sizes)
             if same is not None:
                 alike = alike and isinstance(kept, dict) and all(kept.get(key) == each for key, each in same.items())
             records = folder.read_trials() if alike else []

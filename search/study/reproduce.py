@@ -58,11 +58,14 @@ def command(study: str, settings: Mapping[str, Any], trials: int) -> str:
         flag = flag_of(key, FIELDS[key])
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif key == "size":
+            sizes = value if isinstance(value[0], list) else [value]  # one, as it was kept before there were several
+            words += [word for sides in sizes for word in (flag, "x".join(map(str, sides)))]
         elif key in JOINED and isinstance(value, list):
             words += [flag, JOINED[key].join(map(str, value))]
         else:
             for each in value if isinstance(value, list) else [value]:
-                words += [flag, "x".join(map(str, each)) if isinstance(each, list) else str(each)]
+                words += [flag, str(each)]
     return shlex.join(words)
 
 

@@ -161,7 +161,7 @@ SETTINGS = st.fixed_dictionaries(
         "limit": st.integers(1, 99),
         "version": st.sampled_from(["v1", "v2"]),
         "batch_size": st.integers(1, 9),
-        "size": st.just([832, 1216]),
+        "size": st.sampled_from([[[832, 1216]], [[832, 1216], [64, 64]]]),
         "baseline_guidance": st.sampled_from(["off", [3.0], [3.0, 9.5]]),
         "margin": st.just(["clip=0.1", "fid=2"]),
         "negative_prompt": words,
