@@ -34,7 +34,13 @@ def _list(asked: bool) -> None:
     for info in METRICS.values():
         better = {"up": "higher", "down": "lower", "none": ""}[info.direction]
         table.add_row(info.name, better, "yes" if info.per_image else "no, of the set", str(info.min_n), info.asks)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    known = Table("metric", "agrees with people", "costs", "known failure", box=None)
+    for name, told in configs.read_yaml(configs.path("metrics.yaml")).items():
+        known.add_row(name, told["people"], told["cost"], told["fails"])
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(table)
+    console.print()
+    console.print(known)
     raise typer.Exit
 
 

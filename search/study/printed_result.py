@@ -13,7 +13,7 @@ from configs.cli import python, visible
 from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.study import rival
+from search.study import rival, set_distances
 from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 from search.terminal.progress import ARROWS
@@ -116,6 +116,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         console.print(table)
     if confirmed:
         console.print(COUNTS, style="dim")
+        for line in set_distances.lines(result):
+            console.print(visible(line), style="dim", markup=False, highlight=False, soft_wrap=True)
     console.print()
     console.print(Text(visible(str(result["verdict"])), style="bold"), soft_wrap=True)
     if result.get("ends"):
