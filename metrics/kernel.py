@@ -63,6 +63,7 @@ class KernelDistance:
     direction: Direction = "down"
     per_image = False
     min_n = 2 * GROUPS
+    unbiased = True
 
     def __init__(self, name: str, encoder: Encoder, reference: Reference) -> None:
         """name: kid or cmmd."""

@@ -37,6 +37,15 @@ def _list(asked: bool) -> None:
         Column("asks", [info.asks for info in infos]),
     ]
     console.print(table(console, columns))
+    told = configs.read_yaml(configs.path("metrics.yaml"))
+    known = [
+        Column("metric", [*told]),
+        Column("agrees with people", [each["people"] for each in told.values()]),
+        Column("costs", [each["cost"] for each in told.values()], rank=1),
+        Column("known failure", [each["fails"] for each in told.values()]),
+    ]
+    console.print()
+    console.print(table(console, known))
     raise typer.Exit
 
 

@@ -27,7 +27,7 @@ from search.storage import TrialRecord, shared_trials
 from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
-from search.study import confirmation, looks, printed_result
+from search.study import confirmation, looks, printed_result, set_distances
 from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
 from search.study.fewer_steps import made
@@ -222,6 +222,10 @@ class Session:
             whole = searched.per_image
             moved = {number: shifts(tables[f"{number:04d}"], tables[BASE], whole) for number in found.rows}
         result = assembled(job, identity, complete, front, found, list(picked), planned, moved, rivals)
+        if found.rows:
+            number, n = next(iter(found.rows)), found.looks[-1]["images"]
+            of_finalist = found.rows[number] | found.judged.get(number, {})
+            result["set_distances"] = set_distances.told(done(crew, set_distances.Floors(n)), n, of_finalist)
         return {"result": result, "held_out": packed}
 
     def _low(self, crew: Crew) -> Evaluation:

@@ -61,6 +61,12 @@ class _Against(_Part):
         return self
 
 
+class _Floor(_Part):
+    n: int
+    base: float
+    floor: float | None
+
+
 class _Pick(_Part):
     pick: str
     number: int
@@ -78,6 +84,7 @@ class _Result(_Part):
     trials: int
     objectives: dict[str, Literal["up", "down"]]
     judges: dict[str, Literal["up", "down"]] = {}
+    set_distances: dict[str, _Floor] = {}
     sampling: dict[str, Any] = {}
     front: list[_FrontRow]
     picks: list[_Pick]

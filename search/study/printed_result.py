@@ -13,7 +13,7 @@ from configs.console import Column, fits, say, table
 from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.study import rival
+from search.study import rival, set_distances
 from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 from search.terminal.progress import ARROWS, decimals
@@ -109,6 +109,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         _differences(console, "The picks minus the best guidance without FreeU", rows, goals)
         _judges(console, result)
         say(console, COUNTS, style="dim")
+        for line in set_distances.lines(result):
+            say(console, line, style="dim")
         rest = [pick for pick in result["picks"] if not pick["scores"]]
         for why, off in (("the baseline itself", True), ("not confirmed", False)):
             names = [named[id(pick)] for pick in rest if Factors.from_dict(pick["factors"]).identity == off]

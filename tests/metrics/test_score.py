@@ -14,10 +14,11 @@ import pytest
 from PIL import Image, ImageFilter
 from typer.testing import CliRunner
 
-from configs import UserError
+from configs import UserError, path, read_yaml
 from freeu.shapes.caption import caption
 from freeu.shapes.draw import draw
 from freeu.shapes.scene import sample
+from metrics import METRICS
 from metrics.score import app
 
 N = 20
@@ -98,8 +99,17 @@ def test_an_image_is_the_same_to_itself(folders: Path) -> None:
 def test_the_list_and_the_table_are_readable(folders: Path) -> None:
     listed = CliRunner().invoke(app, ["--list"])
     assert listed.exit_code == 0 and "fd_dinov2" in listed.stdout and "higher" in listed.stdout
+    assert "agrees with people" in listed.stdout and "0.87" in listed.stdout
     table = CliRunner().invoke(app, [str(folders / "sharp"), "--metrics", "luma,contrast"])
     assert table.exit_code == 0 and "contrast" in table.stdout and "±" in table.stdout
+
+
+def test_what_is_known_of_each_metric_is_in_the_docs() -> None:
+    known = read_yaml(path("metrics.yaml"))
+    assert set(known) == {name for name, info in METRICS.items() if info.direction != "none"} | {"drift"}
+    page = Path("docs/metrics.md").read_text()
+    for name, told in known.items():
+        assert f"| `{name}` | {told['people']} | {told['cost']} | {told['fails']} |" in page
 
 
 def test_a_metric_of_ones_own(folders: Path) -> None:
