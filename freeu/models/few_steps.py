@@ -91,9 +91,9 @@ def of_changes(spec: ModelSpec, found: ModelSpec, given: Mapping[str, Any]) -> M
     if told is not None:
         return told.set_on(found, given)
     of_his = bool(asked.loras or asked.unet) or not own
-    settings = given.get("steps"), given.get("guidance")
+    steps, guidance = given.get("steps"), given.get("guidance")
     unasked = given.get("scheduler") is None and _sampler(found) in ("DPM++ 2M", "DDIM")
-    if of_his and unasked and None not in settings and _few(*settings):
+    if of_his and unasked and steps is not None and guidance is not None and _few(steps, guidance):
         return found.model_copy(update={"scheduler": BY_SETTINGS.scheduler})
     return found
 

@@ -77,7 +77,7 @@ def fingerprint(
 
 def _input(spec: ModelSpec) -> list[Any]:
     """What an image begins from and is held to."""
-    pictures = [spec.control, spec.controls, *([spec.mask, spec.masks] if spec.kind == "inpainting" else [])]
+    pictures: list[Any] = [spec.control, spec.controls, *([spec.mask, spec.masks] if spec.kind == "inpainting" else [])]
     pictures += [spec.image_guidance] if spec.kind == "editing" else []
     pictures += [spec.ip_image, spec.ip_images] if spec.ip_adapter else []
     held = [digest(json.dumps(pictures, sort_keys=True))] if any(pictures) else []

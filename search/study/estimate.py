@@ -93,9 +93,10 @@ def measured(
         folder = StudyFolder(mlruns, name)
         try:
             settings = read_yaml(folder.config)
-            kept = settings.get("fingerprint") if same else {}
-            alike = all(settings.get(key) == value for key, value in asked.items()) and isinstance(kept, dict)
-            alike = alike and all(kept.get(key) == value for key, value in (same or {}).items())
+            kept = settings.get("fingerprint")
+            held: Mapping[str, Any] = kept if isinstance(kept, dict) else {}
+            alike = all(settings.get(key) == value for key, value in asked.items())
+            alike = alike and all(held.get(key) == value for key, value in (same or {}).items())
             records = folder.read_trials() if alike else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one
