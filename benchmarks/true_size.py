@@ -1,8 +1,8 @@
 """The first minutes with a checkpoint of SDXL's true size: `python benchmarks/true_size.py`, a minute or two.
 
 Writes one file with the names and shapes of SDXL in the original layout, in half precision; its weights are holes,
-which read as zeros, or with --random noise (7 GB of disk). Then times what is told of it before anything loads: the plan, and mistakes, each
-by `python -m search.run --dry-run`; and reading it once, as a first and as a second start do.
+which read as zeros, or with --random noise (7 GB of disk). Then times what is told of it before anything loads: the
+plan, and mistakes, each by `python -m search.run --dry-run`; and reading it once, as a first and a second start do.
 """
 
 from __future__ import annotations

@@ -25,8 +25,11 @@ CACHE = "cache"
 Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric]]"]
 
 
-def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
-    """Load the base model and the objectives' metrics onto the device. Raises UserError if that fails."""
+def load_parts(
+    config: StudyConfig, spec: ModelSpec, before: Callable[[ModelSpec], None] = lambda _: None
+) -> tuple[Generator, dict[str, Metric]]:
+    """Load the objectives' metrics and the base model onto the device: the smaller ones first, so that one that can't
+    be had is told before gigabytes are read. before: called with the model before it is. Raises UserError."""
     import torch
 
     from freeu.models import load_generator
@@ -34,6 +37,8 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
     from metrics import registry
 
     device = str(choose_device(config.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
+    before(spec)
     generator = load_generator(
         spec,
         device=device,
@@ -43,7 +48,6 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         offload=config.offload,
         compiled=config.compile,
     )
-    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in config.objectives or ()]
     return generator, {metric.name: metric for metric in built}
 
 
