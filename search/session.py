@@ -107,15 +107,19 @@ class Session:
     @contextmanager
     def _crew(self) -> Iterator[Crew]:
         load = functools.partial(assemble, self.load, self.job)
-        if self.load is load_parts:
-            read_once(self.job.spec, self.progress)
+        own = self.load is load_parts
         if self.config.ray is not None:
             from search.workers.ray_actors import actors
 
             crew: Crew = actors(load, self.config.ray, self.config.workers, self.config.device)
         elif self.config.workers > 1:
+            if own:
+                read_once(self.job.spec, self.progress)  # else each worker would
             crew = processes(load, self.config.workers, self.config.device)
         else:
+            if own:
+                read = functools.partial(read_once, screen=self.progress)
+                load = functools.partial(assemble, functools.partial(load_parts, before=read), self.job)
             crew = SingleWorker(load(), self.progress.images)
         try:
             yield crew

@@ -61,6 +61,13 @@ OPEN_CLIP = {
 
 def write(pipeline, file: Path, layout: str = "sd1") -> Path:
     """The pipeline's networks in one safetensors file, in float32. layout: sd1, sd2 or sdxl."""
+    found = tensors(pipeline, layout)
+    save_file({key: value.float().contiguous().clone() for key, value in found.items()}, file)
+    return file
+
+
+def tensors(pipeline, layout: str) -> dict[str, torch.Tensor]:
+    """What the file holds, by name."""
     found = {f"model.diffusion_model.{_unet(k, pipeline.unet)}": v for k, v in pipeline.unet.state_dict().items()}
     for name, value in pipeline.vae.state_dict().items():
         key = _vae(name, len(pipeline.vae.config.block_out_channels))
@@ -74,8 +81,7 @@ def write(pipeline, file: Path, layout: str = "sd1") -> Path:
             found[f"{prefix}.transformer.text_model.{name.removeprefix('text_model.')}"] = value
     if layout == "sdxl":
         found |= _open_clip(pipeline.text_encoder_2, "conditioner.embedders.1.model.")
-    save_file({key: value.float().contiguous().clone() for key, value in found.items()}, file)
-    return file
+    return found
 
 
 def _open_clip(encoder: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:

@@ -26,12 +26,19 @@ CACHE = "cache"
 Load = Callable[["StudyConfig", "ModelSpec"], "tuple[Generator, dict[str, Metric]]"]
 
 
-def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[str, Metric]]:
-    """Load the base model and the metrics of objectives and judges onto the device. Raises UserError if that fails."""
+def load_parts(
+    config: StudyConfig, spec: ModelSpec, before: Callable[[ModelSpec], None] = lambda _: None
+) -> tuple[Generator, dict[str, Metric]]:
+    """Load the metrics of objectives and judges and the base model onto the device: the smaller ones first, so that one
+    that can't be had is told before gigabytes are read. before: called with the model before it is. Raises UserError.
+    """
     from freeu.models import load_generator
     from metrics import registry
 
     device = devices.chosen(config.device)
+    names = [*(config.objectives or ()), *(name for name in config.judges or () if name != "none")]
+    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in names]
+    before(spec)
     generator = load_generator(
         spec,
         device=device,
@@ -41,8 +48,6 @@ def load_parts(config: StudyConfig, spec: ModelSpec) -> tuple[Generator, dict[st
         offload=config.offload,
         compiled=config.compile,
     )
-    names = [*(config.objectives or ()), *(name for name in config.judges or () if name != "none")]
-    built = [registry.build(name, spec.scorers, device, spec.base, spec.reference) for name in names]
     return generator, {metric.name: metric for metric in built}
 
 

@@ -96,8 +96,8 @@ def measured(
             kept = settings.get("fingerprint")
             alike = all(settings.get(key) == value for key, value in asked.items())
             alike &= (sizes_of(settings["size"]) if settings.get("size") else ()) == tuple(sizes)
-            if same is not None:
-                alike = alike and isinstance(kept, dict) and all(kept.get(key) == each for key, each in same.items())
+            held: Mapping[str, Any] = kept if isinstance(kept, dict) else {}
+            alike = alike and all(held.get(key) == value for key, value in (same or {}).items())
             records = folder.read_trials() if alike else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one
