@@ -177,6 +177,7 @@ def test_a_ray_head_without_a_card_asks_for_one_for_each_worker(
     from search.workers import ray_actors
 
     has_cards(monkeypatch, 0)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # else it is handed on to the workers
     cluster = Ray({"CPU": 32.0, "GPU": 8.0})
     for name in ("is_initialized", "cluster_resources", "remote", "get_runtime_context", "nodes"):
         monkeypatch.setattr(sys.modules["ray"], name, getattr(cluster, name))
