@@ -181,7 +181,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Run the studies and print."""
-    worlds = {"guidance, best on the grid": World(), "guidance, best between": World(best=4.1)}
+    worlds = {"guidance, best between": World(best=4.1), "guidance, best on the grid": World()}
     worlds |= {f"adds {gain}": World(gain=float(gain)) for gain in gains.split(",") if gain}
     finalists = []
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:

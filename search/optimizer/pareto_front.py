@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from search.optimizer.gaussian_process import GaussianProcess
 from search.optimizer.space import Space
 from search.optimizer.space_file import default
 from search.storage import TrialRecord
 
+NEEDED = 2.6
+"""Standard errors that a difference takes to count, about: Holm's correction over six comparisons."""
 FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
 MOST = 500
 """Candidates that a fit is made to: its cost grows with the cube."""
@@ -63,6 +66,7 @@ def find(
     modelled = np.array([record.sampling.as_dict().keys() <= searched for record in done])
     x = np.array([space.unit(record.candidate) for record in done])
     expected: dict[str, dict[int, float]] = {}
+    doubts: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
     y = np.array([[record.values[name].value for name in directions] for record in done])
     rows, scales = np.flatnonzero(modelled), _scales(done, space)
@@ -71,18 +75,20 @@ def find(
     for j, name in enumerate(directions):
         known = spreads.get(name, {})
         errors = np.array([known.get(record.number, math.nan) for record in done])
-        found = np.where(modelled, posterior(x, y[:, j], errors, fitted), y[:, j])
-        if not modelled[tuned].all():
-            smooth = posterior(scales[tuned, None], y[tuned, j], errors[tuned], fewest=3)
-            found[tuned] = np.where(modelled[tuned], found[tuned], smooth)
-        expected[name] = dict(zip((r.number for r in done), map(float, found), strict=True))
+        found = np.array(posterior(x, y[:, j], errors, fitted))
+        if not modelled.all():
+            found[:, ~modelled] = y[~modelled, j], np.nan_to_num(errors[~modelled])
+            along = np.array(posterior(scales[tuned, None], y[tuned, j], errors[tuned], fewest=3))
+            found[:, tuned] = np.where(modelled[tuned], found[:, tuned], along)
+        numbers = [record.number for record in done]
+        expected[name], doubts[name] = (dict(zip(numbers, map(float, each), strict=True)) for each in found)
     tried = candidates(done)
     table = np.array([[_up(expected[name][r.number], directions[name]) for name in directions] for r in tried])
     front = nondominated(table)
     kept = tuple(record.number for record, on in zip(tried, front, strict=True) if on)
     base = next((row for row, record in zip(table, tried, strict=True) if record.candidate.baseline), None)
     picks = _picks(kept, table[front], list(directions), base)
-    return Front(expected, kept, picks, _rivals(done, expected, directions, picks))
+    return Front(expected, kept, picks, _rivals(done, expected, doubts, directions, picks))
 
 
 def of_factors(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -111,26 +117,33 @@ def _scales(done: Sequence[TrialRecord], space: Space) -> np.ndarray:
 def _rivals(
     done: Sequence[TrialRecord],
     expected: Mapping[str, Mapping[int, float]],
+    doubts: Mapping[str, Mapping[int, float]],
     directions: Mapping[str, str],
     picks: Sequence[Pick],
 ) -> dict[int, int]:
-    """Of each pick the trial with FreeU off that it is hardest to be better than: against which the pick's largest
-    expected gain, in standard errors, is smallest."""
+    """Of each pick the trial with FreeU off that it is hardest to be better than: against which it is least likely to
+    be shown better in anything on as many prompts as the search has, by what is expected of both and how surely."""
     by_number = {record.number: record for record in done}
     off = [record for record in done if record.feasible and record.candidate.off]
     if len(off) < 2:
         return {}
+    whole = max(record.images for record in done)
 
-    def gain(pick: int, other: TrialRecord) -> float:
-        found = []
+    def chance(pick: TrialRecord, other: int) -> float:
+        """Grows with it."""
+        unseen = 0.0
         for name, direction in directions.items():
-            errors = [each.values[name].paired for each in (by_number[pick], other)]
-            error = math.hypot(*(each for each in errors if math.isfinite(each))) or 1.0
-            found.append(_up(expected[name][pick] - expected[name][other.number], direction) / error)
-        return max(found)
+            gain = _up(expected[name][pick.number] - expected[name][other], direction)
+            error = pick.values[name].paired * math.sqrt(pick.images / whole)
+            error = error if math.isfinite(error) else 0.0
+            spread = math.hypot(error, doubts[name][pick.number], doubts[name][other]) or 1.0
+            unseen += float(log_ndtr((NEEDED * error - gain) / spread))
+        return -unseen
 
     numbers = {pick.number for pick in picks if not by_number[pick.number].candidate.off}
-    return {number: min(off, key=lambda other: gain(number, other)).number for number in numbers}
+    return {
+        number: min((each.number for each in off), key=lambda n: chance(by_number[number], n)) for number in numbers
+    }
 
 
 def unbeaten(table: np.ndarray, deviations: np.ndarray) -> np.ndarray:
@@ -206,16 +219,16 @@ def telling(table: np.ndarray, most: int) -> np.ndarray:
 
 def posterior(
     x: np.ndarray, y: np.ndarray, spread: np.ndarray, fitted: np.ndarray | None = None, fewest: int = FEWEST
-) -> np.ndarray:
-    """What a Gaussian process expects at its own inputs: (n,) in y's units.
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a Gaussian process expects at its own inputs, and its standard deviation: (n,) each, in y's units.
 
     x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:
-    the rows that it is fitted to; all unless told. y itself where n < fewest or y is constant.
+    the rows that it is fitted to; all unless told. y itself, and its spread, where n < fewest or y is constant.
     """
     if len(y) < fewest or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
-        return y.astype(float)
+        return y.astype(float), np.nan_to_num(spread)
     fitted = np.arange(len(y)) if fitted is None else fitted
-    return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)[0]
+    return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)
 
 
 def paired_spreads(records: Sequence[TrialRecord], names: Sequence[str]) -> dict[str, dict[int, float]]:

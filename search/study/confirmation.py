@@ -21,7 +21,7 @@ from freeu import IDENTITY, Candidate
 from search.evaluation import Evaluator, Evaluators, OnImages
 from search.evaluation.evaluator import by_frame
 from search.optimizer.one_thread import one_thread
-from search.optimizer.pareto_front import Front, Pick
+from search.optimizer.pareto_front import NEEDED, Front, Pick
 from search.optimizer.samplers import derived
 from search.storage import TrialRecord
 from search.study.held_out import BASE_KEY, HeldOut, Sample
@@ -29,8 +29,6 @@ from search.study.looks import LEVEL, Looks
 from search.study.verdict import measurable
 from search.workers import done
 
-NEEDED = 2.6
-"""Standard errors that a difference takes to count, about: Holm's correction over six comparisons."""
 FLIPS = 2**15 - 1
 """Of signs: the smallest p is 6e-5, so a hundred comparisons and more leave room for one to count."""
 HOPE = 0.1
