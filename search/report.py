@@ -60,7 +60,8 @@ def report(
         return
     tell(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB): open it in a browser")
     if made.files:
-        tell(f"{beside} holds {len(made.files)} images at full size, which it links to")
+        size = sum(each.stat().st_size for each in made.files.values()) / 1e6
+        tell(f"{beside} holds {len(made.files)} images at full size ({size:.0f} MB), which it links to")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def _said(scores: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    return "  ".join(f"{name} {value:#.4g}" for name, value in scores.items())
 
 
 def _cut(text: str, width: float, font: object) -> str:
