@@ -63,14 +63,14 @@ class Column:
     rank: int = 0
 
 
-def table(console: Console, columns: Sequence[Column], title: str | None = None) -> Table:
+def table(console: Console, columns: Sequence[Column]) -> Table:
     """As many of the columns as fit; cells break between words where even those of rank 0 are too wide."""
     from rich.table import Table
     from rich.text import Text
 
     for most in sorted({each.rank for each in columns}, reverse=True):
         kept = [each for each in columns if each.rank <= most]
-        made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for each in kept:
             made.add_column(Text(visible(each.head)), justify="right" if each.number else "left")
         for cells in zip(*(each.cells for each in kept), strict=True):

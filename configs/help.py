@@ -58,7 +58,7 @@ def _plain(params: list[Any]) -> list[Any]:
     """No type for switches and arguments; --version before --help, unless the command has another, as of FreeU."""
     for each in params:
         if isinstance(each, TyperArgument):
-            each.display_type_rich = lambda ctx: None
+            vars(each)["display_type_rich"] = lambda ctx: None
         elif each.is_bool_flag:
             each.metavar = ""
     if any("--version" in each.opts for each in params):
