@@ -53,7 +53,7 @@ def assemble(load: Load, job: Job) -> Evaluators:
     has the judges; "low", the search with few steps, where they are asked for.
     """
     from metrics import registry
-    from search.evaluation.guardrails import NAMES
+    from search.evaluation.guardrails import NAMES, OF_VIDEOS
 
     config, seed = job.config, job.config.seed
     generator, loaded = load(config, job.spec)
@@ -63,7 +63,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
     negatives = [job.spec.negative_prompt, *job.spec.negatives.values()]
     too_long = tuple(generator.too_long([*texts, *dict.fromkeys(filter(None, negatives))]))
     generator.prepare(texts, _texts_of(job))
-    rails = {name: registry.build(name, {}, "cpu", Path()) for name in NAMES} if config.guardrails else {}
+    bounded = OF_VIDEOS if getattr(generator, "frames", 1) > 1 else NAMES
+    rails = {name: registry.build(name, {}, "cpu", Path()) for name in bounded} if config.guardrails else {}
 
     def evaluator(
         purpose: str,
