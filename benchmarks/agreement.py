@@ -6,9 +6,9 @@ each scorer: the rank correlation (Spearman's) over candidates between its score
 interval (bootstrap over candidates); of all candidates, and of those within the guardrails, where a search may choose.
 
 benchmarks/data/shapes_read.npz holds read (c, p, heads) int8, the reader's answers in the order of
-`freeu.shapes.attributes.CLASSES`, of the table's first c candidates on its first p prompts under its first seed. A
-candidate is kept when it is done, so a run that was stopped goes on; the candidates are a Sobol sequence, so the first
-ones lie as the others do.
+`freeu.shapes.attributes.CLASSES`, of the table's `candidates` (c,) on its first p prompts under its first seed. Those
+within the guardrails come first, then the others in their order (a Sobol sequence, so the first ones lie as all do).
+A candidate is kept when it is done, so a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -37,28 +37,37 @@ from search.storage.files import replacing
 
 TABLE, READ = (Path(__file__).parent / "data" / name for name in ("shapes.npz", "shapes_read.npz"))
 PROMPTS = 24
-DRAWS = 2000
+DRAWS = 1000
 
 
 def main(
     record: Annotated[bool, typer.Option("--record", help="Draw the candidates that are not read yet.")] = False,
-    most: Annotated[int, typer.Option(min=2, help="Candidates.")] = 514,
+    most: Annotated[int, typer.Option(min=2, help="Candidates to draw.")] = 514,
 ) -> None:
     """Print the table."""
+    within = inside()
     if record:
-        _record(most)
+        _record(np.argsort(~within, kind="stable")[:most])
     with np.load(READ) as kept:
-        truth = truths(kept["read"][:most])
-    scores, within = scored(len(next(iter(truth.values()))))
-    print(f"{len(within)} candidates, {int(within.sum())} of them within the guardrails, {PROMPTS} prompts each")
-    print(f"{'scorer':<12}" + "".join(f"{name + ', ' + where:>28}" for where in ("all", "within") for name in truth))
-    for name, values in scores.items():
-        cells = [correlation(values[some], each[some])
-                 for some in (np.ones(len(within), bool), within) for each in truth.values()]  # fmt: skip
-        print(
-            f"{name:<12}"
-            + "".join(f"{found:>+10.2f} [{low:+.2f}, {high:+.2f}]".rjust(28) for found, low, high in cells)
-        )
+        candidates, truth = kept["candidates"], truths(kept["read"])
+    scores = scored(candidates)
+    known = {name: each for name, each in truth.items() if np.ptp(each) > 0}
+    still = [f"{name} {each[0]:.0%}" for name, each in truth.items() if name not in known]
+    print(f"the reader's truth on {PROMPTS} prompts; the same for all candidates: {', '.join(still) or 'nothing'}")
+    for where, some in (("all", np.ones(len(candidates), bool)), ("within the guardrails", within[candidates])):
+        print(f"{f'{where} ({some.sum()})':<32}" + "".join(f"{name:>24}" for name in known))
+        for scorer, values in scores.items():
+            cells = (correlation(values[some], each[some]) for each in known.values())
+            shown = (f"{found:+.2f} [{low:+.2f}, {high:+.2f}]" for found, low, high in cells)
+            print(f"{scorer:<32}" + "".join(f"{cell:>24}" for cell in shown))
+
+
+def inside() -> np.ndarray:
+    """(514,) which of the table's candidates are within the guardrails."""
+    with np.load(TABLE) as kept:
+        rails = kept["guardrails"].astype(float)
+    spread = np.sqrt(np.square(rails[0, 0] - rails[0, 1]).mean(0) / 2)
+    return np.asarray((np.abs((rails[:, 0] - rails[0, 0]).mean(1) / spread) <= 1).all(1))
 
 
 def truths(read: np.ndarray) -> dict[str, np.ndarray]:
@@ -74,17 +83,16 @@ def truths(read: np.ndarray) -> dict[str, np.ndarray]:
     return {**dict(zip(("objects", "colours", "relations"), table.T, strict=True)), "all": table.mean(1)}
 
 
-def scored(count: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """(scorer → (c,), more is better; which candidates are within the guardrails)."""
+def scored(candidates: np.ndarray) -> dict[str, np.ndarray]:
+    """Scorer → (c,), more is better."""
     with np.load(TABLE) as kept:
-        found = {name: kept[name][:count, 0, :PROMPTS].astype(float).mean(1) for name in ("clip", "aesthetic")}
-        features, rails = kept["features"][:count, 0].astype(float), kept["guardrails"].astype(float)
+        found = {name: kept[name][candidates, 0, :PROMPTS].astype(float).mean(1) for name in ("clip", "aesthetic")}
+        features = kept["features"][candidates, 0].astype(float)
     spec = load_spec("shapes")
     for name in ("fid", "kid"):
         metric = registry.build(name, spec.scorers, "cpu", spec.base, spec.reference)
         found[name] = -np.array([metric.distance(each) for each in features])  # type: ignore[attr-defined]
-    spread = np.sqrt(np.square(rails[0, 0] - rails[0, 1]).mean(0) / 2)
-    return found, (np.abs((rails[:count, 0] - rails[0, 0]).mean(1) / spread) <= 1).all(1)
+    return found
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
@@ -96,24 +104,24 @@ def correlation(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
     return float(spearmanr(a, b).statistic), float(low), float(high)
 
 
-def _record(most: int) -> None:
+def _record(order: np.ndarray) -> None:
     with np.load(TABLE) as kept:
-        texts, factors = [str(text) for text in kept["prompts"][:PROMPTS]], kept["factors"][:most]
-    read: list[np.ndarray] = []
+        texts, factors = [str(text) for text in kept["prompts"][:PROMPTS]], kept["factors"]
+    read: dict[int, np.ndarray] = {}
     if READ.exists():
         with np.load(READ) as kept:
-            read = [*kept["read"]]
+            read = dict(zip(kept["candidates"].tolist(), kept["read"], strict=True))
     generator, reader = (
         load_generator(load_spec("shapes")),
         Reader.load(path("models", "shapes") / "scorers" / "reader"),
     )
     generator.prepare(texts)
     seeds = list(prompts.seeds(texts, 0, "search"))
-    for each in track(factors[len(read) :], "candidates"):
-        answers = reader.read(generator.generate(texts, seeds, Factors(*map(float, each))))
-        read.append(np.stack([answers[name].numpy() for name in CLASSES], -1).astype(np.int8))
+    for number in track([int(each) for each in order if int(each) not in read], "candidates"):
+        answers = reader.read(generator.generate(texts, seeds, Factors(*map(float, factors[number]))))
+        read[number] = np.stack([answers[name].numpy() for name in CLASSES], -1).astype(np.int8)
         with replacing(READ) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, read=np.stack(read))
+            np.savez_compressed(stream, candidates=np.array([*read]), read=np.stack([*read.values()]))
 
 
 if __name__ == "__main__":

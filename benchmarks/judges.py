@@ -40,10 +40,10 @@ from search.study.second_opinion import BEGINS
 from search.study.verdict import Judges, verdict
 from search.workers import SingleWorker
 
-SEEDS = 2
+SEEDS = 1
 FLIPS = 4095
 """Of signs, in place of a real confirmation's eight times as many: the smallest p is 0.0005."""
-POPULATION = 320
+POPULATION = 240
 """Prompts of the table."""
 FINALISTS = (1, 2)
 """Of the factors' strength, in thirds of what each world does at most."""

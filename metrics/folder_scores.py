@@ -17,7 +17,7 @@ from .registry import MetricInfo
 if TYPE_CHECKING:
     from .base import Batch, Metric, Score
 
-WORDED = ("clip", "hps", "pickscore", "image_reward")
+WORDED = ("clip", "vqa", "hps", "pickscore", "image_reward")
 """Metrics that read prompts."""
 
 
@@ -90,8 +90,8 @@ def check_possible(infos: Sequence[MetricInfo], images: ImageFolder, compared: b
             raise UserError("drift is the distance from the baseline's images: give them with --base FOLDER")
         if info.name == "cost":
             raise UserError("cost counts the U-Net's evaluations, which images don't tell: it is a study's objective")
-        if info.name == "consistency":
-            raise UserError("consistency compares the frames of a video, and a folder is scored as single images")
+        if info.videos:
+            raise UserError(f"{info.name} compares the frames of a video, and a folder is scored as single images")
 
 
 def score_folders(

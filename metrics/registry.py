@@ -55,6 +55,7 @@ def _infos() -> list[MetricInfo]:
         "pickscore": "would people prefer it, of images of one prompt? (PickScore)",
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
         "vqa": "does the image show what the prompt says? (a vision-language model's P(yes))",
+        "imaging_quality": "is it a good photo rather than a bad one, as CLIP sees it?",
         "questions": "are the prompt set's own questions answered with yes? (the same model)",
     }
     versions = {"aesthetic": "2", "image_reward": "2"}
@@ -63,6 +64,16 @@ def _infos() -> list[MetricInfo]:
         "kid": "does the set look like real images? (Inception; unbiased)",
         "fd_dinov2": "does the set look like real images? (DINOv2; biased at small n)",
         "cmmd": "does the set look like real images? (CLIP; unbiased)",
+    }
+    embedded = {
+        "consistency": "do a video's neighbouring frames look alike?",
+        "subject_consistency": "does a video's subject stay the same? (DINO)",
+        "background_consistency": "does a video's scene stay the same? (CLIP)",
+    }
+    moving: dict[str, tuple[Literal["up", "none"], str]] = {
+        "motion_smoothness": ("up", "does a video move without jerks?"),
+        "flicker": ("up", "is a video free of flicker?"),
+        "motion": ("none", "how much a video moves"),
     }
     pixels = {
         "colourfulness": "how colourful (Hasler and Süsstrunk)",
@@ -77,7 +88,8 @@ def _infos() -> list[MetricInfo]:
     }
     return [
         *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
-        MetricInfo("consistency", "up", True, 1, "do a video's neighbouring frames look alike?", videos=True),
+        *(MetricInfo(name, "up", True, 1, asks, videos=True) for name, asks in embedded.items()),
+        *(MetricInfo(name, way, True, 1, asks, encoder=False, videos=True) for name, (way, asks) in moving.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),
         *(MetricInfo(name, "none", True, 1, asks, "2", encoder=False) for name, asks in pixels.items()),
         MetricInfo("cost", "down", True, 1, "how many evaluations of the U-Net an image takes", encoder=False),
@@ -133,6 +145,10 @@ def build(
         from .cost import Cost
 
         return Cost()
+    if info.videos and not info.encoder:
+        from .video import Movement
+
+        return Movement(name)
     if not info.encoder:
         from .guardrails import Guardrail
 
@@ -173,10 +189,14 @@ def _of_images(name: str, spec: Mapping[str, Any], reads: Encoder, models: Path)
         from .guardrails import Drift
 
         return Drift(reads)
-    if name == "consistency":
+    if METRICS[name].videos:
         from .video import Consistency
 
-        return Consistency(reads)
+        return Consistency(reads, name)
+    if name == "imaging_quality":
+        from .quality import Quality
+
+        return Quality(reads)
     return {"clip": clip.ClipScore, "hps": clip.hps, "pickscore": clip.pickscore}[name](reads)
 
 

@@ -55,8 +55,9 @@ def assemble(load: Load, job: Job) -> Evaluators:
     """Load, and make the evaluators: "search", "guardrails" (the baseline under other seeds) and "confirm", which alone
     has the judges; "low", the search with few steps, where they are asked for.
     """
+    from metrics import registry
     from metrics.guardrails import Guardrail
-    from search.evaluation.guardrails import NAMES
+    from search.evaluation.guardrails import NAMES, OF_VIDEOS
 
     config, seed = job.config, job.config.seed
     generator, loaded = load(config, job.spec)
@@ -72,7 +73,11 @@ def assemble(load: Load, job: Job) -> Evaluators:
         ends = rungs.rungs(len(job.prompts)) if config.racing else (len(job.prompts),)
         several = config.workers > 1
         generator.expect((rungs.block(ends, config.workers),) if several else rungs.steps(ends), divided=several)
-    rails = {name: Guardrail(name, device.name, NAMES) for name in NAMES} if config.guardrails else {}
+    rails: dict[str, Metric] = {}
+    if config.guardrails:
+        rails |= {name: Guardrail(name, device.name, NAMES) for name in NAMES}
+        if getattr(generator, "frames", 1) > 1:
+            rails |= {name: registry.build(name, {}, device.name, Path()) for name in OF_VIDEOS if name not in NAMES}
 
     def evaluator(
         purpose: str,

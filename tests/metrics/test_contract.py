@@ -18,8 +18,9 @@ from tests.metrics.conftest import CLIP, RESNET
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))
 
 
-ALONE = ("consistency", "cost", "drift", "image_reward")
-"""Tested in files of their own: one takes videos, one no pixels, one pairs, one a network of its own."""
+VIDEOS = tuple(name for name, info in metrics.METRICS.items() if info.videos)
+ALONE = (*VIDEOS, "cost", "drift", "image_reward")
+"""Tested in files of their own: some take videos, one no pixels, one pairs, one a network of its own."""
 IMAGES = [name for name in metrics.METRICS if name not in ALONE]
 
 
@@ -41,7 +42,7 @@ def build(name: str, models: Path, images: torch.Tensor, folder: Path):
         np.savez(files[-1], mu=features.mean(0), sigma=np.cov(features, rowvar=False), n=24, feats=features,
                  encoder=one.identity)  # fmt: skip
     scorers = {
-        **dict.fromkeys(("clip", "hps", "pickscore", "consistency"), CLIP),
+        **dict.fromkeys(("clip", "hps", "pickscore", "imaging_quality"), CLIP),
         "aesthetic": {"kind": "aesthetic_head", "file": str(head), "encoder": CLIP},
         **{each: {"encoder": RESNET} for each in ("fid", "kid", "fd_dinov2")},
         "cmmd": {"encoder": CLIP},
