@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 
-from . import identity
+from . import controlnet_file, identity
 from .identity import only_variant, read_json
 from .locate import find, wanted_parts
+from .single import header
 from .spec import PARTS, ModelSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of them. field: of the spec, which names it. variant: of its weights."""
+    """One of them. field: of the spec, which names it. folder: its own, or a ControlNet's single file. variant: of its
+    weights."""
 
     field: str
     folder: Path
@@ -39,6 +41,8 @@ class Part:
         """What it is loaded from, for the identity of the model."""
         if self.field == "refiner":
             return identity.files(self.folder)
+        if self.folder.is_file():
+            return [self.folder]
         return [self.folder / "config.json", *identity.weights(self.folder, self.variant)]
 
 
@@ -53,6 +57,9 @@ def parts(spec: ModelSpec) -> list[Part]:
         variant = only_variant(wanted.folder) if wanted.alone else wanted.variant
         found.append(Part(field, find(replace(wanted, variant=variant)), variant))
     for part in found:
+        if part.folder.is_file():
+            header(part.folder)  # a damaged one is told here
+            continue
         file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
         holds = read_json(file).get("_class_name")
         if holds != CLASSES[part.field]:
@@ -71,7 +78,11 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
             if part.field == "motion_adapter":
                 pipeline = _moved(pipeline, diffusers.MotionAdapter.from_pretrained(part.folder, **how))
             elif part.field == "controlnet":
-                network = diffusers.ControlNetModel.from_pretrained(part.folder, **how)
+                network = (
+                    controlnet_file.read(part.folder, pipeline.unet, dtype)
+                    if part.folder.is_file()
+                    else diffusers.ControlNetModel.from_pretrained(part.folder, **how)
+                )
                 words, wanted = (each.config.cross_attention_dim for each in (network, pipeline.unet))
                 if words != wanted:
                     raise ValueError(f"it is for text embeddings {words} wide, and the model's are {wanted}")
