@@ -142,36 +142,24 @@ def ip_adapter(folder: Path, text_width: int = 16, width: int = 12, **of_unet: A
 
 def inpainting(folder: Path) -> Path:
     """Saves a StableDiffusionInpaintPipeline, whose U-Net sees a mask and a picture too."""
-    from diffusers import StableDiffusionInpaintPipeline
-    from transformers import CLIPTextModel
-
-    torch.manual_seed(0)
-    pipeline = StableDiffusionInpaintPipeline(
-        vae=vae(),
-        text_encoder=CLIPTextModel(text_config(16)),
-        tokenizer=tokenizer(),
-        unet=unet(16, in_channels=9),
-        scheduler=scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(folder)
-    _save_vocabulary(folder / "tokenizer")
-    return folder
+    return _seeing("StableDiffusionInpaintPipeline", 9, folder)
 
 
 def editing(folder: Path) -> Path:
     """Saves a StableDiffusionInstructPix2PixPipeline, whose U-Net sees a picture too."""
-    from diffusers import StableDiffusionInstructPix2PixPipeline
+    return _seeing("StableDiffusionInstructPix2PixPipeline", 8, folder)
+
+
+def _seeing(kind: str, channels: int, folder: Path) -> Path:
+    import diffusers
     from transformers import CLIPTextModel
 
     torch.manual_seed(0)
-    pipeline = StableDiffusionInstructPix2PixPipeline(
+    pipeline = getattr(diffusers, kind)(
         vae=vae(),
         text_encoder=CLIPTextModel(text_config(16)),
         tokenizer=tokenizer(),
-        unet=unet(16, in_channels=8),
+        unet=unet(16, in_channels=channels),
         scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,

@@ -68,10 +68,10 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
         content = identity(folder, spec.variant, more)
     pipeline = pipelines.read(spec, folder, numbers)
     put_on(pipeline, spec)
-    prompted.put_on(pipeline, spec)
     for file in files_of_unet(spec):
         pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
+    prompted.put_on(pipeline, spec)
     kind = Refined if spec.refiner else Controlled if spec.controlnets else KINDS[spec.kind]
     if spec.ip_adapter:
         kind = prompted.prompted(kind)

@@ -84,6 +84,8 @@ def find(wanted: Wanted) -> Path:
     if wanted.folder.is_dir():
         wanted.check(wanted.folder)
         return wanted.folder
+    if wanted.flag == PARTS["controlnet"] and wanted.folder.suffix == ".safetensors" and wanted.folder.is_file():
+        return wanted.folder
     if not HUB_ID.fullmatch(wanted.source):
         raise UserError(f"{wanted.flag}: the weights of {wanted.name} are not there: {wanted.folder} is no folder")
     tried = [f"the folder {wanted.folder}: not there"]

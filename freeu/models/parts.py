@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, shortened
 
-from . import identity
+from . import controlnet_file, identity
 from .identity import only_variant, read_json
 from .locate import Wanted, find, found_here, wanted_parts
+from .single import header
 from .spec import PARTS, ModelSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ CLASSES = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of them. field: of the spec, which names it. variant: of its weights."""
+    """One of them. field: of the spec, which names it. folder: its own, or a ControlNet's single file. variant: of its
+    weights."""
 
     field: str
     folder: Path
@@ -39,6 +41,8 @@ class Part:
         """What it is loaded from, for the identity of the model."""
         if self.field == "refiner":
             return identity.files(self.folder)
+        if self.folder.is_file():
+            return [self.folder]
         return [self.folder / "config.json", *identity.weights(self.folder, self.variant)]
 
 
@@ -67,7 +71,7 @@ def check_early(spec: ModelSpec, folder: Path | None) -> None:
         part = Part(field, place, wanted.variant)
         _check(part)
         unet = {} if folder is None else read_json(folder / "unet" / "config.json")
-        if field == "controlnet":
+        if field == "controlnet" and part.folder.is_dir():
             check_words(part, read_json(part.folder / "config.json"), unet)
 
 
@@ -91,7 +95,10 @@ def _wanted(spec: ModelSpec) -> list[tuple[str, Wanted]]:
 
 
 def _check(part: Part) -> None:
-    """Raises UserError where its folder holds something else."""
+    """Raises UserError where its folder holds something else, or its file is damaged."""
+    if part.folder.is_file():
+        header(part.folder)
+        return
     file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
     holds = read_json(file).get("_class_name")
     if holds != CLASSES[part.field]:
@@ -111,7 +118,11 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
             if part.field == "motion_adapter":
                 pipeline = _moved(pipeline, diffusers.MotionAdapter.from_pretrained(part.folder, **how))
             elif part.field == "controlnet":
-                network = diffusers.ControlNetModel.from_pretrained(part.folder, **how)
+                network = (
+                    controlnet_file.read(part.folder, pipeline.unet, dtype)
+                    if part.folder.is_file()
+                    else diffusers.ControlNetModel.from_pretrained(part.folder, **how)
+                )
                 check_words(part, network.config, pipeline.unet.config)
                 controlnets.append(network)
         except UserError:

@@ -45,8 +45,8 @@ PARTS = {
     "MotionAdapter": "a motion adapter alone: give it with --motion-adapter, beside --model sd15 or one like it",
 }
 HELD = (
-    ("control_model.", "a ControlNet: --controlnet takes it as a diffusers folder"),
-    ("controlnet_cond_embedding.", "a ControlNet: --controlnet takes it as a diffusers folder"),
+    ("control_model.", "a ControlNet: it goes to --controlnet, beside --model"),
+    ("controlnet_cond_embedding.", "a ControlNet: it goes to --controlnet, beside --model"),
     ("image_proj.", "an IP-Adapter: it goes to --ip-adapter, beside --model"),
     ("time_stack.", "a video model: give its diffusers folder, as a single file it is not read"),
     ("time_mix", "a video model: give its diffusers folder, as a single file it is not read"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from configs import UserError
 from freeu.models import changed, control, load_spec
@@ -14,6 +15,7 @@ from search.settings.job import prepare
 from search.settings.pictures import held_to
 from search.settings.prompts import load
 from search.settings.reading import load as settings
+from tests import tiny
 
 
 def picture(file: Path, colour: int = 255, side: int = 16) -> str:
@@ -111,3 +113,45 @@ def test_another_picture_or_weight_is_another_study(tmp_path: Path, sd_folder: P
     assert fingerprint() == before and before["parts"] == [str(Path.cwd() / "net")]
     assert fingerprint(control=files[1])["input"] != before["input"]
     assert fingerprint(controlnet="net:0.5")["parts"] != before["parts"]
+
+
+def original(state: dict[str, torch.Tensor], unet: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A diffusers ControlNet's tensors as the original code (github.com/lllyasviel/ControlNet) names them."""
+    from tests.single_file import _unet
+
+    found = {}
+    for name, value in state.items():
+        if name.startswith("controlnet_cond_embedding."):
+            place = {"conv_in": 0, "conv_out": 14}.get(part := name.split(".")[1])
+            place = 2 * (int(name.split(".")[2]) + 1) if part == "blocks" else place
+            found[f"control_model.input_hint_block.{place}.{name.rpartition('.')[2]}"] = value
+        elif name.startswith("controlnet_down_blocks."):
+            found[f"control_model.zero_convs.{name.split('.')[1]}.0.{name.rpartition('.')[2]}"] = value
+        elif name.startswith("controlnet_mid_block."):
+            found[f"control_model.middle_block_out.0.{name.rpartition('.')[2]}"] = value
+        else:
+            found[f"control_model.{_unet(name, unet)}"] = value
+    return found
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "original"])
+def test_a_controlnet_in_one_file(layout: str, sd_folder: Path, tmp_path: Path) -> None:
+    import freeu
+    from freeu.models import load_generator
+
+    folder = tiny.controlnet(tmp_path / "net")
+    state = load_file(folder / "diffusion_pytorch_model.safetensors")
+    file = tmp_path / "net.safetensors"
+    save_file(state if layout == "diffusers" else original(state, tiny.unet(16)), file)
+    ball = picture(tmp_path / "ball.png", 90, side=tiny.SIDE)
+
+    def drawn(net: Path, model: Path = sd_folder) -> torch.Tensor:
+        spec = changed(load_spec(model), {"resolution": tiny.SIDE, "controlnets": (str(net),), "control": (ball,)})
+        return load_generator(spec, device="cpu", steps=2).generate(["a boat"], [0], freeu.IDENTITY)
+
+    assert torch.equal(drawn(file), drawn(folder))
+    with pytest.raises(UserError, match=r"can't use --controlnet .*net\.safetensors: .* for another architecture"):
+        drawn(file, tiny.sdxl(tmp_path / "sdxl"))
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"net\.safetensors is cut off"):
+        drawn(file)

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from freeu.models import ModelSpec, load_spec
+from freeu.models.catalogue import OWN
 from search.storage import StudyFolder
 from tests import tiny
 from tests.kinds import FRAMES, GUIDANCE, KINDS
@@ -20,9 +21,7 @@ from tests.studies import study
 def saved(spec: ModelSpec, file: Path) -> Path:
     """As a YAML of the user's, scored by the embedded model's CLIP."""
     clip = load_spec("shapes").base / "shapes" / "scorers" / "clip"
-    own = spec.model_dump(
-        mode="json", exclude={"name", "base", "inputs", "negatives", "reference", "published"}, exclude_none=True
-    )
+    own = spec.model_dump(mode="json", exclude={*OWN, "reference", "published"}, exclude_none=True)
     own |= {"steps": 2, "guidance": GUIDANCE, "objectives": ["clip"], "prompts": "shapes"}
     own["scorers"] = {"clip": {"kind": "open_clip", "source": f"local-dir:{clip}"}}
     file.write_text(yaml.safe_dump(own))
