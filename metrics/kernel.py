@@ -75,11 +75,11 @@ class KernelDistance:
         self.name, self.encoder = name, encoder
         kept = np.random.default_rng(0).permutation(len(reference.features))[:MOST]
         self._reference = reference.features[np.sort(kept)].astype(np.float64)
-        self._kernel: Kernel
-        self._kernel, self._prepared, self._scale = {
+        kinds: dict[str, tuple[Kernel, Callable[[np.ndarray], np.ndarray], float]] = {
             "kid": (_cubic, np.asarray, 1.0),
             "cmmd": (_gaussian, _unit, SCALE),
-        }[name]
+        }
+        self._kernel, self._prepared, self._scale = kinds[name]
 
     def features(self, batch: Batch) -> np.ndarray:
         """float64 (n, d)."""

@@ -95,7 +95,7 @@ def find(wanted: Wanted) -> Path:
 
 def found_here(wanted: Wanted) -> Path | None:
     """The same without the hub: None for what would have to be got from there."""
-    if wanted.folder.is_dir() or not HUB_ID.fullmatch(wanted.source):
+    if wanted.folder.exists() or not HUB_ID.fullmatch(wanted.source):
         return find(wanted)
     return _cached(wanted, [])
 

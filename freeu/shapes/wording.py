@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from .caption import BACKDROP_WORDS, BACKWARD, FILL_WORDS, FORWARD, ROW, SIZE_WORDS
 from .scene import COLOURS, SHAPES, TONES, Item, Scene
@@ -12,12 +13,12 @@ def _any(words: object) -> str:
     return "|".join(sorted(map(re.escape, filter(None, words)), key=len, reverse=True))  # type: ignore[call-overload]
 
 
-def _by_word(words: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def _by_word(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Each wording → what it means; "" for what may be left out."""
     return {word: meaning for meaning, wordings in words.items() for word in wordings}
 
 
-SIZE, FILL, BACKDROP = (_by_word(words) for words in (SIZE_WORDS, FILL_WORDS, BACKDROP_WORDS))
+SIZE, FILL, BACKDROP = _by_word(SIZE_WORDS), _by_word(FILL_WORDS), _by_word(BACKDROP_WORDS)
 ONWARD, BACK = _by_word(FORWARD), _by_word(BACKWARD)
 IN_A_ROW = {words: relation for relation, words in ROW.items()}
 ITEM = re.compile(f"a ({_any(SIZE)}) (?:({_any(FILL)}) )?({_any(COLOURS)}) ({_any(SHAPES)})")

@@ -7,13 +7,13 @@ tuned on it. A prompt of the embedded model's grammar names its scene, so the ri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from configs import path
 from freeu.shapes.wording import scene_of
 
 if TYPE_CHECKING:
-    from metrics.base import Batch, Score
+    from metrics.base import Batch, Direction, Score
 
 SIDE = 64
 
@@ -21,9 +21,12 @@ SIDE = 64
 class Objects:
     """are the objects that the prompt names there, each with its shape and colour? (attribute reader; percent)"""
 
-    name, what = "objects", "object"
-    direction: Literal["up"] = "up"
-    per_image, min_n, version = True, 1, "1"
+    name: str = "objects"
+    what = "object"
+    version: str = "1"
+    direction: Direction = "up"
+    per_image: bool = True
+    min_n: int = 1
 
     def __init__(self, device: str = "cpu") -> None:
         from freeu.shapes.reader import Reader
