@@ -43,12 +43,15 @@ CONTROLNET = 0.4
 """What a ControlNet is to its U-Net: the encoder's half."""
 DECODER = 8460 / 1024**2
 """GFLOP of SDXL's decoder, which is Stable Diffusion's too, for a pixel; counted with torch's profiler."""
+VAE: dict[str, Any] = {"block_out_channels": [128, 256, 512, 512], "layers_per_block": 2}
+"""That of Stable Diffusion."""
 
 
 def of_image(spec: ModelSpec, evaluations: float) -> float:
     """GFLOP of an image or video of the spec whose U-Net is evaluated so often (a redrawn frame counts as one)."""
     height, width = spec.image_size
-    config, scale = config_of(spec)
+    config, vae = config_of(spec)
+    scale = 2 ** (len(vae["block_out_channels"]) - 1)
     try:
         once = unet(config, height // scale, width // scale)
     except (TypeError, ValueError, LookupError):  # a U-Net of another form: as Stable Diffusion's
@@ -56,19 +59,28 @@ def of_image(spec: ModelSpec, evaluations: float) -> float:
     once *= 1 + CONTROLNET * len(spec.controlnets)
     if spec.kind in ("text-to-video", "image-to-video"):
         once *= spec.frames * (1 + TEMPORAL)
-    return evaluations * once + spec.frames * DECODER * height * width
+    return evaluations * once + spec.frames * DECODER * _share(vae) * height * width
 
 
-def config_of(spec: ModelSpec) -> tuple[Mapping[str, Any], int]:
-    """(the U-Net's config, pixels of a side for each latent): of the folder that is here, else of the known
-    architecture."""
+def _share(vae: Mapping[str, Any]) -> float:
+    """What a decoder's work is of Stable Diffusion's: its convolutions', which go with the square of the width."""
+
+    def layers(config: Mapping[str, Any]) -> float:
+        widths = config["block_out_channels"]
+        return (config["layers_per_block"] + 1) * sum(each**2 / 4**level for level, each in enumerate(widths))
+
+    return layers(vae) / layers(VAE)
+
+
+def config_of(spec: ModelSpec) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """(the U-Net's config, the VAE's): of the folder that is here, else of the known architecture."""
     place = spec.base / spec.config if spec.config else spec.folder
     network, vae = place / "unet" / "config.json", place / "vae" / "config.json"
-    levels = read_json(vae).get("block_out_channels") if vae.is_file() else None
-    scale = 2 ** (len(levels) - 1) if isinstance(levels, list) and levels else 8
+    read = read_json(vae) if vae.is_file() else {}
+    decoder = {key: read[key] if isinstance(read.get(key), type(own)) else own for key, own in VAE.items()}
     if network.is_file():
-        return read_json(network), scale
-    return KNOWN.get(spec.config or spec.source, SD1), scale
+        return read_json(network), decoder
+    return KNOWN.get(spec.config or spec.source, SD1), decoder
 
 
 def unet(config: Mapping[str, Any], height: int, width: int) -> float:
