@@ -31,6 +31,11 @@ def command_console(stderr: bool = False, quiet: bool = False) -> Console:
     return Console(highlight=False, width=None if known else WIDTH, stderr=stderr, quiet=quiet)
 
 
+def bounded(console: Console) -> bool:
+    """Whether lines are to fit a width: a person reads them, or COLUMNS asks for it. A file gets whole lines."""
+    return console.is_terminal or console.is_jupyter or _asked()
+
+
 def say(console: Console, text: str, indent: int = 0, joint: str = "", style: str | Style = "") -> None:
     """Print prose, broken between words where a person reads it.
 
@@ -39,7 +44,7 @@ def say(console: Console, text: str, indent: int = 0, joint: str = "", style: st
     from rich.text import Text
 
     lines = [visible(text)]
-    if console.is_terminal or console.is_jupyter or _asked():
+    if bounded(console):
         wrapper = textwrap.TextWrapper(
             console.width - len(joint), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from configs.console import say
+from configs.console import bounded, say
 from freeu import Candidate
 from search.storage import TrialRecord
 
@@ -174,7 +174,8 @@ class Progress:
             notes.append(f"{record.images} prompts{few}")
         notes.append(f"{record.seconds.get('total', 0.0):.1f} s, {duration(self.left() or 0.0)} left")
         line = f"{row}  {', '.join(notes)}"
-        return line if len(line) <= self.console.width else f"{line[: self.console.width - 1]}…"
+        whole = len(line) <= self.console.width or not bounded(self.console)
+        return line if whole else f"{line[: self.console.width - 1]}…"
 
     def _header(self) -> str:
         factors = "".join(f"{name:>6}" for name in ("b1", "b2", "s1", "s2"))
