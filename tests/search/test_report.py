@@ -639,6 +639,9 @@ def test_two_studies_on_one_page(browser: Any, tmp_path: Path) -> None:
     assert browser.execute_script(seen) == [f"data:image/webp;base64,{base64.b64encode(x).decode()}" for x in kept]
     assert browser.execute_script("return typeof window.pwned") == "undefined"
     assert axe_faults(browser) == []
+    done = CliRunner().invoke(app, ["--compare", "one", "two", "--json", *mlruns])
+    told = json.loads(done.stdout)
+    assert told["study"] == "one" and told["file"].endswith("report-two.html") and told["folder"] is None
     for arguments in ([], ["--study", "one", "--compare", "one", "two"]):
         done = CliRunner().invoke(app, [*arguments, *mlruns])
         assert any(said in str(done.exception) for said in ("name one of one, two", "or --compare A B"))
