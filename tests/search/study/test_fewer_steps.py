@@ -156,7 +156,7 @@ def test_a_trial_of_few_steps_says_so() -> None:
     value = {"clip": Value(1.0, 0.1, 12, "up")}
     for rungs in ((-12,), (-12, 24)):
         progress.ended(TrialRecord(1, IDENTITY, "gp", "COMPLETE", value, images=12, rungs={n: {} for n in rungs}))
-    first, second = console.export_text().splitlines()
+    _, first, second = console.export_text().splitlines()
     assert "12 prompts with few steps" in first and "with few steps" not in second
 
 
