@@ -60,7 +60,7 @@ def decimals(value: float, digits: int = 4) -> int:
 
 def _wide(name: str) -> int:
     """The width of an objective's column, arrow and space included."""
-    return max(len(name) + 4, 8)
+    return max(len(name) + 3, 7)
 
 
 class Progress:
@@ -164,11 +164,11 @@ class Progress:
             value = record.values[name].value
             self._decimals.setdefault(name, decimals(value))
             row += f"{value:>{_wide(name)}.{self._decimals[name]}f}"
-        notes = [record.origin, *(f"{name} {value}" for name, value in record.candidate.sampling.as_dict().items())]
+        notes = [*(f"{name} {value}" for name, value in record.candidate.sampling.as_dict().items()), record.origin]
         if not record.complete:
             return f"{row}  {', '.join((*notes, record.ending))}"
         if not record.feasible:
-            notes.append(f"out of bounds: {out_of_bounds(record.guardrails)}")
+            notes.insert(0, f"out of bounds: {out_of_bounds(record.guardrails)}")
         if record.images < self.per_trial:
             few = " with few steps" if max(record.rungs, default=1) < 0 else ""
             notes.append(f"{record.images} prompts{few}")

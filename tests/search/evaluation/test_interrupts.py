@@ -100,11 +100,11 @@ def test_ctrl_c_and_sigterm_in_a_study_of_the_real_model(tmp_path: Path) -> None
     flags = "--trials 3 --limit 8 --objectives clip --no-guardrails --study s --batch-size 2 --steps 40"
     command = [sys.executable, "-m", "search.run", *flags.split(), "--mlruns", str(tmp_path / "m")]
     folder = StudyFolder(tmp_path / "m", "s")
-    code, out, err = interrupted(command, folder, "trial 0", signal.SIGINT)
+    code, out, err = interrupted(command, folder, "1/3 ", signal.SIGINT)
     assert code == 130, err
     assert SAID in err and "run the same command again to resume" in out and "Traceback" not in err
     assert [record.reason for record in folder.read_trials()] == [None]
-    code, out, err = interrupted(command, folder, "trial 1", signal.SIGTERM)
+    code, out, err = interrupted(command, folder, "2/3 ", signal.SIGTERM)
     assert code == 130, err
     assert "run the same command again to resume" in out and "Traceback" not in err
     assert [record.reason for record in folder.read_trials()] == [None, None]
