@@ -31,7 +31,7 @@ CONNECTION = {
 class BoundedConnection(psycopg.Connection[Any]):
     """As psycopg's."""
 
-    def wait(self, gen: Generator[int, int, Any], *more: Any, **named: Any) -> Any:
+    def wait(self, gen: Generator[Any, Any, Any], *more: Any, **named: Any) -> Any:
         """As psycopg's. Raises psycopg.OperationalError after a silence, and closes the connection."""
         try:
             return super().wait(_bounded(gen, ANSWER), *more, **named)
@@ -53,12 +53,12 @@ def connecting(url: str) -> Callable[[], BoundedConnection]:
     return lambda: BoundedConnection.connect(*arguments, **{**named, **CONNECTION})
 
 
-def _bounded(gen: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:
+def _bounded(gen: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
     """The same waits. psycopg sends what is ready, and 0 now and then while nothing is."""
     ready, heard = None, time.monotonic()
     while True:
         try:
-            wanted = gen.send(ready)  # type: ignore[arg-type]  # None begins it
+            wanted = gen.send(ready)  # None begins it
         except StopIteration as end:
             return end.value
         ready = yield wanted
