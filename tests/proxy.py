@@ -17,6 +17,8 @@ class Tcp:
 
     def __init__(self, port: int) -> None:
         self._to, self._open = port, list[socket.socket]()
+        self.swallowing = False
+        """Whether what comes from either side is taken and goes nowhere."""
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -40,11 +42,11 @@ class Tcp:
                 for a, b in ((client, server), (server, client)):
                     threading.Thread(target=self._pass_on, args=(a, b), daemon=True).start()
 
-    @staticmethod
-    def _pass_on(a: socket.socket, b: socket.socket) -> None:
+    def _pass_on(self, a: socket.socket, b: socket.socket) -> None:
         with suppress(OSError):
             while data := a.recv(65536):
-                b.sendall(data)
+                if not self.swallowing:
+                    b.sendall(data)
         with suppress(OSError):
             b.shutdown(socket.SHUT_RDWR)
 

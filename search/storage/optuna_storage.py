@@ -79,13 +79,14 @@ class Storage:
             return in_folder(self.folder, wanted)
         if self._study is not None:
             return self._study
-        from search.storage.reconnecting import CONNECTION, ReconnectingStorage
+        from search.storage.bounded_connection import connecting
+        from search.storage.reconnecting import ReconnectingStorage
 
         self._engine.connect().close()  # a server that isn't there at the beginning is not waited for
         with self.lock(OPENING):
             self._storage = ReconnectingStorage(
                 self.url,
-                engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECTION},
+                engine_kwargs={"pool_pre_ping": True, "creator": connecting(self.url)},
                 heartbeat_interval=BEAT,
                 grace_period=max(1, round(self.lease)),
                 waiting=self._waiting,
@@ -127,10 +128,10 @@ class Storage:
         """For what Optuna's storage doesn't do."""
         from sqlalchemy import create_engine
 
-        from search.storage.reconnecting import CONNECTION
+        from search.storage.bounded_connection import connecting
 
         assert self.url is not None
-        return create_engine(self.url, pool_pre_ping=True, connect_args=CONNECTION)
+        return create_engine(self.url, pool_pre_ping=True, creator=connecting(self.url))
 
     @cached_property
     def _waiting(self) -> Waiting:

@@ -13,17 +13,6 @@ from optuna.storages import BaseStorage, RDBStorage
 
 from search.storage.waiting import Waiting
 
-CONNECTION = {
-    "connect_timeout": 10,
-    "client_encoding": "utf8",  # a database in SQL_ASCII would give bytes
-    # A connection that a router forgot, or whose other end is gone, is noticed within half a minute.
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,  # milliseconds
-}
-"""How both engines connect."""
 CHANGES = (
     "set_trial_state_values",
     "set_trial_param",

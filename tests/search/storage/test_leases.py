@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from configs import UserError
 from freeu import IDENTITY, Candidate, Factors
 from search.optimizer.space_file import default
 from search.session import run_study
-from search.storage import StudyFolder, TrialRecord, Value, waiting
+from search.storage import StudyFolder, TrialRecord, Value, bounded_connection, waiting
 from search.storage.files import write_json
 from search.storage.leases import Busy, LeaseLost
 from search.storage.optuna_storage import Storage
@@ -35,6 +35,8 @@ from tests.search.fakes import FakeGenerator, metrics, settings
 
 ROOT = Path(__file__).parents[3]
 GOALS = {"clip": "up"}
+SUSPENDED = 6.0
+"""Seconds of a lease that a busy machine renews in time, until it is stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ if __name__ == "__main__":  # URL FOLDER: agrees on a result, which takes until 
             threading.Event().wait(0.05)
         return "the first one's"
 
-    print(opened(sys.argv[1], home, lease=2.0).agreed("result of 1", make))
+    print(opened(sys.argv[1], home, lease=SUSPENDED).agreed("result of 1", make))
     raise SystemExit(0)
 
 
@@ -74,14 +76,14 @@ def test_the_one_that_confirms_is_suspended(running: Server, tmp_path: Path) -> 
     while not (home / "begun").exists():
         assert first.poll() is None
     said: list[str] = []
-    second = opened(running.url, home, said.append, lease=2.0)
+    second = opened(running.url, home, said.append, lease=SUSPENDED)
     first.send_signal(signal.SIGSTOP)
     assert second.agreed("result of 1", lambda: "the second one's") == "the second one's"
-    told = f"(process {first.pid}), which confirms the picks: once it has been silent for 2 s this machine goes on"
+    told = f"(process {first.pid}), which confirms the picks: once it has been silent for 6 s this machine goes on"
     assert any(told in text for text in said)
     (home / "go").touch()
     first.send_signal(signal.SIGCONT)
-    out, _ = first.communicate(timeout=120)
+    out, _ = first.communicate()
     assert first.returncode == 0
     assert out.strip() == "the second one's" == second.agreed("result of 1", lambda: "a third")
 
@@ -136,6 +138,72 @@ def test_connections_are_dropped_in_mid_block(running: Server, tmp_path: Path) -
     proxy.drop()
     assert one.ask(9, 0) is not None
     proxy.close()
+
+
+def test_a_server_that_takes_all_and_answers_nothing(
+    running: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a proxy that swallows: its kernel acknowledges every byte, so that no keepalive tells."""
+    monkeypatch.setattr(bounded_connection, "ANSWER", 0.5)
+    monkeypatch.setattr(waiting, "QUIET", 0.0)
+    monkeypatch.setitem(bounded_connection.CONNECTION, "connect_timeout", 2)
+    proxy, said = Tcp(running.port), list[str]()
+    url = running.url.replace(str(running.port), str(proxy.port))
+
+    def heard(text: str) -> None:
+        said.append(text)
+        proxy.swallowing = False  # it comes to its senses once a person is told
+
+    one = opened(url, tmp_path / "swallowed", heard)
+    assert one.once("first", lambda: 1) == 1
+    proxy.swallowing = True
+    assert one.once("second", lambda: 2) == 2
+    proxy.drop()
+    assert one.once("third", lambda: 3) == 3
+    assert len(said) >= 2 and "does not answer" in said[0] and "is back" in said[1]
+    assert "secret" not in " ".join(said)
+    proxy.swallowing = True
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
+    with pytest.raises(UserError, match=r"--storage .*can't be reached|--storage"):
+        opened(url, tmp_path / "never")
+    proxy.close()
+
+
+def test_a_silence_ends_a_connection(running: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = bounded_connection.connecting(server(running.url))
+    with connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        monkeypatch.setattr(bounded_connection, "ANSWER", 0.2)
+        with pytest.raises(bounded_connection.NoAnswer, match=r"no answer for 0\.2 s"):
+            connection.execute("SELECT pg_sleep(600)")
+        assert connection.closed
+
+
+def test_a_long_answer_has_all_the_time_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured is silence, here by a clock of ours."""
+    clock = [0.0]
+    monkeypatch.setattr(bounded_connection.time, "monotonic", lambda: clock[0])
+
+    def answer() -> Generator[int, int, str]:
+        heard = 0
+        while heard < 5:
+            heard += bool((yield 1))
+        return "whole"
+
+    waits = bounded_connection._bounded(answer(), 60.0)
+    assert next(waits) == 1
+    for seconds, ready in [(50, 0), (9, 1), (50, 0), (9, 1), (59, 1), (59, 1)]:
+        clock[0] += seconds
+        assert waits.send(ready) == 1
+    clock[0] += 1000  # no longer than it was asked
+    with pytest.raises(StopIteration) as end:
+        waits.send(1)
+    assert end.value.value == "whole"
+    waits = bounded_connection._bounded(answer(), 60.0)
+    next(waits)
+    clock[0] += 61
+    with pytest.raises(bounded_connection.NoAnswer):
+        waits.send(0)
 
 
 def test_ctrl_c_ends_a_machine_whose_server_is_away(tmp_path: Path) -> None:
