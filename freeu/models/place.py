@@ -60,7 +60,8 @@ class Place:
             raise UserError(f"not enough memory on {self.device} for {name}: {error}; try --offload") from error
         if self.compiled:
             freeu.enable(pipeline.unet, freeu.IDENTITY)  # before it is compiled: then other factors don't compile again
-            pipeline.unet.compile()
+            # Not the hooks of the U-Net itself: what tells the step of a schedule differs from run to run.
+            pipeline.unet.forward = torch.compile(pipeline.unet.forward)
 
     def batches(self, spec: ModelSpec) -> Batches:
         """For the U-Net's work."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from configs import devices
 from configs.devices import Device
+from freeu.controls import FactorsError
+from freeu.factors import Factors
 from freeu.sampling import Sampling
 from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
+from search.optimizer.space import SOBOL, Space
 from search.settings import prompts, rungs
 from search.settings.fingerprints import digest
 
@@ -63,7 +67,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
     if hasattr(generator, "expect"):
         ends = rungs.rungs(len(job.prompts)) if config.racing else (len(job.prompts),)
         several = config.workers > 1
-        generator.expect((rungs.block(ends, config.workers),) if several else rungs.steps(ends), divided=several)
+        counts = (rungs.block(ends, config.workers),) if several else rungs.steps(ends)
+        generator.expect(counts, several, _some_of(job.space, seed))
     rails = {name: Guardrail(name, device.name, NAMES) for name in NAMES} if config.guardrails else {}
 
     def evaluator(
@@ -86,6 +91,15 @@ def assemble(load: Load, job: Job) -> Evaluators:
     if config.low_steps is not None:
         evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)
     return Evaluators(evaluators, too_long, device)
+
+
+def _some_of(space: Space, seed: int) -> list[Factors]:
+    """Some of a space's factors."""
+    found = []
+    for point in space.sobol(SOBOL, seed):
+        with suppress(FactorsError):  # a start after its stop
+            found.append(space.candidate(point).factors)
+    return found
 
 
 def _texts_of(job: Job) -> list[Sampling]:
