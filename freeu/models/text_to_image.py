@@ -43,8 +43,7 @@ class TextToImage:
         place.put(pipeline, spec.name)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._batches, self._decodes = place.batches(spec), place.decodes(spec, self._vae)
-        if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
-            self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
+        place.settle(self._vae, overflows=self._is_xl)
         self._words = self._new_words()
         self.max_tokens: int = self._words.max_tokens
         self._settle()

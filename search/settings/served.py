@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 THERE = (
     *("loras", "embeddings", "vae", "unet", "controlnet", "motion_adapter", "refiner", "input", "strength", "frames"),
-    *("every", "pipeline_config", "dtype", "slicing", "offload", "compile"),
+    *("every", "pipeline_config", "dtype", "vae_dtype", "slicing", "offload", "compile"),
 )
 """Settings that the workflow or the server decides."""
 
