@@ -2,7 +2,8 @@
 
 A study of `search` itself, on SQLite, whose workers sleep as long as images would take. Printed: the share of their
 time that the workers slept, from the first trial to the last one's beginning (1 would be ideal: nobody ever waits for
-the coordinator), and the coordinator's own time for a trial as the study grows.
+the coordinator), and the coordinator's own time for a trial as the study grows. Also printed: how busy the workers of
+a whole default study are, from its first image to its verdict, in simulated time (benchmarks/simulated.py).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from benchmarks import simulated
 from freeu import IDENTITY, Candidate, Factors
 from search.evaluation import Evaluation, Evaluators, Task
 from search.evaluation.evaluator import Value
@@ -138,12 +140,20 @@ def main(
     seconds: Annotated[float, typer.Option(min=0, help="An image, as SDXL takes on a GPU.")] = 3.0,
     trials: Annotated[int, typer.Option(min=3, help="Of all workers.")] = 512,
     finished: Annotated[int, typer.Option(min=100, help="How far a study grows.")] = 10_000,
+    whole: Annotated[str, typer.Option(metavar="A,B", help="Workers of whole studies; empty for none.")] = "8,64",
+    only_whole: Annotated[bool, typer.Option("--only-whole", help="Whole studies alone.")] = False,
 ) -> None:
-    """The two figures."""
+    """The figures."""
     import optuna
 
     logging.disable(logging.WARNING)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for number in map(int, filter(None, whole.split(","))):
+        with tempfile.TemporaryDirectory() as folder:
+            share, hours = simulated.whole_study(Path(folder), number, seconds)
+        print(f"a study, {number} workers, {seconds:g} s an image: busy {share:.1%} of {60 * hours:.1f} minutes")
+    if only_whole:
+        return
     with tempfile.TemporaryDirectory() as folder:
         share, rate = busy(Path(folder), workers, trials, seconds)
     print(f"{workers} workers, {seconds:g} s an image: busy {share:.1%} of their time, {60 * rate:.1f} trials a minute")

@@ -65,9 +65,18 @@ def shapes(images: int, device: str, dtype: str | None, steps: int | None, compi
 
 
 def made(
-    size: str, images: int, device: str, dtype: str | None, steps: int | None, compiled: bool, folder: Path
+    size: str,
+    images: int,
+    device: str,
+    dtype: str | None,
+    steps: int | None,
+    compiled: bool,
+    folder: Path,
+    upcast: bool = False,
+    guarded: bool = False,
 ) -> World:
-    """A pipeline of the size with random weights."""
+    """A pipeline of the size with random weights. upcast: a half-precision decoder is in float32, as SDXL's own has to
+    be. guarded: with guardrails."""
     import copy
 
     from benchmarks import sizes
@@ -75,6 +84,8 @@ def made(
     from freeu.models.load import DTYPES
     from freeu.models.place import Place
     from freeu.models.text_to_image import TextToImage
+    from metrics.guardrails import Guardrail
+    from search.evaluation.guardrails import NAMES
     from search.settings import prompts
 
     pipe = naive.pipeline()
@@ -82,12 +93,14 @@ def made(
     pipe = sizes.pipeline(size, pipe.tokenizer)
     pipe.to(device, DTYPES[dtype or ("float32" if device == "cpu" else "bfloat16")])
     pipe.set_progress_bar_config(disable=True)
+    pipe.vae.register_to_config(force_upcast=upcast)
     spec = load_spec("sdxl" if size == "sdxl" else "sd15")
     spec = spec.model_copy(update={"resolution": 8 * sizes.SIDES[size], "steps": steps or 30, "name": size})
     place = Place(torch.device(device), compiled=compiled)
     generator = TextToImage(copy.deepcopy(pipe), spec, "random weights", place)
     texts = [prompt.text for prompt in prompts.limited(prompts.load("general"), images)]
-    evaluator = Evaluator(generator, sizes.metrics(size, device), texts, [0] * len(texts))
+    rails = {name: Guardrail(name, device, NAMES) for name in NAMES} if guarded else {}
+    evaluator = Evaluator(generator, {**sizes.metrics(size, device), **rails}, texts, [0] * len(texts))
     return World(pipe, evaluator, spec, torch.device(device), StudyFolder(folder, "trial"))
 
 

@@ -48,12 +48,12 @@ def main(
     report(f"{size}, {device}, torch {torch.__version__}", seconds, memory)
 
 
-def made(size: str, device: str) -> tuple[Any, Callable[[], None]]:
-    """A U-Net, in float32 on a CPU and bfloat16 on a GPU, and what runs it once."""
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+def made(size: str, device: str, dtype: torch.dtype | None = None, samples: int = 2) -> tuple[Any, Callable[[], None]]:
+    """A U-Net, by default in float32 on a CPU and bfloat16 on a GPU, and what runs it once. samples: of its batch."""
+    dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
     unet, side = sizes.unet(size).to(device, dtype), sizes.SIDES[size]
-    sample = torch.randn(2, 4, side, side, device=device, dtype=dtype)
-    words = torch.randn(2, 77, sizes.UNETS[size]["cross_attention_dim"], device=device, dtype=dtype)
+    sample = torch.randn(samples, 4, side, side, device=device, dtype=dtype)
+    words = torch.randn(samples, 77, sizes.UNETS[size]["cross_attention_dim"], device=device, dtype=dtype)
 
     def forward() -> None:
         with torch.inference_mode():

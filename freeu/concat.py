@@ -42,7 +42,7 @@ def modulate(
     if _acts(b):
         factor, plain = gain(hidden, b, version), hidden
         hidden = plain.clone()
-        for part in _window(hidden.shape[1], offset, width):
+        for part in channels_of(hidden.shape[1], offset, width):
             hidden[:, part] = plain[:, part] * factor
     if _acts(s) or _acts(high):
         skip = skip_filter(skip, s, threshold, high=high, symmetric=symmetric)
@@ -66,7 +66,7 @@ def modulate_(
     hidden, skip = joined[:, :channels], joined[:, channels:]
     if _acts(b):
         factor = gain(hidden, b, version)
-        for part in _window(channels, offset, width):
+        for part in channels_of(channels, offset, width):
             hidden[:, part].mul_(factor)
     if _acts(s) or _acts(high):
         skip_filter_(skip, s, threshold, high, symmetric)
@@ -76,7 +76,7 @@ def _acts(factor: Factor) -> bool:
     return isinstance(factor, torch.Tensor) or factor != 1
 
 
-def _window(channels: int, offset: float, width: float) -> list[slice]:
+def channels_of(channels: int, offset: float, width: float) -> list[slice]:
     """The channels from `offset`, `width` of them, in fractions; in two parts where they go round the end."""
     first, last = int(offset * channels), int((offset + width) * channels)
     if last <= channels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ class Setting:
     def factors(self) -> Factors:
         """The first candidate: its version, stages and controls are everyone's."""
         return self.candidates[0]
+
+    def within(self, other: Setting) -> Setting:
+        """The same; where FreeU is off in all candidates in the other's structure, which has a value for that."""
+        if len(self.candidates) > 1 or any(value != 1 for stage in (1, 2, 3) for value in self.factors.of(stage)):
+            return self
+        controls = replace(other.factors.controls, high=1.0, b3=1.0, s3=1.0)
+        neutral = replace(other.factors, b1=1.0, b2=1.0, s1=1.0, s2=1.0, controls=controls)
+        return replace(self, candidates=(neutral,), scheduler=other.scheduler)
+
+    def stages_touched(self) -> set[int]:
+        """Those that any candidate changes."""
+        return {stage for stage in (1, 2, 3) if any(self.acts(stage))}
 
     @property
     def structure(self) -> tuple[Any, ...]:

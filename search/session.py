@@ -20,7 +20,7 @@ from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
 from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
-from search.settings import fingerprints, weights
+from search.settings import fingerprints, rungs, weights
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
 from search.storage import TrialRecord, shared_trials
@@ -32,13 +32,14 @@ from search.study.budget import Budget
 from search.study.coordinator import Coordinator, Shifts
 from search.study.fewer_steps import made
 from search.study.held_out import BASE, HeldOut, rows_of
+from search.study.pieces import shared_out
 from search.study.plan import plan
 from search.terminal.progress import Progress
 from search.tracking import Tracker
 from search.tracking.background import BackgroundTracker, Lock, stamp
 from search.tracking.description import describe
 from search.voting.booth import with_votes
-from search.workers import Crew, Evaluate, SingleWorker, done
+from search.workers import Crew, SingleWorker, done
 from search.workers.processes import processes
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Session:
             fixed=job.fixed,
             watcher=_Watcher(self),
             race=config.racing,
+            workers=config.workers,
         )
         shifts = self._shifts(study, crew) if config.guardrails else None
         records = study.records()
@@ -151,7 +153,7 @@ class Session:
         self.tracking.start(describe(job, fingerprint, identity), records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
-        study.run(crew, config.trials, budget, shifts, self._low(crew) if config.low_steps is not None else None)
+        study.run(crew, config.trials, budget, shifts, self._low(study, crew) if config.low_steps is not None else None)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
@@ -202,6 +204,7 @@ class Session:
                 crew,
                 rows_of(job.held_out, planned.ends[-1], self.config.seed, planned.number),
                 workers=self.config.workers,
+                block=rungs.block(study.rungs, self.config.workers),
                 began=self.progress.confirming,
                 failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
                 categories=job.categories,
@@ -232,11 +235,10 @@ class Session:
             result["set_distances"] = set_distances.told(done(crew, set_distances.Floors(n)), n, of_finalist)
         return {"result": result, "held_out": packed}
 
-    def _low(self, crew: Crew) -> Evaluation:
+    def _low(self, study: Coordinator, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
         self.progress.say(f"measuring the baseline with {self.config.low_steps} steps, for the first rung")
-        found: Evaluation = done(crew, Evaluate(Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW)))
-        return found
+        return shared_out(crew, Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW), study.cuts)
 
     def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:
         """The guardrails, by the baseline's spread from seed to seed, which is measured once a study."""
@@ -246,8 +248,7 @@ class Session:
 
         def measure(task: Task) -> Evaluation:
             self.progress.measuring(n)
-            found: Evaluation = done(crew, Evaluate(task))
-            return found
+            return shared_out(crew, task, study.cuts)
 
         kept = study.agreed("spread", lambda: guardrails.spread(self.folder, n, measure).to_json(double_precision=15))
         again = pd.read_json(io.StringIO(kept), precise_float=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import hostile, overhead, served, trial
+from benchmarks import gpu, hostile, overhead, served, trial
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,6 +49,19 @@ def test_votes() -> None:
 def test_unet() -> None:
     said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
     assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
+
+
+def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All parts at toy size; what needs a card is said to be unmeasured, and nothing fails."""
+    gpu.main("cpu", True, "", 9, tmp_path / "gpu.md")
+    said, table = capsys.readouterr().out, (tmp_path / "gpu.md").read_text()
+    assert "failed" not in said
+    for what in ("matrix product, float32", "filter, geometric mean", "U-Net toy, 1 under guidance, ours, v1 by block"):
+        assert what in said and f"| {what} |" in table
+    for what in ("trial toy, float32, naive loop by 16", "batch of 2 from batch of 1", "U-Net toy, 2 images"):
+        assert what in table
+    for part, what in (("filter", "a graph's replay"), ("U-Net", "compiled U-Nets"), ("agreement", "with the CPU")):
+        assert re.search(rf"\| {part}: not measured \| .*{what} needs? a CUDA device", table)
 
 
 def test_trial(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +130,9 @@ def test_record(tmp_path: Path) -> None:
 
 
 def test_coordinator() -> None:
-    said = printed("coordinator.py", "--workers", "3", "--seconds", "0.002", "--trials", "8", "--finished", "100")
+    said = printed(
+        "coordinator.py", "--workers", "3", "--seconds", "0.002", "--trials", "8", "--finished", "100", "--whole", ""
+    )
     busy, *costs = said.splitlines()
     found = re.match(r"3 workers, 0.002 s an image: busy ([\d.]+)% of their time", busy)
     assert found is not None

@@ -23,6 +23,7 @@ def load_generator(
     *,
     device: str | None = None,
     dtype: str | None = None,
+    vae_dtype: str | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     batch_size: int | None = None,
@@ -32,7 +33,8 @@ def load_generator(
 ) -> Generator:
     """Loads the weights of `spec`; what is None is taken from the spec or chosen for the machine.
 
-    slicing, offload, compiled: as in `freeu.models.place.Place`; nothing to a generator of one's own or a server.
+    vae_dtype, slicing, offload, compiled: as in `freeu.models.place.Place`; nothing to a generator of one's own or a
+    server.
 
     Raises:
         configs.UserError: the weights can't be had or read (says what was tried), or there is no such device.
@@ -50,4 +52,4 @@ def load_generator(
     from .load import choose_device, load
     from .place import Place
 
-    return load(spec, Place(choose_device(device), dtype, batch_size, slicing, offload, compiled))
+    return load(spec, Place(choose_device(device), dtype, batch_size, slicing, offload, compiled, vae_dtype))

@@ -38,8 +38,7 @@ class ImageToVideo(ImageToImage):
         super().__init__(pipeline, spec, identity, place)
         self.frames = spec.frames
         self._decodes = Batches(DECODED if place.slicing or place.offload else spec.frames)
-        if self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
-            self._vae.to(torch.float32)
+        place.settle(self._vae, overflows=True)
 
     def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         (channels, *sides), drawn = super()._shapes()

@@ -32,6 +32,7 @@ class Place:
         slicing: attention in slices: less memory, slower.
         offload: each network on the device only while it runs: much less memory, slower.
         compiled: the U-Net through torch.compile: minutes at the start, faster then.
+        vae_dtype: the decoder's type by name; None is the pipeline's, and float32 where half precision overflows.
     """
 
     device: torch.device
@@ -40,6 +41,7 @@ class Place:
     slicing: bool = False
     offload: bool = False
     compiled: bool = False
+    vae_dtype: str | None = None
 
     def put(self, pipeline: Any, name: str) -> None:
         """Brings a pipeline here.
@@ -60,7 +62,15 @@ class Place:
             raise UserError(f"not enough memory on {self.device} for {name}: {error}; try --offload") from error
         if self.compiled:
             freeu.enable(pipeline.unet, freeu.IDENTITY)  # before it is compiled: then other factors don't compile again
-            pipeline.unet.compile()
+            # Not the hooks of the U-Net itself: what tells the step of a schedule differs from run to run.
+            pipeline.unet.forward = torch.compile(pipeline.unet.forward)
+
+    def settle(self, vae: Any, overflows: bool) -> None:
+        """Brings the decoder to its type. overflows: in half precision, unless its config says that it doesn't."""
+        if self.vae_dtype is not None:
+            vae.to(getattr(torch, self.vae_dtype))
+        elif overflows and vae.dtype == torch.float16 and vae.config.force_upcast:
+            vae.to(torch.float32)
 
     def batches(self, spec: ModelSpec) -> Batches:
         """For the U-Net's work."""

@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import torch
 
-from freeu.factors import Factors
+from freeu.factors import IDENTITY, Factors
 from freeu.generate import OnStep, generator, to_uint8
-from freeu.patch import applied
+from freeu.patch import applied, enable, watched
 from freeu.sampling import UNCHANGED, Sampling
 
 from . import scheduling
@@ -38,13 +38,12 @@ class TextToImage:
 
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
         self.name, self.identity = spec.name, identity
-        self._spec, self._device = spec, place.device
+        self._spec, self._device, self._compiled = spec, place.device, place.compiled
         self._pipeline, self._unet, self._vae = pipeline, pipeline.unet, pipeline.vae
         place.put(pipeline, spec.name)
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
         self._batches, self._decodes = place.batches(spec), place.decodes(spec, self._vae)
-        if self._is_xl and self._vae.dtype == torch.float16 and self._vae.config.force_upcast:
-            self._vae.to(torch.float32)  # SDXL's own decoder overflows in half precision
+        place.settle(self._vae, overflows=self._is_xl)
         self._words = self._new_words()
         self.max_tokens: int = self._words.max_tokens
         self._settle()
@@ -120,9 +119,14 @@ class TextToImage:
         self._run = self._new_run()
         self._early = Early()
 
-    def expect(self, counts: Sequence[int], divided: bool = False) -> None:
-        """Have all batches of one shape from now on, see `freeu.batches.Batches.expect`."""
+    def expect(self, counts: Sequence[int], divided: bool = False, alike: Sequence[Factors] = ()) -> None:
+        """Have all batches of one shape from now on, see `freeu.batches.Batches.expect`. alike: some factors like those
+        to come: what is compiled is made for them.
+        """
         self._batches.expect(counts, divided)
+        if self._compiled:
+            for factors in (*alike, IDENTITY):
+                enable(self._unet, factors)
 
     @torch.inference_mode()
     def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
@@ -165,11 +169,11 @@ class TextToImage:
 
         scheduled = factors.controls.scheduled
         # Whoever looks on (freeu/figures.py) sees one batch after the other, and all steps of each.
-        watched = bool(self._unet._forward_pre_hooks or self._unet._forward_hooks)
-        self._run.untouched = untouched(factors.controls, self._run) if scheduled and not watched else 0
+        seen = watched(self._unet)
+        self._run.untouched = untouched(factors.controls, self._run) if scheduled and not seen else 0
         with applied(self._unet, factors, self._run):
             # Under a schedule FreeU is at one step for the whole U-Net.
-            for part, drawn in self._batches.run(len(prompts), draw, scheduled or watched, decode, one_step):
+            for part, drawn in self._batches.run(len(prompts), draw, scheduled or seen, decode, one_step):
                 images[part] = drawn
         return images
 

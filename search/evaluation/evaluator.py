@@ -105,26 +105,24 @@ class Evaluator:
         return getattr(self.generator, "frames", 1)
 
     def __call__(self, task: Task, on_images: OnImages | None = None) -> Evaluation:
-        """Generate and score. Raises what the generator or a metric raises; Ctrl-C ends it after a step."""
-        here = slice(task.begin, task.end)
-        found = self.measure(task.candidate, self.prompts[here], self.seeds[here], on_images)
-        before = task.before or Evaluation({}, 0)
-        table = _stacked(before.per_image, found.per_image)
-        features = {name: _joined(before.features.get(name), each) for name, each in found.features.items()}
+        """Generate and score; where all is drawn already, score alone. Raises what the generator or a metric raises;
+        Ctrl-C ends it after a step.
+        """
+        parts = [] if task.before is None else [replace(task.before, images=None)]
+        images = None
+        if task.begin < task.end:
+            here = slice(task.begin, task.end)
+            parts.append(self.measure(task.candidate, self.prompts[here], self.seeds[here], on_images))
+            images = parts[-1].images
+        whole = merged(parts)
+        assert whole.per_image is not None
         began = time.perf_counter()
-        values = {name: value_of(metric, table, features, task.base) for name, metric in self.metrics.items()}
+        values = {
+            name: value_of(metric, whole.per_image, whole.features, task.base) for name, metric in self.metrics.items()
+        }
         took = time.perf_counter() - began
-        seconds = {**found.seconds, "score": found.seconds["score"] + took, "total": found.seconds["total"] + took}
-        return Evaluation(
-            values,
-            task.end,
-            table,
-            features,
-            found.images,
-            {name: spent + before.seconds.get(name, 0.0) for name, spent in seconds.items()},
-            before.unet_evaluations + found.unet_evaluations,
-            max(before.peak_memory, found.peak_memory),
-        )
+        seconds = {**whole.seconds, "score": whole.seconds["score"] + took, "total": whole.seconds["total"] + took}
+        return replace(whole, values=values, images=images, seconds=seconds)
 
     def measure(
         self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
@@ -262,15 +260,25 @@ def by_frame(prompts: Sequence[str], frames: int) -> tuple[str, ...]:
     return tuple(prompt for prompt in prompts for _ in range(frames))
 
 
-def _stacked(before: pd.DataFrame | None, found: pd.DataFrame | None) -> pd.DataFrame:
+def merged(parts: Sequence[Evaluation]) -> Evaluation:
+    """What was found on prompts one after the other, without values. images: of those that have some."""
     import pandas as pd
 
-    assert found is not None
-    return found if before is None else pd.concat([before, found], ignore_index=True)
+    from search.storage.image_grid import together
 
-
-def _joined(before: np.ndarray | None, found: np.ndarray) -> np.ndarray:
-    return found if before is None else np.concatenate([before, found])
+    tables = [part.per_image for part in parts if part.per_image is not None]
+    images = [each for part in parts if part.images is not None for each in part.images]
+    seconds = dict.fromkeys(name for part in parts for name in part.seconds)
+    return Evaluation(
+        {},
+        sum(part.n for part in parts),
+        pd.concat(tables, ignore_index=True) if tables else None,
+        {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features},
+        together(images) if images else None,
+        {name: sum(part.seconds.get(name, 0.0) for part in parts) for name in seconds},
+        sum(part.unet_evaluations for part in parts),
+        max(part.peak_memory for part in parts),
+    )
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import devices
 from configs.devices import Device
+from freeu.controls import FactorsError
+from freeu.factors import Factors
 from freeu.sampling import Sampling
 from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
+from search.optimizer.space import SOBOL, Space
 from search.settings import prompts, rungs
 from search.settings.fingerprints import digest
 
@@ -44,6 +48,7 @@ def load_parts(
         spec,
         device=device,
         dtype=config.dtype,
+        vae_dtype=config.vae_dtype,
         batch_size=config.batch_size,
         slicing=config.slicing,
         offload=config.offload,
@@ -73,7 +78,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
     if hasattr(generator, "expect"):
         ends = rungs.rungs(len(job.prompts)) if config.racing else (len(job.prompts),)
         several = config.workers > 1
-        generator.expect((rungs.block(ends, config.workers),) if several else rungs.steps(ends), divided=several)
+        counts = (rungs.block(ends, config.workers),) if several else rungs.steps(ends)
+        generator.expect(counts, several, _some_of(job.space, seed))
     rails: dict[str, Metric] = {}
     if config.guardrails:
         rails |= {name: Guardrail(name, device.name, NAMES) for name in NAMES}
@@ -104,6 +110,15 @@ def assemble(load: Load, job: Job) -> Evaluators:
     return Evaluators(evaluators, too_long, device)
 
 
+def _some_of(space: Space, seed: int) -> list[Factors]:
+    """Some of a space's factors."""
+    found = []
+    for point in space.sobol(SOBOL, seed):
+        with suppress(FactorsError):  # a start after its stop
+            found.append(space.candidate(point).factors)
+    return found
+
+
 def _texts_of(job: Job) -> list[Sampling]:
     """Settings under which candidates may read the prompts otherwise than the study does."""
     skips = [each for each in job.space.dimensions if each.name == "clip_skip"]
@@ -125,6 +140,7 @@ def _made(
         **{name: job.fingerprint[name] for name in MADE},
         **({"sampling": job.fingerprint["sampling"]} if job.fingerprint["sampling"] else {}),
         **({} if steps is None else {"steps": steps}),
+        **({} if job.config.vae_dtype is None else {"vae_dtype": job.config.vae_dtype}),
         "weights": generator.identity,
         "device": device.exact,
         "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],

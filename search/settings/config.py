@@ -211,6 +211,16 @@ class StudyConfig(BaseModel):
         Literal["float32", "float16", "bfloat16"] | None,
         Setting(MACHINE, "NAME", "float32, float16 or bfloat16", "float16 on cuda"),
     ] = None
+    vae_dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"] | None,
+        Setting(
+            MACHINE,
+            "NAME",
+            "The decoder's own, as bfloat16 for SDXL's",
+            "the model's; float32 where half precision overflows",
+            fingerprint=True,
+        ),
+    ] = None
     slicing: Annotated[bool, Setting(MACHINE, None, "Attention in slices: less memory, slower")] = False
     offload: Annotated[bool, Setting(MACHINE, None, "Networks on the device only while they run")] = False
     compile: Annotated[bool, Setting(MACHINE, None, "Compile the U-Net: slow start, then faster")] = False

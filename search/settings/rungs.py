@@ -1,7 +1,7 @@
 """How many prompts a candidate is evaluated on at a time: the rungs of a race, and the blocks that workers share.
 
-The same prompts are always drawn in the same batches, whoever draws them and for whichever candidate: a rung's prompts
-are never drawn together with another rung's, and where there are several workers a task is cut into blocks of one size.
+Where there are several workers a task is cut into blocks of one size, so that all of them have some, and all batches
+have one shape.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def block(ends: tuple[int, ...], workers: int) -> int:
 
 
 def cuts(ends: tuple[int, ...], workers: int) -> tuple[int, ...]:
-    """Where the prompts are cut: at the rungs, and for several workers at each block too. The last is n."""
+    """Where the prompts are cut for several workers: at the rungs, and at each block. The last is n."""
     if workers == 1:
-        return ends
+        return ends[-1:]
     size, found = block(ends, workers), set(ends)
     for begin, end in zip((0, *ends), ends, strict=False):
         found |= set(range(begin + size, end, size))

@@ -29,7 +29,7 @@ THERE = (
         "strength",
         "frames",
     ),
-    *("every", "pipeline_config", "dtype", "slicing", "offload", "compile"),
+    *("every", "pipeline_config", "dtype", "vae_dtype", "slicing", "offload", "compile"),
 )
 """Settings that the workflow or the server decides."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from configs import UserError
@@ -23,6 +23,7 @@ from search.storage.optuna_storage import Storage, quiet
 from search.storage.trial_record import INTERRUPTED, VIOLATION, violation
 from search.study import racing
 from search.study.fewer_steps import Fidelity, cost
+from search.study.pieces import Piece, joined, pieces
 from search.study.queue import FATAL
 from search.study.trials import Asked, Trials
 from search.workers import Crew, Evaluate, WorkerDied
@@ -54,12 +55,14 @@ all."""
 class Running:
     """A trial that this coordinator is running.
 
-    task: the latest one. low: its evaluation with few steps. rungs, images: the results so far.
+    task: the latest one; pieces: of it, by their beginnings, None until they are there. low: its evaluation with few
+    steps. rungs, images: the results so far.
     """
 
     asked: Asked
     began: float = field(default_factory=time.perf_counter)
     task: Task | None = None
+    pieces: dict[int, Evaluation | None] = field(default_factory=dict)
     low: Evaluation | None = None
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
     images: list[Images] = field(default_factory=list)
@@ -80,21 +83,25 @@ class Coordinator:
         fixed: Sequence[tuple[str, Candidate]],
         watcher: Watcher,
         race: bool = False,
+        workers: int = 1,
     ) -> None:
         """directions: objective → "up" or "down". prompts: number in a whole evaluation. fixed: (origin, candidate) of
         the first candidates, the baseline first; they are evaluated on all prompts, but for the baseline under other
         sampling settings. Text after a colon in an
-        origin only tells candidates of one origin apart.
+        origin only tells candidates of one origin apart. workers: that share what there is to draw.
         """
         self.storage, self.directions = storage, dict(directions)
         self.rungs = rungs.rungs(prompts) if race else (prompts,)
+        self.cuts = rungs.cuts(self.rungs, workers)
         self.watcher = watcher
         self._shifts: Shifts | None = None
         self._fidelity: Fidelity | None = None
         self._whole = {origin.partition(":")[0] for origin, each in fixed if each.baseline or not each.off}
         self._running: dict[int, Running] = {}
         self._reached: dict[int, racing.Rung] = {}  # by prompts
-        self._ready: list[tuple[int, Evaluation | None]] = []  # for whoever is free next
+        self._ready: list[tuple[int, Evaluate | Piece]] = []  # of a trial, for whoever is free next
+        self._out: dict[int, tuple[int, Evaluate | Piece]] = {}  # in a worker's hands, by the crew's key
+        self._sent = 0
         self.trials = Trials(
             storage, directions, space=space, sampler=sampler, seed=seed, fixed=fixed, elsewhere=watcher.elsewhere
         )
@@ -127,10 +134,10 @@ class Coordinator:
                     self._told_fatal()
                     wanted = go_on(self.records(), len(self._running))
                     while crew.free and (self._ready or (wanted and self._begin(trials))):
-                        number, before = self._ready.pop(0)
-                        crew.submit(number, self._job(number, before))
+                        self._submit(crew, *self._ready.pop(0))
                         wanted = wanted and go_on(self.records(), len(self._running))
-                    idle = not self._running and bool(crew.free)  # else workers are at work, or still coming
+                    # Else workers are at work, or still coming.
+                    idle = not self._running and not self._out and bool(crew.free)
                     if idle and not (wanted and self._others(trials)):
                         if wanted and self.complete() < trials and self.trials.exhausted():
                             self.watcher.said(f"the search ends: {self.trials.sampler} has nothing left to try")
@@ -150,8 +157,8 @@ class Coordinator:
         if idle:
             time.sleep(POLL)
         else:
-            for number, found in crew.wait(POLL if self.storage.shared else None):
-                self._took(number, found)
+            for key, found in crew.wait(POLL if self.storage.shared else None):
+                self._took(*self._out.pop(key), found)
         self.trials.look()
 
     def _others(self, trials: int) -> bool:
@@ -166,33 +173,66 @@ class Coordinator:
         if asked is None:
             return False
         self._running[asked.trial.number] = Running(asked)
-        self._ready.append((asked.trial.number, None))
+        self._send_on(asked.trial.number, None)
         return True
 
-    def _job(self, number: int, before: Evaluation | None) -> Evaluate:
-        running, fidelity = self._running[number], self._fidelity
+    def _submit(self, crew: Crew, number: int, job: Evaluate | Piece) -> None:
+        task = job.task if isinstance(job, Evaluate) else job
+        if task.begin < task.end:  # else all is drawn
+            asked = self._running[number].asked
+            self.watcher.began(number, asked.origin, asked.candidate, task.end - task.begin)
+        self._sent += 1
+        self._out[self._sent] = number, job
+        crew.submit(self._sent, job)
+
+    def _send_on(self, number: int, before: Evaluation | None) -> None:
+        """A trial's next task, in as many pieces as it has."""
+        running = self._running[number]
+        running.task = self._next(running, before)
+        parts = pieces(running.task, self.cuts)
+        if len(parts) == 1:
+            self._ready.append((number, Evaluate(running.task)))
+            return
+        running.pieces = dict.fromkeys(part.begin for part in parts)
+        self._ready += [(number, part) for part in parts]
+
+    def _next(self, running: Running, before: Evaluation | None) -> Task:
+        fidelity = self._fidelity
         whole = running.asked.candidate.baseline or running.asked.origin in self._whole
         first, done = self.rungs[0], before.n if before is not None else 0
         if fidelity is not None and fidelity.wanted and not whole and before is None and running.low is None:
-            running.task = Task(running.asked.candidate, first, None, fidelity.base, LOW)
-        else:
-            if fidelity is not None and fidelity.usable and running.low is not None:
-                done = max(done, first)  # few steps were its first rung
-            end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
-            running.task = Task(running.asked.candidate, end, before, self.trials.baseline())
-        self.watcher.began(number, running.asked.origin, running.asked.candidate, running.task.end - running.task.begin)
-        return Evaluate(running.task)
+            return Task(running.asked.candidate, first, None, fidelity.base, LOW)
+        if fidelity is not None and fidelity.usable and running.low is not None:
+            done = max(done, first)  # few steps were its first rung
+        end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
+        return Task(running.asked.candidate, end, before, self.trials.baseline())
 
     # After a rung
 
-    def _took(self, number: int, found: Any) -> None:
+    def _took(self, number: int, job: Evaluate | Piece, found: Any) -> None:
+        if number not in self._running:
+            return  # another piece of it failed
         if isinstance(found, WorkerDied):
             self._given_back(number, str(found))
         elif isinstance(found, Exception):
             reason = " ".join(str(found).split()) or "no message"
             self._failed(number, reason if isinstance(found, UserError) else f"{type(found).__name__}: {reason}")
+        elif isinstance(job, Piece):
+            self._gathered(number, job, found)
         else:
             self._judge(number, found)
+
+    def _gathered(self, number: int, piece: Piece, found: Evaluation) -> None:
+        """Once all pieces of a task are there, have its values computed before anything else."""
+        running = self._running[number]
+        running.pieces[piece.begin] = found
+        there = {begin: each for begin, each in running.pieces.items() if each is not None}
+        if running.task is not None and len(there) == len(running.pieces):
+            whole, drawn = joined(running.task, there)
+            running.pieces = {}
+            if drawn.images is not None and running.task.purpose != LOW:
+                running.images.append(drawn.images)
+            self._ready.insert(0, (number, Evaluate(whole)))
 
     def _judge(self, number: int, found: Evaluation) -> None:
         """Send a trial on to the next rung, or end it."""
@@ -210,7 +250,7 @@ class Coordinator:
         shifts = self._shifted(found, base, base)
         running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
         if found.n < self.rungs[-1] and self._goes_on(number, found.n):
-            self._ready.append((number, found))
+            self._send_on(number, replace(found, images=None))
         else:
             self._ended(number, cost(found, running.low), shifts)
 
@@ -222,7 +262,7 @@ class Coordinator:
         if fidelity.usable and not self._goes_on(number, fidelity.rung):
             self._ended(number, fidelity.expected(found), shifts)
         else:
-            self._ready.append((number, None))
+            self._send_on(number, None)
 
     def _shifted(self, found: Evaluation, base: Evaluation | None, whole: Evaluation | None) -> dict[str, float]:
         """The guardrails; none where they are off."""
@@ -283,7 +323,7 @@ class Coordinator:
         if deaths == FATAL:
             self._failed(number, f"{reason}, {deaths} times")
             return
-        del self._running[number]
+        self._dropped(number)
         record = self._failure(number, running, reason)
         if self.trials.given_back(running.asked, record, deaths):
             self.watcher.ended(record)
@@ -294,7 +334,7 @@ class Coordinator:
             if self.storage.shared:
                 self._given_back(number, INTERRUPTED)
             else:
-                self.trials.interrupted(self._running.pop(number).asked)
+                self.trials.interrupted(self._dropped(number).asked)
 
     def _told_fatal(self) -> None:
         """Say which candidates ended process after process. Raises Failing where the baseline did."""
@@ -302,6 +342,11 @@ class Coordinator:
             self.watcher.said(f"trial {record.number} counts as failed: {record.reason}")
             if record.candidate.baseline:
                 raise Failing(f"the baseline failed, and all candidates are compared with it: {record.reason}")
+
+    def _dropped(self, number: int) -> Running:
+        """A trial that runs no longer; what it has in workers' hands counts for nothing."""
+        self._ready = [each for each in self._ready if each[0] != number]
+        return self._running.pop(number)
 
     def _failure(self, number: int, running: Running, reason: str) -> TrialRecord:
         seconds = {"total": time.perf_counter() - running.began}
@@ -322,14 +367,15 @@ class Coordinator:
 
         asked = self._running[record.number].asked
         if self.storage.shared:  # from here on it may be told, and is not to be given back
-            del self._running[record.number]
+            self._dropped(record.number)
         if sum(len(part) for part in images) != record.images:
             images = ()  # the others' scores were known: a grid of some would pass for one of all
         per_image = found.per_image if found is not None else None
         features = found.features if found is not None and record.candidate.baseline else None
         drawn = together([each for part in images for each in part]) if images else None
         ended = self.trials.ended(asked, record, per_image, features, drawn)
-        self._running.pop(record.number, None)
+        if record.number in self._running:
+            self._dropped(record.number)
         if ended:
             self.watcher.ended(record)
 

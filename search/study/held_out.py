@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 BASE = "baseline"
 BASE_KEY = -1  # where the others have their trial's number
-FEWEST = 8
-"""Images of a range, where several workers share them."""
+ROUNDS = 4
+"""Ranges that each of several workers gets, about: then all are done at about the same time."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,17 @@ class HeldOut:
         rows: Rows,
         *,
         workers: int = 1,
+        block: int = 8,
         began: Callable[[str, int, int], None] = lambda what, images, left: None,
         failed: Callable[[int, str], None] = lambda number, reason: None,
         categories: Mapping[str, str] | None = None,
         judges: Collection[str] = (),
     ) -> None:
-        """workers: of the crew. began: told (what, images, images after these) before each range. failed: told (trial
-        number, reason) of a candidate whose images or scores are none here: it is left out. categories: by prompt.
-        judges: what is scored beside the objectives.
+        """workers: of the crew; where it is several, ranges are of whole blocks. began: told (what, images, images
+        after these) before each range. failed: told (trial number, reason) of a candidate whose images or scores are
+        none here: it is left out. categories: by prompt. judges: what is scored beside the objectives.
         """
-        self.folder, self.crew, self.rows, self.workers = folder, crew, rows, workers
+        self.folder, self.crew, self.rows, self.workers, self.block = folder, crew, rows, workers, block
         self._began, self._failed, self._categories = began, failed, categories or {}
         self._judges = [list(judges)] if judges else []
 
@@ -163,7 +164,8 @@ class HeldOut:
         missing = [row for row in range(end) if row not in there]
         most = len(missing)
         if self.workers > 1:
-            most = max(FEWEST, math.ceil(len(missing) * candidates / self.workers))
+            blocks = len(missing) * candidates / self.block
+            most = self.block * max(1, math.floor(blocks / (ROUNDS * self.workers)))
         found = []
         for _, group in groupby(enumerate(missing), lambda pair: pair[1] - pair[0]):
             places = [row for _, row in group]

@@ -38,6 +38,16 @@ def test_attention_in_slices(sd_folder: Path) -> None:
     assert near(images(one), images(loaded(sd_folder)))
 
 
+def test_the_decoder_has_a_type_of_its_own(tmp_path: Path) -> None:
+    """Half a digit less: bfloat16 has 8 bits, of 255 levels; the U-Net stays as it was."""
+    folder = tiny.sdxl(tmp_path / "pipeline")
+    one, plain = loaded(folder, vae_dtype="bfloat16"), loaded(folder)
+    assert (one._vae.dtype, one._unet.dtype) == (torch.bfloat16, torch.float32)
+    assert plain._vae.dtype == torch.float32
+    found, wanted = (each.generate(PROMPTS, SEEDS, STRONG).float() for each in (one, plain))
+    assert 0 < (found - wanted).abs().mean() < 4
+
+
 def test_offload_needs_a_device(sd_folder: Path) -> None:
     with pytest.raises(UserError, match="--offload keeps on the CPU"):
         loaded(sd_folder, offload=True)
