@@ -75,11 +75,10 @@ class KernelDistance:
         self.name, self.encoder = name, encoder
         kept = np.random.default_rng(0).permutation(len(reference.features))[:MOST]
         self._reference = reference.features[np.sort(kept)].astype(np.float64)
-        self._kernel: Kernel
-        self._kernel, self._prepared, self._scale = {
-            "kid": (_cubic, np.asarray, 1.0),
-            "cmmd": (_gaussian, _unit, SCALE),
-        }[name]
+        cubic = name == "kid"
+        self._kernel: Kernel = _cubic if cubic else _gaussian
+        self._prepared: Callable[[np.ndarray], np.ndarray] = np.asarray if cubic else _unit
+        self._scale = 1.0 if cubic else SCALE
 
     def features(self, batch: Batch) -> np.ndarray:
         """float64 (n, d)."""

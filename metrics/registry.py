@@ -165,7 +165,7 @@ def build(
     if name in ("vqa", "questions"):
         from . import vqa
 
-        return {"vqa": vqa.vqa, "questions": vqa.questions}[name](spec, device, models)
+        return vqa.vqa(spec, device, models) if name == "vqa" else vqa.questions(spec, device, models)
     from .encoders import encoder
 
     reads = encoder(spec.get("encoder", spec), device, models)

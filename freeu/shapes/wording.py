@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from .caption import BACKDROP_WORDS, BACKWARD, FILL_WORDS, FORWARD, ROW, SIZE_WORDS
 from .scene import COLOURS, SHAPES, TONES, Item, Scene
@@ -12,7 +13,7 @@ def _any(words: object) -> str:
     return "|".join(sorted(map(re.escape, filter(None, words)), key=len, reverse=True))  # type: ignore[call-overload]
 
 
-def _by_word(words: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def _by_word(words: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Each wording → what it means; "" for what may be left out."""
     return {word: meaning for meaning, wordings in words.items() for word in wordings}
 

@@ -22,7 +22,7 @@ class Objects:
     """are the objects that the prompt names there, each with its shape and colour? (attribute reader; percent)"""
 
     name, what = "objects", "object"
-    direction: Literal["up"] = "up"
+    direction: Literal["up", "down", "none"] = "up"
     per_image, min_n, version = True, 1, "1"
 
     def __init__(self, device: str = "cpu") -> None:

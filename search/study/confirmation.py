@@ -144,12 +144,11 @@ def confirm(
         waiting = [[*found.values()], [judged[pair] for pair in counts]]
         if all(decided([row for rows in each for row in rows.values()], plan, look) for each in waiting):
             break
-    parts = (
-        {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
-        for rows in (found, judged)
-        for base in (True, False)
-    )
-    return Confirmed(*parts, looks)
+
+    def parts(rows: Rows, base: bool) -> dict[int, dict[str, Row]]:
+        return {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
+
+    return Confirmed(parts(found, True), parts(found, False), parts(judged, True), parts(judged, False), looks)
 
 
 def decided(rows: Sequence[Row], plan: Looks, look: int) -> bool:

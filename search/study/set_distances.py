@@ -24,7 +24,7 @@ class Floors:
     def __call__(self, held: Evaluators, on_images: OnImages) -> dict[str, float | None]:
         evaluator = held.by_purpose["confirm"]
         metrics: dict[str, Any] = {name: each for name, each in evaluator.metrics.items() if not each.per_image}
-        found = {}
+        found: dict[str, float | None] = {}
         for name, metric in metrics.items():
             if getattr(metric, "unbiased", False):
                 found[name] = 0.0

@@ -113,8 +113,8 @@ def verdict(
         if number in over:
             first = sentence(*over[number], rivals.scores[number], rivals.names[number], rivals.own)
         end = _open(scores[number], directions, helped[number], margins)
-        than_rival = judges.over_rivals.get(number, {})
-        end += second.text + over_rival(_sides(than_rival, judges.directions, {})[1], than_rival)
+        judged = judges.over_rivals.get(number, {})
+        end += second.text + over_rival(_sides(judged, judges.directions, {})[1], judged)
         beaten = (number in over and over[number][1] and not over[number][0]) or second.kind == "contradicted"
         return Verdict(f"{first}{against}{text}{end}", None if beaten else number)
     if traded:
