@@ -160,10 +160,10 @@ def confirm(
         ):
             break
 
-    def against(rows: Rows, base: bool) -> dict[int, dict[str, Row]]:
+    def parts(rows: Rows, base: bool) -> dict[int, dict[str, Row]]:
         return {number: each for (number, other), each in rows.items() if (other == BASE_KEY) is base}
 
-    return Confirmed(against(found, True), against(found, False), against(judged, True), against(judged, False), looks)
+    return Confirmed(parts(found, True), parts(found, False), parts(judged, True), parts(judged, False), looks)
 
 
 def decided(rows: Sequence[Row], plan: Looks, look: int, family: int = 0) -> bool:

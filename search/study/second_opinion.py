@@ -2,6 +2,8 @@
 
 Whatever is searched on gets gamed, by artefacts too (arXiv 2601.03468). A gain that a judge measurably shares is no
 mere artefact of its own objective; one that no judge shares, or that one measurably contradicts, is called that.
+No judge shares a gain where each one's interval rules out a gain as large in its own spread as the objective's; where
+one can't rule that out, it is too weak a judge to tell.
 Their error is one of their own: see docs/decisions/010-judges.md.
 """
 
@@ -13,12 +15,13 @@ from typing import Any, Literal, NamedTuple
 from search.study.rival import joined
 
 Rows = Mapping[str, Mapping[str, Any]]
-Kind = Literal["none", "shared", "split", "unshared", "contradicted"]
+Kind = Literal["none", "shared", "split", "unsettled", "unshared", "contradicted"]
 
 BEGINS: dict[Kind, str] = {
     "none": "FreeU helps here: ",
     "shared": "FreeU helps here: ",
     "split": "FreeU helps here, and the judges are divided: ",
+    "unsettled": "FreeU helps here, and the judges can't tell: ",
     "unshared": "FreeU helps here by the objectives alone: ",
     "contradicted": "FreeU raises the objectives here, but the judges disagree: ",
 }
@@ -32,9 +35,11 @@ class Opinion(NamedTuple):
     text: str = ""
 
 
-def opinion(better: Sequence[str], worse: Sequence[str], rows: Rows) -> Opinion:
+def opinion(
+    better: Sequence[str], worse: Sequence[str], rows: Rows, directions: Mapping[str, str], gain: float
+) -> Opinion:
     """On a finalist that is better than the baseline in some objective. rows: judge → what was found. better, worse:
-    the judges in which it measurably is so.
+    the judges in which it measurably is so. gain: the objective's, as `size` has it.
     """
     if not rows:
         return Opinion()
@@ -50,9 +55,19 @@ def opinion(better: Sequence[str], worse: Sequence[str], rows: Rows) -> Opinion:
     if worse:
         text = f" But {losses}, and no judge shares the gain: it may be an artefact that the objectives like."
         return Opinion("contradicted", text + unmoved)
-    return Opinion(
-        "unshared", f" No judge shares this gain: no measurable difference in {joined(still)}{_power(rows)}."
-    )
+    told = [name for name in rows if rows[name]["low"] is not None and rows[name]["low"] < rows[name]["high"]]
+    if not told or any(size(rows[name], directions[name]) + 1 >= gain for name in told):
+        return Opinion("unsettled", f" The judges show no measurable difference: {joined(still)}{_power(rows)}.")
+    text = f" No judge shares this gain: in none of {joined(told)} may it be as large, by the spread of each"
+    return Opinion("unshared", f"{text}; it may be an artefact that the objectives like.")
+
+
+def size(row: Mapping[str, Any], direction: str) -> float:
+    """A gain in half widths of its 95 % interval: comparable between metrics of the same images. 1 and more excludes 0;
+    within the interval lie gains up to 1 more."""
+    if row["low"] is None or row["low"] == row["high"]:
+        return 0.0
+    return float((row["difference"] if direction == "up" else -row["difference"]) / ((row["high"] - row["low"]) / 2))
 
 
 def over_rival(worse: Sequence[str], rows: Rows) -> str:

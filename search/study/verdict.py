@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.study.looks import FIRST, LEVEL
 from search.study.rival import joined, sentence, trade
-from search.study.second_opinion import BEGINS, opinion, over_rival
+from search.study.second_opinion import BEGINS, Opinion, opinion, over_rival, size
 from search.terminal.progress import out_of_bounds
 
 if TYPE_CHECKING:
@@ -109,12 +109,13 @@ def verdict(
         number = max(helped, key=lambda k: (k not in over or (over[k][0] != [] and not over[k][1]), len(helped[k])))
         good = _listed(helped[number], scores[number])
         text = f"{_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
-        second = opinion(*_judged(judges.scores.get(number, {}), judges.directions))
+        second = _second(number, helped[number], scores, directions, judges)
         first, against = BEGINS[second.kind], " Against the baseline " if number in over else ""
         if number in over:
             first = sentence(*over[number], rivals.scores[number], rivals.names[number], rivals.own)
         end = _open(scores[number], directions, helped[number], margins)
-        end += second.text + over_rival(*_judged(judges.over_rivals.get(number, {}), judges.directions)[1:])
+        judged = judges.over_rivals.get(number, {})
+        end += second.text + over_rival(_sides(judged, judges.directions, {})[1], judged)
         beaten = (number in over and over[number][1] and not over[number][0]) or second.kind == "contradicted"
         return Verdict(f"{first}{against}{text}{end}", None if beaten else number)
     if traded:
@@ -125,7 +126,7 @@ def verdict(
             than_rival = _sides(rivals.scores[number], directions, margins)
             text += trade(*than_rival, rivals.scores[number], rivals.names[number])
         told = [*traded[number][0], *traded[number][1]]
-        second = opinion(*_judged(judges.scores.get(number, {}), judges.directions))
+        second = _second(number, traded[number][0], scores, directions, judges)
         taken = None if second.kind == "contradicted" else number
         return Verdict(text + _open(scores[number], directions, told, margins) + second.text, taken)
     worse = [number for number, side in sides.items() if side[1]]
@@ -157,11 +158,13 @@ def _sides(
     ]
 
 
-def _judged(
-    rows: Mapping[str, Mapping[str, Any]], directions: Mapping[str, str]
-) -> tuple[list[str], list[str], Mapping[str, Mapping[str, Any]]]:
-    """(judges that are better, judges that are worse, their rows)."""
-    return (*_sides(rows, directions, {}), rows)
+def _second(
+    number: int, better: Sequence[str], scores: Scores, directions: Mapping[str, str], judges: Judges
+) -> Opinion:
+    """What the judges say of a finalist that is better in these objectives."""
+    rows = judges.scores.get(number, {})
+    gain = max(size(scores[number][name], directions[name]) for name in better)
+    return opinion(*_sides(rows, judges.directions, {}), rows, judges.directions, gain)
 
 
 def _loss(row: Mapping[str, Any], direction: str) -> float | None:

@@ -21,6 +21,7 @@ from tests.search.fakes import BEST, FakeGenerator, FakeMetric
 
 PICKS = (Pick("knee", 3),)
 DIRECTIONS = {"clip": "up"}
+DOWN = {"kid": "down"}
 
 
 def row(difference: float, sure: bool = True, won: float | None = 0.6) -> dict[str, Any]:
@@ -44,9 +45,21 @@ def test_a_gain_that_a_judge_shares() -> None:
 
 
 def test_a_gain_that_no_judge_shares_is_called_that() -> None:
-    found = said({"objects": row(0.1, sure=False), "kid": row(0.1, sure=False, won=None)})
+    """The objective's gain is of two half widths of its interval; the judges rule out as much in theirs."""
+    still = row(0.0, sure=False) | {"low": 0.0, "high": 0.0}
+    found = said({"objects": row(-0.1, sure=False), "kid": row(0.1, sure=False, won=None), "still": still}, DOWN)
     assert found.number == 3 and found.text.startswith("FreeU helps here by the objectives alone: ")
-    assert "No judge shares this gain: no measurable difference in objects and kid (with 80 % power" in found.text
+    assert "No judge shares this gain: in none of objects and kid may it be as large, by the spread" in found.text
+
+
+def test_judges_too_weak_to_tell_say_so() -> None:
+    """One half width of its own is within reach of the other."""
+    weak = row(1.3, sure=False) | {"low": 0.0, "high": 2.6}
+    found = said({"objects": weak, "kid": row(0.1, sure=False, won=None)}, DOWN)
+    assert found.number == 3 and found.text.startswith("FreeU helps here, and the judges can't tell: ")
+    assert "The judges show no measurable difference: objects and kid (with 80 % power" in found.text
+    still = row(0.0, sure=False) | {"low": 0.0, "high": 0.0}  # a judge that never moves knows nothing
+    assert said({"still": still}).text.startswith("FreeU helps here, and the judges can't tell: ")
 
 
 def test_a_gain_that_a_judge_contradicts_is_not_taken_away() -> None:
@@ -75,7 +88,7 @@ def test_judges_are_not_heard_where_there_is_no_gain() -> None:
     alone = verdict(PICKS, {3: {"clip": row(0.1, sure=False)}}, DIRECTIONS, 1)
     judges = Judges({"objects": "up"}, {3: {"objects": row(5.0)}})
     assert verdict(PICKS, {3: {"clip": row(0.1, sure=False)}}, DIRECTIONS, 1, judges=judges) == alone
-    assert opinion([], [], {}).text == ""
+    assert opinion([], [], {}, {}, 2.0).text == ""
 
 
 TEXTS = [f"p{i}" for i in range(32)]
