@@ -90,3 +90,12 @@ def encoder(spec: ModelSpec) -> Path:
     raise UserError(
         f"--ip-adapter {file}: its image encoder, of embeddings {width[-1]} wide, is not beside it (looked in {shown})"
     )
+
+
+def lines(spec: ModelSpec) -> list[str]:
+    """For the plan."""
+    if spec.ip_adapter is None:
+        return []
+    file, weight = place_of(spec)
+    read = f"{len(spec.ip_images)} pictures" if spec.ip_images else Path(str(spec.ip_image)).name
+    return [f"ip-adapter  {file.name} at {weight:g}, reading {read}"]

@@ -38,6 +38,15 @@ TRANSFORMERS = re.compile(
 """How the hub ids of transformers' own makers begin."""
 GGUF = ("flux", "sd3", "aura", "hidream", "cosmos", "ltxv", "hyvid", "wan", "lumina2", "qwen_image", "pixart", "chroma")
 """Transformers among the architectures that a GGUF file of an image model names."""
+KNOWN = (
+    "UNet2DModel",
+    "UNet2DConditionModel",
+    "UNet3DConditionModel",
+    "UNetMotionModel",
+    "UNetSpatioTemporalConditionModel",
+    "I2VGenXLUNet",
+)
+"""U-Nets in which `freeu.enable` finds the concatenations."""
 PARTS = {
     "UNet2DConditionModel": "a U-Net alone: give it with --unet, beside the --model that it belongs to",
     "AutoencoderKL": "a VAE alone: give it with --vae, beside --model",
@@ -67,7 +76,7 @@ def of_pipeline(folder: Path, index: Mapping[str, Any], known: list[str]) -> Use
         return UserError(f"{folder} {COMPILED.format('OpenVINO')}")
     if any(key.startswith("transformer") for key in parts):
         return UserError(f"{folder} holds a {name}, {NO_FREEU}")
-    if "unet" in parts and isinstance(index.get("_class_name"), str):
+    if "unet" in parts and index["unet"][1] in KNOWN and isinstance(index.get("_class_name"), str):
         return UserError(f"{folder} holds a {name}: {BY_HAND}")
     return UserError(f"{folder} holds a {name}: {' and '.join(known)} can be searched")
 

@@ -105,7 +105,7 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan as lines for the terminal."""
-        from freeu.models import control, few_steps, memory
+        from freeu.models import control, few_steps, ip_adapter, memory
 
         job, c, s = self.job, self.job.config, self.job.spec
         begun = f"{self.done} of them done, " if self.done else ""
@@ -123,6 +123,7 @@ class Plan:
             *served.lines(s),
             *few_steps.lines(s),
             *control.lines(s),
+            *ip_adapter.lines(s),
             *self._like(),
             f"objectives  {goals}",
             f"judges      {self._judges()}",

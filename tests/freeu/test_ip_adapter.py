@@ -37,6 +37,8 @@ def test_what_is_missing_is_told(adapter: Path, tmp_path: Path) -> None:
 def test_the_encoder_of_its_width_stands_beside_it(adapter: Path, tmp_path: Path) -> None:
     spec = load_spec("sd15").model_copy(update={"ip_adapter": f"{adapter}:0.5"})
     assert ip_adapter.encoder(spec) == adapter.parent / "image_encoder"
+    said_of = ip_adapter.lines(spec.model_copy(update={"ip_image": "pictures/style.png"}))
+    assert said_of == ["ip-adapter  ip-adapter.safetensors at 0.5, reading style.png"]
     (tmp_path / "sdxl_models").mkdir()
     file = tmp_path / "sdxl_models" / "ip-adapter_vit-h.safetensors"
     file.write_bytes(adapter.read_bytes())

@@ -96,6 +96,8 @@ FOREIGN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Kolors as SDXL": (pipeline("StableDiffusionXLPipeline", unet="UNet2DConditionModel"), "has no text_encoder_2"),
     "DeepFloyd IF": (pipeline("IFPipeline", unet="UNet2DConditionModel"), BY_HAND),
     "Kandinsky": (pipeline("KandinskyV22Pipeline", unet="UNet2DConditionModel", movq="VQModel"), BY_HAND),
+    "Kandinsky 3": (pipeline("Kandinsky3Pipeline", unet="Kandinsky3UNet", movq="VQModel"), "can be searched"),
+    "I2VGen-XL": (pipeline("I2VGenXLPipeline", unet="I2VGenXLUNet", vae="AutoencoderKL"), BY_HAND),
     "Wuerstchen": (pipeline("WuerstchenDecoderPipeline", decoder="WuerstchenDiffNeXt"), "can be searched"),
     "ONNX, a pipeline": (pipeline("OnnxStableDiffusionPipeline", unet="OnnxRuntimeModel"), "ONNX Runtime"),
     "ONNX, a folder": (lambda root: bytes_of("unet/model.onnx")(root).parent, "ONNX Runtime"),
