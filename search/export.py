@@ -175,8 +175,10 @@ def _number(folder: StudyFolder, pick: str) -> int:
 
 
 def usual_pick(folder: StudyFolder) -> str:
-    """The pick that the verdict advises to take; the knee where it advises none."""
-    return str((folder.read_result() or {}).get("take_away") or "knee")
+    """The pick that the verdict advises to take; the knee where it advises none, or what one objective has."""
+    result = folder.read_result() or {}
+    names = [one["pick"] for one in result.get("picks", [])]
+    return str(result.get("take_away") or ("knee" if "knee" in names or not names else names[0]))
 
 
 def preset_of(folder: StudyFolder, pick: str) -> Preset:

@@ -75,6 +75,9 @@ def test_the_verdict_s_pick_is_the_usual_one(mlruns: Path) -> None:
     result = json.loads(folder.result.read_text())
     folder.result.write_text(json.dumps(result | {"take_away": "best-fid"}))
     assert json.loads(ran(export.app, "sunday", "--mlruns", mlruns, "--json").stdout)["pick"] == "best-fid"
+    alone = [one for one in result["picks"] if one["pick"] == "best-fid"]  # as a study by one objective has them
+    folder.result.write_text(json.dumps(result | {"take_away": None, "picks": alone}))
+    assert json.loads(ran(export.app, "sunday", "--mlruns", mlruns, "--json").stdout)["pick"] == "best-fid"
 
 
 def test_help_is_one_style_and_says_no_type_of_a_switch() -> None:
