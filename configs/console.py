@@ -40,8 +40,13 @@ def say(console: Console, text: str, indent: int = 0, joint: str = "", style: st
 
     lines = [visible(text)]
     if console.is_terminal or console.is_jupyter or _asked():
-        options = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": " " * indent}
-        lines = textwrap.wrap(lines[0], console.width - len(joint), **options) or [""]
+        lines = textwrap.wrap(
+            lines[0],
+            console.width - len(joint),
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
     said = Text(f"{joint}\n".join(lines), style)
     said.highlight_regex("^(error|warning):", "bold red")
     console.print(said, soft_wrap=True)
