@@ -52,11 +52,15 @@ SET = "kid"
 
 @dataclass(frozen=True)
 class Drawn:
-    """One image of the generator. share: of the factors' strength, 0 for FreeU off. noise: its own."""
+    """One image of the generator. share: of the factors' strength, 0 for FreeU off. before: without its noise, which
+    has this amount. noise: another source of it.
+    """
 
     scene: Scene
     asked: Scene
     share: float
+    before: torch.Tensor
+    amount: float
     noise: np.random.Generator
 
 
@@ -84,8 +88,8 @@ def corrected(image: torch.Tensor, drawn: Drawn) -> torch.Tensor:
 
 
 def otherwise(image: torch.Tensor, drawn: Drawn) -> torch.Tensor:
-    """With other noise, and neither better nor worse."""
-    return image + 0.02 * torch.from_numpy(drawn.noise.standard_normal(image.shape, np.float32)) * (drawn.share > 0)
+    """With as much other noise, and neither better nor worse."""
+    return degrade.noise(drawn.before, drawn.amount, drawn.noise) if drawn.share > 0 else image
 
 
 WORLDS: dict[str, tuple[str, Callable[[torch.Tensor, Drawn], torch.Tensor]]] = {
@@ -172,9 +176,9 @@ def drawn_image(
     """uint8 (3, 64, 64). Under one seed the mistakes, the blur and the noise are the same whatever the factors do."""
     rng = np.random.default_rng([place, seed])
     scene = _mistaken(asked, rng)
-    image = degrade.blur(_clean(scene), 0.05 + 0.3 * rng.random())
-    image = degrade.noise(image, 0.15 * rng.random(), rng)
-    image = changed(image, Drawn(scene, asked, share, np.random.default_rng([place, seed, 1])))
+    before, amount = degrade.blur(_clean(scene), 0.05 + 0.3 * rng.random()), 0.15 * rng.random()
+    image = degrade.noise(before, amount, rng)
+    image = changed(image, Drawn(scene, asked, share, before, amount, np.random.default_rng([place, seed, 1])))
     return (image.clamp(0, 1) * 255).round().byte()
 
 

@@ -21,7 +21,7 @@ import freeu
 import metrics
 from configs import path
 from freeu.models import load_generator, load_spec
-from freeu.shapes.attributes import accuracy, labels
+from freeu.shapes.attributes import ABSENT, CLASSES, SLOTS, labels
 from freeu.shapes.data import Scenes, scenes
 from freeu.shapes.degrade import KINDS, degrade, score
 from freeu.shapes.prompts import CARD_SEED, prompts
@@ -84,6 +84,19 @@ def _reading(where: str, reader: Reader, images, shown, objects: float | None, r
         )
         for name in names
     ]
+
+
+def accuracy(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Share of right answers by kind of attribute, over all that are asked for; `object` is colour and shape both."""
+    hits: dict[str, list[np.ndarray]] = {}
+    for name in CLASSES:
+        present = wanted[name] != ABSENT
+        hits.setdefault(name.rstrip("012"), []).append((found[name] == wanted[name])[present].numpy())
+    for slot in range(SLOTS):
+        present = wanted[f"shape{slot}"] != ABSENT
+        both = torch.stack([found[f"{name}{slot}"] == wanted[f"{name}{slot}"] for name in ("shape", "colour")])
+        hits.setdefault("object", []).append(both.all(dim=0)[present].numpy())
+    return {name: float(np.concatenate(parts).mean()) for name, parts in hits.items()}
 
 
 def _clip_and_head(renders: Scenes) -> list[Line]:

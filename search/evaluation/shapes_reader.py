@@ -13,6 +13,8 @@ from configs import path
 from freeu.shapes.wording import scene_of
 
 if TYPE_CHECKING:
+    import torch
+
     from metrics.base import Batch, Direction, Score
 
 SIDE = 64
@@ -30,9 +32,13 @@ class Objects:
 
     def __init__(self, device: str = "cpu") -> None:
         from freeu.shapes.reader import Reader
+        from metrics.encoders import Encoder
 
         self.device = device
         self.reader = Reader.load(path("models", "shapes") / "scorers" / "reader").to(device)
+        self.encoder = Encoder(
+            "attribute reader", "attribute reader", self._read
+        )  # an image is read once for all three
 
     @classmethod
     def unfit(cls, prompts: Sequence[str]) -> str | None:
@@ -44,17 +50,26 @@ class Objects:
         """The share of the prompt's objects that are right, in percent; raises MetricError for other prompts."""
         import numpy as np
 
-        from freeu.shapes.attributes import labels, right
+        from freeu.shapes.attributes import CLASSES, labels, right
         from metrics.base import MetricError, check_count, mean_score
-        from metrics.preprocessing import fitted
 
         check_count(self, len(batch))
         if (why := self.unfit(batch.prompts)) is not None:
             raise MetricError(f"{self.name}: {why}")
         wanted = labels([scene for prompt in batch.prompts if (scene := scene_of(prompt)) is not None])
-        seen = self.reader.read(fitted(batch.images, (SIDE, SIDE)).to(self.device))
-        found = right({name: each.cpu() for name, each in seen.items()}, wanted)
+        seen = batch.embed(self.encoder).long()
+        found = right({name: seen[:, place] for place, name in enumerate(CLASSES)}, wanted)
         return mean_score(self, 100 * np.asarray(found[self.what], np.float64))
+
+    def _read(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 (n, heads): the answers, from uint8 (n, 3, H, W)."""
+        import torch
+
+        from freeu.shapes.attributes import CLASSES
+        from metrics.preprocessing import fitted
+
+        answers = self.reader.read(fitted(images, (SIDE, SIDE)).to(self.device))
+        return torch.stack([answers[name] for name in CLASSES], dim=1).float()
 
 
 class Colours(Objects):
