@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from configs import UserError
+from freeu.sampling import Sampling
 
 from . import inputs
 from .ip_adapter import encoder, place_of
@@ -54,6 +55,14 @@ def prompted(kind: type[TextToImage]) -> type[TextToImage]:
                 raise UserError("--slicing does not go with --ip-adapter, whose attention it would undo: leave it out")
             self._read: dict[Path, tuple[torch.Tensor, torch.Tensor]] = {}
             super().__init__(pipeline, spec, identity, place, **more)
+
+        @torch.inference_mode()
+        def prepare(self, prompts: Sequence[str], samplings: Sequence[Sampling] = ()) -> None:
+            """See `freeu.generate.Generator`: reads the pictures too, and drops their encoder."""
+            for prompt in prompts:
+                self._embedded(prompt)
+            self._pipeline.image_encoder = None
+            super().prepare(prompts, samplings)
 
         def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
             found: dict[str, Any] = super()._condition(prompts, randoms)

@@ -103,7 +103,7 @@ def test_out_of_memory_makes_the_batch_smaller(
     real = one._unet.forward
 
     def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if unet_samples(x, spec) > 2 * at:
+        if unet_samples(x, spec) > one.copies * at:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(x, *args, **kwargs)
 
