@@ -77,7 +77,7 @@ def _checked(config: StudyConfig) -> StudyConfig:
         server(config.storage)
     if config.objectives is not None:
         check_objectives(config.objectives)
-    if config.low_steps is not None and not config.racing:
+    if config.low_steps not in (None, "auto") and not config.racing:
         raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
     check_name(config.name, f"--study '{config.name}'")
     if config.device is not None:

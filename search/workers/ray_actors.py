@@ -54,8 +54,8 @@ def actors(load: Callable[[], Evaluators], address: str, workers: int, device: s
         raise UserError(
             f"--ray {address}: no machine there has a GPU: give --device cpu, or --device cuda to wait for one"
         )
-    needs = {"num_cpus": 1} if resource == CPU else {"num_gpus": 1, "num_cpus": 0}
-    made = ray.remote(**needs, max_restarts=0)(_Holder)
+    gpus = int(resource == GPU)
+    made = ray.remote(num_gpus=gpus, num_cpus=1 - gpus, max_restarts=0)(_Holder)
 
     def maker() -> Worker:
         return _Actor(made.remote(load, workers, resource))
