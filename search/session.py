@@ -153,7 +153,7 @@ class Session:
         self.tracking.start(describe(job, fingerprint, identity), records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
-        study.run(crew, config.trials, budget, shifts, self._low(study, crew) if config.low_steps is not None else None)
+        study.run(crew, config.trials, budget, shifts, self._low(study, crew) if job.low_steps is not None else None)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
@@ -237,7 +237,7 @@ class Session:
 
     def _low(self, study: Coordinator, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""
-        self.progress.say(f"measuring the baseline with {self.config.low_steps} steps, for the first rung")
+        self.progress.say(f"measuring the baseline with {self.job.low_steps} steps, for the first rung")
         return shared_out(crew, Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW), study.cuts)
 
     def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:

@@ -105,8 +105,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
             "confirm", {**metrics, **rails, **judges}, job.held_out, whole=config.keep_images != "small"
         ),
     }
-    if config.low_steps is not None:
-        evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, config.low_steps)
+    if job.low_steps is not None:
+        evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, job.low_steps)
     return Evaluators(evaluators, too_long, device)
 
 

@@ -184,8 +184,8 @@ class StudyConfig(BaseModel):
         bool, Setting(SEARCH, None, "Evaluate only promising candidates on all prompts", fingerprint=True)
     ] = True
     low_steps: Annotated[
-        Count | None,
-        Setting(SEARCH, "N", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
+        Count | Literal["auto"] | None,
+        Setting(SEARCH, "N|auto", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
     ] = None
     cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True
     seed: Annotated[

@@ -14,7 +14,7 @@ from configs import UserError, devices, unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
-from search.settings import fingerprints, goals, judges, model, prompts, sampling, served
+from search.settings import fingerprints, goals, judges, model, prompts, rungs, sampling, served
 from search.settings.first_candidates import first_candidates
 from search.storage import StudyFolder
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from search.settings.config import StudyConfig
 
 
+FEW = 8
+"""Steps of which the half still makes images."""
 HELD_OUT = 512
 """Prompts of the held-out half that a study takes, at most, unless told."""
 
@@ -68,6 +70,16 @@ class Job:
     @property
     def steps(self) -> int:
         return self.spec.steps
+
+    @property
+    def low_steps(self) -> int | None:
+        """Of the first rung, if it has fewer; "auto" is half of the steps, where a study can have such a rung."""
+        asked = self.config.low_steps
+        if asked != "auto":
+            return asked
+        own = any(each.name == "steps" for each in self.space.dimensions)
+        can = self.config.racing and not own and len(rungs.rungs(len(self.prompts))) > 1 and self.steps >= FEW
+        return self.steps // 2 if can else None
 
     @property
     def guidance(self) -> float:

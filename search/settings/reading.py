@@ -79,7 +79,7 @@ def _checked(config: StudyConfig) -> StudyConfig:
         check_objectives(config.objectives)
     if config.judges is not None:
         check_judges(config.judges)
-    if config.low_steps is not None and not config.racing:
+    if config.low_steps not in (None, "auto") and not config.racing:
         raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
     check_name(config.name, f"--study '{config.name}'")
     if config.device is not None:

@@ -273,9 +273,12 @@ class Coordinator:
         return dict(self._shifts(found.per_image, base.per_image, whole.per_image))
 
     def _measured(self) -> None:
-        """Measure how well few steps rank, once there are enough candidates."""
-        if self._fidelity is not None and self._fidelity.learn(self.records(), self.trials.once):
-            self.watcher.said(self._fidelity.said())
+        """Measure how well few steps rank, once there are enough candidates, and from then on whether they pay."""
+        fidelity = self._fidelity
+        if fidelity is not None and (
+            fidelity.learn(self.records(), self.trials.once) or fidelity.weigh(self.records())
+        ):
+            self.watcher.said(fidelity.said())
 
     def _goes_on(self, number: int, n: int) -> bool:
         """Whether a trial ranks high enough among all that reached this rung."""

@@ -1,7 +1,8 @@
 """A cheaper first rung: images of fewer denoising steps, as long as they rank candidates as all steps do.
 
 Optional (`low_steps`). The first candidates are evaluated on the first rung's prompts both ways. If the rank
-correlation (Spearman's) is at least `ENOUGH` in each objective, later candidates begin with few steps, and the
+correlation (Spearman's) is surely at least `ENOUGH` in each objective, by the lower end of its 95 % interval (Bonett
+and Wright, Psychometrika 2000), later candidates begin with few steps, and the
 promising ones go on to the second rung with all steps; the others get the scores that all steps are expected to give,
 from a straight line through the first candidates'. Otherwise few steps are dropped. The baseline has its own scores of
 few steps on all prompts, so within either number of steps everything is compared as in
@@ -20,9 +21,11 @@ import numpy as np
 from search.evaluation import Evaluation
 from search.storage import TrialRecord, Value
 
-PAIRS = 8
+PAIRS = 12
 """Candidates that are evaluated both ways."""
 ENOUGH = 0.8
+QUANTILE = 1.96
+"""Of the normal distribution, for 95 %."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Line:
     slope: float
     shift: float
     off: float
+    least: float = -1.0
+    """The lower end of the correlation's interval."""
 
     def expected(self, low: Value) -> Value:
         """With the line's own error in its standard errors."""
@@ -48,6 +53,7 @@ class Fidelity:
         self.base, self.n = base, n
         self._objectives = tuple(objectives)
         self.lines: dict[str, Line] | None = None
+        self.pays = True
 
     @property
     def rung(self) -> int:
@@ -60,8 +66,8 @@ class Fidelity:
 
     @property
     def usable(self) -> bool:
-        """Whether few steps are known to rank as all do."""
-        return self.lines is not None and min(line.correlation for line in self.lines.values()) >= ENOUGH
+        """Whether few steps are known to rank as all do, and pay."""
+        return self.pays and self.lines is not None and min(each.least for each in self.lines.values()) >= ENOUGH
 
     @property
     def wanted(self) -> bool:
@@ -89,6 +95,21 @@ class Fidelity:
         }
         return True
 
+    def weigh(self, records: Sequence[TrialRecord]) -> bool:
+        """Give few steps up where they cost more than they save. True where that has just happened.
+
+        Whoever begins with few steps and goes on has cost them on top; whoever ends there has saved the rest. With a
+        share p of them going on and few steps at a share r of all, that pays as long as r + p < 1.
+        """
+        begun = [each.rungs for each in records if self.rung in each.rungs and self.n not in each.rungs]
+        base = next((each for each in records if each.complete and each.candidate.baseline), None)
+        if not self.usable or base is None or len(begun) < PAIRS:
+            return False
+        share = (self.base.unet_evaluations / self.base.n) / (base.unet_evaluations / base.images)
+        went_on = sum(max(rungs) > 0 for rungs in begun) / len(begun)
+        self.pays = share + went_on < 1
+        return not self.pays
+
     def expected(self, low: Evaluation) -> Evaluation:
         """What the candidate would get with all steps. Its images and their scores are not of that kind: left out."""
         assert self.lines is not None
@@ -98,8 +119,12 @@ class Fidelity:
     def said(self) -> str:
         """For a person."""
         assert self.lines is not None
-        found = ", ".join(f"{name} {each.correlation:.2f}" for name, each in self.lines.items())
-        end = "candidates begin with few steps" if self.usable else f"below {ENOUGH}, so few steps are dropped"
+        found = ", ".join(
+            f"{name} {each.correlation:.2f} (at least {each.least:.2f})" for name, each in self.lines.items()
+        )
+        if not self.pays:
+            return "few steps no longer pay: too many candidates go on; they are dropped"
+        end = "candidates begin with few steps" if self.usable else f"not surely {ENOUGH}, so few steps are dropped"
         return f"rank correlation of few steps with all steps, over {PAIRS} candidates: {found}; {end}"
 
 
@@ -112,7 +137,18 @@ def line(low: np.ndarray, full: np.ndarray) -> Line:
     fit = linregress(low, full)
     off = full - (fit.slope * low + fit.intercept)
     deviation = math.sqrt(float(off @ off) / (len(low) - 2))
-    return Line(float(spearmanr(low, full).statistic), float(fit.slope), float(fit.intercept), deviation)
+    correlation = float(spearmanr(low, full).statistic)
+    return Line(correlation, float(fit.slope), float(fit.intercept), deviation, lower_end(correlation, len(low)))
+
+
+def lower_end(correlation: float, n: int) -> float:
+    """Of the 95 % interval of Spearman's rank correlation over n pairs; -1 for fewer than four."""
+    if n < 4:
+        return -1.0
+    if abs(correlation) >= 1:
+        return correlation
+    error = math.sqrt((1 + correlation**2 / 2) / (n - 3))
+    return math.tanh(math.atanh(correlation) - QUANTILE * error)
 
 
 def made(record: TrialRecord) -> int:

@@ -210,7 +210,7 @@ class Plan:
 
     def _low(self) -> list[str]:
         """Said where it is asked for."""
-        n = self.job.config.low_steps
+        n = self.job.low_steps
         return [] if n is None else [f"first rung  {n} steps, if they rank the first candidates as {self.job.steps} do"]
 
     def _finalists(self) -> str:
@@ -269,7 +269,7 @@ def plan(job: Job) -> Plan:
         UserError: the study was begun with other settings, or a first rung of fewer steps can't be.
     """
     check_resumable(job)
-    few, n = job.config.low_steps, len(job.prompts)
+    few, n = job.low_steps, len(job.prompts)
     if few is not None and any(each.name == "steps" for each in job.space.dimensions):
         raise UserError(
             f"--low-steps {few}: the space searches the steps, so each candidate has its own: leave one out"

@@ -55,10 +55,11 @@ def actors(load: Callable[[], Evaluators], address: str, workers: int, device: s
         raise UserError(
             f"--ray {address}: no machine there has a GPU: give --device cpu, or --device cuda to wait for one"
         )
-    options: dict[str, Any] = {"num_cpus": 1} if resource == CPU else {"num_gpus": 1, "num_cpus": 0}
+    gpus = int(resource == GPU)
+    options: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 1 - gpus, "max_restarts": 0}
     if python_path := os.environ.get("PYTHONPATH"):  # by which this process found itself, and modules of the user's own
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": f"{python_path}{os.pathsep}${{PYTHONPATH}}"}}
-    made = ray.remote(**options, max_restarts=0)(_Holder)
+    made = ray.remote(**options)(_Holder)
 
     def maker() -> Worker:
         return _Actor(made.remote(load, workers, resource))

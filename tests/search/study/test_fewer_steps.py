@@ -19,7 +19,7 @@ from search.evaluation.extrapolation import mean
 from search.settings.job import prepare
 from search.settings.reading import load
 from search.storage import TrialRecord, Value
-from search.study.fewer_steps import PAIRS, Fidelity, Line, line, made
+from search.study.fewer_steps import ENOUGH, PAIRS, Fidelity, Line, line, lower_end, made
 from search.study.plan import plan
 from search.workers import SingleWorker
 from tests.search.study.test_coordinator import Silent, opened
@@ -35,6 +35,45 @@ def test_a_line_by_hand() -> None:
     assert (found.slope, found.shift) == pytest.approx((1.8, 1.4))
     assert found.off == pytest.approx(math.sqrt(((full - 1.8 * low - 1.4) ** 2).sum() / 3))
     assert line(low, np.full(5, 2.0)) == Line(0.0, 0.0, 2.0, 0.0)
+
+
+def test_the_lower_end_by_hand() -> None:
+    # atanh 0.9 = 1.47222; (1 + 0.405) / 9 = 0.15611, its root 0.39511; tanh(1.47222 - 0.77442) = tanh 0.69780
+    assert lower_end(0.9, 12) == pytest.approx(0.6029, abs=1e-4)
+    assert lower_end(1.0, 12) == 1 and lower_end(0.99, 3) == -1
+    assert lower_end(0.95, 12) < ENOUGH < lower_end(0.96, 12)
+
+
+def test_few_steps_are_given_up_where_they_cost_more_than_they_save() -> None:
+    def record(number: int, *rungs: int) -> TrialRecord:
+        factors = IDENTITY if number == 0 else Factors(1 + number / 100, 1, 1, 1)
+        return TrialRecord(
+            number, factors, "gp", "COMPLETE", images=48, rungs={n: {} for n in rungs}, unet_evaluations=48
+        )
+
+    base = record(0, 48)
+    ended, went_on = (
+        [record(number + shift, -12, *more) for number in range(1, 13)] for shift, more in ((0, ()), (20, (24,)))
+    )
+    for share, some, pays in (
+        (0.5, ended, True),
+        (0.5, went_on, False),
+        (0.5, ended + went_on, False),
+        (0.4, ended + went_on, True),
+    ):
+        fidelity = Fidelity(Evaluation({}, 48, unet_evaluations=round(48 * share)), 12, ["clip"])
+        fidelity.lines = {"clip": Line(1.0, 1.0, 0.0, 0.0, 1.0)}
+        assert fidelity.weigh([base, *some]) is not pays and fidelity.usable is pays
+        assert pays or "no longer pay" in fidelity.said()
+
+
+def test_auto_is_half_of_the_steps_where_that_can_be(tmp_path: Path) -> None:
+    def steps(**flags: Any) -> int | None:
+        return prepare(load(None, {"mlruns": tmp_path, "low_steps": "auto", **flags})).low_steps
+
+    assert steps() == 6 and steps(steps=30) == 15
+    assert steps(racing=False) is None and steps(limit=8) is None and steps(steps=4) is None
+    assert prepare(load(None, {"mlruns": tmp_path})).low_steps is None
 
 
 def test_what_is_expected_is_less_sure_than_what_was_seen() -> None:
@@ -76,7 +115,8 @@ def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[Trial
             "clip": Value(value, spread, task.end, "up", paired),
             "fid": Value(-value, spread, task.end, "down", paired),
         }
-        return Evaluation(values, task.end, table, seconds={"total": 1.0}, unet_evaluations=task.end)
+        evaluations = task.end if task.purpose == "search" else task.end // 2
+        return Evaluation(values, task.end, table, seconds={"total": 1.0}, unet_evaluations=evaluations)
 
     crew = SingleWorker(Evaluators({"search": evaluate, LOW: evaluate}))  # type: ignore[dict-item]
     watcher = Said()
@@ -87,14 +127,14 @@ def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[Trial
 
 
 def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
-    _, records, said = race(tmp_path, 40, sign=1.0)
+    _, records, said = race(tmp_path, 60, sign=1.0)
     assert [record.images for record in records[:2]] == [PROMPTS, PROMPTS]  # the baseline and the published: all steps
     first, later = records[2 : 2 + PAIRS], records[2 + PAIRS :]
     assert all({-12, 12} <= set(record.rungs) for record in first)
     assert all(-12 in record.rungs and 12 not in record.rungs for record in later)
     assert said == [
-        "rank correlation of few steps with all steps, over 8 candidates: clip 1.00, fid 1.00; "
-        "candidates begin with few steps"
+        "rank correlation of few steps with all steps, over 12 candidates: clip 1.00 (at least 1.00), "
+        "fid 1.00 (at least 1.00); candidates begin with few steps"
     ]
     ended = [record for record in later if max(record.rungs) < 0]
     went_on = [record for record in later if 24 in record.rungs]
@@ -102,9 +142,9 @@ def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
     for record in ended:  # the line is exact here, so they have what all steps would say
         base = records[0].values["clip"].value + 10 * abs(IDENTITY.b1 - 1.3)
         assert record.values["clip"].value == pytest.approx(base - 10 * abs(record.factors.b1 - 1.3))
-        assert record.images == 12 and record.unet_evaluations == 12
-    assert all(record.unet_evaluations == 12 + record.images for record in went_on)
-    again, kept, said_again = race(tmp_path, 40, sign=1.0)
+        assert record.images == 12 and record.unet_evaluations == 6
+    assert all(record.unet_evaluations == 6 + record.images for record in went_on)
+    again, kept, said_again = race(tmp_path, 60, sign=1.0)
     assert again == [] and kept == records and said_again == said
 
 

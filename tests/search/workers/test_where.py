@@ -188,7 +188,7 @@ def test_a_ray_head_without_a_card_asks_for_one_for_each_worker(
     for device in (None, "cuda", "cpu"):
         ray_actors.actors(empty, "auto", 4, device)
     gpu = {"num_gpus": 1, "num_cpus": 0, "max_restarts": 0}
-    assert cluster.asked == [gpu, gpu, {"num_cpus": 1, "max_restarts": 0}]
+    assert cluster.asked == [gpu, gpu, {"num_gpus": 0, "num_cpus": 1, "max_restarts": 0}]
     assert ray_actors._beside(4, "GPU") == 4 and ray_actors._beside(16, "GPU") == 8
     cluster.resources = {"CPU": 32.0}
     with pytest.raises(UserError, match="no machine there has a GPU: give --device cpu"):
