@@ -20,18 +20,17 @@ from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
 from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
-from search.settings import fingerprints, rungs, weights
+from search.settings import fingerprints, weights
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
 from search.storage import TrialRecord, shared_trials
 from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
 from search.storage.optuna_storage import TRACKING, Storage, quiet
-from search.study import confirmation, looks, printed_result, set_distances
+from search.study import printed_result
 from search.study.budget import Budget
+from search.study.conclusion import concluded
 from search.study.coordinator import Coordinator, Shifts
-from search.study.fewer_steps import made
-from search.study.held_out import BASE, HeldOut, rows_of
 from search.study.pieces import shared_out
 from search.study.plan import plan
 from search.terminal.progress import Progress
@@ -158,7 +157,8 @@ class Session:
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
         key = f"result of {sum(record.complete for record in records)}, with scores"
-        found = study.agreed(key, lambda: self._concluded(study, crew, identity, budget, shifts))
+        end = functools.partial(concluded, study, self.plan, crew, identity, budget, shifts)
+        found = study.agreed(key, lambda: end(began=self.progress.confirming, said=self.progress.say))
         result: dict[str, Any] = found["result"]
         for name, packed in found["held_out"].items():
             table, before = shared_trials.unpacked_table(packed), self.folder.read_held_out(name)
@@ -177,63 +177,6 @@ class Session:
                 study = self.storage.open(self.job.directions)
                 before = self.storage.once(study, "fingerprint", lambda: fingerprint)
             fingerprints.check_same(self.config.name, before, fingerprint)
-
-    def _concluded(
-        self, study: Coordinator, crew: Crew, identity: str, budget: Budget, shifts: Shifts | None
-    ) -> dict[str, Any]:
-        """The result: front, picks, confirmation, verdict. Beside it, for the machines that share the study, the
-        held-out scores by candidate."""
-        from search.optimizer.pareto_front import find
-        from search.study.result import assembled
-
-        job = self.job
-        complete = [record for record in study.records() if record.complete]
-        front = find(complete, job.directions, job.space)
-        picked = confirmation.finalists(
-            front.picks, complete, front, job.directions, self.config.finalists, len(job.held_out)
-        )
-        rivals = confirmation.rivals_of(picked, front, complete)
-        drawn = picked | dict(rivals.values())
-        images = sum(made(record) for record in complete)
-        rows = looks.ends(self.plan.once(images), len(job.held_out), 1 + len(drawn), budget.left(complete, most=images))
-        planned = looks.planned(study.trials.kept, study.trials.once, drawn, rows) if picked else None
-        found = confirmation.Confirmed()
-        if planned is not None:
-            held_out = HeldOut(
-                self.folder,
-                crew,
-                rows_of(job.held_out, planned.ends[-1], self.config.seed, planned.number),
-                workers=self.config.workers,
-                block=rungs.block(study.rungs, self.config.workers),
-                began=self.progress.confirming,
-                failed=lambda number, reason: self.progress.say(f"trial {number} could not be confirmed: {reason}"),
-                categories=job.categories,
-                judges=tuple(job.judges),
-            )
-            found = confirmation.confirm(
-                held_out,
-                picked,
-                tuple(job.directions),
-                planned,
-                self.config.seed,
-                rivals,
-                tuple(job.judges),
-                at_once=self.config.judge == "person",
-            )
-        compared = [*found.rows, *(rivals[number][0] for number in found.against)]
-        names = (BASE, *(f"{number:04d}" for number in compared))
-        tables = {name: table for name in names if (table := self.folder.read_held_out(name)) is not None}
-        packed = {name: shared_trials.packed_table(table) for name, table in tables.items() if self.storage.shared}
-        moved, searched = dict[int, dict[str, float]](), study.trials.baseline()
-        if shifts is not None and searched is not None and searched.per_image is not None and BASE in tables:
-            whole = searched.per_image
-            moved = {number: shifts(tables[f"{number:04d}"], tables[BASE], whole) for number in found.rows}
-        result = assembled(job, identity, complete, front, found, list(picked), planned, moved, rivals)
-        if found.rows:
-            number, n = next(iter(found.rows)), found.looks[-1]["images"]
-            of_finalist = found.rows[number] | found.judged.get(number, {})
-            result["set_distances"] = set_distances.told(done(crew, set_distances.Floors(n)), n, of_finalist)
-        return {"result": result, "held_out": packed}
 
     def _low(self, study: Coordinator, crew: Crew) -> Evaluation:
         """The baseline with few steps, on all prompts."""

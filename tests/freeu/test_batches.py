@@ -49,7 +49,7 @@ def triton_resources() -> Exception:
     return found
 
 
-@pytest.mark.parametrize("error", [*SHORT, triton_resources], ids=str)
+@pytest.mark.parametrize("error", [*SHORT, triton_resources], ids=lambda each: getattr(each, "__name__", str(each)))
 def test_every_shortage_halves_the_batch(error: Any) -> None:
     error, sizes = error if isinstance(error, Exception) else error(), []
 
