@@ -2,7 +2,7 @@
 
 plan.py, estimate.py           its size and cost, told before it begins
 coordinator.py, racing.py      candidates through the rungs; fewer_steps.py a cheaper first rung
-pieces.py                      a task split by prompts among the workers
+running.py, pieces.py          a trial while it runs; its task split by prompts among the workers
 trials.py, queue.py            who comes next; next_scale.py FreeU off at another guidance scale
 ledger.py, recovery.py         what ended, written and told; what the dead left, put right
 budget.py                      when the search ends early

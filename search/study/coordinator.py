@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 from freeu import Candidate
@@ -25,7 +25,8 @@ from search.study import racing
 from search.study.fewer_steps import Fidelity, cost
 from search.study.pieces import Piece, joined, pieces
 from search.study.queue import FATAL
-from search.study.trials import Asked, Trials
+from search.study.running import Running, Watcher
+from search.study.trials import Trials
 from search.workers import Crew, Evaluate, WorkerDied
 
 if TYPE_CHECKING:
@@ -37,35 +38,9 @@ PATIENCE = 3  # failures in a row
 POLL = 1.0  # seconds between two looks at what others do
 
 
-class Watcher(Protocol):
-    """Receives what happens in a study, for progress and tracking."""
-
-    def began(self, number: int, origin: str, candidate: Candidate, images: int) -> None: ...
-    def ended(self, record: TrialRecord) -> None: ...
-    def elsewhere(self, record: TrialRecord) -> None: ...
-    def said(self, text: str) -> None: ...
-
-
 Shifts = Callable[["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"], dict[str, float]]
 """The guardrails of a candidate: from its per-image scores, the baseline's with as many steps, and the baseline's with
 all."""
-
-
-@dataclass
-class Running:
-    """A trial that this coordinator is running.
-
-    task: the latest one; pieces: of it, by their beginnings, None until they are there. low: its evaluation with few
-    steps. rungs, images: the results so far.
-    """
-
-    asked: Asked
-    began: float = field(default_factory=time.perf_counter)
-    task: Task | None = None
-    pieces: dict[int, Evaluation | None] = field(default_factory=dict)
-    low: Evaluation | None = None
-    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
-    images: list[Images] = field(default_factory=list)
 
 
 class Coordinator:
@@ -292,27 +267,14 @@ class Coordinator:
 
     def _ended(self, number: int, found: Evaluation, shifts: Mapping[str, float]) -> None:
         running = self._running[number]
-        record = TrialRecord(
-            number,
-            running.asked.candidate.factors,
-            running.asked.origin,
-            "COMPLETE",
-            {name: found.values[name] for name in self.directions},
-            found.seconds,
-            found.n,
-            found.unet_evaluations,
-            guardrails=dict(shifts),
-            rungs=running.rungs,
-            peak_memory=found.peak_memory,
-            sampling=running.asked.candidate.sampling,
-        )
+        record = running.complete(found, self.directions, shifts)
         self._failures = 0
         self._kept(record, found, running.images)
         self._measured()
 
     def _failed(self, number: int, reason: str) -> None:
         running = self._running[number]
-        self._kept(self._failure(number, running, reason))
+        self._kept(running.failure(reason))
         self._failures += 1
         if running.asked.candidate.baseline:
             raise Failing(f"the baseline failed, and all candidates are compared with it: {reason}")
@@ -327,7 +289,7 @@ class Coordinator:
             self._failed(number, f"{reason}, {deaths} times")
             return
         self._dropped(number)
-        record = self._failure(number, running, reason)
+        record = running.failure(reason)
         if self.trials.given_back(running.asked, record, deaths):
             self.watcher.ended(record)
 
@@ -350,19 +312,6 @@ class Coordinator:
         """A trial that runs no longer; what it has in workers' hands counts for nothing."""
         self._ready = [each for each in self._ready if each[0] != number]
         return self._running.pop(number)
-
-    def _failure(self, number: int, running: Running, reason: str) -> TrialRecord:
-        seconds = {"total": time.perf_counter() - running.began}
-        asked = running.asked
-        return TrialRecord(
-            number,
-            asked.candidate.factors,
-            asked.origin,
-            "FAIL",
-            seconds=seconds,
-            reason=reason,
-            sampling=asked.candidate.sampling,
-        )
 
     def _kept(self, record: TrialRecord, found: Evaluation | None = None, images: Sequence[Images] = ()) -> None:
         """Write a trial of ours down and tell it; drop it where others have taken it for lost meanwhile."""
