@@ -21,6 +21,7 @@ from configs import UserError
 from configs.cli import main
 from configs.console import tell
 from freeu.factors import Factors
+from freeu.presets import FORMATS
 from freeu.sampling import Candidate, Sampling
 from search.settings import completions, flags
 from search.storage import StudyFolder
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from freeu.presets import Preset
 
 app = typer.Typer(add_completion=False)
-NAMES = (
-    "yaml", "diffusers", "comfyui", "sdwebui", "sdwebui_api", "forge", "forge_api", "fooocus", "invokeai", "sdnext",
-    "refiners", "infotext",
-)  # fmt: skip
-"""freeu.presets.FORMATS, for --help, which does not load torch."""
 
 
 @app.command()
@@ -58,9 +54,9 @@ def export(
         str,
         typer.Option(
             metavar="NAME",
-            help="One of: " + ", ".join(NAMES) + " (default: yaml).",
+            help="One of: " + ", ".join(FORMATS) + " (default: yaml).",
             show_default=False,
-            autocompletion=completions.among(NAMES),
+            autocompletion=completions.among(FORMATS),
         ),
     ] = "yaml",
     workflow: Annotated[

@@ -1,6 +1,6 @@
 """The paper's claims about U-Nets and FreeU, each as a number that may confirm or contradict it.
 
-Each claim has one number per prompt; their mean has a 95 % interval by a bootstrap over prompts and a p by sign flips
+Each claim has one number per prompt; their mean has a 95 % interval and a p, both by sign flips
 (`metrics.stats.paired`). A claim holds if the whole interval is on its side of 0 and p, corrected for all claims
 (Holm), is below 0.05; it fails if the same is true on the other side; otherwise it is open.
 """

@@ -7,8 +7,9 @@ trials.py, queue.py            who comes next; next_scale.py FreeU off at anothe
 ledger.py, recovery.py         what ended, written and told; what the dead left, put right
 budget.py                      when the search ends early
 confirmation.py, held_out.py   the finalists again, on held-out prompts; looks.py when, and within which error
-conclusion.py                  from the finished search to the result
-verdict.py, rival.py           what is said of it, and first of the tuned baseline ("rival" and it are one);
-                               second_opinion.py of the judges
-result.py, printed_result.py   result.json's content; the same in the terminal; reproduce.py how to get it again
+conclusion.py                  from the finished search to the result: calls those above and below
+verdict.py, rival.py           what is said of it: first of the rival, the tuned baseline that is hardest to beat
+                               (chosen in optimizer/pareto_front.py); second_opinion.py of the judges
+result.py, printed_result.py   result.json's content (session.py writes it); the same in the terminal;
+                               reproduce.py how to get it again
 """

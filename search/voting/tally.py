@@ -1,7 +1,7 @@
 """What votes say: win rates, strengths, agreement between voters, with oneself, and of each metric with the people.
 
 A win rate is the mean of 1 (the finalist is preferred), 0 and 0.5 (a tie), and prompts are what changes sign together,
-as in all of this project's intervals (metrics/stats.py): votes on one prompt are not independent, whoever casts them.
+as in all paired differences (metrics/stats.py): votes on one prompt are not independent, whoever casts them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from freeu import Factors, Sampling, presets
-from search.export import NAMES, app, preset_of
+from search.export import app, preset_of
 from search.reporting import preset_folder
 from search.storage import StudyFolder, TrialRecord, Value
 from search.storage.files import write_json
@@ -182,10 +182,6 @@ def exported(mlruns: Path, *arguments: object) -> str:
     done = CliRunner().invoke(app, ["--mlruns", str(mlruns), *map(str, arguments)])
     assert done.exit_code == 0, done.output
     return done.output
-
-
-def test_help_names_the_formats_that_there_are() -> None:
-    assert NAMES == presets.FORMATS
 
 
 def test_all_writes_what_fits_and_says_what_does_not(mlruns: Path, tmp_path: Path) -> None:
