@@ -100,7 +100,7 @@ def main(
         (Coordinator, "_begin", "sampler"),
         (Coordinator, "_judge", "racing"),
         (Coordinator, "_kept", "records"),
-        (session.Session, "_concluded", "front, confirmation"),
+        (session, "concluded", "front, confirmation"),
         (BackgroundTracker, "finish", "MLflow's end"),
     ]
     with (

@@ -6,12 +6,15 @@ Properties are tried on the same examples each time, so that a change is judged 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests import tiny
+
+os.environ.pop("COLUMNS", None)  # pytest-xdist gives its processes one, and commands print to that width
 
 settings.register_profile("explore", settings())
 settings.register_profile("same", derandomize=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, shortened
 
-from . import controlnet_file, identity
+from . import identity
 from .identity import only_variant, read_json
 from .locate import Wanted, find, found_here, wanted_parts
 from .single import header
@@ -110,6 +110,8 @@ def _check(part: Part) -> None:
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
     """The pipeline with its ControlNets or motion adapter, in diffusers' own class for them."""
     import diffusers
+
+    from . import controlnet_file
 
     controlnets = []
     for part in further:

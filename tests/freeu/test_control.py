@@ -105,14 +105,15 @@ def test_a_column_names_them(tmp_path: Path) -> None:
 
 def test_another_picture_or_weight_is_another_study(tmp_path: Path, sd_folder: Path) -> None:
     def fingerprint(**given: object) -> object:
-        asked = {"model": str(sd_folder), "mlruns": tmp_path / "mlruns", "controlnet": "net", "control": files[0]}
+        asked = {"model": str(sd_folder), "mlruns": tmp_path / "mlruns", "controlnet": net, "control": files[0]}
         return prepare(settings(None, asked | given)).fingerprint
 
     files = [picture(tmp_path / f"{i}.png", i) for i in (0, 255)]
+    net = str(tiny.controlnet(tmp_path / "net"))
     before = fingerprint()
-    assert fingerprint() == before and before["parts"] == [str(Path.cwd() / "net")]
+    assert fingerprint() == before and before["parts"] == [net]
     assert fingerprint(control=files[1])["input"] != before["input"]
-    assert fingerprint(controlnet="net:0.5")["parts"] != before["parts"]
+    assert fingerprint(controlnet=f"{net}:0.5")["parts"] != before["parts"]
 
 
 def original(state: dict[str, torch.Tensor], unet: torch.nn.Module) -> dict[str, torch.Tensor]:

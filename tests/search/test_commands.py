@@ -164,8 +164,10 @@ def test_the_doctor_says_what_is_missing(mlruns: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(mlruns / "hub"))
     found = json.loads(ran(doctor.app, "--mlruns", mlruns, "--json").stdout)
     assert found["models"]["shapes"] is True and found["models"]["sdxl"] is False
-    assert found["scorers"]["pickscore"] == ["yuvalkirstain/PickScore_v1"]
-    (mlruns / "hub" / "models--yuvalkirstain--PickScore_v1" / "snapshots" / "0").mkdir(parents=True)
+    wanted = ["yuvalkirstain/PickScore_v1", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"]
+    assert found["scorers"]["pickscore"] == wanted
+    for name in wanted:
+        (mlruns / "hub" / f"models--{name.replace('/', '--')}" / "snapshots" / "0").mkdir(parents=True)
     assert json.loads(ran(doctor.app, "--mlruns", mlruns, "--json").stdout)["scorers"]["pickscore"] == []
     assert found["places"]["results"]["studies"] == 1
     said = ran(doctor.app, "--mlruns", mlruns).stdout
