@@ -2,7 +2,8 @@
 
 The best of many noisy scores is better than its candidate. A Gaussian process of each objective
 (search/optimizer/gaussian_process.py), with the standard errors of paired differences as its noise, gives each
-candidate's posterior mean. The front holds the candidates whose means no other one dominates."""
+candidate's posterior mean. The front holds the candidates whose means no other one dominates, and the baseline unless
+one of them is surely better in everything: it is what the user has already, so luck alone does not take it away."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Front:
-    """numbers: the non-dominated trials. picks: some of them, named. expected: objective → trial → posterior mean.
+    """numbers: the front's trials. picks: non-dominated ones, named. expected: objective → trial → posterior mean.
 
     rivals: of a pick's trial, the one with FreeU off that it is hardest to be better than; none where the baseline is
     the only such one.
@@ -84,10 +85,16 @@ def find(
         expected[name], doubts[name] = (dict(zip(numbers, map(float, each), strict=True)) for each in found)
     tried = candidates(done)
     table = np.array([[_up(expected[name][r.number], directions[name]) for name in directions] for r in tried])
-    front = nondominated(table)
+    deviations = np.array([[doubts[name][r.number] for name in directions] for r in tried])
+    best, baseline = nondominated(table), np.array([record.candidate.baseline for record in tried])
+    front = best | baseline & unbeaten(table, deviations)
     kept = tuple(record.number for record, on in zip(tried, front, strict=True) if on)
-    base = next((row for row, record in zip(table, tried, strict=True) if record.candidate.baseline), None)
-    picks = _picks(kept, table[front], list(directions), base)
+    picks = _picks(
+        [record.number for record, on in zip(tried, best, strict=True) if on],
+        table[best],
+        list(directions),
+        table[baseline][0] if baseline.any() else None,
+    )
     return Front(expected, kept, picks, _rivals(done, expected, doubts, directions, picks))
 
 

@@ -42,7 +42,7 @@ def test_the_knee_is_the_balanced_one() -> None:
     }
 
 
-def test_the_most_improved_gains_most_on_average_over_no_freeu() -> None:
+def test_the_most_improved_gains_most_on_average_over_the_baseline() -> None:
     other = Factors(1.3, 1.4, 0.9, 0.2)
     # By the front's spans, 0.9 in clip and 11 in fid: trial 1 gains 0.89 - 0.27, trial 2 1.11 - 0.91, 3 0.11 + 0.09.
     scored = [record(1, 0.9, 13, other), record(2, 1.1, 20, other), record(3, 0.2, 9, other)]
@@ -92,6 +92,16 @@ def test_a_front_keeps_what_is_not_surely_beaten() -> None:
     assert unbeaten(table, np.array([[0.04, 0.04], [0.04, 0.2], [0.0, 0.0]])).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize(("error", "stays"), [(0.4, True), (0.02, False)])
+def test_luck_alone_does_not_take_the_baseline_off_the_front(error: float, stays: bool) -> None:
+    """A candidate that may be better by luck stands beside the baseline; picks are made as if it did not."""
+    scored = {0: IDENTITY, 1: Factors(1.3, 1.4, 0.9, 0.2)}
+    values = {n: {"clip": Value(0.1 * n, 0.01, 48, "up", paired=error)} for n in scored}
+    front = find([TrialRecord(n, f, "gp", "COMPLETE", values[n]) for n, f in scored.items()], {"clip": "up"})
+    assert front.numbers == ((0, 1) if stays else (1,))
+    assert [pick.number for pick in front.picks] == [1]
+
+
 def test_a_lucky_outlier_does_not_become_the_pick() -> None:
     """Five like candidates score about 0, one of them luckily 0.5; five others score 0.4 each time."""
     poor = [Factors(0.9, 0.9 + i / 100, 0.2, 0.2) for i in range(5)]
@@ -103,7 +113,7 @@ def test_a_lucky_outlier_does_not_become_the_pick() -> None:
     assert find(records, {"clip": "up"}).picks[0].number >= 5
 
 
-def test_spreads_are_those_of_the_difference_to_no_freeu() -> None:
+def test_spreads_are_those_of_the_difference_to_the_baseline() -> None:
     def trial(number: int, images: int, paired: float, factors: Factors) -> TrialRecord:
         values = {"clip": Value(1.0, 9.0, images, "up", paired), "fid": Value(1.0, 9.0, images, "down")}
         return TrialRecord(number, factors, "gp", "COMPLETE", values, images=images)
