@@ -20,6 +20,10 @@ KEYS = (MARK, *(field.name for field in fields(Preset)))
 SAMPLING = NAMES
 FILE = "freeu.yaml"
 PLACE = 'for this project: `freeu.applied(pipe.unet, "FILE")`, `freeu.enable(pipe, "FILE")`, `search.run --from FILE`'
+BY_HAND = (
+    "by hand, a preset reads {freeu_preset: 1, model: sdxl, factors: {version: v2, stages: width, "
+    "b1: 1.3, b2: 1.4, s1: 0.9, s2: 0.2}}"
+)
 HEAD = """\
 # FreeU factors, with what they scored. Under another version or stage convention they are another method.
 #   with freeu.applied(pipe.unet, "THIS FILE"): ...
@@ -52,19 +56,18 @@ def render(preset: Preset) -> str:
 def read(file: Path) -> Preset:
     """The preset of a file; see `freeu.presets.read`."""
     found = configs.read_yaml(file)
+    if MARK in found and found[MARK] != VERSION:
+        raise PresetError(f"{file} is no preset of version {VERSION}: its line '{MARK}' says {quoted(found[MARK])}")
+    factors = found.get("factors", {})
+    if not isinstance(factors, dict):
+        raise PresetError(f"{file}: factors are {quoted(factors)}: expected b1, b2, s1, s2, version and stages")
+    needed = [(key, found) for key in (MARK, "model", "factors")] + [(key, factors) for key in ("version", "stages")]
+    if missing := [key for key, place in needed if key not in place]:
+        raise PresetError(f"{file} lacks {', '.join(missing)}, without which factors mean nothing: {BY_HAND}")
     for key in found:
         if key not in KEYS:
             raise PresetError(f"{file}: {configs.unknown('key', key, KEYS)}")
-    if found.pop(MARK, None) != VERSION:
-        raise PresetError(f"{file} is no preset of version {VERSION}: it lacks the line '{MARK}: {VERSION}'")
-    factors = found.pop("factors", None)
-    if not isinstance(factors, dict):
-        raise PresetError(f"{file}: factors are {quoted(factors)}: expected b1, b2, s1, s2, version and stages")
-    for key in ("version", "stages"):
-        if key not in factors:
-            raise PresetError(f"{file}: factors lack their {key}, without which the numbers mean nothing")
-    if "model" not in found:
-        raise PresetError(f"{file}: the model is missing")
+    del found[MARK], found["factors"]
     try:
         sampling = Sampling.from_dict(found.pop("sampling", {}))
         return Preset(factors=Factors.from_dict(factors), sampling=sampling, **found)

@@ -18,6 +18,7 @@ from freeu import presets
 from freeu.controls import Controls
 from freeu.factors import Factors
 from freeu.presets import Preset, PresetError
+from freeu.presets.yaml import BY_HAND
 
 FACTORS = Factors(1.3, 1.4, 0.9, 0.2)
 CONTROLS = Controls(stop=0.7, threshold=(1, 2, 1), symmetric=True)
@@ -68,9 +69,9 @@ def test_yaml_says_what_the_numbers_mean(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change, said", [
     (lambda t: t + "modle: x\n", "did you mean 'model'"),
     (lambda t: t.replace("freeu_preset: 1", "freeu_preset: 9"), "no preset of version 1"),
-    (lambda t: t.replace("freeu_preset: 1", ""), "no preset of version 1"),
-    (lambda t: t.replace("  version: v2\n", ""), "lack their version"),
-    (lambda t: t.replace("  stages: width\n", ""), "lack their stages"),
+    (lambda t: t.replace("freeu_preset: 1", ""), "lacks freeu_preset,"),
+    (lambda t: t.replace("  version: v2\n", ""), "lacks version,"),
+    (lambda t: t.replace("  stages: width\n", ""), "lacks stages,"),
     (lambda t: t.replace("b1: 1.3", "b1: .nan"), "line 6: .nan is not a finite number"),
     (lambda t: t.replace("b1: 1.3", "b3: 1.3"), "b3"),
     (lambda t: t.replace("value: 0.31", "valeu: 0.31"), "did you mean 'value'"),
@@ -78,10 +79,11 @@ def test_yaml_says_what_the_numbers_mean(tmp_path: Path) -> None:
     (lambda t: t.replace("value: 0.31", "value: high"), "expected a number"),
     (lambda t: t.replace("    value: 0.31\n", ""), "has no value"),
     (lambda t: t.replace("model: sdxl", "model: [a]"), "expected text"),
-    (lambda t: t.replace("model: sdxl\n", ""), "model is missing"),
+    (lambda t: t.replace("model: sdxl\n", ""), "lacks model,"),
     (lambda t: t.replace("sunday", "!!python/object/apply:os.getcwd []"), "YAML"),
     (lambda t: "factors: [", "YAML"),
-    (lambda t: "", "no preset"),
+    (lambda t: "", "lacks freeu_preset, model, factors, version, stages"),
+    (lambda t: "{b1: 1.3, b2: 1.4, s1: 0.9, s2: 0.2}", "by hand, a preset reads {freeu_preset: 1, model:"),
 ])  # fmt: skip
 def test_a_damaged_preset_is_told(tmp_path: Path, change, said: str) -> None:
     file = tmp_path / "p.yaml"
@@ -91,6 +93,11 @@ def test_a_damaged_preset_is_told(tmp_path: Path, change, said: str) -> None:
     with pytest.raises(UserError) as error:
         presets.read(file)
     assert said in str(error.value) and "p.yaml" in str(error.value)
+
+
+def test_a_preset_may_be_written_by_hand_as_the_error_says(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(BY_HAND.partition("reads ")[2])
+    assert presets.read(tmp_path / "p.yaml").factors == Factors(1.3, 1.4, 0.9, 0.2)
 
 
 def test_the_snippet_for_diffusers_calls_it_with_these_factors() -> None:
