@@ -124,6 +124,7 @@ def ours(limit: int, images: int, folder: Path) -> list[Checkpoint]:
     command = [sys.executable, "-m", "search.run", "--model", "shapes", "--study", "ours", "--mlruns", str(folder)]
     command += ["--limit", str(limit), "--images", str(images), "--trials", "1000", "--no-guardrails", "--no-cache"]
     command += ["--baseline-guidance", "off", "--version", KIND["version"], "--stages", KIND["stages"]]
+    command += ["--held-out", "16", "--judges", "none"]  # what is compared ends with the search
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     study = StudyFolder(folder, "ours")
     records = [record for record in study.read_trials() if record.complete]
@@ -144,7 +145,7 @@ def sparse(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return [checkpoints[row] for row in sorted(rows)]
 
 
-def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarray]:
+def judged(candidates: Sequence[Factors], limit: int, held_out: int | None) -> dict[Factors, np.ndarray]:
     """(objectives,) of each, to be maximised, on the held-out prompts and seeds."""
     from rich.console import Console
     from rich.progress import track
@@ -153,7 +154,7 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
     from search.evaluation.loading import load_parts
     from search.settings.prompts import seeds
 
-    job = prepared(limit)
+    job = prepared(limit, held_out=held_out)
     generator, metrics = load_parts(job.config, job.spec)
     generator.prepare(job.held_out)
     evaluator = Evaluator(generator, metrics, job.held_out, seeds(job.held_out, 0, "confirm"))
@@ -167,6 +168,7 @@ def judged(candidates: Sequence[Factors], limit: int) -> dict[Factors, np.ndarra
 def main(
     trials: Annotated[int, typer.Option(min=4, help="Of the naive loop.")] = 64,
     limit: Annotated[int, typer.Option(min=16, help="Prompts of a trial.")] = 48,
+    held_out: Annotated[int | None, typer.Option(min=4, help="Prompts that judge (default: all others).")] = None,
 ) -> None:
     """Run both, judge, print."""
     theirs = naive(limit, trials)
@@ -174,7 +176,7 @@ def main(
         mine = ours(limit, trials * limit, Path(folder))
     runs = {"naive": sparse(theirs), "ours": sparse(mine)}
     candidates = {factors for run in runs.values() for each in run for factors in each.recommended}
-    truth = judged([IDENTITY, *(candidates - {IDENTITY})], limit)
+    truth = judged([IDENTITY, *(candidates - {IDENTITY})], limit, held_out)
     table = np.stack(list(truth.values()))
     front = table[nondominated(table)]
     reference = front.min(0) - 0.1 * np.ptp(table, axis=0)

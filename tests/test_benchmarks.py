@@ -142,7 +142,7 @@ def test_coordinator() -> None:
 
 def test_naive() -> None:
     """The whole comparison, on few images: both runs have checkpoints, and their images are counted."""
-    said = printed("naive.py", "--trials", "4", "--limit", "16").splitlines()
+    said = printed("naive.py", "--trials", "4", "--limit", "16", "--held-out", "16").splitlines()
     assert said[0].startswith("naive: seconds")
     assert said[-1].startswith("ours ")
     last = [line.split() for line in said[: said.index(next(x for x in said if x.startswith("ours:")))]][-1]

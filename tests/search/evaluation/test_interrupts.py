@@ -98,6 +98,7 @@ def interrupted(command: list[str], folder: StudyFolder, after: str, sent: signa
 
 def test_ctrl_c_and_sigterm_in_a_study_of_the_real_model(tmp_path: Path) -> None:
     flags = "--trials 3 --limit 8 --objectives clip --no-guardrails --study s --batch-size 2 --steps 40"
+    flags += " --held-out 4 --judges none"
     command = [sys.executable, "-m", "search.run", *flags.split(), "--mlruns", str(tmp_path / "m")]
     folder = StudyFolder(tmp_path / "m", "s")
     code, out, err = interrupted(command, folder, "1/3 ", signal.SIGINT)
