@@ -15,6 +15,7 @@ from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARC
 from search.settings.values import (
     Amount,
     Count,
+    CountOrAuto,
     Folder,
     Margins,
     Names,
@@ -176,7 +177,7 @@ class StudyConfig(BaseModel):
         bool, Setting(SEARCH, None, "Evaluate only promising candidates on all prompts", fingerprint=True)
     ] = True
     low_steps: Annotated[
-        Count | Literal["auto"] | None,
+        CountOrAuto | None,
         Setting(SEARCH, "N|auto", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
     ] = None
     cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True

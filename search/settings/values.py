@@ -31,6 +31,10 @@ def _listed(found: Any) -> Any:
     return tuple(part.strip() if isinstance(part, str) else part for part in found)
 
 
+def _counted(found: Any) -> Any:
+    return int(found) if isinstance(found, str) and found.isdecimal() else found
+
+
 def _scales(found: Any) -> Any:
     if isinstance(found, str) and found != "off":
         return tuple(part.strip() for part in found.split(",") if part.strip())
@@ -58,6 +62,7 @@ def _named(found: Any) -> Any:
 
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+CountOrAuto = Annotated[Count | Literal["auto"], BeforeValidator(_counted)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
