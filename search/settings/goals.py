@@ -8,6 +8,7 @@ from configs import path, read_yaml
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
+
 Names = tuple[str, ...]
 
 
