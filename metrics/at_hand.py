@@ -14,6 +14,10 @@ INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
 """torch-fidelity's file in torch's cache."""
 
 
+FILES = ("weights", "head", "instruction")
+"""Keys that name a file of this disk, where they are no mapping."""
+
+
 def missing(settings: Mapping[str, Any], models: Path = Path()) -> list[str]:
     """What a metric reads and this machine has not: repositories of the hub, or files. settings: its part of
     scorers.yaml. models: what relative paths are relative to."""
@@ -34,8 +38,9 @@ def read_by(settings: Mapping[str, Any], models: Path = Path()) -> Iterator[tupl
     for key in ("source", "repository", "tokenizer"):
         if isinstance(settings.get(key), str):
             yield _repository(settings[key].removeprefix("local-dir:"), models)
-    if isinstance(settings.get("weights"), str):
-        yield settings["weights"], (models / settings["weights"]).is_file()
+    for key in FILES:
+        if isinstance(settings.get(key), str) and "{" not in settings[key]:  # an instruction may be the text itself
+            yield settings[key], (models / Path(settings[key]).expanduser()).is_file()
     for value in settings.values():
         if isinstance(value, Mapping):
             yield from read_by(value, models)

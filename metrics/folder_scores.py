@@ -17,7 +17,7 @@ from .registry import MetricInfo
 if TYPE_CHECKING:
     from .base import Batch, Metric, Score
 
-WORDED = ("clip", "vqa", "hps", "pickscore", "image_reward")
+WORDED = ("clip", "vqa", "hps", "hpsv3", "pickscore", "image_reward", "reward")
 """Metrics that read prompts."""
 
 

@@ -85,10 +85,10 @@ def read_head(file: Path, activation: str | None = None) -> Head:
             "YAML, aesthetic: {activation: none} or {activation: relu}"
         )
     relu = said == "relu" or (said is None and head.is_laions_second and numbers == LAION_RELU)
-    return replace(head, rectified=_rectified(numbers)) if relu else head
+    return replace(head, rectified=rectified(numbers)) if relu else head
 
 
-def _rectified(numbers: tuple[int, ...]) -> tuple[bool, ...]:
+def rectified(numbers: tuple[int, ...]) -> tuple[bool, ...]:
     """Behind which layers a ReLU stands: where the numbers leave room for one, or all but the last where none do."""
     gaps = [b - a > 1 for a, b in pairwise(numbers)]
     return (*(gaps if any(gaps) else [True] * len(gaps)), False)

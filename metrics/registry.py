@@ -53,8 +53,10 @@ def _infos() -> list[MetricInfo]:
         "aesthetic": "would people call it beautiful?",
         "hps": "would people prefer it, of images of one prompt? (HPSv2.1)",
         "pickscore": "would people prefer it, of images of one prompt? (PickScore)",
+        "hpsv3": "would people prefer it, of images of one prompt? (HPSv3)",
         "image_reward": "would people prefer it, of images of one prompt? (ImageReward)",
         "vqa": "does the image show what the prompt says? (a vision-language model's P(yes))",
+        "reward": "what does a reward model of your own make of it?",
         "imaging_quality": "is it a good photo rather than a bad one, as CLIP sees it?",
         "questions": "are the prompt set's own questions answered with yes? (the same model)",
     }
@@ -162,6 +164,10 @@ def build(
         from . import image_reward
 
         return image_reward.load(spec, device, models)
+    if name in ("hpsv3", "reward"):
+        from . import reward
+
+        return reward.load(name, spec, device, models)
     if name in ("vqa", "questions"):
         from . import vqa
 

@@ -43,7 +43,7 @@ class Asked:
     @torch.inference_mode()
     def _logits(self, images: torch.Tensor, questions: Sequence[str]) -> torch.Tensor:
         """float32 (n, words): of the token that comes next."""
-        texts = [self.prompt(question) for question in questions]
+        texts = [asked(self.processor, plain(self.processor, question)) for question in questions]
         inputs = self.processor(
             text=texts, images=list(self._smaller(images)), padding=True, padding_side="left", return_tensors="pt"
         )
@@ -52,21 +52,32 @@ class Asked:
         found: torch.Tensor = self.model(**inputs, logits_to_keep=1).logits
         return found[:, -1].float().cpu()
 
-    def prompt(self, question: str) -> str:
-        """The text that the model reads, up to where its answer begins."""
-        content = [{"type": "image"}, {"type": "text", "text": self.plain(question)}]
-        asked = [{"role": "user", "content": content}]
-        return str(self.processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-
-    def plain(self, text: str) -> str:
-        """The text without what the tokenizer takes for marks of its own, as a prompt may hold."""
-        marks = sorted(self.processor.tokenizer.get_added_vocab(), key=len, reverse=True)
-        return re.sub("|".join(map(re.escape, marks)), " ", text) if marks else text
-
     def _smaller(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]
         scale = (self.pixels / (height * width)) ** 0.5
         return images if scale >= 1 else fitted(images, (round(height * scale), round(width * scale)))
+
+
+def asked(processor: Any, text: str) -> str:
+    """What the model reads of an image and a text: its chat template, up to where its answer begins."""
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    talk = [{"role": "user", "content": content}]
+    return str(processor.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
+
+
+def plain(processor: Any, text: str) -> str:
+    """The text without what the tokenizer takes for marks of its own, as a prompt may hold."""
+    marks = sorted(processor.tokenizer.get_added_vocab(), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, marks)), " ", text) if marks else text
+
+
+def precision(spec: Mapping[str, Any], device: str) -> tuple[str, torch.dtype]:
+    """The dtype that a spec names, and its name; unless told bfloat16, float32 on a CPU. Raises UserError."""
+    named = str(spec.get("dtype") or ("float32" if device == "cpu" else "bfloat16"))
+    dtype = getattr(torch, named, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise UserError(f"the dtype of {spec['source']} is {named}: float32, float16 or bfloat16 is expected")
+    return named, dtype
 
 
 _LOADED: dict[tuple[str, str, str], Asked] = {}
@@ -93,10 +104,7 @@ def _loaded(spec: Mapping[str, Any], device: str, models: Path) -> Asked:
         raise UserError(f"a vision-language model needs its source, and its YAML has {dict(spec)}")
     quiet()
     source, label = place_of(spec["source"], models)
-    named = str(spec.get("dtype") or ("float32" if device == "cpu" else "bfloat16"))
-    dtype = getattr(torch, named, None)
-    if not isinstance(dtype, torch.dtype):
-        raise UserError(f"the dtype of {spec['source']} is {named}: float32, float16 or bfloat16 is expected")
+    named, dtype = precision(spec, device)
     try:
         processor = AutoProcessor.from_pretrained(source, trust_remote_code=False)
         model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, trust_remote_code=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """name: a repository of the hub, or a file. readers: the model, or metrics. gb: of the download, about; None where
+    """name: a repository of the hub, or a file. readers: the model, or metrics. gb: of the download; None where
     nobody wrote it down, and so for the licence. here: whether any of it is on this machine.
     """
 
@@ -25,7 +25,7 @@ class Weights:
     here: bool
 
     def __str__(self) -> str:
-        size = "size not known" if self.gb is None else f"{self.gb:g} GB"
+        size = "size not known" if self.gb is None else f"{self.gb:g} GB" if self.gb >= 0.01 else "below 10 MB"
         here = "here" if self.here else "not here"
         return f"{self.name}: {size}, {self.licence or 'licence not known'}, for {', '.join(self.readers)}; {here}"
 
@@ -78,17 +78,26 @@ def _told(name: str, known: dict[str, Any]) -> tuple[float | None, str | None]:
 def check(spec: ModelSpec, names: Sequence[str]) -> None:
     """Raises UserError where weights of the scorers are neither here nor to be had, before anything loads."""
     from metrics.at_hand import INCEPTION
-    from metrics.hub import why_not
 
     away = [each for each in needed(spec, names) if not each.here and not each.readers[0].startswith("the model ")]
     for each in away:
-        asked = None if each.name == INCEPTION else why_not(each.name, _kind(each, spec))
+        asked = None if each.name == INCEPTION else _why_not(each, spec)
         if asked is not None:
             raise UserError(
                 f"weights that are not on this machine can't be had: {asked}. Needed: {_listed(away)}. Download them "
                 "where the hub answers, name copies of your own in the model's YAML, or give other --objectives and "
                 "--judges"
             )
+
+
+def _why_not(weights: Weights, spec: ModelSpec) -> str | None:
+    """What keeps weights from being downloaded; None where the hub has them."""
+    from freeu.models.spec import HUB_ID
+    from metrics.hub import why_not
+
+    if not HUB_ID.fullmatch(weights.name):
+        return f"{weights.name} is a file of this machine, and it isn't there"
+    return why_not(weights.name, _kind(weights, spec))
 
 
 def _kind(weights: Weights, spec: ModelSpec) -> str:

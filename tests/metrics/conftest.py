@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.metrics import tiny_vision_language
+from tests.metrics import tiny_reward, tiny_vision_language
 
 CLIP = {"kind": "open_clip", "source": "local-dir:clip"}
 RESNET = {"kind": "transformers", "source": "resnet", "mean": [0.5] * 3, "std": [0.5] * 3, "size": 32}
@@ -16,7 +16,7 @@ RESNET = {"kind": "transformers", "source": "resnet", "mean": [0.5] * 3, "std": 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds `clip`, `resnet` and `vision_language`."""
+    """A folder that holds `clip`, `resnet`, `vision_language` and reward models."""
     from open_clip.model import CLIP as Clip
     from safetensors.torch import save_file
     from transformers import ResNetConfig, ResNetModel
@@ -35,6 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = ResNetConfig(embedding_size=8, hidden_sizes=[8, 12], depths=[1, 1], layer_type="basic")
     ResNetModel(small).eval().save_pretrained(folder / "resnet")
     tiny_vision_language.save(folder / "vision_language")
+    tiny_reward.save(folder, folder / "vision_language")
     return folder
 
 

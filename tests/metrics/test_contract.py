@@ -14,6 +14,7 @@ from configs import UserError, identity
 from metrics.base import Batch, MetricError
 from metrics.encoders import Encoder, encoder
 from tests.metrics.conftest import CLIP, RESNET
+from tests.metrics.test_reward import HPSV3
 
 PROMPTS = tuple(f"a photograph of {number} apples" for number in range(24))
 
@@ -47,6 +48,8 @@ def build(name: str, models: Path, images: torch.Tensor, folder: Path):
         **{each: {"encoder": RESNET} for each in ("fid", "kid", "fd_dinov2")},
         "cmmd": {"encoder": CLIP},
         "vqa": {"source": "vision_language"},
+        "hpsv3": HPSV3,
+        "reward": {"source": "score"},
         "questions": {"source": "vision_language", "asked": {each: (each, "Is it red?") for each in PROMPTS}},
     }
     return metrics.build(name, scorers, "cpu", models, {"kind": "statistics", "file": list(map(str, files))})

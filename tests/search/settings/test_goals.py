@@ -58,7 +58,7 @@ def test_weights_that_cannot_be_had_are_told_before_anything_loads(
 ) -> None:
     monkeypatch.setattr("metrics.hub.why_not", lambda name, kind="model": f"no way to {name}")
     beautiful = job(tmp_path, model="sdxl", goal="beautiful")
-    with pytest.raises(UserError, match=r"no way to .*Needed: xswu/HPSv2: 2 GB, Apache-2.0, for hps; "):
+    with pytest.raises(UserError, match=r"no way to .*Needed: xswu/HPSv2: 1.97 GB, Apache-2.0, for hps; "):
         weights.check(beautiful.spec, beautiful.metrics)
 
 
