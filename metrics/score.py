@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 import configs
 from configs import UserError, devices
 from configs.cli import main
+from configs.completing import listed, models
 from configs.console import Column, command_console, table, tell
 from configs.whole_files import replacing, sweep
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from .folder_scores import ImageFolder
 
 app = typer.Typer(add_completion=False)
+
+
+def _names() -> Iterable[str]:
+    """Of all metrics."""
+    from .registry import METRICS
+
+    return METRICS
 
 
 def _list(asked: bool) -> None:
@@ -59,7 +67,10 @@ def score(
     metrics: Annotated[
         str,
         typer.Option(
-            metavar="A,B", help="Metrics to compute; see --list (default: clip,aesthetic).", show_default=False
+            metavar="A,B",
+            help="Metrics to compute; see --list (default: clip,aesthetic).",
+            show_default=False,
+            autocompletion=listed(_names),
         ),
     ] = "clip,aesthetic",
     base: Annotated[
@@ -72,7 +83,10 @@ def score(
         ),
     ] = None,
     scorers: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Use the scorers of this model's YAML, such as shapes.")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Use the scorers of this model's YAML, such as shapes.", autocompletion=models
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda where there is one).")

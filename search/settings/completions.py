@@ -1,40 +1,22 @@
-"""What the shell offers for a flag's value: names of models, samplers, prompt sets, objectives, formats, picks.
+"""What the shell offers for a setting's value: names of samplers, schedulers, prompt sets, objectives, studies, picks.
 
 Completion runs while a person waits, so nothing heavy is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import typer
 
 import configs
+from configs import UserError
+from configs.completing import Complete, among, beginning, listed, models
 from configs.prompt_files import FORMATS
 from search.optimizer import samplers
 from search.storage import StudyFolder, studies
-
-Complete = Callable[[str], list[str]]
-
-
-def beginning(names: Iterable[str], incomplete: str) -> list[str]:
-    """Those of the names that begin so, sorted."""
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
-def among(names: Iterable[str]) -> Complete:
-    """What offers these names."""
-
-    def complete(incomplete: str) -> list[str]:
-        return beginning(names, incomplete)
-
-    return complete
-
-
-def models(incomplete: str) -> list[str]:
-    """Base models, by name."""
-    return beginning((file.stem for file in configs.path("models").glob("*.yaml")), incomplete)
 
 
 def prompt_sets(incomplete: str) -> list[str]:
@@ -48,14 +30,33 @@ def sampler_names(incomplete: str) -> list[str]:
     return beginning(samplers.NAMES, incomplete)
 
 
-def objectives(incomplete: str) -> list[str]:
-    """The last of a list, as "clip,aes" is completed to "clip,aesthetic"."""
+def schedulers(incomplete: str) -> list[str]:
+    """Samplers, and behind a whole sampler's name the schedules that it runs on: "DPM++_2M", then "DPM++_2M_Karras".
+
+    With "_" for the spaces, at which a shell would cut the name.
+    """
+    from freeu.sampler_table import DEFAULT, SAMPLERS, SCHEDULES
+    from freeu.schedulers import named
+
+    given, found = incomplete.replace(" ", "_"), [DEFAULT]
+    for sampler in (each.name.replace(" ", "_") for each in SAMPLERS):
+        found.append(sampler)
+        for schedule in SCHEDULES if given.startswith(sampler) else ():
+            with suppress(UserError):
+                named(f"{sampler}_{schedule.name}")
+                found.append(f"{sampler}_{schedule.name}")
+    return beginning(found, given)
+
+
+def _scores() -> Iterable[str]:
+    """Metrics of which more, or less, is better."""
     from metrics.registry import METRICS
 
-    before, comma, last = incomplete.rpartition(",")
-    given = before.split(",")
-    names = (name for name, info in METRICS.items() if info.direction != "none" and name not in given)
-    return [f"{before}{comma}{name}" for name in beginning(names, last)]
+    return (name for name, info in METRICS.items() if info.direction != "none")
+
+
+objectives = listed(_scores)
+judges = listed(lambda: [*_scores(), "none"])
 
 
 def study_configs(incomplete: str) -> list[str]:
@@ -85,7 +86,8 @@ SETTINGS: dict[str, Complete] = {
     "prompts": prompt_sets,
     "sampler": sampler_names,
     "objectives": objectives,
-    "judges": objectives,
+    "judges": judges,
+    "scheduler": schedulers,
     "study": study_names,
     "start_from": study_names,
     "device": among(("cpu", "cuda", "mps")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from configs import UserError
+from freeu.schedulers import named
 from search import delete, doctor, export, rename, report, show, ui
 from search.__main__ import app as every
 from search.session import run_study
@@ -98,15 +98,35 @@ def test_the_shell_completes_names() -> None:
     assert completions.objectives("clip,aes") == ["clip,aesthetic"]
     assert "clip,clip" not in completions.objectives("clip,c")
     assert completions.prompt_sets("sha") == ["shapes"]
-    assert completions.SETTINGS.keys() >= {"model", "sampler", "prompts", "objectives"}
-    asked = {
-        "_FREEU_SEARCH_COMPLETE": "complete_bash",
-        "COMP_WORDS": "freeu-search run --model shap",
-        "COMP_CWORD": "3",
-    }
-    code = "from search.__main__ import app; app(prog_name='freeu-search')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
-    assert done.stdout.split() == ["shapes"]
+    assert completions.judges("clip,no") == ["clip,none"]
+    assert completions.SETTINGS.keys() >= {"model", "sampler", "scheduler", "prompts", "objectives", "judges"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("run --model shap", ["shapes"]),
+        ("run --scheduler DDI", ["DDIM"]),
+        ("run --goal b", ["balanced", "beautiful"]),
+        ("score --metrics clip,dr", ["clip,drift"]),
+        ("score --scorers shap", ["shapes"]),
+    ],
+)
+def test_the_shell_completes_a_line(typed: str, offered: list[str]) -> None:
+    words = {"COMP_WORDS": f"freeu-search {typed}", "COMP_CWORD": "3"}
+    answer = CliRunner().invoke(
+        every, prog_name="freeu-search", env={"_FREEU_SEARCH_COMPLETE": "complete_bash", **words}
+    )
+    assert answer.stdout.split() == offered
+
+
+def test_the_shell_completes_schedulers_that_can_be_run() -> None:
+    known = completions.schedulers("")
+    assert {"DDIM", "DPM++_2M", "Euler_a", "default"} <= {*known} and "Euler_Karras" not in known
+    assert {"Euler", "Euler_a", "Euler_Karras"} <= {*completions.schedulers("Euler")}
+    assert "Euler_a_Karras" not in completions.schedulers("Euler a")  # its sigmas are its own
+    for name in (*known, *completions.schedulers("DPM++ 2M")):
+        assert " " not in name and (name == "default" or named(name))
 
 
 def test_a_resume_names_the_flag() -> None:
