@@ -48,12 +48,11 @@ WORDS = ((768, 12, 12, 3072, "quick_gelu"), (1280, 32, 20, 5120, "gelu"))
 """(width, layers, heads, inner width, activation) of its text encoders."""
 
 
-def networks() -> Any:
-    """SDXL's, without memory."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+def text_configs() -> list[Any]:
+    """Of its text encoders."""
+    from transformers import CLIPTextConfig
 
-    configs = [
+    return [
         CLIPTextConfig(
             hidden_size=width,
             projection_dim=width,
@@ -64,6 +63,14 @@ def networks() -> Any:
         )
         for width, layers, heads, inner, act in WORDS
     ]
+
+
+def networks() -> Any:
+    """SDXL's, without memory."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    configs = text_configs()
     with torch.device("meta"):
         return SimpleNamespace(
             unet=UNet2DConditionModel(**U_NET),
@@ -96,6 +103,8 @@ def layout(folder: Path) -> Path:
     tiny.sdxl(folder)
     for part, config in (("unet", U_NET), ("vae", VAE)):
         (folder / part / "config.json").write_text(json.dumps(config))
+    for part, each in zip(("text_encoder", "text_encoder_2"), text_configs(), strict=True):
+        each.save_pretrained(folder / part)
     return folder
 
 

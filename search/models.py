@@ -29,7 +29,14 @@ SERVED = (
 
 ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
 TAKES = {
-    "text-to-image": [*ADDONS, "--controlnet", "--input", "--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"],
+    "text-to-image": [
+        *ADDONS,
+        "--controlnet",
+        "--t2i-adapter",
+        "--input",
+        "--motion-adapter (Stable Diffusion)",
+        "--refiner (SDXL)",
+    ],
     "image-to-image": ["--input or a folder as --prompts", *ADDONS],
     "text-to-video": ["--frames", *ADDONS],
     "image-to-video": ["--input or a folder as --prompts", "--frames"],

@@ -70,6 +70,13 @@ def _controlled(root: Path) -> ModelSpec:
     return _spec(tiny.stable_diffusion(root / "sd"), controlnets=nets, control=(str(picture),))
 
 
+def _adapted(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    adapters = (f"{tiny.t2i_adapter(root / 'adapter')}:0.7", str(tiny.t2i_adapter(root / "other", seed=5, channels=1)))
+    folder = tiny.stable_diffusion(root / "sd", of_unet=tiny.OUTER_ATTENTION)
+    return _spec(folder, t2i_adapters=adapters, control=(str(picture),))
+
+
 KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sd": lambda root: _spec(tiny.stable_diffusion(root / "sd")),
     "sdxl": lambda root: _spec(tiny.sdxl(root / "sdxl")),
@@ -82,6 +89,7 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "animatediff": _with_motion,
     "rerender": _rerendered,
     "controlnets": _controlled,
+    "t2i-adapters": _adapted,
     "ip-adapter": _prompted,
     "svd": _set_in_motion,
 }

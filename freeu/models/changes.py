@@ -15,7 +15,7 @@ from .inputs import is_video
 from .locate import locate_config
 from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
-from .spec import SERVERS, ModelSpec
+from .spec import PARTS, SERVERS, ModelSpec
 
 TEXTS = ("text-to-image", "image-to-image", "inpainting", "editing", "text-to-video", "video-to-video", "own")
 ONLY: dict[str, tuple[str, ...]] = {
@@ -46,9 +46,10 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if others or weight != 1:
             raise UserError("a video is redrawn with one --controlnet, of weight 1")
         found = found.model_copy(update={"controlnet": one, "controlnets": ()})
-    if found.controlnets:
+    if found.held_by:
         if kind != "text-to-image" or found.motion_adapter or found.refiner:
-            raise UserError("--controlnet goes with text to image: leave out --motion-adapter and --refiner")
+            flag = PARTS["controlnet" if found.controlnets else "t2i_adapter"]
+            raise UserError(f"{flag} goes with text to image: leave out --motion-adapter and --refiner")
     elif kind == "text-to-image":
         if found.controlnet:
             kind = "video-to-video"
@@ -56,7 +57,7 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
             kind = "text-to-video"
         elif found.input or found.inputs:
             kind = "image-to-image"
-    if found.input and not found.controlnets and not kind.startswith(("image", "video", "inpainting", "editing")):
+    if found.input and not found.held_by and not kind.startswith(("image", "video", "inpainting", "editing")):
         raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
     if kind in ("image-to-image", "editing") and not (found.input or found.inputs):
         raise UserError(

@@ -11,6 +11,7 @@ import configs
 from configs import devices
 
 from . import addon_fits, control, fits, inputs, ip_adapter, pipelines, prompted
+from .adapted import Adapted
 from .addons import addons, put_on
 from .changes import as_trained
 from .controlled import Controlled
@@ -72,7 +73,9 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
         pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
     prompted.put_on(pipeline, spec)
-    kind = Refined if spec.refiner else Controlled if spec.controlnets else KINDS[spec.kind]
+    kind = Refined if spec.refiner else KINDS[spec.kind]
+    if spec.held_by:
+        kind = Controlled if spec.controlnets else Adapted
     if spec.ip_adapter:
         kind = prompted.prompted(kind)
     return kind(pipeline, spec, content, place, **_refiner(further, numbers))

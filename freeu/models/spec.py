@@ -55,8 +55,13 @@ ALSO: dict[Kind, tuple[str, ...]] = {
 SERVERS: tuple[Kind, ...] = ("comfyui", "webui")
 """Kinds that a running server draws; see `freeu.servers`."""
 
-PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "refiner": "--refiner"}
-"""Fields that name networks beside the pipeline's own, and the flag of each."""
+PARTS = {
+    "controlnet": "--controlnet",
+    "t2i_adapter": "--t2i-adapter",
+    "motion_adapter": "--motion-adapter",
+    "refiner": "--refiner",
+}
+"""Networks beside the pipeline's own, and the flag of each."""
 
 
 OF_SAMPLER = ("algorithm_type", "solver_order", "solver_type")
@@ -117,8 +122,8 @@ class ModelSpec(_Strict):
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
         controlnet, motion_adapter, refiner: further networks, each a diffusers folder or hub id; see `.parts`. The
             ControlNet is that of a redrawn video.
-        controlnets: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold every image to.
-            controls: those of a prompt, from a prompt set; see `.control`.
+        controlnets, t2i_adapters: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold
+            every image to. controls: those of a prompt, from a prompt set; see `.control`.
         ip_adapter: FILE or FILE:WEIGHT, see `.ip_adapter`. ip_image: the picture that it reads for every prompt.
             ip_images: by prompt, from a prompt set.
         input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
@@ -159,6 +164,7 @@ class ModelSpec(_Strict):
     unet: str | None = None
     controlnet: str | None = None
     controlnets: tuple[str, ...] = ()
+    t2i_adapters: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
     controls: dict[str, tuple[str, ...]] = {}
     ip_adapter: str | None = None
@@ -253,6 +259,11 @@ class ModelSpec(_Strict):
         """This model with several sizes, where some are given."""
         given = {"size": sizes[0], "sizes": sizes, "resolution": side_of(*sizes)} if sizes else {}
         return self.model_copy(update=given)
+
+    @property
+    def held_by(self) -> tuple[str, ...]:
+        """The networks that hold an image to control images."""
+        return self.controlnets or self.t2i_adapters
 
     @property
     def folder(self) -> Path:

@@ -52,6 +52,9 @@ class StudyConfig(BaseModel):
         tuple[Text, ...],
         Setting(MODEL, "PLACE[:0.8]", "ControlNet, for images or to redraw a video; repeatable", flag="controlnet"),
     ] = ()
+    t2i_adapter: Annotated[
+        tuple[Text, ...], Setting(MODEL, "PLACE[:0.8]", "T2I-Adapter; repeatable", flag="t2i-adapter")
+    ] = ()
     control: Annotated[
         tuple[Text, ...],
         Setting(
@@ -284,7 +287,16 @@ class StudyConfig(BaseModel):
         return found.expanduser()
 
     @field_validator(
-        "loras", "embeddings", "controlnet", "control", "servers", "bind", "start_from", "margin", mode="before"
+        "loras",
+        "embeddings",
+        "controlnet",
+        "t2i_adapter",
+        "control",
+        "servers",
+        "bind",
+        "start_from",
+        "margin",
+        mode="before",
     )
     @classmethod
     def _one(cls, found: Any) -> Any:

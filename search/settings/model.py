@@ -81,6 +81,8 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
 
     if config.controlnet:
         given["controlnets"] = tuple(map(weighted, config.controlnet))
+    if config.t2i_adapter:
+        given["t2i_adapters"] = tuple(map(weighted, config.t2i_adapter))
     if config.ip_adapter:
         given["ip_adapter"] = weighted(config.ip_adapter)
     places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")

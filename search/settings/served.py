@@ -19,6 +19,7 @@ THERE = (
         "vae",
         "unet",
         "controlnet",
+        "t2i_adapter",
         "control",
         "motion_adapter",
         "refiner",

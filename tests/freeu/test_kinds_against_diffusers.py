@@ -14,6 +14,7 @@ from configs import UserError
 from freeu.generate import generator as random_of
 from freeu.generate import noise
 from freeu.models import ModelSpec, changed, load_spec
+from freeu.sampling import Sampling
 from tests import tiny
 from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, generator
 
@@ -328,6 +329,67 @@ def test_a_controlnet_of_sdxl_over_the_edges_of_the_input(tmp_path: Path) -> Non
         output_type="pt",
     ).images[0]
     agree(found, wanted)
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+def test_two_t2i_adapters_over_a_picture(guidance: float, factors: freeu.Factors, spec_of: Any) -> None:
+    spec = spec_of("t2i-adapters")
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    assert type(one._pipeline).__name__ == "StableDiffusionAdapterPipeline"
+    dpm(one._pipeline)
+    freeu.enable(one._pipeline, factors)
+    held = Image.open(spec.control[0]).convert("RGB").resize((tiny.SIDE, tiny.SIDE), Image.Resampling.LANCZOS)
+    wanted = one._pipeline(
+        PROMPT,
+        image=[[held], [held.convert("L")]],
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        adapter_conditioning_scale=[0.7, 1.0],
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="np",
+    ).images[0]
+    agree(found, torch.from_numpy(wanted).permute(2, 0, 1))
+    plain = ours(generator(spec.model_copy(update={"t2i_adapters": (), "control": ()}), guidance=guidance), factors)
+    assert (found - plain).abs().max() > 5 / 255  # what holds the image counts
+
+
+def test_a_t2i_adapter_of_sdxl(tmp_path: Path) -> None:
+    adapter = tiny.t2i_adapter(tmp_path / "adapter", xl=True)
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"resolution": tiny.SIDE, "t2i_adapters": (f"{adapter}:0.8",), "control": (str(ball),)}
+    spec = changed(load_spec(tiny.sdxl(tmp_path / "sdxl")), given)
+    one = generator(spec)
+    found = ours(one)
+    dpm(one._pipeline)
+    wanted = one._pipeline(
+        PROMPT,
+        image=Image.open(ball).convert("RGB"),
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        adapter_conditioning_scale=0.8,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    one._pipeline.adapter.adapter.unshuffle.downscale_factor = 16  # as SDXL's own have it
+    with pytest.raises(UserError, match="takes images of multiples of 16 pixels, and these are 40x32"):
+        one.with_sampling(Sampling(size=(40, 32)))
+
+
+def test_a_t2i_adapter_of_another_architecture_is_told(tmp_path: Path) -> None:
+    from freeu.models import addon_fits
+
+    adapter = tiny.t2i_adapter(tmp_path / "adapter", xl=True)
+    spec = load_spec(tiny.stable_diffusion(tmp_path / "sd")).model_copy(update={"t2i_adapters": (str(adapter),)})
+    with pytest.raises(UserError, match="is for SDXL, and this model is Stable Diffusion 1 or 2"):
+        addon_fits.check_early(spec)
+    other = spec.model_copy(update={"t2i_adapters": (str(tiny.controlnet(tmp_path / "net")),)})
+    with pytest.raises(UserError, match=r"--t2i-adapter .* holds a ControlNetModel"):
+        addon_fits.check_early(other)
 
 
 @pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
