@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from freeu.models import ModelSpec
+    from freeu.models.kinds import Traits
 
 app = typer.Typer(add_completion=False)
 SERVED = (
@@ -28,21 +29,11 @@ SERVED = (
 )
 
 ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
-TAKES = {
-    "text-to-image": [
-        *ADDONS,
-        "--controlnet",
-        "--t2i-adapter",
-        "--input",
-        "--motion-adapter (Stable Diffusion)",
-        "--refiner (SDXL)",
-    ],
-    "image-to-image": ["--input or a folder as --prompts", *ADDONS],
-    "text-to-video": ["--frames", *ADDONS],
-    "image-to-video": ["--input or a folder as --prompts", "--frames"],
-    "video-to-video": ["--input VIDEO", "--frames", "--every", *ADDONS],
-}
-"""What a model of a kind is given beside prompts."""
+NETWORKS = [
+    *("--controlnet", "--t2i-adapter", "--input"),
+    *("--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"),
+]
+BEGINS = {"picture": ["--input or a folder as --prompts"], "video": ["--input VIDEO"]}
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 
 
@@ -51,14 +42,16 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the base models known by name, and which of them are on this machine."""
+    from freeu.models.kinds import KINDS
+
     rows = [row(name) for name in _names()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     console = command_console()
-    for kind, takes in TAKES.items():
+    for kind, traits in KINDS.items():
         if of_kind := [each for each in rows if each["kind"] == kind]:
-            say(console, f"{kind.replace('-', ' ')}: takes {', '.join(takes)}", style="bold", indent=4)
+            say(console, f"{kind.replace('-', ' ')}: takes {', '.join(_takes(traits))}", style="bold", indent=4)
             console.print(_table(console, of_kind))
             console.print()
     for line in SERVED:
@@ -94,13 +87,21 @@ def row(name: str) -> dict[str, Any]:
     kept = spec.model_dump(mode="json", include={"kind", "source", "resolution", "frames", "steps", "licence"})
     height, width = spec.image_size
     size = str(width) if width == height else f"{width}x{height}"
-    more = {"size": size, "takes": TAKES.get(spec.kind, []), "needs": _needs(spec)}
+    more = {"size": size, "takes": _takes(spec.traits), "needs": _needs(spec)}
     return {"name": name, **kept, "memory_gb": spec.memory_gb, **more, "here": here}
+
+
+def _takes(traits: Traits) -> list[str]:
+    """What a model of a kind is given beside prompts."""
+    found = BEGINS[traits.begins] if traits.begins else []
+    found = found + (["--mask"] if traits.mask else []) + (["--frames"] if traits.video else [])
+    found += ["--every"] if traits.begins == "video" else []
+    return found + (ADDONS if traits.words else []) + (NETWORKS if traits.networks else [])
 
 
 def _needs(spec: ModelSpec) -> list[str]:
     """What the user has to give."""
-    return [*spec.needs, *(["input"] if spec.kind in ("image-to-video", "video-to-video") else [])]
+    return [*spec.needs, *(["input"] if spec.traits.begins else [])]
 
 
 def _names() -> list[str]:

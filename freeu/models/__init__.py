@@ -1,6 +1,6 @@
 """Base models: a spec says where one is and how it is run, a generator draws with it.
 
-A new model is one YAML in configs/models; a new kind of pipeline is one file here.
+A new model is one YAML in configs/models; a new kind of pipeline is one file here and its rows in `.kinds`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .catalogue import names
 from .changes import changed
 from .lookup import load_spec
-from .spec import SERVERS, ModelSpec
+from .spec import ModelSpec
 
 if TYPE_CHECKING:
     from freeu.generate import Generator
@@ -41,11 +41,11 @@ def load_generator(
     """
     said = {"steps": steps, "guidance": guidance}
     spec = spec.model_copy(update={key: value for key, value in said.items() if value is not None})
-    if spec.kind == "own":
+    if spec.traits.drawn == "own":
         from .own_generator import load as load_own
 
         return load_own(spec, device=device, dtype=dtype, batch_size=batch_size)
-    if spec.kind in SERVERS:
+    if spec.traits.drawn == "server":
         from freeu.servers.opening import load as load_served
 
         return load_served(spec)

@@ -19,7 +19,7 @@ from .locate import at_hand
 from .lora_layers import TEXT_WIDTHS, layers_of
 from .lora_layers import check as check_layers
 from .single import header
-from .spec import SERVERS, ModelSpec
+from .spec import ModelSpec
 from .weight_shapes import Shapes
 
 EDGES = {
@@ -35,7 +35,7 @@ WORDS = "attn2_to_k"
 
 def check_early(spec: ModelSpec) -> None:
     """As `check`, and of the further networks; where they and the model are on this machine. The hub is not asked."""
-    if spec.kind == "own" or spec.kind in SERVERS:
+    if not spec.traits.here:
         return
     folder = at_hand(spec)
     parts.check_early(spec, folder)

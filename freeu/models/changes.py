@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,20 @@ from . import few_steps
 from .catalogue import of_name
 from .control import weighted
 from .inputs import is_video
+from .kinds import KINDS, Traits
 from .locate import locate_config
 from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
-from .spec import PARTS, SERVERS, ModelSpec
+from .spec import PARTS, ModelSpec
 
-TEXTS = ("text-to-image", "image-to-image", "inpainting", "editing", "text-to-video", "video-to-video", "own")
-ONLY: dict[str, tuple[str, ...]] = {
-    "frames": ("text-to-video", "image-to-video", "video-to-video"),
-    "every": ("video-to-video",),
-    "strength": ("image-to-image", "inpainting", "video-to-video"),
-    "negative_prompt": (*TEXTS, *SERVERS),
-    "clip_skip": (*TEXTS, *SERVERS),
+ONLY: dict[str, Callable[[Traits], bool]] = {
+    "frames": lambda of: of.video,
+    "every": lambda of: of.begins == "video",
+    "strength": lambda of: of.strength,
+    "negative_prompt": lambda of: of.words,
+    "clip_skip": lambda of: of.words,
 }
-"""Settings that mean something to these kinds alone."""
+"""Settings that mean something to some kinds alone."""
 SAMPLED = (*NAMES, "sizes")
 UNASKED = ("dpmsolver++", "ddim", "edm", "default")
 """Schedulers as models' YAMLs write them; one that a study asks for is written as it is shown, as "DPM++ 2M"."""
@@ -41,40 +42,37 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
     sampling = Sampling.from_dict({name: given[name] for name in NAMES if given.get(name) is not None})
     found = spec.model_copy(update={field: value for field, value in given.items() if field not in SAMPLED})
     kind = spec.kind
-    if found.controlnets and (kind == "video-to-video" or (found.input and is_video(found.base / found.input))):
+    if found.controlnets and (spec.traits.begins == "video" or (found.input and is_video(found.base / found.input))):
         (one, weight), *others = map(weighted, found.controlnets)
         if others or weight != 1:
             raise UserError("a video is redrawn with one --controlnet, of weight 1")
         found = found.model_copy(update={"controlnet": one, "controlnets": ()})
     if found.held_by:
-        if kind != "text-to-image" or found.motion_adapter or found.refiner:
+        if not spec.traits.networks or found.motion_adapter or found.refiner:
             flag = PARTS["controlnet" if found.controlnets else "t2i_adapter"]
             raise UserError(f"{flag} goes with text to image: leave out --motion-adapter and --refiner")
-    elif kind == "text-to-image":
-        if found.controlnet:
-            kind = "video-to-video"
-        elif found.motion_adapter:
-            kind = "text-to-video"
-        elif found.input or found.inputs:
-            kind = "image-to-image"
-    if found.input and not found.held_by and not kind.startswith(("image", "video", "inpainting", "editing")):
+    else:
+        kind = next((other for field, other in spec.traits.becomes.items() if getattr(found, field)), kind)
+    traits = KINDS[kind]
+    if found.input and not found.held_by and traits.begins is None:
         raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
-    if kind in ("image-to-image", "editing") and not (found.input or found.inputs):
+    still = traits.begins == "picture" and not traits.mask and not traits.video
+    if still and not (found.input or found.inputs):
         raise UserError(
             f"--model {spec.name} makes pictures of pictures: give one with --input FILE, or several with "
             "--prompts FOLDER"
         )
-    for field, kinds in ONLY.items():
-        if given.get(field) is not None and kind not in kinds:
+    for field, means in ONLY.items():
+        if given.get(field) is not None and not means(traits):
             raise UserError(
                 f"--{field.replace('_', '-')} {given[field]}: {spec.name} is {kind}, for which it means nothing"
             )
-    if found.refiner and kind != "text-to-image":
+    if found.refiner and not traits.networks:
         raise UserError(f"--refiner goes with text to image, and this is {kind}")
-    if kind != spec.kind and kind.endswith("video"):
-        like = of_name("rerender" if kind == "video-to-video" else "animatediff")
+    if kind != spec.kind and traits.example is not None:
+        like = of_name(traits.example)
         fields = ["frames", "every", "strength", "objectives"]
-        if kind == "text-to-video":  # trained on a schedule of its own; a ControlNet follows the model's
+        if traits.temporal:  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
     found = found.model_copy(update={"kind": kind}).sampled(sampling).dealing(given.get("sizes", ()))

@@ -71,8 +71,8 @@ def places(spec: ModelSpec, prompt: str) -> tuple[Path, ...]:
         return tuple(spec.base / text for text in (texts if texts[1:] else texts * len(spec.held_by)))
     if spec.input is None and prompt not in spec.inputs and not (prompt == "" and spec.inputs):
         raise UserError(
-            f"the {_names(spec)} has nothing to hold {repr(prompt) if prompt else 'the images'} to: give --control FILE "
-            "or FOLDER, a column 'control' of the prompt set, or --input PICTURE for its edges"
+            f"the {_names(spec)} has nothing to hold {repr(prompt) if prompt else 'the images'} to: give --control "
+            "FILE or FOLDER, a column 'control' of the prompt set, or --input PICTURE for its edges"
         )
     return ()
 

@@ -23,7 +23,6 @@ from .identity import read_json
 from .single import header
 from .spec import ModelSpec
 
-KINDS = ("text-to-image", "image-to-image", "inpainting", "editing", "video-to-video")
 TITLES = ("modelspec.title", "ss_output_name", "name", "title")
 """In a file's metadata, what it calls itself."""
 TIME_LAYERS = ("time_emb_proj", "emb_layers_1", "emb_layers.1")
@@ -82,7 +81,7 @@ def of_changes(spec: ModelSpec, found: ModelSpec, given: Mapping[str, Any]) -> M
 
     What a YAML says of its own model holds.
     """
-    if found.kind not in KINDS or spec.scheduler == OF_EDM:
+    if not _known(found) or spec.scheduler == OF_EDM:
         return found
     own = (spec.base / f"{spec.name}.yaml").is_file()
     new = {"loras": found.loras[len(spec.loras) :], "unet": given.get("unet")}
@@ -98,6 +97,11 @@ def of_changes(spec: ModelSpec, found: ModelSpec, given: Mapping[str, Any]) -> M
     return found
 
 
+def _known(spec: ModelSpec) -> bool:
+    """Whether there are few-step models of its kind: of those that draw one image, or frame, by itself."""
+    return spec.traits.here and not spec.traits.temporal
+
+
 def recognised(spec: ModelSpec, whole: bool = True) -> Found | None:
     """The few-step model that a spec holds: the first of its LoRAs, its --unet, or where `whole` itself."""
     for text in spec.loras:
@@ -110,7 +114,7 @@ def recognised(spec: ModelSpec, whole: bool = True) -> Found | None:
 
 def lines(spec: ModelSpec) -> list[str]:
     """For the plan: what was told, and what of the settings is known to be wrong."""
-    if spec.kind not in KINDS:
+    if not _known(spec):
         return []
     found = recognised(spec)
     if found is None and _few(spec.steps, spec.guidance) and spec.scheduler == BY_SETTINGS.scheduler:

@@ -12,21 +12,13 @@ from freeu.sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
 from freeu.schedulers import check_runs, named
 
 from .identity import read_index, read_json
+from .kinds import KINDS, PIPELINES, SD
 from .locate import locate_config
 from .single import header, text_width
-from .spec import SERVERS, ModelSpec
+from .spec import ModelSpec
 
 FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight")
 """Of a U-Net in a single file: its first convolution."""
-ENCODER = {
-    "StableDiffusionXLPipeline": "text_encoder_2",
-    "StableDiffusionXLImg2ImgPipeline": "text_encoder_2",
-    "StableDiffusionXLInpaintPipeline": "text_encoder_2",
-    "StableVideoDiffusionPipeline": "image_encoder",
-}
-"""What a pipeline can't be told its prompts without; the others' is the text encoder."""
-INPAINTING = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
-EDITING = "StableDiffusionInstructPix2PixPipeline"
 BROWNIAN = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
 """Schedulers whose noise is torchsde's."""
 TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
@@ -40,18 +32,13 @@ def check(folder: Path) -> None:
     """
     index = read_index(folder)
     name = index.get("_class_name")
-    encoder = ENCODER.get(str(name), "text_encoder")
-    if _class_of(index, encoder) is None:
-        raise UserError(f"{folder} has no {encoder}: a {name} can't be told a prompt without it")
+    found = PIPELINES.get(str(name), PIPELINES[SD])
+    if _class_of(index, found.encoder) is None:
+        raise UserError(f"{folder} has no {found.encoder}: a {name} can't be told a prompt without it")
     scheduler = folder / "scheduler" / "scheduler_config.json"
     check_scheduler(_class_of(index, "scheduler") or "", read_json(scheduler) if scheduler.is_file() else {})
     unet, vae = (_config(folder, part) for part in ("unet", "vae"))
-    latents = vae.get("latent_channels", 4)
-    wanted = {
-        "StableVideoDiffusionPipeline": 2 * latents,
-        EDITING: 2 * latents,
-        **dict.fromkeys(INPAINTING, 2 * latents + 1),
-    }.get(str(name), latents)
+    wanted = KINDS[found.kind].channels(vae.get("latent_channels", 4))
     check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
 
 
@@ -157,9 +144,9 @@ def check_sampling_early(spec: ModelSpec) -> None:
     Raises:
         UserError: as there, or the layout can't be had, or is of another architecture.
     """
-    is_file = spec.kind != "own" and spec.kind not in SERVERS and spec.folder.is_file()
+    is_file = spec.traits.here and spec.folder.is_file()
     layout = locate_config(spec) if is_file else spec.folder
-    if spec.kind != "own" and (layout / "model_index.json").is_file():
+    if spec.traits.drawn != "own" and (layout / "model_index.json").is_file():
         if is_file:
             check_layout(spec.folder, layout)
         check_sampling(layout, spec)

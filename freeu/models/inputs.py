@@ -34,9 +34,10 @@ def check(spec: ModelSpec) -> None:
     for flag, text in named:
         if text is not None and not (spec.base / text).exists():
             raise UserError(f"{flag} {spec.base / text}: no such file or folder")
-    if spec.kind == "video-to-video" and spec.input is None:
+    begins, video = spec.traits.begins, spec.traits.video
+    if begins == "video" and spec.input is None:
         raise UserError(f"--model {spec.name} redraws a video of yours: give --input FILE (MP4, GIF) or FOLDER")
-    if spec.kind == "image-to-video" and spec.input is None and not spec.inputs:
+    if begins == "picture" and video and spec.input is None and not spec.inputs:
         raise UserError(
             f"--model {spec.name} sets pictures of yours in motion: give one with --input FILE, or several with "
             "--prompts FOLDER"
@@ -49,7 +50,7 @@ def check_masks(spec: ModelSpec) -> None:
     Raises:
         UserError: something is missing, or means nothing.
     """
-    if spec.kind != "inpainting":
+    if not spec.traits.mask:
         if spec.mask or spec.masks:
             raise UserError(
                 f"a mask means nothing to {spec.name}, which is {spec.kind}: it goes with a model for inpainting"
@@ -71,7 +72,7 @@ def read(spec: ModelSpec) -> None:
     """
     for prompt in spec.inputs or ([""] if spec.input else []):
         load(spec, prompt, (8, 8))
-        if spec.kind == "inpainting":
+        if spec.traits.mask:
             mask(spec, prompt, (8, 8))
 
 
@@ -90,7 +91,7 @@ def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> torch.Tensor:
         UserError: it can't be read, or the video is too short.
     """
     place = _place(spec, prompt)
-    count, every = (spec.frames, spec.every) if spec.kind == "video-to-video" else (1, 1)
+    count, every = (spec.frames, spec.every) if spec.traits.begins == "video" else (1, 1)
     chosen = list(islice(_frames(place), 0, (count - 1) * every + 1, every))
     if len(chosen) < count:
         raise UserError(

@@ -15,7 +15,6 @@ from .control import weighted
 from .single import header
 from .spec import ModelSpec
 
-KINDS = ("text-to-image", "image-to-image", "inpainting")
 WIDTHS = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
 """Tensors whose inputs are the encoder's embeddings: of the plain adapters, those called plus, and full-face."""
 FACES = 512
@@ -32,7 +31,7 @@ def check(spec: ModelSpec) -> None:
         if spec.ip_image or spec.ip_images:
             raise UserError("a picture as a prompt goes with an IP-Adapter: give one with --ip-adapter FILE")
         return
-    if spec.kind not in KINDS or spec.refiner:
+    if not spec.traits.ip_adapter or spec.refiner:
         raise UserError(f"--ip-adapter goes with images of Stable Diffusion and SDXL, and {spec.name} is {spec.kind}")
     encoder(spec)
     if not spec.ip_image and not spec.ip_images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,7 @@ from .adapted import Adapted
 from .addons import addons, put_on
 from .changes import as_trained
 from .controlled import Controlled
-from .editing import Editing
 from .identity import identity, identity_of_file
-from .image_to_image import ImageToImage
-from .image_to_video import ImageToVideo
-from .inpainting import Inpainting
 from .locate import locate, locate_config
 from .noising import files_of_unet, latents
 from .parts import Part, assembled, parts
@@ -27,19 +24,8 @@ from .place import Place
 from .refined import Refined
 from .spec import ModelSpec
 from .text_to_image import TextToImage
-from .text_to_video import TextToVideo
-from .video_to_video import VideoToVideo
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-KINDS: dict[str, type[TextToImage]] = {
-    "text-to-image": TextToImage,
-    "image-to-image": ImageToImage,
-    "inpainting": Inpainting,
-    "editing": Editing,
-    "text-to-video": TextToVideo,
-    "image-to-video": ImageToVideo,
-    "video-to-video": VideoToVideo,
-}
 
 
 def load(spec: ModelSpec, place: Place) -> TextToImage:
@@ -73,12 +59,19 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
         pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
     prompted.put_on(pipeline, spec)
-    kind = Refined if spec.refiner else KINDS[spec.kind]
+    kind = Refined if spec.refiner else generator_of(spec)
     if spec.held_by:
         kind = Controlled if spec.controlnets else Adapted
     if spec.ip_adapter:
         kind = prompted.prompted(kind)
     return kind(pipeline, spec, content, place, **_refiner(further, numbers))
+
+
+def generator_of(spec: ModelSpec) -> type[TextToImage]:
+    """The class that draws models of its kind."""
+    file, name = spec.traits.generator.split(":")
+    found: type[TextToImage] = getattr(import_module(f".{file}", __package__), name)
+    return found
 
 
 def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:

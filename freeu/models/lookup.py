@@ -14,19 +14,11 @@ from configs import UserError
 from . import fits, locate, refusals, single
 from .catalogue import explained, from_yaml, names, of_name, of_source
 from .identity import read_index, read_json
+from .kinds import KINDS, PIPELINES
 from .noising import noising
-from .spec import HUB_ID, PIPELINES, SERVERS, ModelSpec
+from .spec import HUB_ID, ModelSpec
 
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-NEAREST = {
-    "StableDiffusionXLPipeline": "sdxl",
-    "StableDiffusionXLImg2ImgPipeline": "sdxl",
-    "LatentConsistencyModelPipeline": "lcm",
-    "StableDiffusionXLInpaintPipeline": "sdxl",
-    "TextToVideoSDPipeline": "modelscope",
-    "AnimateDiffPipeline": "animatediff",
-    "StableVideoDiffusionPipeline": "svd",
-}
 INPAINTING = {
     "sd15": "stable-diffusion-v1-5/stable-diffusion-inpainting",
     "sd21": "sd2-community/stable-diffusion-2-inpainting",
@@ -52,7 +44,8 @@ def load_spec(name_or_folder: str | Path) -> ModelSpec:
     wanted = str(name_or_folder)
     if wanted in names():
         return of_name(wanted)
-    if wanted.partition(":")[0] in SERVERS:
+    named = KINDS.get(wanted.partition(":")[0])
+    if named is not None and named.drawn == "server":
         from freeu.servers.opening import unconnected
 
         return unconnected(wanted)
@@ -92,13 +85,14 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     pipeline = str(index.get("_class_name"))  # a list in some hand-made files
     if pipeline not in PIPELINES:
         raise refusals.of_pipeline(folder, index, list(PIPELINES))
+    kind = PIPELINES[pipeline].kind
     fits.check(folder)
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.
     like_stable_diffusion = "sd21" if unet.get("cross_attention_dim") == 1024 else "sd15"
     nearest = of_source(name)
-    if nearest is None or nearest.kind != PIPELINES[pipeline]:
-        nearest = of_name(NEAREST.get(pipeline, like_stable_diffusion))
+    if nearest is None or nearest.kind != kind:
+        nearest = of_name(PIPELINES[pipeline].like or like_stable_diffusion)
     levels = vae.get("block_out_channels")
     factor = 2 ** max(0, len(levels) - 1) if isinstance(levels, list) else 1
     side = unet.get("sample_size")
@@ -106,7 +100,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     halves = [".fp16." in name for name in weights]  # beside plain ones the model's own variant, as its name loads it
     own: dict[str, Any] = {
         "name": name,
-        "kind": PIPELINES[pipeline],
+        "kind": kind,
         "source": str(folder),
         "motion_adapter": None,
         "scheduler": "default" if scheduler_of(folder).startswith(BRINGS_ITS_OWN) else nearest.scheduler,
@@ -117,7 +111,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
         "licence": None,
         "memory_gb": None,
     }
-    if pipeline in fits.INPAINTING:
+    if KINDS[kind].mask:
         own["strength"] = 1.0
     try:
         return ModelSpec(**(dict(nearest) | own))

@@ -13,7 +13,7 @@ from configs import UserError
 from . import locate
 from .identity import files
 from .single import header
-from .spec import SERVERS, ModelSpec
+from .spec import ModelSpec
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 TOLD_FROM = 1e9
@@ -24,7 +24,7 @@ UNUSED = ("model_ema.", "__metadata__")
 
 def needed(spec: ModelSpec, dtype: str) -> tuple[float, float] | None:
     """(bytes of the weights in `dtype`, the most while they are read); None where they are not here."""
-    if spec.kind == "own" or spec.kind in SERVERS or (place := locate.here(spec)) is None:
+    if not spec.traits.here or (place := locate.here(spec)) is None:
         return None
     try:
         if place.is_file():

@@ -12,10 +12,11 @@ import torch
 from configs import UserError
 
 from . import networks
-from .fits import EDITING, in_channels
+from .fits import in_channels
 from .identity import chosen_variant, has_variant, read_index, read_json
+from .kinds import PIPELINES, SD, pipelines_of
 from .single import ORIGINAL, header
-from .spec import ALSO, PIPELINES, ModelSpec
+from .spec import ModelSpec
 
 PARTS = ("unet", "vae")
 """Networks that are read one by one, and complete."""
@@ -28,18 +29,22 @@ def read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
         UserError: it is of another kind than the spec's, or can't be read.
     """
     name = str(read_index(folder).get("_class_name"))
-    if PIPELINES.get(name) != spec.kind and name not in ALSO.get(spec.kind, ()):
-        fit = [known for known, kind in PIPELINES.items() if kind == spec.kind or known in ALSO.get(spec.kind, ())]
+    if name not in (fit := pipelines_of(spec.kind)):
         raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
-    if spec.kind == "text-to-video" and name == "StableDiffusionPipeline" and spec.motion_adapter is None:
+    if spec.traits.temporal and name == SD and spec.motion_adapter is None:
         raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
     single = spec.folder if spec.folder.is_file() else None
-    if spec.kind in ("inpainting", "editing") and single is None and PIPELINES[name] != spec.kind:
+    if spec.traits.sees and single is None and PIPELINES[name].kind != spec.kind:
         raise UserError(
             f"{folder} holds a {name}, whose U-Net sees nothing beside noise: it is no model for {spec.kind}"
         )
-    name = "StableDiffusionPipeline" if name == EDITING else name  # its own class can't encode a prompt by itself
-    return pipeline(folder, name, dtype, spec.variant if has_variant(folder, spec.variant) else None, single)
+    return pipeline(
+        folder,
+        PIPELINES[name].read_as or name,
+        dtype,
+        spec.variant if has_variant(folder, spec.variant) else None,
+        single,
+    )
 
 
 def pipeline(
@@ -57,11 +62,9 @@ def pipeline(
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
     kind = getattr(diffusers, name)
-    given: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline", "StableDiffusionInpaintPipeline"):
-        given |= {"safety_checker": None, "requires_safety_checker": False}
-    elif name in ("TextToVideoSDPipeline", "StableVideoDiffusionPipeline", "StableDiffusionXLImg2ImgPipeline"):
-        given = {}
+    given: dict[str, Any] = dict.fromkeys(PIPELINES[name].left_out)
+    if "safety_checker" in given:
+        given["requires_safety_checker"] = False
     try:
         if single is not None:
             given |= _scaled(single, folder, dtype) or _widened(single, folder, dtype)

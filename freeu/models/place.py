@@ -74,7 +74,7 @@ class Place:
 
     def batches(self, spec: ModelSpec) -> Batches:
         """For the U-Net's work."""
-        small = spec.resolution <= SMALL and spec.kind == "text-to-image"
+        small = spec.resolution <= SMALL and spec.traits.begins is None and not spec.traits.video
         if self.device.type == "cpu" and small and not self.compiled:
             return Batches(self.batch_size, lanes=True)
         return Batches(self._size(spec), Room(self.device), filled=self.compiled)

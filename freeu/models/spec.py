@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -17,43 +17,13 @@ from freeu.factors import Factors, Stages, Version
 from freeu.sampling import Sampling, sizes_of
 from freeu.schedulers import OF_EDM, canonical
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-Kind = Literal[
-    "text-to-image",
-    "image-to-image",
-    "inpainting",
-    "editing",
-    "text-to-video",
-    "image-to-video",
-    "video-to-video",
-    "own",
-    "comfyui",
-    "webui",
-]
-PIPELINES: dict[str, Kind] = {
-    "StableDiffusionPipeline": "text-to-image",
-    "StableDiffusionXLPipeline": "text-to-image",
-    "StableDiffusionXLImg2ImgPipeline": "image-to-image",
-    "LatentConsistencyModelPipeline": "text-to-image",
-    "StableDiffusionInpaintPipeline": "inpainting",
-    "StableDiffusionXLInpaintPipeline": "inpainting",
-    "StableDiffusionInstructPix2PixPipeline": "editing",
-    "TextToVideoSDPipeline": "text-to-video",
-    "AnimateDiffPipeline": "text-to-video",
-    "StableVideoDiffusionPipeline": "image-to-video",
-}
-"""What diffusers calls it, and the kind of generator that draws with it."""
-ALSO: dict[Kind, tuple[str, ...]] = {
-    "image-to-image": ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"),
-    "inpainting": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # the layout of a single file
-    "editing": ("StableDiffusionPipeline",),  # the same
-    "text-to-video": ("StableDiffusionPipeline",),  # with a motion adapter
-    "video-to-video": ("StableDiffusionPipeline", "StableDiffusionXLPipeline"),  # with a ControlNet
-}
-"""Pipelines that other kinds than their own draw with."""
+from .kinds import KINDS, Traits
 
-SERVERS: tuple[Kind, ...] = ("comfyui", "webui")
-"""Kinds that a running server draws; see `freeu.servers`."""
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(KINDS)]  # pydantic names them all where a YAML has another
 
 PARTS = {
     "controlnet": "--controlnet",
@@ -115,7 +85,7 @@ class ModelSpec(_Strict):
     Attributes:
         name: the file's or folder's name.
         base: the folder that relative paths of this spec start from.
-        kind: what draws: a file of this package. "own" is a function of the user's, `source` its package.module:name;
+        kind: what draws, a row of `.kinds`. "own" is a function of the user's, `source` its package.module:name;
             "comfyui" a workflow, "webui" a request, `source` its file.
         source: a diffusers folder relative to `base`, a single-file checkpoint, or a hub id.
         config: of a single-file checkpoint, the diffusers folder or hub id that says how its pipeline is laid out.
@@ -215,6 +185,11 @@ class ModelSpec(_Strict):
             return found  # told by the field
         more = {"sizes": sizes} if len(sizes) > 1 else {}
         return {"resolution": side_of(*sizes), **found, "size": sizes[0], **more}
+
+    @property
+    def traits(self) -> Traits:
+        """What is true of every model of its kind."""
+        return KINDS[self.kind]
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -1,37 +1,34 @@
 """Text to image with any Stable Diffusion, SDXL or LCM pipeline of diffusers, under factors.
 
-The denoising loop is written out here, not called as `pipe(prompt)`, so that what doesn't depend on the factors
-(text embeddings) is made once, and so that an image depends on its prompt and seed alone. Without FreeU it gives, bit
-for bit, what diffusers' own call gives for the same embeddings and noise.
+Prompts are embedded once for all candidates, images drawn in batches by the loop of `.denoising`, and decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
-from types import SimpleNamespace
 from typing import Any, Self
 
 import torch
 
 from freeu.factors import IDENTITY, Factors
-from freeu.generate import OnStep, generator, to_uint8
+from freeu.generate import OnStep, to_uint8
 from freeu.patch import applied, enable, watched
 from freeu.sampling import UNCHANGED, Sampling
 
-from . import scheduling
-from .early import Early, State, untouched
+from .denoising import Denoising
+from .early import Early, untouched
 from .fits import check_clip_skip, check_eta, check_size
 from .place import Place
 from .prompt_embeddings import PromptEmbeddings
 from .spec import ModelSpec
 
 
-class TextToImage:
+class TextToImage(Denoising):
     """A `freeu.generate.Generator` over a diffusers pipeline, which it brings to its place.
 
-    Other kinds begin, predict or decode otherwise, and override that.
+    Other kinds are told other things, draw or decode otherwise, and override that.
     """
 
     frames = 1
@@ -58,23 +55,6 @@ class TextToImage:
         """That the U-Net runs in."""
         return self._unet.dtype
 
-    @property
-    def timesteps(self) -> torch.Tensor:
-        """Those that it runs through for a batch, in order."""
-        return self._run.own
-
-    @property
-    def copies(self) -> int:
-        """How often each prompt stands in its batch: 2 under guidance, the one without words first."""
-        return 2 if self._guided else 1
-
-    def _new_run(self) -> SimpleNamespace:
-        """What FreeU's schedule counts: `timesteps` of an image's whole run, from the one numbered `begin_index` on.
-        own: those that this U-Net does; untouched: how many of the first ones FreeU leaves alone.
-        """
-        own = self._timesteps(self._scheduler())
-        return SimpleNamespace(timesteps=own, begin_index=0, own=own, untouched=0)
-
     def _size(self) -> tuple[int, int]:
         """(height, width) of the images."""
         return self._spec.image_size
@@ -91,10 +71,6 @@ class TextToImage:
     def too_long(self, prompts: Sequence[str]) -> list[str]:
         """Those of the prompts that the text encoder would cut."""
         return self._words.too_long(prompts)
-
-    def unet_evaluations(self, n: int) -> int:
-        """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
-        return n * len(self._run.own) * (2 if self._guided else 1)
 
     def with_sampling(self, sampling: Sampling) -> Self:
         """See `freeu.generate.Generator`."""
@@ -177,94 +153,6 @@ class TextToImage:
                 images[part] = drawn
         return images
 
-    def _draw(self, prompts: Sequence[str], seeds: Sequence[int], told: Callable[[float], None]) -> torch.Tensor:
-        """Latents of the images."""
-        randoms = [generator(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        scheduler = self._scheduler()
-        latents = self._begin(prompts, randoms, scheduler)
-        condition = self._condition(prompts, randoms)
-        if self._run.untouched:
-            batch = (tuple(prompts), tuple(seeds))
-            latents, scheduler, told = self._shared(latents, condition, batch, randoms, scheduler, told)
-        times = self._timesteps(scheduler)[self._run.untouched :]
-        return self._denoise(latents, condition, randoms, scheduler, times, told)
-
-    def _shared(
-        self,
-        latents: torch.Tensor,
-        condition: dict[str, Any],
-        batch: Any,
-        randoms: Sequence[torch.Generator],
-        scheduler: Any,
-        told: Callable[[float], None],
-    ) -> tuple[torch.Tensor, Any, Callable[[float], None]]:
-        """(latents, scheduler, told) when the steps that FreeU leaves alone are done, by this candidate or another.
-
-        batch: names the images.
-        """
-        wanted, whole = self._run.untouched, len(self._run.own)
-        done, kept = self._early.latest(batch, wanted)
-        if kept is not None:
-            latents, scheduler = kept.latents, kept.scheduler
-            for random, state in zip(randoms, kept.randoms, strict=True):
-                random.set_state(state)
-        if done < wanted:
-            times = self._timesteps(scheduler)[done:wanted]
-            part = len(times) / whole
-            latents = self._denoise(
-                latents, condition, randoms, scheduler, times, lambda share: told(done / whole + share * part)
-            )
-            self._early.keep(batch, wanted, State.of(latents, scheduler, randoms))
-        return latents, scheduler, lambda share: told((wanted + share * (whole - wanted)) / whole)
-
-    def _begin(self, prompts: Sequence[str], randoms: Sequence[torch.Generator], scheduler: Any) -> torch.Tensor:
-        """The latents that the run begins with: noise."""
-        return self._noise(randoms) * scheduler.init_noise_sigma
-
-    def _noise(self, randoms: Sequence[torch.Generator]) -> torch.Tensor:
-        drawn = torch.stack([torch.randn(self._latent, generator=random) for random in randoms])
-        return drawn.to(self._device, self._unet.dtype)
-
-    def _denoise(
-        self,
-        latents: torch.Tensor,
-        condition: dict[str, Any],
-        randoms: Sequence[torch.Generator],
-        scheduler: Any,
-        timesteps: torch.Tensor,
-        told: Callable[[float], None],
-    ) -> torch.Tensor:
-        """Through these timesteps; told(share of them that is done) after each."""
-        for done, t in enumerate(timesteps, 1):
-            x = scheduler.scale_model_input(torch.cat([latents] * 2) if self._guided else latents, t)
-            guess = self._predict(x, t, condition)
-            if self._guided:
-                without, given = guess.chunk(2)
-                guess = without + self._scale * (given - without)
-                if self._spec.guidance_rescale > 0:
-                    guess = scheduling.rescaled(guess, given, self._spec.guidance_rescale)
-            latents = self._step(scheduler, guess, t, latents, randoms)
-            told(done / len(timesteps))
-        return latents
-
-    def _step(
-        self,
-        scheduler: Any,
-        guess: torch.Tensor,
-        t: torch.Tensor,
-        latents: torch.Tensor,
-        randoms: Sequence[torch.Generator],
-    ) -> torch.Tensor:
-        return scheduling.stepped(scheduler, guess, t, latents, randoms, self._spec.eta)
-
-    @property
-    def _scale(self) -> float | torch.Tensor:
-        """Of classifier-free guidance."""
-        return self.guidance
-
-    def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
-        return self._unet(x, t, **condition, return_dict=False)[0]
-
     def _decode(self, latents: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
         scale, shift = self._latent_scale()
         latents = latents.to(self._vae.dtype) / scale + shift
@@ -296,7 +184,6 @@ class TextToImage:
         return [self._spec.negatives.get(prompt, self._spec.negative_prompt) for prompt in prompts]
 
     def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
-        """The U-Net's arguments beside the latents; under guidance the negative half comes first."""
         negatives = self._negatives(prompts) if self._guided else ()
         embeds, pooled = self._words.of(prompts, negatives, self._spec.clip_skip)
         found: dict[str, Any] = {"encoder_hidden_states": embeds}
@@ -316,13 +203,6 @@ class TextToImage:
     def _time_ids(self, negative: bool) -> list[float]:
         """What SDXL is told of a picture: its size, its cut, and the size asked for."""
         return [*self.image_size, 0, 0, *self.image_size]
-
-    def _scheduler(self) -> Any:
-        return scheduling.fresh(self._pipeline.scheduler, self._spec, self.steps, self._device)
-
-    def _timesteps(self, scheduler: Any) -> torch.Tensor:
-        """Those of the scheduler's that are run through."""
-        return scheduler.timesteps
 
 
 class _Enough(Exception):

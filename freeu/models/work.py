@@ -57,7 +57,7 @@ def of_image(spec: ModelSpec, evaluations: float) -> float:
     except (TypeError, ValueError, LookupError):  # a U-Net of another form: as Stable Diffusion's
         once = unet(SD1, height // scale, width // scale)
     once *= 1 + CONTROLNET * len(spec.controlnets)
-    if spec.kind in ("text-to-video", "image-to-video"):
+    if spec.traits.temporal:
         once *= spec.frames * (1 + TEMPORAL)
     return evaluations * once + spec.frames * DECODER * _share(vae) * height * width
 

@@ -28,7 +28,7 @@ def read_once(spec: ModelSpec, screen: Screen) -> None:
     from freeu.models import hashes, identity, locate
     from freeu.models.addons import addons
 
-    if spec.kind == "own" or (place := locate.here(spec)) is None:
+    if spec.traits.drawn == "own" or (place := locate.here(spec)) is None:
         return
     try:
         more = [file for addon in addons(spec) for file in addon.files]

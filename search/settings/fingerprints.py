@@ -87,8 +87,8 @@ def fingerprint(
 
 def _input(spec: ModelSpec) -> list[Any]:
     """What an image begins from and is held to."""
-    pictures: list[Any] = [spec.control, spec.controls, *([spec.mask, spec.masks] if spec.kind == "inpainting" else [])]
-    pictures += [spec.image_guidance] if spec.kind == "editing" else []
+    pictures: list[Any] = [spec.control, spec.controls, *([spec.mask, spec.masks] if spec.traits.mask else [])]
+    pictures += [spec.image_guidance] if spec.traits.picture_guidance else []
     pictures += [spec.ip_image, spec.ip_images] if spec.ip_adapter else []
     held = [digest(json.dumps(pictures, sort_keys=True))] if any(pictures) else []
     of_prompts = digest(json.dumps(spec.inputs, sort_keys=True))

@@ -59,11 +59,8 @@ def baseline_scales(config: StudyConfig, spec: ModelSpec, own: float | None) -> 
 
 def _has_guidance(spec: ModelSpec) -> bool:
     """Whether its guidance scale can be set, as far as is known before it is loaded."""
-    from freeu.models.spec import SERVERS
-
-    if spec.kind in SERVERS and spec.kind != "webui":
-        return any(bound.startswith("guidance=") for bound in spec.bind)
-    return spec.kind != "own"
+    known = spec.traits.guidance
+    return any(bound.startswith("guidance=") for bound in spec.bind) if known is None else known
 
 
 def _candidates_of(source: str, mlruns: Path) -> list[Candidate]:

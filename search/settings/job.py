@@ -91,7 +91,7 @@ def prepare(config: StudyConfig) -> Job:
     config, like = sampling.alike(config)
     spec, chosen, prompt_set = model.resolve(config)
     config = goals.with_goal(config, spec)
-    if config.offload and _device(config).kind == "cpu" and spec.kind != "own":
+    if config.offload and _device(config).kind == "cpu" and spec.traits.drawn != "own":
         raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
     directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
     for name in config.margins:

@@ -36,7 +36,7 @@ def resolve(config: StudyConfig) -> tuple[ModelSpec, str, tuple[Prompt, ...]]:
         given["scorers"] = {**loaded.scorers, "questions": {**loaded.scorers.get("questions", {}), "asked": asked}}
     if isinstance(negative, str):
         given["negative_prompt"] = negative
-    given |= pictures.of_prompts(loaded.kind, prompt_set) | pictures.held_to(config.control, prompt_set)
+    given |= pictures.of_prompts(loaded.traits, prompt_set) | pictures.held_to(config.control, prompt_set)
     if config.reference:
         given["reference"] = parse(config.reference)
     spec = changed(loaded, given)

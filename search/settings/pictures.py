@@ -11,21 +11,19 @@ from configs.image_folders import images_in
 
 if TYPE_CHECKING:
     from configs.prompt_files import Prompt
+    from freeu.models.kinds import Traits
 
-
-BEGUN = ("image-to-image", "inpainting", "editing", "image-to-video")
-"""Kinds of models that begin from a picture, each prompt's own where it has one."""
 FIELDS = {"inputs": "image", "masks": "mask", "ip_images": "ip_image"}
 """Of the model's spec, and the field of `Prompt` that it comes from."""
 
 
-def of_prompts(kind: str, prompt_set: Sequence[Prompt]) -> dict[str, Any]:
-    """What a model's spec has by prompt. kind: the model's."""
+def of_prompts(traits: Traits, prompt_set: Sequence[Prompt]) -> dict[str, Any]:
+    """What a model's spec has by prompt. traits: of the model's kind."""
     found = {
         field: {prompt.text: place for prompt in prompt_set if (place := getattr(prompt, name)) is not None}
         for field, name in FIELDS.items()
     }
-    if kind not in ("text-to-image", *BEGUN):
+    if not traits.by_prompt:
         del found["inputs"]
     return {field: places for field, places in found.items() if places or field == "inputs"}
 

@@ -37,9 +37,7 @@ THERE = (
 
 def is_served(spec: ModelSpec) -> bool:
     """Whether a server draws it."""
-    from freeu.models.spec import SERVERS
-
-    return spec.kind in SERVERS
+    return spec.traits.drawn == "server"
 
 
 def check(spec: ModelSpec, model: str, given: Collection[str]) -> None:

@@ -61,9 +61,9 @@ def needed(job: Job) -> list[Weights]:
 
 def _of_model(spec: ModelSpec, known: dict[str, Any]) -> list[Weights]:
     from freeu.models.locate import is_here
-    from freeu.models.spec import HUB_ID, SERVERS
+    from freeu.models.spec import HUB_ID
 
-    if spec.kind in (*SERVERS, "own") or not HUB_ID.fullmatch(spec.source) or spec.folder.exists():
+    if not spec.traits.here or not HUB_ID.fullmatch(spec.source) or spec.folder.exists():
         return []
     gb, licence = _told(spec.source, known)
     return [Weights(spec.source, (f"the model {spec.name}",), gb, spec.licence or licence, is_here(spec))]

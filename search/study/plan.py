@@ -76,12 +76,12 @@ class Plan:
     @property
     def per_image(self) -> int:
         """U-Net evaluations per image: two per step under guidance, and those of each frame for a redrawn video."""
-        spec = self.job.spec
-        part = spec.strength if spec.kind in ("image-to-image", "inpainting", "video-to-video") else 1
-        frames = spec.frames if spec.kind == "video-to-video" else 1
+        spec, traits = self.job.spec, self.job.spec.traits
+        part = spec.strength if traits.strength else 1
+        frames = spec.frames if traits.video and not traits.temporal else 1
         searched = [(each.low + each.high) / 2 for each in self.job.space.dimensions if each.name == "steps"]
         steps = searched[0] if searched else self.job.steps
-        copies = 3 if spec.kind == "editing" else 2
+        copies = 3 if traits.picture_guidance else 2
         return frames * max(1, int(part * steps)) * (copies if self.job.guidance > 1 else 1)
 
     @property
