@@ -30,7 +30,7 @@ SERVED = (
 
 ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
 NETWORKS = [
-    *("--controlnet", "--t2i-adapter", "--input"),
+    *("--controlnet", "--t2i-adapter", "--input", "--mask"),
     *("--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"),
 ]
 BEGINS = {"picture": ["--input or a folder as --prompts"], "video": ["--input VIDEO"]}

@@ -53,6 +53,12 @@ def _inpainted(root: Path) -> ModelSpec:
     return _spec(tiny.inpainting(root / "sd"), input=str(picture), mask=str(tiny.mask(root / "mask.png")))
 
 
+def _painted_over(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    given = {"input": str(picture), "mask": str(tiny.mask(root / "mask.png"))}
+    return _spec(tiny.stable_diffusion(root / "sd"), **given)
+
+
 def _edited(root: Path) -> ModelSpec:
     picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
     return _spec(tiny.editing(root / "sd"), input=str(picture))
@@ -83,6 +89,7 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
     "inpainting": _inpainted,
+    "plain inpainting": _painted_over,
     "editing": _edited,
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),

@@ -34,7 +34,8 @@ UNASKED = ("dpmsolver++", "ddim", "edm", "default")
 
 def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
     """The spec with other values in some fields, and the kind that they make of it: Stable Diffusion with a picture
-    to begin from is image to image, with a motion adapter text to video, with a ControlNet video to video.
+    to begin from is image to image, with a mask inpainting, with a motion adapter text to video, with a ControlNet
+    video to video.
 
     Raises:
         UserError: the model can do nothing with one of them.
@@ -75,6 +76,8 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if traits.temporal:  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
+    if kind != spec.kind and traits.mask and "strength" not in given:
+        found = found.model_copy(update={"strength": 1.0})
     found = found.model_copy(update={"kind": kind}).sampled(sampling).dealing(given.get("sizes", ()))
     found = few_steps.of_changes(spec, found, given)
     if "config" not in given:

@@ -98,10 +98,11 @@ class Denoising(ABC):
             for random, state in zip(randoms, kept.randoms, strict=True):
                 random.set_state(state)
         if done < wanted:
-            times = self._timesteps(scheduler)[done:wanted]
+            every = self._timesteps(scheduler)
+            times, then = every[done:wanted], every[wanted] if wanted < whole else None
             part = len(times) / whole
             latents = self._denoise(
-                latents, condition, randoms, scheduler, times, lambda share: told(done / whole + share * part)
+                latents, condition, randoms, scheduler, times, lambda share: told(done / whole + share * part), then
             )
             self._early.keep(batch, wanted, State.of(latents, scheduler, randoms))
         return latents, scheduler, lambda share: told((wanted + share * (whole - wanted)) / whole)
@@ -122,8 +123,10 @@ class Denoising(ABC):
         scheduler: Any,
         timesteps: torch.Tensor,
         told: Callable[[float], None],
+        then: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Through these timesteps; told(share of them that is done) after each."""
+        """Through these timesteps; told(share of them that is done) after each. then: the timestep after them, where
+        they are not the last ones."""
         for done, t in enumerate(timesteps, 1):
             x = scheduler.scale_model_input(torch.cat([latents] * 2) if self._guided else latents, t)
             guess = self._predict(x, t, condition)
@@ -133,7 +136,14 @@ class Denoising(ABC):
                 if self._spec.guidance_rescale > 0:
                     guess = scheduling.rescaled(guess, given, self._spec.guidance_rescale)
             latents = self._step(scheduler, guess, t, latents, randoms)
+            latents = self._between(latents, condition, scheduler, timesteps[done] if done < len(timesteps) else then)
             told(done / len(timesteps))
+        return latents
+
+    def _between(
+        self, latents: torch.Tensor, condition: dict[str, Any], scheduler: Any, following: torch.Tensor | None
+    ) -> torch.Tensor:
+        """What becomes of the latents before the timestep `following`, or at the end."""
         return latents
 
     def _step(

@@ -25,7 +25,8 @@ class Traits:
         video: it draws videos. temporal: their frames together, by layers in time; each by itself otherwise.
         begins: the user gives a "picture" or a "video" that the images begin from; None is noise alone.
         strength: how much of the run is gone through from there can be set.
-        sees: the U-Net is shown the picture beside the noise. mask: and a mask of what is painted.
+        sees: the U-Net is shown the picture beside the noise, and the mask where there is one.
+        mask: the user gives a mask of what is painted.
         picture_guidance: the picture has a guidance scale of its own, a third part of each batch.
         ip_adapter: a picture can be a further prompt.
         networks: ControlNets, T2I-Adapters and a refiner go with it.
@@ -62,10 +63,11 @@ class Traits:
 
     def channels(self, latents: int) -> int:
         """How many the U-Net takes, of `latents` channels each."""
-        return latents * (1 + self.sees) + self.mask
+        return latents * (1 + self.sees) + (self.sees and self.mask)
 
 
 SD, XL, LCM = "StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"
+SD_INPAINTING, XL_INPAINTING = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
 
 KINDS: dict[str, Traits] = {
     "text-to-image": Traits(
@@ -75,6 +77,8 @@ KINDS: dict[str, Traits] = {
         becomes={
             "controlnet": "video-to-video",
             "motion_adapter": "text-to-video",
+            "mask": "plain-inpainting",
+            "masks": "plain-inpainting",
             "input": "image-to-image",
             "inputs": "image-to-image",
         },
@@ -88,6 +92,14 @@ KINDS: dict[str, Traits] = {
         begins="picture",
         strength=True,
         sees=True,
+        mask=True,
+        ip_adapter=True,
+    ),
+    "plain-inpainting": Traits(
+        generator="plain_inpainting:PlainInpainting",
+        also=(SD, XL, LCM, SD_INPAINTING, XL_INPAINTING),
+        begins="picture",
+        strength=True,
         mask=True,
         ip_adapter=True,
     ),
@@ -157,8 +169,8 @@ PIPELINES: dict[str, Pipeline] = {
         kind="image-to-image", like="sdxl", encoder="text_encoder_2", left_out=()
     ),
     LCM: Pipeline(kind="text-to-image", like="lcm", left_out=CHECKED),
-    "StableDiffusionInpaintPipeline": Pipeline(kind="inpainting", left_out=CHECKED),
-    "StableDiffusionXLInpaintPipeline": Pipeline(kind="inpainting", like="sdxl", encoder="text_encoder_2"),
+    SD_INPAINTING: Pipeline(kind="inpainting", left_out=CHECKED),
+    XL_INPAINTING: Pipeline(kind="inpainting", like="sdxl", encoder="text_encoder_2"),
     # Its own class can't encode a prompt by itself.
     "StableDiffusionInstructPix2PixPipeline": Pipeline(kind="editing", read_as=SD),
     "TextToVideoSDPipeline": Pipeline(kind="text-to-video", like="modelscope", left_out=()),

@@ -82,7 +82,7 @@ class StudyConfig(BaseModel):
         Setting(MODEL, "ROLE=NODE.INPUT", "An input of the workflow that a study sets; repeatable", flag="bind"),
     ] = ()
     input: Annotated[Text | None, Setting(MODEL, "PLACE", "Image or video that every result begins from")] = None
-    mask: Annotated[Text | None, Setting(MODEL, "FILE", "White where an inpainting model paints")] = None
+    mask: Annotated[Text | None, Setting(MODEL, "FILE", "White where the input is painted anew")] = None
     strength: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None,
         Setting(MODEL, "X", "How far an image goes from its input, up to 1", "the model's"),

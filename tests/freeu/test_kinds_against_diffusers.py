@@ -414,8 +414,41 @@ def test_inpainting(
     for module in (pipeline_stable_diffusion_inpaint, pipeline_stable_diffusion_xl_inpaint):
         monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
         monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    agree(found, painted(pipeline, spec, strength))
+    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
+    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF, LATE], ids=["without", "half", "late"])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("scheduler", ["dpmsolver++", "ddim", "default"])  # DDIM's and PNDM's count no steps
+def test_inpainting_with_a_plain_model(
+    scheduler: str, strength: float, factors: freeu.Factors, spec_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
+    from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint as module
+
+    spec = spec_of("plain inpainting")
+    assert (spec.kind, spec.strength) == ("plain-inpainting", 1.0)
+    spec = spec.model_copy(update={"strength": strength, "scheduler": scheduler})
+    one = generator(spec, steps=10)
+    found = ours(one, factors)
+    pipeline = StableDiffusionInpaintPipeline(**one._pipeline.components, requires_safety_checker=False)
+    if scheduler == "dpmsolver++":
+        dpm(pipeline)
+    elif scheduler == "ddim":
+        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    freeu.enable(pipeline, factors)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    agree(found, painted(pipeline, spec, strength))
+    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
+    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+def painted(pipeline: Any, spec: ModelSpec, strength: float) -> torch.Tensor:
     side = (tiny.SIDE, tiny.SIDE)
-    wanted = pipeline(
+    return pipeline(
         PROMPT,
         image=picture(spec),
         mask_image=Image.open(str(spec.mask)).resize(side, Image.Resampling.LANCZOS),
@@ -426,9 +459,38 @@ def test_inpainting(
         guidance_scale=GUIDANCE,
         output_type="pt",
     ).images[0]
-    agree(found, wanted)
-    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
-    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["SDXL's folder", "a folder for inpainting"])
+def test_inpainting_with_a_plain_sdxl(saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import StableDiffusionXLInpaintPipeline
+    from diffusers.pipelines.stable_diffusion_xl import pipeline_stable_diffusion_xl_inpaint as module
+
+    folder = tiny.sdxl(tmp_path / "model")
+    pipeline = StableDiffusionXLInpaintPipeline.from_pretrained(folder, variant="fp16", dtype=torch.float32)
+    if saved:
+        pipeline.save_pretrained(tmp_path / "inpainting")
+        for name in ("tokenizer", "tokenizer_2"):
+            tiny._save_vocabulary(tmp_path / "inpainting" / name)
+        folder = tmp_path / "inpainting"
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"input": str(ball), "mask": str(tiny.mask(tmp_path / "mask.png")), "resolution": tiny.SIDE}
+    spec = changed(load_spec(folder), given)
+    assert (spec.kind, spec.strength) == ("plain-inpainting", 1.0)
+    dpm(pipeline)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    agree(ours(generator(spec, steps=10)), painted(pipeline, spec, 1.0))
+
+
+def test_what_is_outside_of_a_mask_stays(spec_of: Any) -> None:
+    """Nothing is painted under a mask that is black: what the VAE makes of the picture is left."""
+    spec = spec_of("plain inpainting")
+    Image.new("L", (64, 64), 0).save(str(spec.mask))
+    one = generator(spec)
+    latents = one._encoded([PROMPT]) / one._vae.config.scaling_factor
+    kept = (one._vae.decode(latents).sample[0] / 2 + 0.5).clamp(0, 1)
+    agree(ours(one, HALF), kept)
 
 
 def test_a_single_file_for_inpainting_takes_the_layout_of_one_that_is_not(sd_folder: Path, tmp_path: Path) -> None:
