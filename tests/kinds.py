@@ -86,6 +86,7 @@ def _adapted(root: Path) -> ModelSpec:
 KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sd": lambda root: _spec(tiny.stable_diffusion(root / "sd")),
     "sdxl": lambda root: _spec(tiny.sdxl(root / "sdxl")),
+    "sd under pag": lambda root: _spec(tiny.stable_diffusion(root / "sd"), pag_scale=3.0),
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
     "inpainting": _inpainted,

@@ -25,6 +25,8 @@ ONLY: dict[str, Callable[[Traits], bool]] = {
     "strength": lambda of: of.strength,
     "negative_prompt": lambda of: of.words,
     "clip_skip": lambda of: of.words,
+    "pag_scale": lambda of: of.perturbed or of.drawn == "own",
+    "pag_layers": lambda of: of.perturbed,
 }
 """Settings that mean something to some kinds alone."""
 SAMPLED = (*NAMES, "sizes")
@@ -79,6 +81,8 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
     if kind != spec.kind and traits.mask and "strength" not in given:
         found = found.model_copy(update={"strength": 1.0})
     found = found.model_copy(update={"kind": kind}).sampled(sampling).dealing(given.get("sizes", ()))
+    if found.refiner and found.pag_scale > 0:
+        raise UserError("--pag-scale does not go with --refiner: leave one out")
     found = few_steps.of_changes(spec, found, given)
     if "config" not in given:
         return as_trained(found)

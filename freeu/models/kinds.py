@@ -29,6 +29,7 @@ class Traits:
         mask: the user gives a mask of what is painted.
         picture_guidance: the picture has a guidance scale of its own, a third part of each batch.
         ip_adapter: a picture can be a further prompt.
+        perturbed: perturbed-attention guidance goes with it.
         networks: ControlNets, T2I-Adapters and a refiner go with it.
         becomes: by the setting that is given, the kind that it makes of this one; the first counts.
         example: what becomes this kind takes frames, strength and objectives of this model of configs/models.
@@ -47,6 +48,7 @@ class Traits:
     mask: bool = False
     picture_guidance: bool = False
     ip_adapter: bool = False
+    perturbed: bool = False
     networks: bool = False
     becomes: Mapping[str, str] = field(default_factory=dict)
     example: str | None = None
@@ -73,6 +75,7 @@ KINDS: dict[str, Traits] = {
     "text-to-image": Traits(
         generator="text_to_image:TextToImage",
         ip_adapter=True,
+        perturbed=True,
         networks=True,
         becomes={
             "controlnet": "video-to-video",
@@ -84,7 +87,12 @@ KINDS: dict[str, Traits] = {
         },
     ),
     "image-to-image": Traits(
-        generator="image_to_image:ImageToImage", also=(SD, XL, LCM), begins="picture", strength=True, ip_adapter=True
+        generator="image_to_image:ImageToImage",
+        also=(SD, XL, LCM),
+        begins="picture",
+        strength=True,
+        ip_adapter=True,
+        perturbed=True,
     ),
     "inpainting": Traits(
         generator="inpainting:Inpainting",
@@ -94,6 +102,7 @@ KINDS: dict[str, Traits] = {
         sees=True,
         mask=True,
         ip_adapter=True,
+        perturbed=True,
     ),
     "plain-inpainting": Traits(
         generator="plain_inpainting:PlainInpainting",
@@ -102,6 +111,7 @@ KINDS: dict[str, Traits] = {
         strength=True,
         mask=True,
         ip_adapter=True,
+        perturbed=True,
     ),
     "editing": Traits(
         generator="editing:Editing",

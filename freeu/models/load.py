@@ -11,12 +11,12 @@ import torch
 import configs
 from configs import devices
 
-from . import addon_fits, control, fits, inputs, ip_adapter, pipelines, prompted
+from . import addon_fits, control, fits, inputs, ip_adapter, perturbed, pipelines, prompted
 from .adapted import Adapted
 from .addons import addons, put_on
 from .changes import as_trained
 from .controlled import Controlled
-from .identity import identity, identity_of_file
+from .identity import identity, identity_of_file, read_json
 from .locate import locate, locate_config
 from .noising import files_of_unet, latents
 from .parts import Part, assembled, parts
@@ -83,6 +83,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
         fits.check_file(spec.folder)  # its U-Net may be for inpainting where the layout's is not
         fits.check_layout(spec.folder, folder)
     addon_fits.check(spec, folder)
+    perturbed.check_layers(spec.pag_layers, read_json(folder / "unet" / "config.json"))
 
 
 def choose_device(name: str | None) -> torch.device:

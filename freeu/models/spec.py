@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 else:
     Kind = Literal[tuple(KINDS)]  # pydantic names them all where a YAML has another
 
+PAG_LAYERS = ("mid",)
+"""Layers of the U-Net whose self-attention perturbed-attention guidance leaves out, as its authors have it."""
+
 PARTS = {
     "controlnet": "--controlnet",
     "t2i_adapter": "--t2i-adapter",
@@ -108,8 +111,9 @@ class ModelSpec(_Strict):
             several, of which each image gets one by its seed (`freeu.sampling.dealt`); `size` is then the first. A YAML
             has either under `size`.
         image_guidance: of a model that edits pictures, the scale of the picture's guidance; its authors' 1.5.
-        steps, guidance, guidance_rescale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a study's,
-            unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
+        pag_layers: of perturbed-attention guidance; parts of their names in the U-Net.
+        steps, guidance, guidance_rescale, pag_scale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a
+            study's, unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
             the one that the pipeline brings. scheduler_config: what differs from the pipeline's.
         objectives: what a study of it is searched by. judges: what its confirmation reads beside them; None is
@@ -156,6 +160,8 @@ class ModelSpec(_Strict):
     guidance: float = Field(ge=0, le=100)
     image_guidance: float = Field(default=1.5, ge=1, le=100)
     guidance_rescale: float = Field(default=0.0, ge=0, le=1)
+    pag_scale: float = Field(default=0.0, ge=0, le=100)
+    pag_layers: tuple[str, ...] = PAG_LAYERS
     eta: float | None = Field(default=None, ge=0, le=1)
     clip_skip: int | None = Field(default=None, ge=1, le=100)
     negative_prompt: str = ""
@@ -204,6 +210,7 @@ class ModelSpec(_Strict):
         return Sampling(
             guidance=self.guidance,
             guidance_rescale=self.guidance_rescale,
+            pag_scale=self.pag_scale or None,
             steps=self.steps,
             scheduler=canonical(self.scheduler),
             eta=self.eta,

@@ -104,6 +104,13 @@ class StudyConfig(BaseModel):
         Annotated[float, Field(ge=0, le=1)] | None,
         Setting(MODEL, "X", "How far guidance's contrast is taken back, up to 1", "the model's"),
     ] = None
+    pag_scale: Annotated[
+        Annotated[float, Field(ge=0, le=100)] | None,
+        Setting(MODEL, "X", "Perturbed-attention guidance, as 3", "the model's"),
+    ] = None
+    pag_layers: Annotated[
+        tuple[Text, ...] | None, Setting(MODEL, "A,B", "Layers whose attention it leaves out", "the model's: mid")
+    ] = None
     negative_prompt: Annotated[
         str | None,
         Setting(MODEL, "TEXT|FILE", "Negative prompt, or a file of one for each prompt", "the model's"),
@@ -240,7 +247,7 @@ class StudyConfig(BaseModel):
     ] = "picks"
     mlruns: Annotated[Path, Setting(PLACE, "DIR", "Results folder")] = Path("mlruns")
 
-    @field_validator("objectives", "judges", mode="before")
+    @field_validator("objectives", "judges", "pag_layers", mode="before")
     @classmethod
     def _listed(cls, found: Any) -> Any:
         if isinstance(found, str):

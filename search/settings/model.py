@@ -88,7 +88,7 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
     places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
-    given |= sampling.given(config)
+    given |= sampling.given(config) | ({"pag_layers": config.pag_layers} if config.pag_layers else {})
     if config.pipeline_config:
         given["config"] = here(config.pipeline_config)
     return given

@@ -27,6 +27,8 @@ THERE = (
         "mask",
         "ip_adapter",
         "ip_image",
+        "pag_scale",
+        "pag_layers",
         "strength",
         "frames",
     ),

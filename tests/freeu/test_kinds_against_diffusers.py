@@ -446,6 +446,52 @@ def test_inpainting_with_a_plain_model(
     assert (found - plain).abs().max() > 5 / 255  # the mask counts
 
 
+LAYERS = ("mid", "up_blocks.0.attentions.1")
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+@pytest.mark.parametrize("xl", [False, True], ids=["sd", "sdxl"])
+def test_perturbed_attention_guidance(xl: bool, guidance: float, factors: freeu.Factors, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPAGPipeline, StableDiffusionXLPAGPipeline
+
+    folder = (tiny.sdxl if xl else tiny.stable_diffusion)(tmp_path / "model")
+    given = {"resolution": tiny.SIDE, "pag_scale": 4.0, "pag_layers": LAYERS, "guidance_rescale": 0.3 * xl}
+    spec = changed(load_spec(folder), given)
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    more = {} if xl else {"requires_safety_checker": False}
+    kind = StableDiffusionXLPAGPipeline if xl else StableDiffusionPAGPipeline
+    pipeline = kind(**one._pipeline.components, pag_applied_layers=list(LAYERS), **more)
+    dpm(pipeline)
+    freeu.enable(pipeline, factors)
+    wanted = pipeline(
+        PROMPT,
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        pag_scale=4.0,
+        guidance_rescale=0.3 * xl,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    assert one.unet_evaluations(2) == 2 * STEPS * (3 if guidance > 1 else 2)
+    plain = one.with_sampling(Sampling(pag_scale=0.0))
+    assert (found - ours(plain, factors)).abs().max() > 2 / 255  # it counts
+    assert not any("PAG" in type(each).__name__ for each in one._unet.attn_processors.values())  # put back
+
+
+def test_layers_that_are_not_there_are_told_before_weights_load(
+    sd_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freeu.models.pipelines.read", lambda *_: pytest.fail("weights are read"))
+    spec = changed(load_spec(sd_folder), {"pag_scale": 3.0, "pag_layers": ("middle",)})
+    with pytest.raises(UserError, match="--pag-layers middle: the U-Net has no self-attention"):
+        generator(spec)
+
+
 def painted(pipeline: Any, spec: ModelSpec, strength: float) -> torch.Tensor:
     side = (tiny.SIDE, tiny.SIDE)
     return pipeline(
