@@ -3,6 +3,9 @@
 Writes one file with the names and shapes of SDXL in the original layout, in half precision; its weights are holes,
 which read as zeros, or with --random noise (7 GB of disk). Then times what is told of it before anything loads: the
 plan, and mistakes, each by `python -m search.run --dry-run`; and reading it once, as a first and a second start do.
+
+--draw float32 (or bfloat16) instead loads it and draws an image at 256 and at 512 pixels, for what the plan says of
+time and memory: some minutes, and 14 GB of memory (or 7). Its weights have to be random then: holes give no numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 import typer
 
+from configs.devices import cores
 from freeu.models import hashes
 from freeu.models.work import SDXL
 from tests import single_file, tiny
@@ -44,16 +49,17 @@ VAE = {
     "sample_size": 1024,
     "scaling_factor": 0.13025,
 }
+STEPS = 4
+"""Of an image that is drawn."""
 WORDS = ((768, 12, 12, 3072, "quick_gelu"), (1280, 32, 20, 5120, "gelu"))
 """(width, layers, heads, inner width, activation) of its text encoders."""
 
 
-def networks() -> Any:
-    """SDXL's, without memory."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+def text_configs() -> list[Any]:
+    """Of its text encoders."""
+    from transformers import CLIPTextConfig
 
-    configs = [
+    return [
         CLIPTextConfig(
             hidden_size=width,
             projection_dim=width,
@@ -64,6 +70,14 @@ def networks() -> Any:
         )
         for width, layers, heads, inner, act in WORDS
     ]
+
+
+def networks() -> Any:
+    """SDXL's, without memory."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    configs = text_configs()
     with torch.device("meta"):
         return SimpleNamespace(
             unet=UNet2DConditionModel(**U_NET),
@@ -96,6 +110,8 @@ def layout(folder: Path) -> Path:
     tiny.sdxl(folder)
     for part, config in (("unet", U_NET), ("vae", VAE)):
         (folder / part / "config.json").write_text(json.dumps(config))
+    for part, each in zip(("text_encoder", "text_encoder_2"), text_configs(), strict=True):
+        each.save_pretrained(folder / part)
     return folder
 
 
@@ -109,10 +125,62 @@ def planned(*flags: str) -> tuple[float, float, str]:
     return took, spent, " ".join((done.stdout if done.returncode == 0 else done.stderr).split())
 
 
-def main(random: Annotated[bool, typer.Option(help="Noise as weights, in place of holes.")] = False) -> None:
+def held() -> dict[str, float]:
+    """GB of memory that this process holds, and the most that it held: of its own, files that it maps not counted, and
+    with them."""
+    found = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: int(found[name].split()[0]) * 1024 / 1e9 for name in ("RssAnon", "VmRSS", "VmHWM")}
+
+
+def draw(place: Path, dtype: str) -> None:
+    """What the plan says of an image, and what it takes; the processor's time for each core beside the clock's, which
+    other programs lengthen."""
+    from freeu import IDENTITY
+    from freeu.models import changed, load_generator, load_spec, memory, work
+    from freeu.sampling import Sampling
+    from search.study import estimate
+
+    spec = load_spec(place / "xl.safetensors")
+    spec = changed(spec, {"config": str(layout(place / "xl")), "steps": STEPS, "guidance": 1.0})
+    print(f"plan: {' '.join(memory.lines(spec, 'cpu', dtype))}")
+    most, over, began = [0.0], threading.Event(), time.perf_counter()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            most[0] = max(most[0], held()["RssAnon"])
+
+    threading.Thread(target=watch, daemon=True).start()
+    model = load_generator(spec, device="cpu", dtype=dtype)
+    print(f"loaded in {time.perf_counter() - began:.0f} s: {_memory(most[0])}")
+    model.prepare(["a boat"])
+    speed = estimate._of_cpu(dtype)
+    for side in (256, 512):
+        one = model.with_sampling(Sampling(size=(side, side)))
+        said = work.of_image(spec.sampled(Sampling(size=(side, side))), STEPS) / speed
+        began, spent = time.perf_counter(), time.process_time()
+        one.generate(["a boat"], [0], IDENTITY)
+        took, busy = time.perf_counter() - began, (time.process_time() - spent) / cores()
+        print(
+            f"{side} pixels: {said:.0f} s in the plan, {took:.0f} s by the clock, {busy:.0f} s busy; {_memory(most[0])}"
+        )
+    over.set()
+
+
+def _memory(most: float) -> str:
+    now = held()
+    return f"{now['RssAnon']:.1f} GB held, {most:.1f} at most, {now['VmHWM']:.1f} with the file that it maps"
+
+
+def main(
+    random: Annotated[bool, typer.Option(help="Noise as weights, in place of holes.")] = False,
+    draw_in: Annotated[str, typer.Option("--draw", metavar="DTYPE", help="Draw images, in this type.")] = "",
+) -> None:
     """Print a table."""
     with tempfile.TemporaryDirectory() as root:
         place = Path(root)
+        if draw_in:
+            write(place / "xl.safetensors", True)
+            return draw(place, draw_in)
         file, same, other = write(place / "xl.safetensors", random), layout(place / "xl"), place / "sd"
         tiny.stable_diffusion(other)
         print(f"{file.stat().st_size / 1e9:.1f} GB")

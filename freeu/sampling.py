@@ -32,6 +32,7 @@ class Sampling:
         guidance: the scale of classifier-free guidance, 0 to 100; 1 and less is none.
         guidance_rescale: how far the guided prediction is brought back to the spread of the unguided one, 0 to 1
             (Lin et al., arXiv 2305.08891, section 3.4).
+        pag_scale: of perturbed-attention guidance, 0 to 100; 0 is none (Ahn et al., arXiv 2403.17377).
         steps: of denoising, 1 to 1000.
         scheduler: its name; `freeu.schedulers` knows them.
         eta: how much noise DDIM and its like add in each step, 0 to 1.
@@ -45,6 +46,7 @@ class Sampling:
 
     guidance: float | None = None
     guidance_rescale: float | None = None
+    pag_scale: float | None = None
     steps: int | None = None
     scheduler: str | None = None
     eta: float | None = None
@@ -53,7 +55,8 @@ class Sampling:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        for name, high in (("guidance", MOST_GUIDANCE), ("guidance_rescale", 1.0), ("eta", 1.0)):
+        scales = (("guidance", MOST_GUIDANCE), ("pag_scale", MOST_GUIDANCE), ("guidance_rescale", 1.0), ("eta", 1.0))
+        for name, high in scales:
             object.__setattr__(self, name, _number(name, getattr(self, name), high))
         for name, most in (("steps", MOST_STEPS), ("clip_skip", 100)):
             object.__setattr__(self, name, _count(name, getattr(self, name), most))

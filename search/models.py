@@ -29,7 +29,10 @@ SERVED = (
 )
 
 ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
-NETWORKS = ["--controlnet", "--input", "--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"]
+NETWORKS = [
+    *("--controlnet", "--t2i-adapter", "--input", "--mask"),
+    *("--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"),
+]
 BEGINS = {"picture": ["--input or a folder as --prompts"], "video": ["--input VIDEO"]}
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 

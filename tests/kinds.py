@@ -53,6 +53,12 @@ def _inpainted(root: Path) -> ModelSpec:
     return _spec(tiny.inpainting(root / "sd"), input=str(picture), mask=str(tiny.mask(root / "mask.png")))
 
 
+def _painted_over(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    given = {"input": str(picture), "mask": str(tiny.mask(root / "mask.png"))}
+    return _spec(tiny.stable_diffusion(root / "sd"), **given)
+
+
 def _edited(root: Path) -> ModelSpec:
     picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
     return _spec(tiny.editing(root / "sd"), input=str(picture))
@@ -70,18 +76,28 @@ def _controlled(root: Path) -> ModelSpec:
     return _spec(tiny.stable_diffusion(root / "sd"), controlnets=nets, control=(str(picture),))
 
 
+def _adapted(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    adapters = (f"{tiny.t2i_adapter(root / 'adapter')}:0.7", str(tiny.t2i_adapter(root / "other", seed=5, channels=1)))
+    folder = tiny.stable_diffusion(root / "sd", of_unet=tiny.OUTER_ATTENTION)
+    return _spec(folder, t2i_adapters=adapters, control=(str(picture),))
+
+
 KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sd": lambda root: _spec(tiny.stable_diffusion(root / "sd")),
     "sdxl": lambda root: _spec(tiny.sdxl(root / "sdxl")),
+    "sd under pag": lambda root: _spec(tiny.stable_diffusion(root / "sd"), pag_scale=3.0),
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
     "inpainting": _inpainted,
+    "plain inpainting": _painted_over,
     "editing": _edited,
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
     "animatediff": _with_motion,
     "rerender": _rerendered,
     "controlnets": _controlled,
+    "t2i-adapters": _adapted,
     "ip-adapter": _prompted,
     "svd": _set_in_motion,
 }

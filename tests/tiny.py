@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def text_config(width: int, layers: int = 2) -> Any:
 def unet(text_width: int, **more: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
+    settings: dict[str, Any] = dict(
         sample_size=8,
         block_out_channels=(8, 16, 32),
         layers_per_block=1,
@@ -52,8 +53,8 @@ def unet(text_width: int, **more: Any) -> Any:
         cross_attention_dim=text_width,
         attention_head_dim=2,
         norm_num_groups=4,
-        **more,
     )
+    return UNet2DConditionModel(**settings | more)
 
 
 def vae(**more: Any) -> Any:
@@ -86,7 +87,9 @@ def scheduler(**more: Any) -> Any:
     )
 
 
-def stable_diffusion(folder: Path, layers: int = 2, **of_scheduler: Any) -> Path:
+def stable_diffusion(
+    folder: Path, layers: int = 2, of_unet: Mapping[str, Any] | None = None, **of_scheduler: Any
+) -> Path:
     """Saves a StableDiffusionPipeline in half precision, as the embedded model is."""
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPTextModel
@@ -96,7 +99,7 @@ def stable_diffusion(folder: Path, layers: int = 2, **of_scheduler: Any) -> Path
         vae=vae(),
         text_encoder=CLIPTextModel(text_config(16, layers)),
         tokenizer=tokenizer(),
-        unet=unet(16),
+        unet=unet(16, **of_unet or {}),
         scheduler=scheduler(**of_scheduler),
         safety_checker=None,
         feature_extractor=None,
@@ -340,6 +343,27 @@ def controlnet(folder: Path, seed: int = 2, text_width: int = 16, **of_unet: Any
         for layer in (*network.controlnet_down_blocks, network.controlnet_mid_block):
             layer.weight.normal_(std=0.5)
         network.controlnet_cond_embedding.conv_out.weight.normal_(std=0.5)
+    network.save_pretrained(folder)
+    return folder
+
+
+OUTER_ATTENTION: dict[str, Any] = {
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+}
+"""Where Stable Diffusion's own U-Net has its attention, which is where a T2I-Adapter adds."""
+
+
+def t2i_adapter(folder: Path, seed: int = 7, xl: bool = False, channels: int = 3) -> Path:
+    """Saves a T2I-Adapter for `stable_diffusion` with attention as OUTER_ATTENTION, or for `sdxl`."""
+    from diffusers import T2IAdapter
+
+    torch.manual_seed(seed)
+    kind = {"adapter_type": "full_adapter_xl", "channels": (8, 16, 32, 32), "downscale_factor": 8}
+    plain = {"adapter_type": "full_adapter", "channels": (8, 16, 32), "downscale_factor": 4}
+    network = T2IAdapter(in_channels=channels, num_res_blocks=1, **(kind if xl else plain))
+    with torch.no_grad():
+        network.adapter.conv_in.weight.mul_(20)  # so that it counts
     network.save_pretrained(folder)
     return folder
 

@@ -17,7 +17,7 @@ from .kinds import KINDS, Traits
 from .locate import locate_config
 from .lookup import BRINGS_ITS_OWN, from_file, from_folder, scheduler_of
 from .noising import noising
-from .spec import ModelSpec
+from .spec import PARTS, ModelSpec
 
 ONLY: dict[str, Callable[[Traits], bool]] = {
     "frames": lambda of: of.video,
@@ -25,6 +25,8 @@ ONLY: dict[str, Callable[[Traits], bool]] = {
     "strength": lambda of: of.strength,
     "negative_prompt": lambda of: of.words,
     "clip_skip": lambda of: of.words,
+    "pag_scale": lambda of: of.perturbed or of.drawn == "own",
+    "pag_layers": lambda of: of.perturbed,
 }
 """Settings that mean something to some kinds alone."""
 SAMPLED = (*NAMES, "sizes")
@@ -34,7 +36,8 @@ UNASKED = ("dpmsolver++", "ddim", "edm", "default")
 
 def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
     """The spec with other values in some fields, and the kind that they make of it: Stable Diffusion with a picture
-    to begin from is image to image, with a motion adapter text to video, with a ControlNet video to video.
+    to begin from is image to image, with a mask inpainting, with a motion adapter text to video, with a ControlNet
+    video to video.
 
     Raises:
         UserError: the model can do nothing with one of them.
@@ -47,13 +50,14 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if others or weight != 1:
             raise UserError("a video is redrawn with one --controlnet, of weight 1")
         found = found.model_copy(update={"controlnet": one, "controlnets": ()})
-    if found.controlnets:
+    if found.held_by:
         if not spec.traits.networks or found.motion_adapter or found.refiner:
-            raise UserError("--controlnet goes with text to image: leave out --motion-adapter and --refiner")
+            flag = PARTS["controlnet" if found.controlnets else "t2i_adapter"]
+            raise UserError(f"{flag} goes with text to image: leave out --motion-adapter and --refiner")
     else:
         kind = next((other for field, other in spec.traits.becomes.items() if getattr(found, field)), kind)
     traits = KINDS[kind]
-    if found.input and not found.controlnets and traits.begins is None:
+    if found.input and not found.held_by and traits.begins is None:
         raise UserError(f"--input {found.input}: {spec.name} is {kind} and begins from no picture")
     still = traits.begins == "picture" and not traits.mask and not traits.video
     if still and not (found.input or found.inputs):
@@ -74,7 +78,11 @@ def changed(spec: ModelSpec, given: dict[str, Any]) -> ModelSpec:
         if traits.temporal:  # trained on a schedule of its own; a ControlNet follows the model's
             fields += ["scheduler", "scheduler_config"]
         found = found.model_copy(update={field: getattr(like, field) for field in fields if field not in given})
+    if kind != spec.kind and traits.mask and "strength" not in given:
+        found = found.model_copy(update={"strength": 1.0})
     found = found.model_copy(update={"kind": kind}).sampled(sampling).dealing(given.get("sizes", ()))
+    if found.refiner and found.pag_scale > 0:
+        raise UserError("--pag-scale does not go with --refiner: leave one out")
     found = few_steps.of_changes(spec, found, given)
     if "config" not in given:
         return as_trained(found)

@@ -1,4 +1,4 @@
-"""The pictures that ControlNets hold images to: of the user's, or the edges of --input."""
+"""The pictures that ControlNets and T2I-Adapters hold images to: of the user's, or the edges of --input."""
 
 from __future__ import annotations
 
@@ -31,23 +31,28 @@ def weighted(text: str) -> tuple[str, float]:
     if not place:
         return text, 1.0
     if not 0 <= weight <= 100:
-        raise UserError(f"--controlnet {text}: a weight such as 0.8 goes behind the colon, 0 to 100")
+        raise UserError(f"{text}: a weight such as 0.8 goes behind the colon, 0 to 100")
     return place, weight
 
 
 def check(spec: ModelSpec) -> None:
-    """Whether each ControlNet has its pictures, told before anything loads.
+    """Whether each ControlNet or T2I-Adapter has its pictures, told before anything loads.
 
     Raises:
-        UserError: it has none, a file is not there, or there are more pictures than ControlNets.
+        UserError: it has none, a file is not there, or there are more pictures than networks.
     """
-    if not spec.controlnets:
+    if not spec.held_by:
         if spec.control or spec.controls:
-            raise UserError("control images go with a ControlNet: give one with --controlnet PLACE")
+            raise UserError(
+                "control images go with a ControlNet or T2I-Adapter: give one with --controlnet PLACE or --t2i-adapter "
+                "PLACE"
+            )
         return
+    if spec.controlnets and spec.t2i_adapters:
+        raise UserError("--controlnet and --t2i-adapter don't go together: leave one out")
     for texts in (spec.control, *spec.controls.values()):
-        if len(texts) not in (0, 1, len(spec.controlnets)):
-            raise UserError(f"{len(texts)} control images for {len(spec.controlnets)} ControlNets: give one for each")
+        if len(texts) not in (0, 1, len(spec.held_by)):
+            raise UserError(f"{len(texts)} control images for {len(spec.held_by)} {_names(spec)}s: give one for each")
     if not spec.controls:
         places(spec, "")
     for file in files(spec):
@@ -56,18 +61,18 @@ def check(spec: ModelSpec) -> None:
 
 
 def places(spec: ModelSpec, prompt: str) -> tuple[Path, ...]:
-    """The pictures of a prompt, one for each ControlNet; () where they are the edges of its input.
+    """The pictures of a prompt, one for each network; () where they are the edges of its input.
 
     Raises:
         UserError: it has neither.
     """
     texts = spec.controls.get(prompt, spec.control)
     if texts:
-        return tuple(spec.base / text for text in (texts if texts[1:] else texts * len(spec.controlnets)))
+        return tuple(spec.base / text for text in (texts if texts[1:] else texts * len(spec.held_by)))
     if spec.input is None and prompt not in spec.inputs and not (prompt == "" and spec.inputs):
         raise UserError(
-            f"--controlnet has nothing to hold {repr(prompt) if prompt else 'the images'} to: give --control FILE or "
-            "FOLDER, a column 'control' of the prompt set, or --input PICTURE for its edges"
+            f"the {_names(spec)} has nothing to hold {repr(prompt) if prompt else 'the images'} to: give --control "
+            "FILE or FOLDER, a column 'control' of the prompt set, or --input PICTURE for its edges"
         )
     return ()
 
@@ -78,14 +83,14 @@ def files(spec: ModelSpec) -> list[Path]:
 
 
 def load(spec: ModelSpec, prompt: str, size: tuple[int, int]) -> list[torch.Tensor]:
-    """What each ControlNet is given for a prompt: float32 (1, 3, H, W) in 0 to 1.
+    """What each network is given for a prompt: float32 (1, 3, H, W) in 0 to 1.
 
     Raises:
         UserError: a picture is missing or can't be read.
     """
     found = places(spec, prompt)
     if not found:
-        return [edges(inputs.load(spec, prompt, size))] * len(spec.controlnets)
+        return [edges(inputs.load(spec, prompt, size))] * len(spec.held_by)
     return [inputs.fitted(place, size).float() / 255 for place in found]
 
 
@@ -106,11 +111,22 @@ def edges(frames: torch.Tensor) -> torch.Tensor:
     return (torch.from_numpy(found).float() / 255)[:, None].repeat(1, 3, 1, 1)
 
 
+def grey(picture: torch.Tensor) -> torch.Tensor:
+    """How light float (1, 3, H, W) is: (1, 1, H, W)."""
+    import torch
+
+    return (picture * torch.tensor(inputs.LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _names(spec: ModelSpec) -> str:
+    return "ControlNet" if spec.controlnets else "T2I-Adapter"
+
+
 def lines(spec: ModelSpec) -> list[str]:
     """For the plan."""
-    if not spec.controlnets:
+    if not spec.held_by:
         return []
-    nets = ", ".join(f"{Path(place).name} at {weight:g}" for place, weight in map(weighted, spec.controlnets))
+    nets = ", ".join(f"{Path(place).name} at {weight:g}" for place, weight in map(weighted, spec.held_by))
     own = len(spec.controls)
     images = f"{own} control images" if own else "the control image" if spec.control else "the edges of the input"
     return [f"control     {nets}, over {images}"]

@@ -19,8 +19,8 @@ class Controlled(TextToImage):
     """A `freeu.generate.Generator` of text to image, over `freeu.models.control`."""
 
     def __init__(self, pipeline: Any, spec: ModelSpec, identity: str, place: Place) -> None:
-        self._weights = [control.weighted(text)[1] for text in spec.controlnets]
-        self._pictures: dict[Any, list[torch.Tensor]] = {}  # by prompt and size
+        self._weights = [control.weighted(text)[1] for text in spec.held_by]
+        self._held_to: dict[Any, list[torch.Tensor]] = {}  # by prompt and size
         super().__init__(pipeline, spec, identity, place)
 
     def _size(self) -> tuple[int, int]:
@@ -35,15 +35,19 @@ class Controlled(TextToImage):
     def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
         found = super()._condition(prompts, randoms)
         of_each = [self._known(prompt) for prompt in prompts]
-        found["control"] = [torch.cat([*pictures] * self.copies) for pictures in zip(*of_each, strict=True)]
+        found["control"] = [torch.cat([*some] * self.copies) for some in zip(*of_each, strict=True)]
         return found
 
     def _known(self, prompt: str) -> list[torch.Tensor]:
         key = prompt if self._spec.controls or self._spec.inputs else None, self.image_size
-        if key not in self._pictures:
-            pictures = control.load(self._spec, prompt, self.image_size)
-            self._pictures[key] = [each.to(self._device, self._unet.dtype) for each in pictures]
-        return self._pictures[key]
+        if key not in self._held_to:
+            self._held_to[key] = self._made(prompt)
+        return self._held_to[key]
+
+    def _made(self, prompt: str) -> list[torch.Tensor]:
+        """A prompt's control images, one for each network."""
+        pictures = control.load(self._spec, prompt, self.image_size)
+        return [each.to(self._device, self._unet.dtype) for each in pictures]
 
     def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
         words = {name: each for name, each in condition.items() if name != "control"}

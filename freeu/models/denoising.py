@@ -36,6 +36,8 @@ class Denoising(ABC):
     _device: torch.device
     _guided: bool
     """Whether each prompt is denoised with and without words."""
+    _perturbed: bool
+    """Whether it is denoised once more, with some attention left out (`.perturbed`)."""
     _latent: tuple[int, ...]
     """The shape of an image's noise."""
     _run: SimpleNamespace
@@ -52,12 +54,13 @@ class Denoising(ABC):
 
     @property
     def copies(self) -> int:
-        """How often each prompt stands in its batch: 2 under guidance, the one without words first."""
-        return 2 if self._guided else 1
+        """How often each prompt stands in its batch: without words under guidance, with them, and perturbed where it
+        is."""
+        return 1 + self._guided + self._perturbed
 
     def unet_evaluations(self, n: int) -> int:
         """Samples through the U-Net for n images; some schedulers evaluate more often than `steps`."""
-        return n * len(self._run.own) * (2 if self._guided else 1)
+        return n * len(self._run.own) * self.copies
 
     def _new_run(self) -> SimpleNamespace:
         """What FreeU's schedule counts: `timesteps` of an image's whole run, from the one numbered `begin_index` on.
@@ -98,10 +101,11 @@ class Denoising(ABC):
             for random, state in zip(randoms, kept.randoms, strict=True):
                 random.set_state(state)
         if done < wanted:
-            times = self._timesteps(scheduler)[done:wanted]
+            every = self._timesteps(scheduler)
+            times, then = every[done:wanted], every[wanted] if wanted < whole else None
             part = len(times) / whole
             latents = self._denoise(
-                latents, condition, randoms, scheduler, times, lambda share: told(done / whole + share * part)
+                latents, condition, randoms, scheduler, times, lambda share: told(done / whole + share * part), then
             )
             self._early.keep(batch, wanted, State.of(latents, scheduler, randoms))
         return latents, scheduler, lambda share: told((wanted + share * (whole - wanted)) / whole)
@@ -122,18 +126,30 @@ class Denoising(ABC):
         scheduler: Any,
         timesteps: torch.Tensor,
         told: Callable[[float], None],
+        then: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Through these timesteps; told(share of them that is done) after each."""
+        """Through these timesteps; told(share of them that is done) after each. then: the timestep after them, where
+        they are not the last ones."""
         for done, t in enumerate(timesteps, 1):
-            x = scheduler.scale_model_input(torch.cat([latents] * 2) if self._guided else latents, t)
-            guess = self._predict(x, t, condition)
+            parts = 1 + self._guided + self._perturbed
+            x = scheduler.scale_model_input(torch.cat([latents] * parts) if parts > 1 else latents, t)
+            guesses = self._predict(x, t, condition).chunk(parts)
+            guess = given = guesses[self._guided]
             if self._guided:
-                without, given = guess.chunk(2)
-                guess = without + self._scale * (given - without)
-                if self._spec.guidance_rescale > 0:
-                    guess = scheduling.rescaled(guess, given, self._spec.guidance_rescale)
+                guess = guesses[0] + self._scale * (given - guesses[0])
+            if self._perturbed:
+                guess = guess + self._spec.pag_scale * (given - guesses[-1])
+            if self._guided and self._spec.guidance_rescale > 0:
+                guess = scheduling.rescaled(guess, given, self._spec.guidance_rescale)
             latents = self._step(scheduler, guess, t, latents, randoms)
+            latents = self._between(latents, condition, scheduler, timesteps[done] if done < len(timesteps) else then)
             told(done / len(timesteps))
+        return latents
+
+    def _between(
+        self, latents: torch.Tensor, condition: dict[str, Any], scheduler: Any, following: torch.Tensor | None
+    ) -> torch.Tensor:
+        """What becomes of the latents before the timestep `following`, or at the end."""
         return latents
 
     def _step(

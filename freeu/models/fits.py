@@ -38,8 +38,16 @@ def check(folder: Path) -> None:
     scheduler = folder / "scheduler" / "scheduler_config.json"
     check_scheduler(_class_of(index, "scheduler") or "", read_json(scheduler) if scheduler.is_file() else {})
     unet, vae = (_config(folder, part) for part in ("unet", "vae"))
-    wanted = KINDS[found.kind].channels(vae.get("latent_channels", 4))
+    wanted = KINDS[kind_of(folder)].channels(vae.get("latent_channels", 4))
     check_channels(unet.get("in_channels", wanted), wanted, folder / "unet")
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of models in a diffusers folder; one for inpainting may hold a plain model's U-Net."""
+    kind = PIPELINES.get(str(read_index(folder).get("_class_name")), PIPELINES[SD]).kind
+    latents = _config(folder, "vae").get("latent_channels", 4)
+    plain = KINDS[kind].mask and _config(folder, "unet").get("in_channels") == latents
+    return "plain-inpainting" if plain else kind
 
 
 def check_layout(file: Path, folder: Path) -> None:

@@ -45,7 +45,7 @@ def check(spec: ModelSpec) -> None:
 
 
 def check_masks(spec: ModelSpec) -> None:
-    """Whether an inpainting model has pictures and masks, and no other has masks.
+    """Whether what paints under a mask has pictures and masks, and nothing else has masks.
 
     Raises:
         UserError: something is missing, or means nothing.
@@ -53,7 +53,8 @@ def check_masks(spec: ModelSpec) -> None:
     if not spec.traits.mask:
         if spec.mask or spec.masks:
             raise UserError(
-                f"a mask means nothing to {spec.name}, which is {spec.kind}: it goes with a model for inpainting"
+                f"a mask means nothing to {spec.name}, which is {spec.kind}: it goes with images of Stable "
+                "Diffusion and SDXL"
             )
         return
     bare = next((prompt for prompt in spec.inputs if prompt not in spec.masks), None)

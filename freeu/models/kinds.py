@@ -25,10 +25,12 @@ class Traits:
         video: it draws videos. temporal: their frames together, by layers in time; each by itself otherwise.
         begins: the user gives a "picture" or a "video" that the images begin from; None is noise alone.
         strength: how much of the run is gone through from there can be set.
-        sees: the U-Net is shown the picture beside the noise. mask: and a mask of what is painted.
+        sees: the U-Net is shown the picture beside the noise, and the mask where there is one.
+        mask: the user gives a mask of what is painted.
         picture_guidance: the picture has a guidance scale of its own, a third part of each batch.
         ip_adapter: a picture can be a further prompt.
-        networks: ControlNets and a refiner go with it.
+        perturbed: perturbed-attention guidance goes with it.
+        networks: ControlNets, T2I-Adapters and a refiner go with it.
         becomes: by the setting that is given, the kind that it makes of this one; the first counts.
         example: what becomes this kind takes frames, strength and objectives of this model of configs/models.
     """
@@ -46,6 +48,7 @@ class Traits:
     mask: bool = False
     picture_guidance: bool = False
     ip_adapter: bool = False
+    perturbed: bool = False
     networks: bool = False
     becomes: Mapping[str, str] = field(default_factory=dict)
     example: str | None = None
@@ -62,25 +65,34 @@ class Traits:
 
     def channels(self, latents: int) -> int:
         """How many the U-Net takes, of `latents` channels each."""
-        return latents * (1 + self.sees) + self.mask
+        return latents * (1 + self.sees) + (self.sees and self.mask)
 
 
 SD, XL, LCM = "StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"
+SD_INPAINTING, XL_INPAINTING = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
 
 KINDS: dict[str, Traits] = {
     "text-to-image": Traits(
         generator="text_to_image:TextToImage",
         ip_adapter=True,
+        perturbed=True,
         networks=True,
         becomes={
             "controlnet": "video-to-video",
             "motion_adapter": "text-to-video",
+            "mask": "plain-inpainting",
+            "masks": "plain-inpainting",
             "input": "image-to-image",
             "inputs": "image-to-image",
         },
     ),
     "image-to-image": Traits(
-        generator="image_to_image:ImageToImage", also=(SD, XL, LCM), begins="picture", strength=True, ip_adapter=True
+        generator="image_to_image:ImageToImage",
+        also=(SD, XL, LCM),
+        begins="picture",
+        strength=True,
+        ip_adapter=True,
+        perturbed=True,
     ),
     "inpainting": Traits(
         generator="inpainting:Inpainting",
@@ -90,6 +102,16 @@ KINDS: dict[str, Traits] = {
         sees=True,
         mask=True,
         ip_adapter=True,
+        perturbed=True,
+    ),
+    "plain-inpainting": Traits(
+        generator="plain_inpainting:PlainInpainting",
+        also=(SD, XL, LCM, SD_INPAINTING, XL_INPAINTING),
+        begins="picture",
+        strength=True,
+        mask=True,
+        ip_adapter=True,
+        perturbed=True,
     ),
     "editing": Traits(
         generator="editing:Editing",
@@ -157,8 +179,8 @@ PIPELINES: dict[str, Pipeline] = {
         kind="image-to-image", like="sdxl", encoder="text_encoder_2", left_out=()
     ),
     LCM: Pipeline(kind="text-to-image", like="lcm", left_out=CHECKED),
-    "StableDiffusionInpaintPipeline": Pipeline(kind="inpainting", left_out=CHECKED),
-    "StableDiffusionXLInpaintPipeline": Pipeline(kind="inpainting", like="sdxl", encoder="text_encoder_2"),
+    SD_INPAINTING: Pipeline(kind="inpainting", left_out=CHECKED),
+    XL_INPAINTING: Pipeline(kind="inpainting", like="sdxl", encoder="text_encoder_2"),
     # Its own class can't encode a prompt by itself.
     "StableDiffusionInstructPix2PixPipeline": Pipeline(kind="editing", read_as=SD),
     "TextToVideoSDPipeline": Pipeline(kind="text-to-video", like="modelscope", left_out=()),

@@ -11,11 +11,12 @@ import torch
 import configs
 from configs import devices
 
-from . import addon_fits, control, fits, inputs, ip_adapter, pipelines, prompted
+from . import addon_fits, control, fits, inputs, ip_adapter, perturbed, pipelines, prompted
+from .adapted import Adapted
 from .addons import addons, put_on
 from .changes import as_trained
 from .controlled import Controlled
-from .identity import identity, identity_of_file
+from .identity import identity, identity_of_file, read_json
 from .locate import locate, locate_config
 from .noising import files_of_unet, latents
 from .parts import Part, assembled, parts
@@ -58,7 +59,9 @@ def load(spec: ModelSpec, place: Place) -> TextToImage:
         pipeline.vae.register_to_config(**latents(file))
     pipeline = assembled(pipeline, further, numbers)
     prompted.put_on(pipeline, spec)
-    kind = Refined if spec.refiner else Controlled if spec.controlnets else generator_of(spec)
+    kind = Refined if spec.refiner else generator_of(spec)
+    if spec.held_by:
+        kind = Controlled if spec.controlnets else Adapted
     if spec.ip_adapter:
         kind = prompted.prompted(kind)
     return kind(pipeline, spec, content, place, **_refiner(further, numbers))
@@ -80,6 +83,7 @@ def _check(spec: ModelSpec, folder: Path, further: list[Part]) -> None:
         fits.check_file(spec.folder)  # its U-Net may be for inpainting where the layout's is not
         fits.check_layout(spec.folder, folder)
     addon_fits.check(spec, folder)
+    perturbed.check_layers(spec.pag_layers, read_json(folder / "unet" / "config.json"))
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -115,8 +115,9 @@ def _more_than_a_folder(spec: ModelSpec) -> Path | None:
 
 def wanted_parts(spec: ModelSpec) -> list[tuple[str, Wanted]]:
     """The networks beside the pipeline's own, each with the field of PARTS that it is."""
-    named = [(field, source) for field in PARTS if (source := getattr(spec, field))]
+    named = [(field, source) for field in PARTS if (source := getattr(spec, field, None))]
     named += [("controlnet", weighted(text)[0]) for text in spec.controlnets]
+    named += [("t2i_adapter", weighted(text)[0]) for text in spec.t2i_adapters]
     return [
         (
             field,

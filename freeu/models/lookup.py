@@ -85,7 +85,7 @@ def from_folder(folder: Path, name: str) -> ModelSpec:
     pipeline = str(index.get("_class_name"))  # a list in some hand-made files
     if pipeline not in PIPELINES:
         raise refusals.of_pipeline(folder, index, list(PIPELINES))
-    kind = PIPELINES[pipeline].kind
+    kind = fits.kind_of(folder)
     fits.check(folder)
     unet, vae = _config(folder, "unet"), _config(folder, "vae")
     # 1024 is the text width of OpenCLIP's encoder in SD 2, 768 that of CLIP's in SD 1.

@@ -151,6 +151,7 @@ def _asked(spec: ModelSpec) -> dict[str, Any]:
         "negatives": spec.negatives or None,
         "clip_skip": spec.clip_skip,
         "guidance_rescale": spec.guidance_rescale or None,
+        "pag_scale": spec.pag_scale or None,
         "eta": spec.eta,
     }
     return {name: value for name, value in found.items() if value is not None}

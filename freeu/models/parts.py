@@ -1,4 +1,4 @@
-"""Networks beside the pipeline's own: a ControlNet, AnimateDiff's motion adapter, SDXL's refiner."""
+"""Networks beside the pipeline's own: ControlNets, T2I-Adapters, AnimateDiff's motion adapter, SDXL's refiner."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CLASSES = {
     "controlnet": "ControlNetModel",
+    "t2i_adapter": "T2IAdapter",
     "motion_adapter": "MotionAdapter",
     "refiner": "StableDiffusionXLImg2ImgPipeline",
 }
@@ -73,6 +74,8 @@ def check_early(spec: ModelSpec, folder: Path | None) -> None:
         unet = {} if folder is None else read_json(folder / "unet" / "config.json")
         if field == "controlnet" and part.folder.is_dir():
             check_words(part, read_json(part.folder / "config.json"), unet)
+        elif field == "t2i_adapter" and unet:
+            check_levels(part.folder, read_json(part.folder / "config.json"), unet)
 
 
 def check_words(part: Part, network: Mapping[str, Any], unet: Mapping[str, Any]) -> None:
@@ -84,6 +87,19 @@ def check_words(part: Part, network: Mapping[str, Any], unet: Mapping[str, Any])
             f"{PARTS[part.field]} {part.folder} does not fit this model: it is for text embeddings {words} wide, and "
             f"the model's are {wanted}"
         )
+
+
+def check_levels(place: Path, adapter: Mapping[str, Any], unet: Mapping[str, Any]) -> None:
+    """Raises UserError where a T2I-Adapter is for another architecture than the model's U-Net; both as their configs
+    say."""
+    of_xl = adapter.get("adapter_type") == "full_adapter_xl"
+    is_xl = unet.get("addition_embed_type") == "text_time"
+    widths, wanted = list(adapter.get("channels", ())), list(unet.get("block_out_channels", ()))
+    if of_xl != is_xl:
+        made, has = ("SDXL" if each else "Stable Diffusion 1 or 2" for each in (of_xl, is_xl))
+        raise UserError(f"--t2i-adapter {place} is for {made}, and this model is {has}")
+    if widths[: len(wanted)] != wanted:
+        raise UserError(f"--t2i-adapter {place} is for a U-Net of widths {widths}, and this model's are {wanted}")
 
 
 def _wanted(spec: ModelSpec) -> list[tuple[str, Wanted]]:
@@ -108,12 +124,12 @@ def _check(part: Part) -> None:
 
 
 def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any:
-    """The pipeline with its ControlNets or motion adapter, in diffusers' own class for them."""
+    """The pipeline with its ControlNets, T2I-Adapters or motion adapter, in diffusers' own class for them."""
     import diffusers
 
     from . import controlnet_file
 
-    controlnets = []
+    controlnets, adapters = [], []
     for part in further:
         how: dict[str, Any] = {"dtype": dtype, "variant": part.variant, "local_files_only": True}
         try:
@@ -127,6 +143,10 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
                 )
                 check_words(part, network.config, pipeline.unet.config)
                 controlnets.append(network)
+            elif part.field == "t2i_adapter":
+                network = diffusers.T2IAdapter.from_pretrained(part.folder, **how)
+                check_levels(part.folder, network.config, pipeline.unet.config)
+                adapters.append(network)
         except UserError:
             raise
         except Exception as error:  # a foreign part raises any of a dozen kinds, deep inside
@@ -135,6 +155,9 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
     if controlnets:
         one = controlnets[0] if len(controlnets) == 1 else diffusers.MultiControlNetModel(controlnets)
         pipeline = _controlled(pipeline)(**pipeline.components, controlnet=one)
+    if adapters:
+        one = adapters[0] if len(adapters) == 1 else diffusers.MultiAdapter(adapters)
+        pipeline = _adapted(pipeline)(adapter=one)
     return pipeline
 
 
@@ -148,6 +171,15 @@ def _moved(pipeline: Any, adapter: Any) -> Any:
     left_out = ("safety_checker", "motion_adapter")
     kept = {key: each for key, each in pipeline.components.items() if key not in left_out}
     return diffusers.AnimateDiffPipeline(**kept, motion_adapter=adapter)
+
+
+def _adapted(pipeline: Any) -> Any:
+    import diffusers
+
+    if getattr(pipeline, "text_encoder_2", None) is not None:
+        return partial(diffusers.StableDiffusionXLAdapterPipeline, **pipeline.components)
+    kept = {key: each for key, each in pipeline.components.items() if key != "image_encoder"}
+    return partial(diffusers.StableDiffusionAdapterPipeline, **kept, requires_safety_checker=False)
 
 
 def _controlled(pipeline: Any) -> Any:

@@ -67,8 +67,9 @@ def prompted(kind: type[TextToImage]) -> type[TextToImage]:
         def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
             found: dict[str, Any] = super()._condition(prompts, randoms)
             each = [self._embedded(prompt) for prompt in prompts]
-            halves = ([none for none, _ in each] if self._guided else []) + [given for _, given in each]
-            found["added_cond_kwargs"] = {**found.get("added_cond_kwargs", {}), "image_embeds": [torch.cat(halves)]}
+            parts = [none for none, _ in each] if self._guided else []
+            parts += [given for _, given in each] * (1 + self._perturbed)
+            found["added_cond_kwargs"] = {**found.get("added_cond_kwargs", {}), "image_embeds": [torch.cat(parts)]}
             return found
 
         def _embedded(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:

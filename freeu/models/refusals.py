@@ -51,11 +51,14 @@ PARTS = {
     "UNet2DConditionModel": "a U-Net alone: give it with --unet, beside the --model that it belongs to",
     "AutoencoderKL": "a VAE alone: give it with --vae, beside --model",
     "ControlNetModel": "a ControlNet alone: give it with --controlnet, beside --model",
+    "T2IAdapter": "a T2I-Adapter alone: give it with --t2i-adapter, beside --model",
     "MotionAdapter": "a motion adapter alone: give it with --motion-adapter, beside --model sd15 or one like it",
 }
 HELD = (
     ("control_model.", "a ControlNet: it goes to --controlnet, beside --model"),
     ("controlnet_cond_embedding.", "a ControlNet: it goes to --controlnet, beside --model"),
+    ("body.0.block1.", "a T2I-Adapter: --t2i-adapter takes it as a diffusers folder"),
+    ("body.0.resnets.0.block1.", "a T2I-Adapter: --t2i-adapter takes it as a diffusers folder"),
     ("image_proj.", "an IP-Adapter: it goes to --ip-adapter, beside --model"),
     ("time_stack.", "a video model: give its diffusers folder, as a single file it is not read"),
     ("time_mix", "a video model: give its diffusers folder, as a single file it is not read"),

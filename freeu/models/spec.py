@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 else:
     Kind = Literal[tuple(KINDS)]  # pydantic names them all where a YAML has another
 
-PARTS = {"controlnet": "--controlnet", "motion_adapter": "--motion-adapter", "refiner": "--refiner"}
-"""Fields that name networks beside the pipeline's own, and the flag of each."""
+PAG_LAYERS = ("mid",)
+"""Layers of the U-Net whose self-attention perturbed-attention guidance leaves out, as its authors have it."""
+
+PARTS = {
+    "controlnet": "--controlnet",
+    "t2i_adapter": "--t2i-adapter",
+    "motion_adapter": "--motion-adapter",
+    "refiner": "--refiner",
+}
+"""Networks beside the pipeline's own, and the flag of each."""
 
 
 OF_SAMPLER = ("algorithm_type", "solver_order", "solver_type")
@@ -87,8 +95,8 @@ class ModelSpec(_Strict):
         loras, embeddings, vae, unet: what is put on it; see `freeu.models.addons`.
         controlnet, motion_adapter, refiner: further networks, each a diffusers folder or hub id; see `.parts`. The
             ControlNet is that of a redrawn video.
-        controlnets: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold every image to.
-            controls: those of a prompt, from a prompt set; see `.control`.
+        controlnets, t2i_adapters: of text to image, each PLACE or PLACE:WEIGHT. control: the pictures that they hold
+            every image to. controls: those of a prompt, from a prompt set; see `.control`.
         ip_adapter: FILE or FILE:WEIGHT, see `.ip_adapter`. ip_image: the picture that it reads for every prompt.
             ip_images: by prompt, from a prompt set.
         input: the picture or video that every prompt's image begins from. inputs: one by prompt, from a prompt set.
@@ -103,8 +111,9 @@ class ModelSpec(_Strict):
             several, of which each image gets one by its seed (`freeu.sampling.dealt`); `size` is then the first. A YAML
             has either under `size`.
         image_guidance: of a model that edits pictures, the scale of the picture's guidance; its authors' 1.5.
-        steps, guidance, guidance_rescale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a study's,
-            unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
+        pag_layers: of perturbed-attention guidance; parts of their names in the U-Net.
+        steps, guidance, guidance_rescale, pag_scale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`;
+            a study's, unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
             the one that the pipeline brings. scheduler_config: what differs from the pipeline's.
         objectives: what a study of it is searched by. judges: what its confirmation reads beside them; None is
@@ -129,6 +138,7 @@ class ModelSpec(_Strict):
     unet: str | None = None
     controlnet: str | None = None
     controlnets: tuple[str, ...] = ()
+    t2i_adapters: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
     controls: dict[str, tuple[str, ...]] = {}
     ip_adapter: str | None = None
@@ -150,6 +160,8 @@ class ModelSpec(_Strict):
     guidance: float = Field(ge=0, le=100)
     image_guidance: float = Field(default=1.5, ge=1, le=100)
     guidance_rescale: float = Field(default=0.0, ge=0, le=1)
+    pag_scale: float = Field(default=0.0, ge=0, le=100)
+    pag_layers: tuple[str, ...] = PAG_LAYERS
     eta: float | None = Field(default=None, ge=0, le=1)
     clip_skip: int | None = Field(default=None, ge=1, le=100)
     negative_prompt: str = ""
@@ -198,6 +210,7 @@ class ModelSpec(_Strict):
         return Sampling(
             guidance=self.guidance,
             guidance_rescale=self.guidance_rescale,
+            pag_scale=self.pag_scale or None,
             steps=self.steps,
             scheduler=canonical(self.scheduler),
             eta=self.eta,
@@ -228,6 +241,11 @@ class ModelSpec(_Strict):
         """This model with several sizes, where some are given."""
         given = {"size": sizes[0], "sizes": sizes, "resolution": side_of(*sizes)} if sizes else {}
         return self.model_copy(update=given)
+
+    @property
+    def held_by(self) -> tuple[str, ...]:
+        """The networks that hold an image to control images."""
+        return self.controlnets or self.t2i_adapters
 
     @property
     def folder(self) -> Path:

@@ -6,7 +6,7 @@ Prompts are embedded once for all candidates, images drawn in batches by the loo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import copy
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from freeu.sampling import UNCHANGED, Sampling
 from .denoising import Denoising
 from .early import Early, untouched
 from .fits import check_clip_skip, check_eta, check_size
+from .perturbed import without_attention
 from .place import Place
 from .prompt_embeddings import PromptEmbeddings
 from .spec import ModelSpec
@@ -92,6 +93,7 @@ class TextToImage(Denoising):
         # A U-Net distilled for few steps (LCM) takes the guidance scale as an input.
         distilled = self._unet.config.get("time_cond_proj_dim") is not None
         self._guided = self.guidance > 1 and not distilled
+        self._perturbed = self._spec.pag_scale > 0
         self._run = self._new_run()
         self._early = Early()
 
@@ -147,7 +149,8 @@ class TextToImage(Denoising):
         # Whoever looks on (freeu/figures.py) sees one batch after the other, and all steps of each.
         seen = watched(self._unet)
         self._run.untouched = untouched(factors.controls, self._run) if scheduled and not seen else 0
-        with applied(self._unet, factors, self._run):
+        perturbing = without_attention(self._unet, self._spec.pag_layers, self._guided)
+        with applied(self._unet, factors, self._run), perturbing if self._perturbed else nullcontext():
             # Under a schedule FreeU is at one step for the whole U-Net.
             for part, drawn in self._batches.run(len(prompts), draw, scheduled or seen, decode, one_step):
                 images[part] = drawn
@@ -186,16 +189,19 @@ class TextToImage(Denoising):
     def _condition(self, prompts: Sequence[str], randoms: Sequence[torch.Generator]) -> dict[str, Any]:
         negatives = self._negatives(prompts) if self._guided else ()
         embeds, pooled = self._words.of(prompts, negatives, self._spec.clip_skip)
+        n = len(prompts)
+        given = 1 + self._perturbed
+        if self._perturbed:
+            embeds, pooled = (None if each is None else torch.cat([each, each[-n:]]) for each in (embeds, pooled))
         found: dict[str, Any] = {"encoder_hidden_states": embeds}
         if pooled is not None:
-            n = len(prompts)
-            empty = [self._time_ids(negative=True)] * (len(pooled) - n)
-            ids = [*empty, *[self._time_ids(negative=False)] * n]
+            empty = [self._time_ids(negative=True)] * (len(pooled) - n * given)
+            ids = [*empty, *[self._time_ids(negative=False)] * n * given]
             times = torch.tensor(ids, dtype=pooled.dtype, device=pooled.device)
             found["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": times}
         width = self._unet.config.time_cond_proj_dim
         if width is not None:
-            scales = torch.tensor(self.guidance - 1).repeat(len(prompts))
+            scales = torch.tensor(self.guidance - 1).repeat(n * given)
             embedded = self._pipeline.get_guidance_scale_embedding(scales, embedding_dim=width)
             found["timestep_cond"] = embedded.to(self._device, self._unet.dtype)
         return found

@@ -41,6 +41,7 @@ def worded(sampling: Sampling) -> dict[str, str]:
         "steps": s.steps is not None and f"{s.steps} steps",
         "scheduler": s.scheduler is not None and s.scheduler,
         "guidance_rescale": s.guidance_rescale is not None and f"guidance rescale {s.guidance_rescale:g}",
+        "pag_scale": s.pag_scale is not None and f"PAG scale {s.pag_scale:g}",
         "eta": s.eta is not None and f"eta {s.eta:g}",
         "clip_skip": s.clip_skip is not None and f"clip skip {s.clip_skip}",
         "size": s.size is not None and f"{s.size[0]}x{s.size[1]}",
@@ -51,7 +52,13 @@ def worded(sampling: Sampling) -> dict[str, str]:
 
 def in_words(sampling: Sampling) -> str:
     """For people, without what is so unasked: "guidance 6.5, 28 steps, Euler a"; "" where nothing is set."""
-    unsaid = {"scheduler": (DEFAULT, OF_EDM), "guidance_rescale": (0,), "eta": (0,), "negative_prompt": ("",)}
+    unsaid = {
+        "scheduler": (DEFAULT, OF_EDM),
+        "guidance_rescale": (0,),
+        "pag_scale": (0,),
+        "eta": (0,),
+        "negative_prompt": ("",),
+    }
     said = worded(sampling).items()
     return ", ".join(each for name, each in said if getattr(sampling, name) not in unsaid.get(name, ()))
 

@@ -9,7 +9,10 @@ from freeu import schedulers
 from freeu.models.spec import ModelSpec, side_of
 from freeu.sampling import Sampling
 
-UNSET: dict[str, Any] = {"guidance_rescale": 0.0, "eta": None, "clip_skip": None, "negative_prompt": "", "size": None}
+UNSET: dict[str, Any] = {
+    **{"guidance_rescale": 0.0, "pag_scale": 0.0, "eta": None, "clip_skip": None},
+    **{"negative_prompt": "", "size": None},
+}
 """What a spec has of settings that the workflow or request says nothing of."""
 
 

@@ -14,7 +14,7 @@ Choice = float | int | str
 NUMBERS = ("b1", "b2", "s1", "s2")
 CHOICES: dict[str, tuple[str, ...]] = {"version": ("v1", "v2"), "stages": ("width", "block")}
 CONTROLS = ("start", "stop", "smooth", "offset", "width", "threshold", "high", "b3", "s3")
-SAMPLING = ("guidance", "guidance_rescale", "steps", "scheduler", "eta", "clip_skip")
+SAMPLING = ("guidance", "guidance_rescale", "pag_scale", "steps", "scheduler", "eta", "clip_skip")
 """Of `freeu.Sampling`, what can be searched: what differs between images of one size under one prompt."""
 WHOLE = ("threshold", "steps", "clip_skip")
 

@@ -20,6 +20,7 @@ from search.settings.values import (
     Margins,
     Names,
     NumberType,
+    Scale,
     Scales,
     Share,
     Sizes,
@@ -45,6 +46,7 @@ class StudyConfig(BaseModel):
         Texts,
         Setting(MODEL, "PLACE[:0.8]", "ControlNet, for images or to redraw a video; repeatable", flag="controlnet"),
     ] = ()
+    t2i_adapter: Annotated[Texts, Setting(MODEL, "PLACE[:0.8]", "T2I-Adapter; repeatable", flag="t2i-adapter")] = ()
     control: Annotated[
         Texts,
         Setting(
@@ -72,7 +74,7 @@ class StudyConfig(BaseModel):
         Setting(MODEL, "ROLE=NODE.INPUT", "An input of the workflow that a study sets; repeatable", flag="bind"),
     ] = ()
     input: Annotated[Text | None, Setting(MODEL, "PLACE", "Image or video that every result begins from")] = None
-    mask: Annotated[Text | None, Setting(MODEL, "FILE", "White where an inpainting model paints")] = None
+    mask: Annotated[Text | None, Setting(MODEL, "FILE", "White where the input is painted anew")] = None
     strength: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None,
         Setting(MODEL, "X", "How far an image goes from its input, up to 1", "the model's"),
@@ -93,6 +95,13 @@ class StudyConfig(BaseModel):
     guidance_rescale: Annotated[
         Share | None,
         Setting(MODEL, "X", "How far guidance's contrast is taken back, up to 1", "the model's"),
+    ] = None
+    pag_scale: Annotated[
+        Scale | None,
+        Setting(MODEL, "X", "Perturbed-attention guidance, as 3", "the model's"),
+    ] = None
+    pag_layers: Annotated[
+        Names | None, Setting(MODEL, "A,B", "Layers whose attention it leaves out", "the model's: mid")
     ] = None
     negative_prompt: Annotated[
         str | None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FLAGS = {
     "source": "the weights of --model",
     "addons": "--lora, --embedding, --vae, --unet",
-    "parts": "--controlnet, --ip-adapter, --motion-adapter, --refiner",
+    "parts": "--controlnet, --t2i-adapter, --ip-adapter, --motion-adapter, --refiner",
     "input": "--input, --strength, --frames, --every, --control, --mask, --ip-image",
     "prompts": "--limit",
     "prompt_texts": "--prompts, --subject",
@@ -96,7 +96,7 @@ def _input(spec: ModelSpec) -> list[Any]:
 
 
 def _parts(spec: ModelSpec) -> tuple[str | None, ...]:
-    return spec.controlnet, *spec.controlnets, spec.ip_adapter, spec.motion_adapter, spec.refiner
+    return spec.controlnet, *spec.controlnets, *spec.t2i_adapters, spec.ip_adapter, spec.motion_adapter, spec.refiner
 
 
 def _scheduler(spec: ModelSpec) -> str:

@@ -81,12 +81,14 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
 
     if config.controlnet:
         given["controlnets"] = tuple(map(weighted, config.controlnet))
+    if config.t2i_adapter:
+        given["t2i_adapters"] = tuple(map(weighted, config.t2i_adapter))
     if config.ip_adapter:
         given["ip_adapter"] = weighted(config.ip_adapter)
     places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
-    given |= sampling.given(config)
+    given |= sampling.given(config) | ({"pag_layers": config.pag_layers} if config.pag_layers else {})
     if config.pipeline_config:
         given["config"] = here(config.pipeline_config)
     return given

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from search.optimizer.space import Space
     from search.settings.config import StudyConfig
 
-FIELDS = ("steps", "guidance", "guidance_rescale", "eta", "clip_skip", "scheduler")
+FIELDS = ("steps", "guidance", "guidance_rescale", "pag_scale", "eta", "clip_skip", "scheduler")
 """Of `StudyConfig`, each as in `freeu.sampling.Sampling`; sizes and negative prompts may be several."""
 
 
@@ -48,12 +48,15 @@ def alike(config: StudyConfig) -> tuple[StudyConfig, Like | None]:
 
 
 def check_space(spec: ModelSpec, space: Space) -> None:
-    """Raises UserError where eta is searched, and none of the schedulers takes one."""
+    """Raises UserError where eta is searched, and none of the schedulers takes one; or PAG's scale, and it is none."""
     from freeu.models import fits
     from freeu.schedulers import DEFAULT, canonical, takes_eta
 
     searched = {each.name: each for each in space.dimensions}
     names = searched["scheduler"].choices if "scheduler" in searched else (canonical(spec.scheduler),)
+    if "pag_scale" in searched and (spec.refiner or not (spec.traits.perturbed or spec.traits.drawn == "own")):
+        by = "--refiner" if spec.refiner else f"{spec.name}, which is {spec.kind}"
+        raise UserError(f"the space searches pag_scale, which does not go with {by}: leave it out")
     if "eta" not in searched or any(takes_eta(name) for name in names if name != DEFAULT):
         return
     try:
@@ -93,9 +96,13 @@ def _is_file(text: str) -> bool:
 
 def of_study(spec: ModelSpec, prompts: Sequence[str]) -> dict[str, Any]:
     """What is not as every model has it unasked, of JSON's types; steps, guidance and scheduler are told beside it."""
+    from freeu.models.spec import PAG_LAYERS
+
     own = {prompt: spec.negatives[prompt] for prompt in prompts if prompt in spec.negatives}
     found = {
         "guidance_rescale": spec.guidance_rescale,
+        "pag_scale": spec.pag_scale,
+        "pag_layers": [] if spec.pag_layers == PAG_LAYERS else list(spec.pag_layers),
         "eta": spec.eta,
         "clip_skip": spec.clip_skip,
         "negative_prompt": spec.negative_prompt,
@@ -113,6 +120,7 @@ def in_words(spec: ModelSpec) -> str:
     if spec.scheduler != DEFAULT:
         found.append(canonical(spec.scheduler))
     found += [f"guidance rescale {spec.guidance_rescale:g}"] if spec.guidance_rescale else []
+    found += [f"PAG scale {spec.pag_scale:g} in {', '.join(spec.pag_layers)}"] if spec.pag_scale else []
     found += [f"eta {spec.eta:g}"] if spec.eta is not None else []
     found += [f"clip skip {spec.clip_skip}"] if spec.clip_skip else []
     found += ["negative prompts"] if spec.negatives else ["a negative prompt"] if spec.negative_prompt else []

@@ -75,14 +75,16 @@ class Plan:
 
     @property
     def per_image(self) -> int:
-        """U-Net evaluations per image: two per step under guidance, and those of each frame for a redrawn video."""
+        """U-Net evaluations per image: two per step under guidance, one more under PAG, and those of each frame for a
+        redrawn video."""
         spec, traits = self.job.spec, self.job.spec.traits
         part = spec.strength if traits.strength else 1
         frames = spec.frames if traits.video and not traits.temporal else 1
         searched = [(each.low + each.high) / 2 for each in self.job.space.dimensions if each.name == "steps"]
         steps = searched[0] if searched else self.job.steps
-        copies = 3 if traits.picture_guidance else 2
-        return frames * max(1, int(part * steps)) * (copies if self.job.guidance > 1 else 1)
+        perturbed = spec.pag_scale > 0 or any(each.name == "pag_scale" for each in self.job.space.dimensions)
+        copies = (3 if traits.picture_guidance else 2) if self.job.guidance > 1 else 1
+        return frames * max(1, int(part * steps)) * (copies + perturbed)
 
     @property
     def evaluations(self) -> int:

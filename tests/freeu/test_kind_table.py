@@ -27,10 +27,17 @@ def kinds(setting: str) -> set[str]:
 def test_which_settings_mean_something_to_which_kind() -> None:
     assert kinds("frames") == {"text-to-video", "image-to-video", "video-to-video"}
     assert kinds("every") == {"video-to-video"}
-    assert kinds("strength") == {"image-to-image", "inpainting", "video-to-video"}
+    assert kinds("strength") == {"image-to-image", "inpainting", "plain-inpainting", "video-to-video"}
     assert kinds("negative_prompt") == kinds("clip_skip") == set(KINDS) - {"image-to-video"}
     by_prompt = {name for name, traits in KINDS.items() if traits.by_prompt}
-    assert by_prompt == {"text-to-image", "image-to-image", "inpainting", "editing", "image-to-video"}
+    assert by_prompt == {
+        "text-to-image",
+        "image-to-image",
+        "inpainting",
+        "plain-inpainting",
+        "editing",
+        "image-to-video",
+    }
 
 
 def test_what_a_unet_takes_beside_the_noise() -> None:

@@ -14,6 +14,7 @@ from configs import UserError
 from freeu.generate import generator as random_of
 from freeu.generate import noise
 from freeu.models import ModelSpec, changed, load_spec
+from freeu.sampling import Sampling
 from tests import tiny
 from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, generator
 
@@ -331,6 +332,67 @@ def test_a_controlnet_of_sdxl_over_the_edges_of_the_input(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+def test_two_t2i_adapters_over_a_picture(guidance: float, factors: freeu.Factors, spec_of: Any) -> None:
+    spec = spec_of("t2i-adapters")
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    assert type(one._pipeline).__name__ == "StableDiffusionAdapterPipeline"
+    dpm(one._pipeline)
+    freeu.enable(one._pipeline, factors)
+    held = Image.open(spec.control[0]).convert("RGB").resize((tiny.SIDE, tiny.SIDE), Image.Resampling.LANCZOS)
+    wanted = one._pipeline(
+        PROMPT,
+        image=[[held], [held.convert("L")]],
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        adapter_conditioning_scale=[0.7, 1.0],
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="np",
+    ).images[0]
+    agree(found, torch.from_numpy(wanted).permute(2, 0, 1))
+    plain = ours(generator(spec.model_copy(update={"t2i_adapters": (), "control": ()}), guidance=guidance), factors)
+    assert (found - plain).abs().max() > 5 / 255  # what holds the image counts
+
+
+def test_a_t2i_adapter_of_sdxl(tmp_path: Path) -> None:
+    adapter = tiny.t2i_adapter(tmp_path / "adapter", xl=True)
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"resolution": tiny.SIDE, "t2i_adapters": (f"{adapter}:0.8",), "control": (str(ball),)}
+    spec = changed(load_spec(tiny.sdxl(tmp_path / "sdxl")), given)
+    one = generator(spec)
+    found = ours(one)
+    dpm(one._pipeline)
+    wanted = one._pipeline(
+        PROMPT,
+        image=Image.open(ball).convert("RGB"),
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        adapter_conditioning_scale=0.8,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    one._pipeline.adapter.adapter.unshuffle.downscale_factor = 16  # as SDXL's own have it
+    with pytest.raises(UserError, match="takes images of multiples of 16 pixels, and these are 40x32"):
+        one.with_sampling(Sampling(size=(40, 32)))
+
+
+def test_a_t2i_adapter_of_another_architecture_is_told(tmp_path: Path) -> None:
+    from freeu.models import addon_fits
+
+    adapter = tiny.t2i_adapter(tmp_path / "adapter", xl=True)
+    spec = load_spec(tiny.stable_diffusion(tmp_path / "sd")).model_copy(update={"t2i_adapters": (str(adapter),)})
+    with pytest.raises(UserError, match="is for SDXL, and this model is Stable Diffusion 1 or 2"):
+        addon_fits.check_early(spec)
+    other = spec.model_copy(update={"t2i_adapters": (str(tiny.controlnet(tmp_path / "net")),)})
+    with pytest.raises(UserError, match=r"--t2i-adapter .* holds a ControlNetModel"):
+        addon_fits.check_early(other)
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 @pytest.mark.parametrize("make", [tiny.inpainting, tiny.inpainting_xl], ids=["sd", "sdxl"])
 def test_inpainting(
@@ -352,8 +414,87 @@ def test_inpainting(
     for module in (pipeline_stable_diffusion_inpaint, pipeline_stable_diffusion_xl_inpaint):
         monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
         monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
-    side = (tiny.SIDE, tiny.SIDE)
+    agree(found, painted(pipeline, spec, strength))
+    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
+    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF, LATE], ids=["without", "half", "late"])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("scheduler", ["dpmsolver++", "ddim", "default"])  # DDIM's and PNDM's count no steps
+def test_inpainting_with_a_plain_model(
+    scheduler: str, strength: float, factors: freeu.Factors, spec_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
+    from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint as module
+
+    spec = spec_of("plain inpainting")
+    assert (spec.kind, spec.strength) == ("plain-inpainting", 1.0)
+    spec = spec.model_copy(update={"strength": strength, "scheduler": scheduler})
+    one = generator(spec, steps=10)
+    found = ours(one, factors)
+    pipeline = StableDiffusionInpaintPipeline(**one._pipeline.components, requires_safety_checker=False)
+    if scheduler == "dpmsolver++":
+        dpm(pipeline)
+    elif scheduler == "ddim":
+        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    freeu.enable(pipeline, factors)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    agree(found, painted(pipeline, spec, strength))
+    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
+    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+LAYERS = ("mid", "up_blocks.0.attentions.1")
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+@pytest.mark.parametrize("xl", [False, True], ids=["sd", "sdxl"])
+def test_perturbed_attention_guidance(xl: bool, guidance: float, factors: freeu.Factors, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPAGPipeline, StableDiffusionXLPAGPipeline
+
+    folder = (tiny.sdxl if xl else tiny.stable_diffusion)(tmp_path / "model")
+    given = {"resolution": tiny.SIDE, "pag_scale": 4.0, "pag_layers": LAYERS, "guidance_rescale": 0.3 * xl}
+    spec = changed(load_spec(folder), given)
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    more = {} if xl else {"requires_safety_checker": False}
+    kind = StableDiffusionXLPAGPipeline if xl else StableDiffusionPAGPipeline
+    pipeline = kind(**one._pipeline.components, pag_applied_layers=list(LAYERS), **more)
+    dpm(pipeline)
+    freeu.enable(pipeline, factors)
     wanted = pipeline(
+        PROMPT,
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        pag_scale=4.0,
+        guidance_rescale=0.3 * xl,
+        latents=noise(PROMPT, SEED, (4, 8, 8))[None],
+        output_type="pt",
+    ).images[0]
+    agree(found, wanted)
+    assert one.unet_evaluations(2) == 2 * STEPS * (3 if guidance > 1 else 2)
+    plain = one.with_sampling(Sampling(pag_scale=0.0))
+    assert (found - ours(plain, factors)).abs().max() > 2 / 255  # it counts
+    assert not any("PAG" in type(each).__name__ for each in one._unet.attn_processors.values())  # put back
+
+
+def test_layers_that_are_not_there_are_told_before_weights_load(
+    sd_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freeu.models.pipelines.read", lambda *_: pytest.fail("weights are read"))
+    spec = changed(load_spec(sd_folder), {"pag_scale": 3.0, "pag_layers": ("middle",)})
+    with pytest.raises(UserError, match="--pag-layers middle: the U-Net has no self-attention"):
+        generator(spec)
+
+
+def painted(pipeline: Any, spec: ModelSpec, strength: float) -> torch.Tensor:
+    side = (tiny.SIDE, tiny.SIDE)
+    return pipeline(
         PROMPT,
         image=picture(spec),
         mask_image=Image.open(str(spec.mask)).resize(side, Image.Resampling.LANCZOS),
@@ -364,9 +505,38 @@ def test_inpainting(
         guidance_scale=GUIDANCE,
         output_type="pt",
     ).images[0]
-    agree(found, wanted)
-    plain = ours(generator(spec.model_copy(update={"mask": spec.input}), steps=10), factors)
-    assert (found - plain).abs().max() > 5 / 255  # the mask counts
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["SDXL's folder", "a folder for inpainting"])
+def test_inpainting_with_a_plain_sdxl(saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers import StableDiffusionXLInpaintPipeline
+    from diffusers.pipelines.stable_diffusion_xl import pipeline_stable_diffusion_xl_inpaint as module
+
+    folder = tiny.sdxl(tmp_path / "model")
+    pipeline = StableDiffusionXLInpaintPipeline.from_pretrained(folder, variant="fp16", dtype=torch.float32)
+    if saved:
+        pipeline.save_pretrained(tmp_path / "inpainting")
+        for name in ("tokenizer", "tokenizer_2"):
+            tiny._save_vocabulary(tmp_path / "inpainting" / name)
+        folder = tmp_path / "inpainting"
+    ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
+    given = {"input": str(ball), "mask": str(tiny.mask(tmp_path / "mask.png")), "resolution": tiny.SIDE}
+    spec = changed(load_spec(folder), given)
+    assert (spec.kind, spec.strength) == ("plain-inpainting", 1.0)
+    dpm(pipeline)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
+    monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
+    agree(ours(generator(spec, steps=10)), painted(pipeline, spec, 1.0))
+
+
+def test_what_is_outside_of_a_mask_stays(spec_of: Any) -> None:
+    """Nothing is painted under a mask that is black: what the VAE makes of the picture is left."""
+    spec = spec_of("plain inpainting")
+    Image.new("L", (64, 64), 0).save(str(spec.mask))
+    one = generator(spec)
+    latents = one._encoded([PROMPT]) / one._vae.config.scaling_factor
+    kept = (one._vae.decode(latents).sample[0] / 2 + 0.5).clamp(0, 1)
+    agree(ours(one, HALF), kept)
 
 
 def test_a_single_file_for_inpainting_takes_the_layout_of_one_that_is_not(sd_folder: Path, tmp_path: Path) -> None:
