@@ -17,7 +17,7 @@ from search.reporting import downloads, embedded_images, front_plots, held_out_p
 from search.reporting.templating import rounded
 from search.storage import StudyFolder, TrialRecord
 from search.storage.image_grid import LIMIT
-from search.study import reproduce, rival, set_distances
+from search.study import cautions, reproduce, rival, set_distances
 from search.study.verdict import measurable
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result
@@ -53,6 +53,7 @@ def sections(
     variables = {
         "study": folder.name,
         "result": result,
+        "cautions": cautions.beside(result),
         "set_distances": set_distances.lines(result),
         "verdict": wording.verdicts(result, votes),
         "votes": votes,

@@ -13,7 +13,7 @@ from search.optimizer.space import SOBOL
 from search.settings import rungs, sampling, served, weights
 from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
-from search.study import estimate, looks, racing
+from search.study import cautions, estimate, looks, racing
 from search.study.verdict import fewest
 from search.terminal.progress import ARROWS, duration
 
@@ -129,6 +129,7 @@ class Plan:
             *self._like(),
             f"objectives  {goals}",
             f"judges      {self._judges()}",
+            *(f"mind        {each}" for each in cautions.before(job)),
             *(f"weights     {each}" for each in weights.needed(job.spec, job.metrics)),
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),

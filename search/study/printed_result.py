@@ -13,7 +13,7 @@ from configs.console import Column, fits, say, table
 from freeu import Factors
 from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
-from search.study import rival, set_distances
+from search.study import cautions, rival, set_distances
 from search.study.held_out import BASE
 from search.study.verdict import COUNTS, measurable
 from search.terminal.progress import ARROWS, decimals
@@ -118,6 +118,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
                 say(console, f"{why}: {', '.join(names)}", indent=4)
     console.print()
     say(console, str(result["verdict"]), style="bold")
+    for line in cautions.beside(result):
+        say(console, line)
     if result.get("ends"):
         say(console, str(result["ends"]))
 
