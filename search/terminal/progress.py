@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HEADED = 20  # trials under one header
 WORST = 3  # guardrails that are named in a trial's line
+LOADING = "loading the model and scorers"
 ARROWS = {"up": "↑", "down": "↓"}
 
 
@@ -78,10 +79,10 @@ class Progress:
         self._lines, self._decimals = 0, dict[str, int]()
         self.records: list[TrialRecord] = []
         self._live: Live | None = None
-        self._what, self._done, self._size = "", 0.0, images
+        self._what, self._done, self._size = "", 0.0, 0
         self._left = 0  # images of the confirmation that are asked for and not begun
         self._began = time.monotonic()
-        self._stage = "starting"
+        self._stage = LOADING
         self._bytes = "", 0, 0
 
     def __enter__(self) -> Progress:
@@ -115,7 +116,7 @@ class Progress:
     def reading(self, what: str, done: int, size: int) -> None:
         """Files are read before the first trial; done, size: bytes; size 0 when they are."""
         self._bytes = what, done, size
-        self._stage = what or "loading the model"
+        self._stage = what or LOADING
 
     def ended(self, record: TrialRecord) -> None:
         self.records.append(record)
@@ -194,13 +195,13 @@ class Progress:
         table = Table.grid(padding=(0, 2))
         table.add_row("trials", ProgressBar(self.trials, min(done, self.trials), width=30), f"{done}/{self.trials}")
         what, read, size = self._bytes
-        images = f"{int(self._done)}/{self._size} images"
         if size:
             table.add_row(what, ProgressBar(size, read, width=30), f"{read / 1e9:.1f} of {size / 1e9:.1f} GB")
-        else:
+        elif self._size:
             doing = f", {stage}" if self._first is not None else ""
+            images = f"{int(self._done)}/{self._size} images"
             table.add_row(self._stage, ProgressBar(self._size, self._done, width=30), images + doing)
-        lines: list[RenderableType] = [table, Text(self._what)]
+        lines: list[RenderableType] = [table, Text(self._what if self._size or size else self._stage)]
         best = best_so_far(self.records, self.directions)
         if best:
             parts = (
