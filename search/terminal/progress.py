@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -173,10 +174,14 @@ class Progress:
         if record.images < self.per_trial:
             few = " with few steps" if max(record.rungs, default=1) < 0 else ""
             notes.append(f"{record.images} prompts{few}")
-        notes.append(f"{record.seconds.get('total', 0.0):.1f} s, {duration(self.left() or 0.0)} left")
+        notes.append(f"{record.seconds.get('total', 0.0):.1f} s")
+        if self._live is None:  # whose panel says it
+            notes.append(f"{duration(self.left() or 0.0)} left")
         line = f"{row}  {', '.join(notes)}"
-        whole = len(line) <= self.console.width or not bounded(self.console)
-        return line if whole else f"{line[: self.console.width - 1]}…"
+        if len(line) <= self.console.width or not bounded(self.console):
+            return line
+        whole = re.match(r".*[,:]", line[: self.console.width - 2])
+        return f"{whole[0] if whole else row} …"
 
     def _header(self) -> str:
         factors = "".join(f"{name:>6}" for name in ("b1", "b2", "s1", "s2"))
