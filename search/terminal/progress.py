@@ -81,6 +81,7 @@ class Progress:
         self.records: list[TrialRecord] = []
         self._live: Live | None = None
         self._what, self._done, self._size = "", 0.0, 0
+        self._confirmed: set[str] = set()  # what had held-out images before
         self._left = 0  # images of the confirmation that are asked for and not begun
         self._began = time.monotonic()
         self._stage = LOADING
@@ -136,7 +137,8 @@ class Progress:
         """Images of the confirmation are begun; left: how many come after them."""
         self._stage, self._what, self._left = "confirm", what, left
         self._done, self._size, self._began = 0, images, time.monotonic()
-        self.say(f"confirming {what} on {images} held-out images")
+        self.say(f"confirming {what} on {images} {'more ' if what in self._confirmed else ''}held-out images")
+        self._confirmed.add(what)
 
     def say(self, text: str) -> None:
         """A line that stays."""
