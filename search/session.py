@@ -253,6 +253,7 @@ def run_study(
         progress = Progress(
             console, job.directions, config.trials, len(job.prompts), planned.passes * planned.once(planned.searched)
         )
+        progress.resume(job.folder.read_trials())
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:
             with progress:

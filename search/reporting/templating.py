@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from configs.cli import visible
@@ -10,10 +11,11 @@ from search.voting.wording import p_value
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 
 def environment() -> jinja2.Environment:
-    """The environment, with the filters number, rounded, signed, percent and p. An undefined name is an error."""
+    """The environment, with its filters. An undefined name is an error."""
     import jinja2
 
     made = jinja2.Environment(
@@ -25,6 +27,7 @@ def environment() -> jinja2.Environment:
     )
     made.policies["json.dumps_kwargs"] = {"sort_keys": False}
     made.filters |= {"number": _number, "rounded": rounded, "signed": signed, "percent": _percent, "p": p_value}
+    made.filters["prose"] = _prose
     return made
 
 
@@ -53,6 +56,14 @@ def _seen(value: Any) -> Any:
     if value is None:
         return ""
     return visible(value) if type(value) is str else value
+
+
+def _prose(text: str) -> Markup:
+    """Sentences in which no flag, as --space, is broken at the end of a line: a browser may break behind any hyphen."""
+    from markupsafe import Markup, escape
+
+    plain = str(escape(visible(text)))
+    return Markup(re.sub(r"(?<![\w-])--[a-z][a-z-]*", r'<span class="flag">\g<0></span>', plain))
 
 
 def _number(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 HEADED = 20  # trials under one header
 WORST = 3  # guardrails that are named in a trial's line
+LOADING = "loading the model and scorers"
 ARROWS = {"up": "↑", "down": "↓"}
 
 
@@ -78,10 +80,11 @@ class Progress:
         self._lines, self._decimals = 0, dict[str, int]()
         self.records: list[TrialRecord] = []
         self._live: Live | None = None
-        self._what, self._done, self._size = "", 0.0, images
+        self._what, self._done, self._size = "", 0.0, 0
+        self._confirmed: set[str] = set()  # what had held-out images before
         self._left = 0  # images of the confirmation that are asked for and not begun
         self._began = time.monotonic()
-        self._stage = "starting"
+        self._stage = LOADING
         self._bytes = "", 0, 0
 
     def __enter__(self) -> Progress:
@@ -115,7 +118,7 @@ class Progress:
     def reading(self, what: str, done: int, size: int) -> None:
         """Files are read before the first trial; done, size: bytes; size 0 when they are."""
         self._bytes = what, done, size
-        self._stage = what or "loading the model"
+        self._stage = what or LOADING
 
     def ended(self, record: TrialRecord) -> None:
         self.records.append(record)
@@ -134,7 +137,8 @@ class Progress:
         """Images of the confirmation are begun; left: how many come after them."""
         self._stage, self._what, self._left = "confirm", what, left
         self._done, self._size, self._began = 0, images, time.monotonic()
-        self.say(f"confirming {what} on {images} held-out images")
+        self.say(f"confirming {what} on {images} {'more ' if what in self._confirmed else ''}held-out images")
+        self._confirmed.add(what)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -172,10 +176,14 @@ class Progress:
         if record.images < self.per_trial:
             few = " with few steps" if max(record.rungs, default=1) < 0 else ""
             notes.append(f"{record.images} prompts{few}")
-        notes.append(f"{record.seconds.get('total', 0.0):.1f} s, {duration(self.left() or 0.0)} left")
+        notes.append(f"{record.seconds.get('total', 0.0):.1f} s")
+        if self._live is None:  # whose panel says it
+            notes.append(f"{duration(self.left() or 0.0)} left")
         line = f"{row}  {', '.join(notes)}"
-        whole = len(line) <= self.console.width or not bounded(self.console)
-        return line if whole else f"{line[: self.console.width - 1]}…"
+        if len(line) <= self.console.width or not bounded(self.console):
+            return line
+        whole = re.match(r".*[,:]", line[: self.console.width - 2])
+        return f"{whole[0] if whole else row} …"
 
     def _header(self) -> str:
         factors = "".join(f"{name:>6}" for name in ("b1", "b2", "s1", "s2"))
@@ -194,13 +202,13 @@ class Progress:
         table = Table.grid(padding=(0, 2))
         table.add_row("trials", ProgressBar(self.trials, min(done, self.trials), width=30), f"{done}/{self.trials}")
         what, read, size = self._bytes
-        images = f"{int(self._done)}/{self._size} images"
         if size:
             table.add_row(what, ProgressBar(size, read, width=30), f"{read / 1e9:.1f} of {size / 1e9:.1f} GB")
-        else:
+        elif self._size:
             doing = f", {stage}" if self._first is not None else ""
+            images = f"{int(self._done)}/{self._size} images"
             table.add_row(self._stage, ProgressBar(self._size, self._done, width=30), images + doing)
-        lines: list[RenderableType] = [table, Text(self._what)]
+        lines: list[RenderableType] = [table, Text(self._what if self._size or size else self._stage)]
         best = best_so_far(self.records, self.directions)
         if best:
             parts = (

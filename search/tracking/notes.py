@@ -25,6 +25,7 @@ Studies of FreeU: each is a run named as the study, and each of its trials a run
 - Find the trials of a study by `tags.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """
+STUDY_NOTE = "No verdict yet: the study is not finished. Its charts and its artifact `front.html` grow while it runs."
 
 
 def trial_name(record: TrialRecord, picks: str = "") -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
-from search.tracking.notes import trial_name, trial_note
+from search.tracking.notes import STUDY_NOTE, trial_name, trial_note
 from search.tracking.runs import FINGERPRINT, IN_STUDY, NOTE, STUDY, TRIAL, Runs, points
 from search.tracking.study_run import StudyRun
 from search.tracking.tables import held_out_metrics
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RESULT = "freeu.result"
 FRONT, PICKS = "freeu.front", "freeu.picks"
-UNMARKED = {FRONT: "no", PICKS: ""}
+UNMARKED = {FRONT: "no"}
 DONE = ("FINISHED", "FAILED")
 
 
@@ -111,6 +111,8 @@ class Tracker:
             if directions:
                 self._runs.view(self.study, directions, factors)
             stamp = {STUDY: self.study, IN_STUDY: self.study, FINGERPRINT: fingerprint, **tags}
+            if NOTE not in run.data.tags:
+                stamp[NOTE] = STUDY_NOTE
             self._runs.write(self._own.run, tags={key: str(value) for key, value in stamp.items()})
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
                 self._runs.client.log_inputs(self._own.run, datasets=datasets(inputs))
@@ -268,7 +270,9 @@ class Tracker:
         for number, (run, marks, name) in self._trials.items():
             picks = [pick for pick in result.get("picks", []) if pick["number"] == number]
             names = ", ".join(pick["pick"] for pick in picks)
-            tags = {FRONT: "yes" if number in front else "no", PICKS: names}
+            tags = {FRONT: "yes" if number in front else "no"}
+            if names or PICKS in marks:
+                tags[PICKS] = names
             if picks or tags != marks:
                 if number in records:
                     tags |= {NOTE: trial_note(records[number], base, picks)}
@@ -277,7 +281,8 @@ class Tracker:
             if number in records and name == trial_name(records[number], marks.get(PICKS, "")):
                 if (wanted := trial_name(records[number], names)) != name:
                     self._runs.client.update_run(run, name=wanted)
-                self._trials[number] = Logged(run, {FRONT: tags[FRONT], PICKS: names}, wanted)
+                marked = {key: tags[key] for key in (FRONT, PICKS) if key in tags}
+                self._trials[number] = Logged(run, marked, wanted)
 
 
 def baseline(records: Sequence[TrialRecord]) -> TrialRecord | None:

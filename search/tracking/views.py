@@ -19,12 +19,10 @@ FRONT = "Front"
 
 
 def of_study(study: str, directions: Mapping[str, str], factors: Iterable[str]) -> tuple[str, str]:
-    """The tag for a study's trials: columns for factors, objectives, differences, rung, front and picks; the first
-    objective's best first; each two objectives as a scatter plot of the front."""
+    """The tag for a study's trials: columns for factors, objectives, rung, front and picks, no more than a window shows
+    at once; the first objective's best first; each two objectives as a scatter plot of the front."""
     names = list(directions)
-    columns = [f"params.`{name}`" for name in factors]
-    for name in names:
-        columns += [f"metrics.`{name}`", f"metrics.`{name}.difference`"]
+    columns = [*(f"params.`{name}`" for name in factors), *(f"metrics.`{name}`" for name in names)]
     columns += ["metrics.`rung`", "tags.`freeu.front`", "tags.`freeu.picks`"]
     charts, sections = _charts(study, names, list(factors))
     state = FACETS | {

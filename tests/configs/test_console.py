@@ -85,6 +85,7 @@ def test_a_trial_is_one_line_of_at_most_80() -> None:
     points = {tuple(place for place, sign in enumerate(line[:61]) if sign == ".") for line in lines if "/64" in line}
     assert all("out of bounds" in line for line in lines if "/64" in line)
     assert len(points) == 1  # numbers align
+    assert all(line.endswith((", …", ": …")) for line in lines if "…" in line)  # no word is cut
 
 
 def test_the_picks_fit_into_80_columns() -> None:
