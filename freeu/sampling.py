@@ -32,13 +32,13 @@ class Sampling:
         guidance: the scale of classifier-free guidance, 0 to 100; 1 and less is none.
         guidance_rescale: how far the guided prediction is brought back to the spread of the unguided one, 0 to 1
             (Lin et al., arXiv 2305.08891, section 3.4).
-        pag_scale: of perturbed-attention guidance, 0 to 100; 0 is none (Ahn et al., arXiv 2403.17377).
         steps: of denoising, 1 to 1000.
         scheduler: its name; `freeu.schedulers` knows them.
         eta: how much noise DDIM and its like add in each step, 0 to 1.
         clip_skip: the text encoder's layer that is read, from its end: 1 is the last, 2 the one before it.
         negative_prompt: what guidance leads away from.
         size: (width, height) in pixels, multiples of 8.
+        pag_scale: of perturbed-attention guidance, 0 to 100; 0 is none (Ahn et al., arXiv 2403.17377).
 
     Raises:
         SamplingError: a value out of its range, or of another kind.
@@ -46,13 +46,13 @@ class Sampling:
 
     guidance: float | None = None
     guidance_rescale: float | None = None
-    pag_scale: float | None = None
     steps: int | None = None
     scheduler: str | None = None
     eta: float | None = None
     clip_skip: int | None = None
     negative_prompt: str | None = None
     size: tuple[int, int] | None = None
+    pag_scale: float | None = None
 
     def __post_init__(self) -> None:
         scales = (("guidance", MOST_GUIDANCE), ("pag_scale", MOST_GUIDANCE), ("guidance_rescale", 1.0), ("eta", 1.0))

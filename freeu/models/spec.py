@@ -112,8 +112,9 @@ class ModelSpec(_Strict):
             has either under `size`.
         image_guidance: of a model that edits pictures, the scale of the picture's guidance; its authors' 1.5.
         pag_layers: of perturbed-attention guidance; parts of their names in the U-Net.
-        steps, guidance, guidance_rescale, pag_scale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`; a
-            study's, unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others then.
+        steps, guidance, guidance_rescale, pag_scale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`;
+            a study's, unless it says otherwise. negatives: by prompt, from a prompt set; it has none for the others
+            then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
             the one that the pipeline brings. scheduler_config: what differs from the pipeline's.
         objectives: what a study of it is searched by. judges: what its confirmation reads beside them; None is
