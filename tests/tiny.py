@@ -110,29 +110,31 @@ def stable_diffusion(
     return folder
 
 
-def ip_adapter(folder: Path, text_width: int = 16, width: int = 12, **of_unet: Any) -> Path:
-    """Saves an IP-Adapter for `stable_diffusion`, and its image encoder beside it; the adapter's file."""
+def ip_adapter(folder: Path, text_width: int = 16, width: int = 12, form: str = "plain", **of_unet: Any) -> Path:
+    """Saves an IP-Adapter for `stable_diffusion`, and its image encoder beside it; the adapter's file.
+
+    form: plain, plus or full-face.
+    """
     from safetensors.torch import save_file
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     torch.manual_seed(6)
     config = CLIPVisionConfig(
-        hidden_size=16,
+        hidden_size=SEEN,
         intermediate_size=16,
         projection_dim=width,
-        num_hidden_layers=1,
+        num_hidden_layers=2,
         num_attention_heads=2,
         image_size=16,
         patch_size=8,
     )
     CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
-    tokens = 4
-    state = {
-        "image_proj.proj.weight": torch.randn(tokens * text_width, width),
-        "image_proj.proj.bias": torch.randn(tokens * text_width),
-        "image_proj.norm.weight": torch.ones(text_width),
-        "image_proj.norm.bias": torch.zeros(text_width),
-    }
+
+    def scale(shape: tuple[int, ...]) -> float:
+        return 1.0 if form == "plain" else shape[-1] ** -0.5
+
+    shapes = {"plain": _plain(text_width, width), "plus": _plus(text_width), "full-face": _full_face(text_width)}[form]
+    state = {f"image_proj.{name}": torch.randn(shape) * scale(shape) for name, shape in shapes.items()}
     layers = unet(text_width, **of_unet)
     crossed = [name for name in layers.attn_processors if name.endswith("attn2.processor")]
     for i, name in enumerate(crossed):
@@ -141,6 +143,35 @@ def ip_adapter(folder: Path, text_width: int = 16, width: int = 12, **of_unet: A
             state[f"ip_adapter.{2 * i + 1}.{part}.weight"] = torch.randn(wide, text_width) / text_width**0.5
     save_file(state, folder / "ip-adapter.safetensors")
     return folder / "ip-adapter.safetensors"
+
+
+SEEN = 16
+"""Width of the layers of an IP-Adapter's image encoder."""
+
+
+def _plain(text_width: int, width: int) -> dict[str, tuple[int, ...]]:
+    out = 4 * text_width
+    return {"proj.weight": (out, width), "proj.bias": (out,), "norm.weight": (text_width,), "norm.bias": (text_width,)}
+
+
+def _full_face(text_width: int) -> dict[str, tuple[int, ...]]:
+    first, last = {"weight": (SEEN, SEEN), "bias": (SEEN,)}, {"weight": (text_width, SEEN), "bias": (text_width,)}
+    norm = {"weight": (text_width,), "bias": (text_width,)}
+    return {f"proj.{i}.{name}": size for i, each in ((0, first), (2, last), (3, norm)) for name, size in each.items()}
+
+
+def _plus(text_width: int) -> dict[str, tuple[int, ...]]:
+    inner, heads = 8, 64
+    found: dict[str, tuple[int, ...]] = {"latents": (1, 4, inner), "proj_in.weight": (inner, SEEN)}
+    found |= {"proj_in.bias": (inner,), "proj_out.weight": (text_width, inner), "proj_out.bias": (text_width,)}
+    found |= {f"norm_out.{name}": (text_width,) for name in ("weight", "bias")}
+    for i in range(4):
+        norms = (f"{i}.0.norm1", f"{i}.0.norm2", f"{i}.1.0")
+        found |= {f"layers.{norm}.{name}": (inner,) for norm in norms for name in ("weight", "bias")}
+        found |= {f"layers.{i}.0.to_q.weight": (heads, inner), f"layers.{i}.0.to_kv.weight": (2 * heads, inner)}
+        found |= {f"layers.{i}.0.to_out.weight": (inner, heads)}
+        found |= {f"layers.{i}.1.1.weight": (4 * inner, inner), f"layers.{i}.1.3.weight": (inner, 4 * inner)}
+    return found
 
 
 def inpainting(folder: Path) -> Path:

@@ -17,8 +17,8 @@ LOW, HIGH = 100, 200
 """Canny's thresholds, those that the ControlNets for edges were made with."""
 
 
-def weighted(text: str) -> tuple[str, float]:
-    """(place, weight) of PLACE or PLACE:0.8.
+def weighted(text: str, flag: str = "--controlnet") -> tuple[str, float]:
+    """(place, weight) of PLACE or PLACE:0.8. flag: that it was given with.
 
     Raises:
         UserError: the weight is below 0 or no finite number.
@@ -31,7 +31,7 @@ def weighted(text: str) -> tuple[str, float]:
     if not place:
         return text, 1.0
     if not 0 <= weight <= 100:
-        raise UserError(f"{text}: a weight such as 0.8 goes behind the colon, 0 to 100")
+        raise UserError(f"{flag} {text}: a weight such as 0.8 goes behind the colon, 0 to 100")
     return place, weight
 
 

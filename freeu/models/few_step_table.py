@@ -21,6 +21,7 @@ class Family:
         strong: what in a name tells it. weak: what tells it of a whole model, and of a LoRA with a few-step model's
             layers: the word means other things too.
         scheduler, guidance, eta, config: its authors'; config is changes to the scheduler's.
+        timesteps: those that it is run at, where the scheduler would have others; as many as steps.
         steps: theirs, where the name says no number.
         also: further samplers that it is run with. most: the largest guidance that it takes.
     """
@@ -36,11 +37,21 @@ class Family:
     most: float = MOST_GUIDANCE
     eta: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    timesteps: tuple[int, ...] = ()
 
 
 SDE = ("DPM++ SDE", "DPM++ 2M SDE", "Euler a", "LCM", "TCD")
 """Samplers that fine-tunes of Lightning, Hyper and Turbo are given out for, beside their families' own."""
 FAMILIES = (
+    Family(
+        "DMD2 in one step",
+        r"(?<![a-z])dmd2?(?![a-z]).*(?<!\d)1[-_ ]?steps?",
+        "LCM",
+        1,
+        0.0,
+        "github.com/tianweiy/DMD2, README, 1-step generation",
+        timesteps=(399,),
+    ),
     # timesteps 999, 749, 499, 249 for 4 steps: LCM's own schedule is 999, 759, 499, 259 there.
     Family(
         "DMD2",
@@ -79,6 +90,15 @@ FAMILIES = (
         "huggingface.co/ByteDance/Hyper-SD: 5 to 8 for the CFG-preserved LoRAs",
         also=("Euler", *SDE),
         most=8.0,
+    ),
+    Family(
+        "Hyper-SD's U-Net for one step",
+        r"hyper[-_ ]?sd.*(?<!\d)1[-_ ]?steps?[-_ ]?unet",
+        "LCM",
+        1,
+        0.0,
+        "huggingface.co/ByteDance/Hyper-SD, 1-step Unet",
+        timesteps=(800,),
     ),
     Family(
         "Hyper-SD for any number of steps",

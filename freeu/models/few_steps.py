@@ -53,7 +53,8 @@ class Found:
         spec = spec.model_copy(update={key: value for key, value in changes.items() if value is not None})
         if _sampler(spec) != named(family.scheduler).sampler.name:  # another, which was asked for
             return spec.model_copy(update={"eta": given.get("eta")})
-        return spec.model_copy(update={"scheduler_config": {**spec.scheduler_config, **family.config}})
+        config = {**spec.scheduler_config, **family.config}
+        return spec.model_copy(update={"scheduler_config": config, "timesteps": family.timesteps})
 
     @property
     def settings(self) -> str:
@@ -61,6 +62,7 @@ class Found:
         family = self.family
         eta = f", eta {family.eta:g}" if family.eta is not None else ""
         steps = f"{family.steps} step{'s' if family.steps > 1 else ''}"
+        steps += f" from timestep {family.timesteps[0]}" if family.timesteps else ""
         return f"{family.scheduler}, {steps}, guidance {family.guidance:g}{eta}"
 
     def wrong(self, spec: ModelSpec) -> list[str]:

@@ -15,10 +15,15 @@ from .control import weighted
 from .single import header
 from .spec import ModelSpec
 
-WIDTHS = ("image_proj.proj.weight", "image_proj.proj_in.weight", "image_proj.proj.0.weight")
-"""Tensors whose inputs are the encoder's embeddings: of the plain adapters, those called plus, and full-face."""
-FACES = 512
-"""Width of the embeddings of faces that FaceID reads, which another program makes."""
+READS = (
+    ("image_proj.proj.weight", "image_proj.proj.weight", "projection_dim"),
+    ("image_proj.proj_in.weight", "image_proj.proj_in.weight", "hidden_size"),
+    ("image_proj.proj.3.weight", "image_proj.proj.0.weight", "hidden_size"),
+)
+"""Of the plain adapters, those called plus, and full-face: the tensor that tells them, the one whose inputs are what
+the encoder gives, and how its config names the width of that: of its embeddings, or of its last layer."""
+FACES = "image_proj.proj.0.weight"
+"""Of FaceID, which has none of these."""
 
 
 def check(spec: ModelSpec) -> None:
@@ -45,7 +50,7 @@ def check(spec: ModelSpec) -> None:
 
 def place_of(spec: ModelSpec) -> tuple[Path, float]:
     """(file, weight) of the adapter."""
-    text, weight = weighted(str(spec.ip_adapter))
+    text, weight = weighted(str(spec.ip_adapter), "--ip-adapter")
     return spec.base / text, weight
 
 
@@ -70,25 +75,25 @@ def encoder(spec: ModelSpec) -> Path:
         UserError: the file is no IP-Adapter, or there is no such encoder.
     """
     file, _ = place_of(spec)
-    if file.suffix != ".safetensors" or not file.is_file():
+    found = header(file) if file.suffix == ".safetensors" and file.is_file() else {}
+    told = next(((found[given]["shape"][-1], named) for mark, given, named in READS if mark in found), None)
+    if told is None and (FACES in found or "faceid" in file.name.lower()):
+        raise UserError(
+            f"--ip-adapter {file} is a FaceID: it reads no picture but embeddings of faces, by insightface's models, "
+            "which are not for commercial use; give ip-adapter-plus-face or ip-adapter-full-face, which read a picture"
+        )
+    if not found:
         raise UserError(f"--ip-adapter {file}: expected a .safetensors file")
-    found = header(file)
-    width = next((found[key]["shape"] for key in WIDTHS if key in found), None)
-    if width is None or not any(name.startswith("ip_adapter.") for name in found):
+    if told is None or not any(name.startswith("ip_adapter.") for name in found):
         raise UserError(f"--ip-adapter {file} is no IP-Adapter: it has no tensors image_proj and ip_adapter")
-    if width[-1] == FACES:
-        raise UserError(f"--ip-adapter {file} reads faces (FaceID), which another program has to find: it is not read")
+    width, named = told
     tried = [file.parent / "image_encoder", file.parent.parent / "models" / "image_encoder"]
     for folder in tried:
         config = folder / "config.json"
-        if config.is_file():
-            read = identity.read_json(config)
-            if width[-1] in (read.get("projection_dim"), read.get("hidden_size")):
-                return folder
+        if config.is_file() and identity.read_json(config).get(named) == width:
+            return folder
     shown = " and ".join(map(str, tried))
-    raise UserError(
-        f"--ip-adapter {file}: its image encoder, of embeddings {width[-1]} wide, is not beside it (looked in {shown})"
-    )
+    raise UserError(f"--ip-adapter {file}: its image encoder, of {named} {width}, is not beside it (looked in {shown})")
 
 
 def lines(spec: ModelSpec) -> list[str]:

@@ -26,6 +26,10 @@ CLASSES = {
     "refiner": "StableDiffusionXLImg2ImgPipeline",
 }
 """What diffusers calls them."""
+UNION = (
+    "is a ControlNet-Union, which has to be told of what kind its control image is, and is not read: give a ControlNet "
+    "for that kind alone, as one for depth or for edges"
+)
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,13 @@ def _wanted(spec: ModelSpec) -> list[tuple[str, Wanted]]:
 def _check(part: Part) -> None:
     """Raises UserError where its folder holds something else, or its file is damaged."""
     if part.folder.is_file():
-        header(part.folder)
+        if "task_embedding" in header(part.folder):
+            raise UserError(f"--controlnet {part.folder} {UNION}")
         return
     file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
     holds = read_json(file).get("_class_name")
+    if holds == "ControlNetUnionModel":
+        raise UserError(f"{PARTS[part.field]} {part.folder} {UNION}")
     if holds != CLASSES[part.field]:
         raise UserError(
             f"{PARTS[part.field]} {part.folder} holds a {shortened(str(holds))}: a {CLASSES[part.field]} is expected"

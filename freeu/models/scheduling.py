@@ -42,7 +42,10 @@ def fresh(own: Any, spec: ModelSpec, steps: int, device: torch.device) -> Any:
         check_scheduler(kind, {})
     try:
         scheduler = getattr(diffusers, kind).from_config(config, **changes)
-        scheduler.set_timesteps(steps, device=device)
+        if len(spec.timesteps) == steps:
+            scheduler.set_timesteps(timesteps=list(spec.timesteps), device=device)
+        else:
+            scheduler.set_timesteps(steps, device=device)
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
         said = " ".join(str(error).split())[:400]
         raise UserError(

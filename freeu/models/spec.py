@@ -115,7 +115,8 @@ class ModelSpec(_Strict):
         steps, guidance, guidance_rescale, pag_scale, eta, clip_skip, negative_prompt: as in `freeu.sampling.Sampling`;
             a study's, unless it says otherwise. negatives: by prompt, from a prompt set; the others have none then.
         scheduler: a name that `.schedulers` knows, "edm" (DPM++ 2M for models in EDM's formulation), or "default" for
-            the one that the pipeline brings. scheduler_config: what differs from the pipeline's.
+            the one that the pipeline brings. scheduler_config: what differs from the pipeline's. timesteps: those that
+            it runs at, in as many steps, instead of its own.
         objectives: what a study of it is searched by. judges: what its confirmation reads beside them; None is
             whatever of the scorers is at hand.
         prompts: the default prompt set. scorers, reference: what `metrics` builds its encoders and features from.
@@ -170,6 +171,7 @@ class ModelSpec(_Strict):
     sizes: tuple[tuple[int, int], ...] = ()
     scheduler: Annotated[str, AfterValidator(_known)] = "dpmsolver++"
     scheduler_config: dict[str, Any] = {}
+    timesteps: tuple[int, ...] = ()
     prompts: str
     objectives: tuple[str, ...] = ("clip", "aesthetic", "fid")
     judges: tuple[str, ...] | None = None
@@ -230,7 +232,7 @@ class ModelSpec(_Strict):
             config = {key: value for key, value in self.scheduler_config.items() if key not in OF_SAMPLER}
             if self.scheduler == OF_EDM:
                 config = {"sigma_data": 0.5, **config}  # diffusers' default, said: it tells the formulation
-            given |= {"scheduler": canonical(sampling.scheduler), "scheduler_config": config}
+            given |= {"scheduler": canonical(sampling.scheduler), "scheduler_config": config, "timesteps": ()}
         if sampling.size is not None:
             given |= {"resolution": side_of(sampling.size), "sizes": ()}
         if sampling.negative_prompt is not None:

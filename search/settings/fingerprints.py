@@ -101,7 +101,8 @@ def _parts(spec: ModelSpec) -> tuple[str | None, ...]:
 
 def _scheduler(spec: ModelSpec) -> str:
     """Its name, and what is set otherwise than the pipeline has it."""
-    changes = json.dumps(spec.scheduler_config, sort_keys=True, default=str) if spec.scheduler_config else ""
+    told = spec.scheduler_config | ({"timesteps": spec.timesteps} if spec.timesteps else {})
+    changes = json.dumps(told, sort_keys=True, default=str) if told else ""
     return f"{AS_BEFORE.get(spec.scheduler, spec.scheduler)} {changes}".rstrip()
 
 

@@ -75,16 +75,16 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
         "embeddings": (*spec.embeddings, *(str(Path.cwd() / text) for text in config.embeddings)),
     }
 
-    def weighted(text: str) -> str:
-        place, weight = split(text)
+    def weighted(text: str, flag: str) -> str:
+        place, weight = split(text, flag)
         return here(place) + (f":{weight:g}" if weight != 1 else "")
 
     if config.controlnet:
-        given["controlnets"] = tuple(map(weighted, config.controlnet))
+        given["controlnets"] = tuple(weighted(text, "--controlnet") for text in config.controlnet)
     if config.t2i_adapter:
-        given["t2i_adapters"] = tuple(map(weighted, config.t2i_adapter))
+        given["t2i_adapters"] = tuple(weighted(text, "--t2i-adapter") for text in config.t2i_adapter)
     if config.ip_adapter:
-        given["ip_adapter"] = weighted(config.ip_adapter)
+        given["ip_adapter"] = weighted(config.ip_adapter, "--ip-adapter")
     places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")
     given |= {field: here(place) for field in places if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 import freeu
 from freeu.generate import generator as random_of
-from freeu.models import ModelSpec, changed, few_steps, load_spec
+from freeu.models import ModelSpec, changed, few_steps, load_generator, load_spec
+from freeu.sampling import Sampling
 from tests import tiny
 from tests.kinds import generator
 
@@ -174,3 +175,36 @@ def test_it_samples_as_its_authors_do(
         **own,
     ).images[0]
     torch.testing.assert_close(found, wanted.float(), atol=1.01 / 255, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "timestep"), [("dmd2_sdxl_1step_unet_fp16", 399), ("Hyper-SDXL-1step-Unet", 800)])
+def test_a_unet_for_one_step_is_run_at_its_own_timestep(name: str, timestep: int, tmp_path: Path) -> None:
+    """As their authors' READMEs call diffusers."""
+    from diffusers import LCMScheduler, StableDiffusionXLPipeline
+
+    folder = tiny.sdxl(tmp_path / "sdxl")
+    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, variant="fp16", dtype=torch.float32)
+    save_file(pipeline.unet.state_dict(), tmp_path / f"{name}.safetensors")
+    given = {"unet": str(tmp_path / f"{name}.safetensors"), "resolution": tiny.SIDE}
+    spec = changed(load_spec(folder), given)
+    assert settings(spec) == ("LCM", 1, 0.0, None)
+    (said,) = few_steps.lines(spec)
+    assert f"LCM, 1 step from timestep {timestep}, guidance 0" in said
+    one = load_generator(spec, device="cpu")
+    assert one.timesteps.tolist() == [timestep]
+    found = one.generate(["a boat"], [5], freeu.IDENTITY)[0] / 255
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    wanted = pipeline(
+        "a boat",
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=1,
+        guidance_scale=0.0,
+        timesteps=[timestep],
+        generator=random_of("a boat", 5),
+        output_type="pt",
+    ).images[0]
+    torch.testing.assert_close(found, wanted.float(), atol=1.01 / 255, rtol=0)
+    assert changed(spec, {"steps": 4}).scheduler == "LCM" and len(one.with_sampling(Sampling(steps=4)).timesteps) == 4
+    assert one.with_sampling(Sampling(scheduler="TCD")).timesteps.tolist() != [timestep]

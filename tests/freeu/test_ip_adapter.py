@@ -42,7 +42,7 @@ def test_the_encoder_of_its_width_stands_beside_it(adapter: Path, tmp_path: Path
     (tmp_path / "sdxl_models").mkdir()
     file = tmp_path / "sdxl_models" / "ip-adapter_vit-h.safetensors"
     file.write_bytes(adapter.read_bytes())
-    assert "its image encoder, of embeddings 12 wide, is not beside it" in said(ip_adapter=str(file), ip_image="a")
+    assert "its image encoder, of projection_dim 12, is not beside it" in said(ip_adapter=str(file), ip_image="a")
     (tmp_path / "models").mkdir()
     (adapter.parent / "image_encoder").rename(tmp_path / "models" / "image_encoder")
     try:
@@ -56,7 +56,22 @@ def test_other_files_are_told_apart(adapter: Path, tmp_path: Path) -> None:
     assert "is no IP-Adapter" in said(ip_adapter=str(file), ip_image="a")
     faces = {"image_proj.proj.0.weight": torch.zeros(8, 512), "ip_adapter.1.to_k_ip.weight": torch.zeros(8, 16)}
     save_file(faces, file)
-    assert "FaceID" in said(ip_adapter=str(file), ip_image="a")
+    assert "is a FaceID" in said(ip_adapter=str(file), ip_image="a")
+    pickle = tmp_path / "ip-adapter-faceid-plusv2_sd15.bin"
+    pickle.touch()
+    assert "give ip-adapter-plus-face or ip-adapter-full-face" in said(ip_adapter=str(pickle), ip_image="a")
+
+
+def test_one_called_plus_wants_the_encoder_whose_layers_are_so_wide(tmp_path: Path) -> None:
+    """SDXL's plain adapters read embeddings 1280 wide, and its plus ones another encoder's layers, 1280 wide too."""
+    plain = tiny.ip_adapter(tmp_path / "sdxl_models", width=tiny.SEEN)
+    config = plain.parent / "image_encoder" / "config.json"
+    config.write_text(config.read_text().replace(f'"hidden_size": {tiny.SEEN}', '"hidden_size": 20'))
+    tiny.ip_adapter(tmp_path / "models")
+    plus = tiny.ip_adapter(tmp_path / "plus", form="plus")
+    plus = plus.rename(plain.with_name("ip-adapter-plus.safetensors"))
+    found = [ip_adapter.encoder(load_spec("sd15").model_copy(update={"ip_adapter": str(f)})) for f in (plain, plus)]
+    assert [each.parent.name for each in found] == ["sdxl_models", "models"]
 
 
 def test_one_for_another_architecture_is_told(adapter: Path, tmp_path: Path) -> None:

@@ -573,10 +573,11 @@ def test_a_picture_without_a_mask_is_told(given: dict[str, Any], said: str, tmp_
 
 
 @pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
-@pytest.mark.parametrize("xl", [False, True], ids=["sd", "sdxl"])
-def test_a_picture_as_a_prompt(xl: bool, factors: freeu.Factors, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("xl", "form"), [(False, "plain"), (True, "plain"), (False, "plus"), (False, "full-face")])
+def test_a_picture_as_a_prompt(xl: bool, form: str, factors: freeu.Factors, tmp_path: Path) -> None:
     ball = tiny.clip_of_a_ball(tmp_path / "ball", frames=1) / "frame0.png"
-    adapter = tiny.ip_adapter(tmp_path / "adapter", *([24] if xl else []), **(tiny.OF_SDXL if xl else {}))
+    wide = {"text_width": 24, **tiny.OF_SDXL} if xl else {}
+    adapter = tiny.ip_adapter(tmp_path / "adapter", form=form, **wide)
     folder = (tiny.sdxl if xl else tiny.stable_diffusion)(tmp_path / "model")
     given = {"resolution": tiny.SIDE, "ip_adapter": f"{adapter}:0.6", "ip_image": str(ball)}
     spec = changed(load_spec(folder), given)

@@ -119,3 +119,18 @@ def test_a_motion_adapter_is_not_for_modelscope(tmp_path: Path) -> None:
 def test_a_refiner_is_sdxls(tmp_path: Path) -> None:
     spec = KINDS["sd"](tmp_path).model_copy(update={"refiner": str(tiny.refiner(tmp_path / "refiner"))})
     assert "--refiner is SDXL's" in said(spec)
+
+
+def test_a_controlnet_union_is_told_before_anything_loads(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from freeu.models import addon_fits
+
+    (tmp_path / "union").mkdir()
+    (tmp_path / "union" / "config.json").write_text('{"_class_name": "ControlNetUnionModel"}')
+    save_file({"weight": torch.zeros(1)}, tmp_path / "union" / "diffusion_pytorch_model.safetensors")
+    save_file({"task_embedding": torch.zeros(6, 320)}, tmp_path / "promax.safetensors")
+    spec = load_spec(tiny.stable_diffusion(tmp_path / "sd"))
+    for place in (tmp_path / "union", tmp_path / "promax.safetensors"):
+        with pytest.raises(UserError, match=r"is a ControlNet-Union, .* give a ControlNet for that kind alone"):
+            addon_fits.check_early(spec.model_copy(update={"controlnets": (str(place),)}))
