@@ -142,8 +142,9 @@ def run(strategy: str, kind: str, seed: int, rails: bool, trials: int) -> Curve:
     """A strategy's curve: (images so far, share of the whole front's hypervolume)."""
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    samplers.SAMPLERS["optuna's gp"] = lambda seed: optuna.samplers.GPSampler(seed=seed)
-    samplers.NAMES = (*samplers.SAMPLERS, "qmc", "grid")
+    samplers.SAMPLERS["optuna's gp"] = lambda seed, place, space: optuna.samplers.GPSampler(
+        seed=samplers.derived(seed, "sampler", place)
+    )
     land = world(kind, seed, rails)[0]
     sampler, race = STRATEGIES[strategy]
     watcher = _Curve(kind, seed, rails)

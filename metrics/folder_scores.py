@@ -17,7 +17,6 @@ from .registry import MetricInfo
 if TYPE_CHECKING:
     from .base import Batch, Metric, Score
 
-WORDED = ("clip", "vqa", "hps", "hpsv3", "pickscore", "image_reward", "reward")
 """Metrics that read prompts."""
 
 
@@ -81,7 +80,7 @@ def read_base(images: ImageFolder, folder: Path) -> tuple[ImageFolder, bool]:
 
 def check_possible(infos: Sequence[MetricInfo], images: ImageFolder, compared: bool) -> None:
     """Raises UserError for a metric that can't score these images, before weights load. compared: with a base."""
-    if (worded := [info.name for info in infos if info.name in WORDED]) and not any(images.prompts):
+    if (worded := [info.name for info in infos if info.prompts]) and not any(images.prompts):
         raise UserError(f"{', '.join(worded)} compares images with their prompts: give --prompts FILE")
     for info in infos:
         if len(images.files) < info.min_n:

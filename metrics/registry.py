@@ -30,7 +30,7 @@ class MetricInfo:
         per_image: whether each image (or video) has a value of its own; else the set has one.
         min_n: images that it takes at least.
         asks: what it tells, in a few words.
-        encoder, reference: whether it reads one.
+        encoder, reference, prompts: whether it reads one, or them.
         videos: whether it scores videos alone.
         unfit: from prompts, why they can't be scored; None where they can.
     """
@@ -43,6 +43,7 @@ class MetricInfo:
     version: str = "1"
     encoder: bool = True
     reference: bool = False
+    prompts: bool = False
     videos: bool = False
     unfit: Callable[[Sequence[str]], str | None] = field(default=lambda prompts: None, repr=False, compare=False)
 
@@ -60,6 +61,7 @@ def _infos() -> list[MetricInfo]:
         "imaging_quality": "is it a good photo rather than a bad one, as CLIP sees it?",
         "questions": "are the prompt set's own questions answered with yes? (the same model)",
     }
+    wordless = ("aesthetic", "imaging_quality")
     versions = {"aesthetic": "2", "image_reward": "2"}
     sets = {
         "fid": "does the set look like real images? (Inception; biased at small n)",
@@ -89,7 +91,10 @@ def _infos() -> list[MetricInfo]:
         "sharpness": "how sharp (variance of the Laplacian)",
     }
     return [
-        *(MetricInfo(name, "up", True, 1, asks, versions.get(name, "1")) for name, asks in images.items()),
+        *(
+            MetricInfo(name, "up", True, 1, asks, versions.get(name, "1"), prompts=name not in wordless)
+            for name, asks in images.items()
+        ),
         *(MetricInfo(name, "up", True, 1, asks, videos=True) for name, asks in embedded.items()),
         *(MetricInfo(name, way, True, 1, asks, encoder=False, videos=True) for name, (way, asks) in moving.items()),
         *(MetricInfo(name, "down", False, 16, asks, reference=True) for name, asks in sets.items()),

@@ -1,11 +1,11 @@
 """Presets in the formats of the tools that people use, written and, where the format allows it, read back.
 
-A format is one file here and one word in FORMATS. The file has FILE (a usual name), PLACE (where that goes, for people)
-and `render(preset) -> str`; where it can be read, `parse(text)`, the presets by name, none where the text is of another
-format; where its file is shared with other content, `merge(preset, text) -> str`; where it holds sampling settings,
-SAMPLING, their names, and SCHEDULERS, the tool whose names of schedulers it uses (`.sampled.has_scheduler`). What a
-tool can't honour is refused with the reason and the nearest thing that can be done (tool.py), never written silently
-wrong.
+A format is one file here and one word in FORMATS, in the order in which reading tries them. The file has FILE (a usual
+name), PLACE (where that goes, for people) and `render(preset) -> str`; where it can be read, `parse(text)`, the presets
+by name, none where the text is of another format; where its file is shared with other content, `merge(preset, text) ->
+str`; where it holds sampling settings, SAMPLING, their names, and SCHEDULERS, the tool whose names of schedulers it
+uses (`.sampled.has_scheduler`). What a tool can't honour is refused with the reason and the nearest thing that can be
+done (tool.py), never written silently wrong.
 """
 
 from __future__ import annotations
@@ -134,17 +134,18 @@ def read_all(path: Path | str) -> dict[str, Preset]:
     text = _text(path)
     if "freeu_preset:" in text and not text.startswith("{"):
         return {"": import_module(".yaml", __name__).read(path)}
-    for format in READ:
-        chosen = import_module(f".{format}", __name__)
+    readable = {format: chosen for format in READ if hasattr(chosen := module(format), "parse")}
+    for format, chosen in readable.items():
         try:
-            presets: dict[str, Preset] = chosen.parse(text) if hasattr(chosen, "parse") else {}
+            presets: dict[str, Preset] = chosen.parse(text)
         except (UserError, TypeError) as error:
             raise PresetError(f"{path}, read as {format}: {error}") from error
         if presets:
             return presets
+    others = ", ".join(each for each in readable if each != "infotext")
     raise PresetError(
-        f"{path} holds no settings of FreeU that can be read: expected a preset of ours, of "
-        f"{', '.join(FORMATS[1:-2])}, or an image or text with the settings of a web UI or ComfyUI"
+        f"{path} holds no settings of FreeU that can be read: expected a preset of ours, of {others}, or an image or "
+        "text with the settings of a web UI or ComfyUI"
     )
 
 

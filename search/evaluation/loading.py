@@ -17,7 +17,9 @@ from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
 from search.optimizer.space import SOBOL, Space
 from search.settings import prompts, rungs
+from search.settings.config import FIELDS
 from search.settings.fingerprints import digest
+from search.settings.setting import setting_of
 
 if TYPE_CHECKING:
     from freeu.generate import Generator
@@ -131,6 +133,8 @@ MADE = (
     "scorers",
 )
 """Of the fingerprint, what images and their scores depend on."""
+OTHER_IMAGES = [key for key, field in FIELDS.items() if setting_of(field).images]
+"""Settings of which each value makes other images."""
 
 
 def _made(
@@ -140,7 +144,7 @@ def _made(
         **{name: job.fingerprint[name] for name in MADE},
         **({"sampling": job.fingerprint["sampling"]} if job.fingerprint["sampling"] else {}),
         **({} if steps is None else {"steps": steps}),
-        **({} if job.config.vae_dtype is None else {"vae_dtype": job.config.vae_dtype}),
+        **{key: value for key in OTHER_IMAGES if (value := getattr(job.config, key)) is not None},
         "weights": generator.identity,
         "device": device.exact,
         "metrics": [f"{name} {metric.version}" for name, metric in metrics.items()],

@@ -64,39 +64,13 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "gp": _gp,
-    "tpe": _tpe,
-    "nsga2": _nsga2,
-    "nsga3": _nsga3,
-    "botorch": _botorch,
-    "random": _random,
-}
-"""Those that need the seed alone; the others need the space."""
-NAMES = (*SAMPLERS, "qmc", "grid")
+def _seeded(make: Callable[[int], BaseSampler]) -> Callable[[int, int, Space], BaseSampler]:
+    """A sampler that needs a seed alone. With the study's own it would propose its first points again after a resume,
+    so its seed depends on the place."""
+    return lambda seed, place, space: make(derived(seed, "sampler", place))
 
 
-def check(name: str) -> str:
-    """Return the name. Raises UserError, with the nearest name, if it is unknown. Imports nothing heavy."""
-    if name not in NAMES:
-        raise unknown("sampler", name, NAMES)
-    return name
-
-
-def build(name: str, seed: int, place: int, space: Space) -> BaseSampler:
-    """A sampler for the candidate at a place in the study, counted from 0.
-
-    A sampler with the study's own seed would propose its first points again after a resume, so the seed
-    depends on the place.
-    """
-    if check(name) == "grid":
-        return _grid(seed, space)
-    if name == "qmc":
-        return _qmc(seed, place, space)
-    return SAMPLERS[name](derived(seed, "sampler", place))
-
-
-def _grid(seed: int, space: Space) -> BaseSampler:
+def _grid(seed: int, place: int, space: Space) -> BaseSampler:
     from optuna.samplers import GridSampler
 
     class Grid(GridSampler):
@@ -118,6 +92,31 @@ def _qmc(seed: int, place: int, space: Space) -> BaseSampler:
             return dict(space.sobol(place + 1, derived(seed, "sampler"))[place])
 
     return Sobol()
+
+
+SAMPLERS: dict[str, Callable[[int, int, Space], BaseSampler]] = {
+    "gp": _seeded(_gp),
+    "tpe": _seeded(_tpe),
+    "nsga2": _seeded(_nsga2),
+    "nsga3": _seeded(_nsga3),
+    "botorch": _seeded(_botorch),
+    "random": _seeded(_random),
+    "qmc": _qmc,
+    "grid": _grid,
+}
+"""Each from the study's seed, the candidate's place in the study, counted from 0, and the space."""
+
+
+def check(name: str) -> str:
+    """Return the name. Raises UserError, with the nearest name, if it is unknown. Imports nothing heavy."""
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    return name
+
+
+def build(name: str, seed: int, place: int, space: Space) -> BaseSampler:
+    """A sampler for the candidate at a place in the study, counted from 0."""
+    return SAMPLERS[check(name)](seed, place, space)
 
 
 def exhausted(name: str, study: Study, space: Space) -> bool:

@@ -27,7 +27,7 @@ def prompt_sets(incomplete: str) -> list[str]:
 
 def sampler_names(incomplete: str) -> list[str]:
     """Samplers, by name."""
-    return beginning(samplers.NAMES, incomplete)
+    return beginning(samplers.SAMPLERS, incomplete)
 
 
 def schedulers(incomplete: str) -> list[str]:

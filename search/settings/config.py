@@ -174,7 +174,7 @@ class StudyConfig(BaseModel):
     ] = "width"
     sampler: Annotated[
         Text,
-        Setting(SEARCH, "NAME", f"Sampler: {', '.join(samplers.NAMES)}", fingerprint=True),
+        Setting(SEARCH, "NAME", f"Sampler: {', '.join(samplers.SAMPLERS)}", fingerprint=True),
     ] = "gp"
     space: Annotated[
         Text | None, Setting(SEARCH, "FILE", "YAML of ranges and further dimensions", "four wide ranges")
@@ -221,6 +221,7 @@ class StudyConfig(BaseModel):
             "The decoder's own, as bfloat16 for SDXL's",
             "the model's; float32 where half precision overflows",
             fingerprint=True,
+            images=True,
         ),
     ] = None
     slicing: Annotated[bool, Setting(MACHINE, None, "Attention in slices: less memory, slower")] = False

@@ -125,13 +125,14 @@ def digest(text: str) -> str:
 
 
 def check_same(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Check that a study's fingerprint has not changed. Keys that only one of the two has don't count, but for those
-    that say what there was before them.
+    """Check that a study's fingerprint has not changed. A setting that there was not yet when the study began had its
+    default then; other keys that only one of the two has don't count, but for those that say what was before them.
 
     Raises:
         UserError: it has; names each difference.
     """
-    before = {**BEFORE_IT, **before}
+    defaults = {key: field.default for key, field in FIELDS.items() if setting_of(field).fingerprint}
+    before = {**defaults, **BEFORE_IT, **before}
     other = [key for key in now if key in before and before[key] != now[key]]
     if "prompts" in other:  # of more prompts there are other texts
         other = [key for key in other if key != "prompt_texts"]

@@ -1,7 +1,7 @@
 """What a setting has beside its type and default: help, flag, group. A field of `StudyConfig` carries it as annotation.
 
 Flags, their help, YAML keys, the fingerprint and the CLI reference are made from it, so a new setting is one new
-field.
+field, and the place that reads it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Setting:
             may use either.
         fingerprint: whether trials under another value can't be compared. Values that the model resolves (steps,
             guidance, …) enter the fingerprint as resolved; see `search.settings.fingerprints`.
+        images: whether another value makes other images: kept scores are then of that value alone. Values that the
+            model resolves are among what `search.evaluation.loading` names.
     """
 
     group: str
@@ -39,6 +41,7 @@ class Setting:
     default: str | None = None
     flag: str | None = None
     fingerprint: bool = False
+    images: bool = False
 
 
 def setting_of(field: FieldInfo) -> Setting:

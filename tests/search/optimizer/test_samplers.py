@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from configs import UserError
-from search.optimizer.samplers import NAMES, build, check, derived
+from search.optimizer.samplers import SAMPLERS, build, check, derived
 from search.optimizer.space import GRID_LEVELS, SOBOL
 from search.optimizer.space_file import default, load
 
@@ -25,7 +25,7 @@ def proposals(name: str, seed: int, trials: int, resume_at: int | None = None) -
     return [tuple(trial.params.values()) for trial in study.trials]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "botorch"])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "botorch"])
 def test_proposals_lie_in_the_space_repeat_by_seed_and_never_each_other(name: str) -> None:
     found = proposals(name, 0, 9)
     assert len(set(found)) == 9
