@@ -63,7 +63,7 @@ def _prose(text: str) -> Markup:
     from markupsafe import Markup, escape
 
     plain = str(escape(visible(text)))
-    return Markup(re.sub(r"(?<![\w-])--[a-z][a-z-]*", r'<span class="flag">\g<0></span>', plain))
+    return Markup(re.sub(r"(?<![\w-])--[a-z][a-z0-9-]*", r'<span class="flag">\g<0></span>', plain))
 
 
 def _number(value: float) -> str:
