@@ -62,6 +62,25 @@ def main(
             print(f"{scorer:<32}" + "".join(f"{cell:>24}" for cell in shown))
 
 
+def card() -> str:
+    """Markdown for the model's card: each scorer's rank correlation with the truth, of what is recorded."""
+    with np.load(READ) as kept:
+        candidates, truth = kept["candidates"], truths(kept["read"])["all"]
+    within, scores = inside(), scored(candidates)
+    here, n = within[candidates], len(within)
+    rows = "\n".join(
+        f"| `{name}` | {_cell(values[here], truth[here])} | {_cell(values, truth)} |" for name, values in scores.items()
+    )
+    return f"""| scorer | {here.sum()} of the {within.sum()} within the guardrails | {len(here)} of all {n} |
+|---|---|---|
+{rows}"""
+
+
+def _cell(a: np.ndarray, b: np.ndarray) -> str:
+    found, low, high = correlation(a, b)
+    return f"{found:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def inside() -> np.ndarray:
     """(514,) which of the table's candidates are within the guardrails."""
     with np.load(TABLE) as kept:

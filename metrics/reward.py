@@ -8,7 +8,9 @@ grid, in training too: `positions: sequence`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from .reward_head import is_of_head, read_head
 from .transformers_encoder import place_of, quiet
 from .vision_language import BATCH, asked, plain, precision
 
-PLACES = ("{prompt}", "{text_prompt}")
+PLACE = re.compile(r"\{(?:text_)?prompt\}")
 """Where the prompt stands in an instruction."""
 MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
 
@@ -49,6 +51,7 @@ class Reward:
         return mean_score(self, np.asarray(found))
 
 
+@dataclass(frozen=True)
 class RewardModel:
     """A loaded one.
 
@@ -61,20 +64,14 @@ class RewardModel:
         identity: of all that decides a score.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        head: torch.nn.Module,
-        processor: Any,
-        instruction: str,
-        token: str | None,
-        looks: Mapping[str, Any],
-        sequential: bool,
-        identity: str,
-    ) -> None:
-        self.model, self.head, self.processor = model, head, processor
-        self.instruction, self.token, self.looks = instruction, token, looks
-        self.sequential, self.identity = sequential, identity
+    model: Any
+    head: torch.nn.Module
+    processor: Any
+    instruction: str
+    token: str | None
+    looks: Mapping[str, Any]
+    sequential: bool
+    identity: str
 
     @torch.inference_mode()
     def rewards(self, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
@@ -93,10 +90,7 @@ class RewardModel:
 
     def told(self, prompt: str) -> str:
         """The instruction with a prompt."""
-        text = self.instruction
-        for place in PLACES:
-            text = text.replace(place, plain(self.processor, prompt))
-        return text
+        return PLACE.sub(lambda place: plain(self.processor, prompt), self.instruction)
 
     def places(self, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(n,) where the token stands that is scored. words, mask: (n, words), padded on the right."""
@@ -143,8 +137,8 @@ def load(name: str, spec: Mapping[str, Any], device: str, models: Path) -> Rewar
 
 
 def _instruction(spec: Mapping[str, Any], models: Path) -> str:
-    given = str(spec.get("instruction") or PLACES[0])
-    if not any(place in given for place in PLACES):
+    given = str(spec.get("instruction") or "{prompt}")
+    if not PLACE.search(given):
         file = models / Path(given).expanduser()
         if not file.is_file():
             raise UserError(
@@ -152,7 +146,7 @@ def _instruction(spec: Mapping[str, Any], models: Path) -> str:
                 "{prompt} where the prompt stands (docs/metrics.md, Reward models)"
             )
         given = file.read_text(encoding="utf-8")
-    if not any(place in given for place in PLACES):
+    if not PLACE.search(given):
         raise UserError(f"the reward model's instruction has no {{prompt}}: {given[:80]!r}")
     return given
 

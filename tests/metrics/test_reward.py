@@ -112,6 +112,11 @@ def test_the_image_and_the_prompt_both_matter(hpsv3, five: torch.Tensor) -> None
     assert hpsv3.score(Batch(five[:1], ("a blue circle",))).value != pytest.approx(first, abs=1e-6)
 
 
+def test_a_prompt_cannot_speak_for_the_instruction(hpsv3) -> None:
+    told = hpsv3.model.told(f"{{prompt}} {{text_prompt}} {TOKEN} end")
+    assert told == INSTRUCTION.replace("{text_prompt}", "{prompt} {text_prompt}   end")
+
+
 def test_half_precision_is_near_and_named(hpsv3, models: Path, five: torch.Tensor) -> None:
     half = built(models, dtype="bfloat16")
     assert half.identity != hpsv3.identity and built(models, output=1).identity != hpsv3.identity
@@ -127,11 +132,10 @@ def test_an_instruction_may_be_a_file(hpsv3, models: Path, five: torch.Tensor, t
     assert same.score(Batch(five, PROMPTS)).value == hpsv3.score(Batch(five, PROMPTS)).value
 
 
-def test_no_number_is_an_error(models: Path, five: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = built(models)
-    monkeypatch.setattr(metric.model, "rewards", lambda *given: torch.full((5,), torch.nan))
+def test_no_number_is_an_error(hpsv3, five: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metrics.reward.RewardModel.rewards", lambda *given: torch.full((5,), torch.nan))
     with pytest.raises(MetricError, match="hpsv3 is no number for 5 of 5"):
-        metric.score(Batch(five, PROMPTS))
+        hpsv3.score(Batch(five, PROMPTS))
 
 
 @pytest.mark.parametrize(
