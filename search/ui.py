@@ -24,13 +24,14 @@ import typer
 
 from configs import UserError
 from configs.cli import main, python
+from configs.console import tell
 from search.settings import flags
 from search.storage import studies
 from search.storage.mlflow_location import Settings, check_folder, page_path, settle
 from search.terminal import Study, chosen, complete, local_server
 
 PORT = 5000  # MLflow's own default
-START_LIMIT = 120.0  # seconds; 10 is usual on two cores
+START_LIMIT, SILENT = 600.0, 10.0  # seconds; 10 is usual on two idle cores, a busy machine takes minutes
 
 app = typer.Typer(add_completion=False)
 
@@ -139,12 +140,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _wait_until_up(address: str, server: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    limit = time.monotonic() + START_LIMIT
+    began, told = time.monotonic(), False
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would be asked for 127.0.0.1
     health = address.replace("//0.0.0.0:", "//127.0.0.1:") + "health"
-    while time.monotonic() < limit:
-        if server.poll() is not None:
-            break
+    while time.monotonic() < began + START_LIMIT and server.poll() is None:
+        if not told and time.monotonic() > began + SILENT:
+            told = True
+            tell("MLflow's server is starting …", err=True)
         try:
             with direct.open(health, timeout=2) as answer:
                 if answer.status == 200:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.tracking.runs import LONGEST, Runs, points
-from search.tracking.tables import flat, front_table, study_metrics
+from search.tracking.tables import flat, front_table, shown, study_metrics
 from search.tracking.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class StudyRun:
         self.put("front.html", page)
         if not rows.empty:
             self.put("front.csv", rows.to_csv(index=False))
-            self._uploads.put("front_table.json", partial(self._table, rows))
+            self._uploads.put("front_table.json", partial(self._table, shown(rows)))
 
     def _table(self, rows: pd.DataFrame) -> None:
         """`log_table` appends, so a later front replaces its file."""

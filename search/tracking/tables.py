@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,18 @@ def front_table(result: Mapping[str, Any], base: TrialRecord | None = None) -> p
     import pandas as pd
 
     return pd.DataFrame([_front_row(row, result, base) for row in result.get("front", [])], dtype=object)
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """`front_table` as a page shows it: the picks first, four digits, nothing where there is no number."""
+    picked = table.assign(order=[not picks for picks in table["picks"]]).sort_values("order", kind="stable")
+    return picked.drop(columns="order").map(_shown).astype(object)
+
+
+def _shown(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _front_row(row: Mapping[str, Any], result: Mapping[str, Any], base: TrialRecord | None) -> dict[str, Any]:

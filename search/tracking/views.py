@@ -57,6 +57,7 @@ def _charts(study: str, names: Sequence[str], factors: Sequence[str]) -> tuple[l
     """The front's charts and the sections; MLflow adds what is missing of the others."""
     section = {"uuid": f"{study}-front", "name": FRONT, "display": True, "isReordered": True, "isGenerated": True}
     usual = [section | {"uuid": f"{study}-{name}", "name": name} for name in ("Model metrics", "System metrics")]
+    front = section | {"columns": 2}  # three, as usual, are too narrow for the parallel coordinates
     common = {"deleted": False, "isGenerated": True, "metricSectionId": section["uuid"]}
     charts: list[dict[str, Any]] = [
         common
@@ -80,4 +81,4 @@ def _charts(study: str, names: Sequence[str], factors: Sequence[str]) -> tuple[l
             "showAllRuns": True,
         }
     )
-    return charts, [section, *usual]
+    return charts, [front, *usual]

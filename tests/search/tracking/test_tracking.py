@@ -21,7 +21,7 @@ from search.storage import TrialRecord, Value
 from search.storage.image_grid import difference, image_grid, save_grid
 from search.storage.mlflow_location import EXPERIMENT, check_folder, mlflow_settings, page_path, settle
 from search.tracking import Tracker
-from search.tracking.tables import front_table
+from search.tracking.tables import front_table, shown
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 CONFIG = {
@@ -394,6 +394,15 @@ def test_the_front_table_has_plain_columns() -> None:
         "held_out_high_clip": 0.9,
         "held_out_p_holm_clip": 0.03,
     }
+
+
+def test_the_page_s_front_table_is_readable() -> None:
+    rows = [{"number": number, "origin": "gp", "factors": {"b1": 1.23456}, "clip": 92.34567} for number in range(3)]
+    pick = {"pick": "knee", "number": 1, "scores": {"clip": {"difference": 0.0123456}}}
+    table = shown(front_table({"objectives": {"clip": "up"}, "front": rows, "picks": [pick]}))
+    assert list(table["trial"]) == [1, 0, 2]  # the picks first
+    assert list(table["clip"]) == [92.35] * 3 and list(table["b1"]) == [1.235] * 3
+    assert list(table["held_out_difference_clip"]) == [0.01235, "", ""]  # and no "null"
 
 
 @pytest.mark.parametrize("objectives", [("clip",), ("clip", "fid"), ("clip", "aesthetic", "fid")])
