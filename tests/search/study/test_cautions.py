@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from configs import path, read_yaml
 from metrics.registry import METRICS
 from search.evaluation.guardrails import OF_VIDEOS
+from search.reporting import pages
 from search.settings.job import prepare
 from search.settings.reading import load
 from search.study.cautions import before, beside
 from search.study.plan import plan as make_plan
+from search.study.printed_result import tables
+from tests.search import made
 
 OBJECTIVES = {"clip": "up", "hps": "up", "fid": "down"}
 SHAPES = {"clip": "up", "aesthetic": "up", "fid": "down"}
@@ -94,3 +99,17 @@ def test_a_gain_against_all_judges_is_told_unless_the_verdict_does() -> None:
 def test_a_dry_run_prints_them(tmp_path: Path) -> None:
     lines = make_plan(prepare(load(None, {"mlruns": tmp_path}))).lines()
     assert [line for line in lines if line.startswith("mind ")] == [f"mind        {each}" for each in plan(SHAPES)]
+
+
+def test_terminal_and_report_say_it_beside_the_result(tmp_path: Path) -> None:
+    folder = made.study(tmp_path)
+    found = json.loads(folder.result.read_text())
+    first = found["picks"][0]
+    first["scores"]["clip"] |= {"difference": 1.0, "p_holm": 0.01}
+    first["guardrails"] = {"sharpness": 0.8}
+    folder.result.write_text(json.dumps(found))
+    said = "with clip rose what raises it without a better image, sharpness, by 0.8 of the spread between seeds."
+    console = Console(width=400, record=True)
+    tables(console, found)
+    assert console.export_text().count(said) == 1
+    assert pages.report(folder).text.count(said) == 1
