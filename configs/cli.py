@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MENDABLE = {errno.ENOSPC: "no space left", errno.EDQUOT: "disk quota exceeded", errno.EROFS: "read-only disk"}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 LONGEST = 1000
+SCRIPT = "freeu-search"
 """Characters of an error: the longest of ours lists a study's settings in 700."""
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of writing, and halves of a pair: they steer what shows them."""
@@ -71,12 +72,19 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 
 def python() -> str:
-    """How the person calls this Python, for the commands that are printed to be typed."""
+    """How the person calls this Python."""
     if "UV" in os.environ:  # as `uv run` has it
         return "uv run python"
     found = shutil.which("python")
     ours = found is not None and Path(found).absolute() == Path(sys.executable).absolute()
     return "python" if ours else shlex.quote(sys.executable)
+
+
+def typed(name: str) -> str:
+    """How the person calls a command of ours, as the one that runs: `freeu-search show`, or as a module."""
+    if Path(sys.argv[0]).stem == SCRIPT:
+        return f"{'uv run ' if 'UV' in os.environ else ''}{SCRIPT} {name}"
+    return f"{python()} -m search.{name}"
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import UserError
-from configs.cli import main, python
+from configs.cli import main, typed
 from configs.console import Column, command_console, say, table
 from search.settings import flags, sampling
 
@@ -206,7 +206,7 @@ def _written(
         "where": words.where(suggested),
         "prompts": len(found.prompts),
         "space": space.read_text("utf-8"),
-        "command": f"{python()} -m search.run --model {shlex.quote(config.model)} --space {shlex.quote(str(space))}",
+        "command": f"{typed('run')} --model {shlex.quote(config.model)} --space {shlex.quote(str(space))}",
         "facts": {
             "prompts": f"{len(found.prompts)} of '{Path(chosen).name}'",
             "size": f"{spec.image_size[1]}×{spec.image_size[0]} pixels"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs import UserError
-from configs.cli import main, python, visible
+from configs.cli import main, typed, visible
 from configs.console import command_console, say, tell
 from search.evaluation import interrupts
 from search.settings import flags
@@ -85,7 +85,7 @@ def _judged(config: StudyConfig, result: dict[str, Any]) -> dict[str, Any]:
         tell(f"nobody can vote: {error}", err=True)
         return result
     where = f"--study {config.name} --mlruns {shlex.quote(str(config.mlruns))}"
-    say(command_console(stderr=True), f"vote        {python()} -m search.vote {where}", indent=12, joint=" \\")
+    say(command_console(stderr=True), f"vote        {typed('vote')} {where}", indent=12, joint=" \\")
     return folder.read_result() or result
 
 

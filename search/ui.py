@@ -23,7 +23,7 @@ from typing import IO, Annotated
 import typer
 
 from configs import UserError
-from configs.cli import main, python
+from configs.cli import main, typed
 from configs.console import tell
 from search.settings import flags
 from search.storage import studies
@@ -74,8 +74,7 @@ def ui(
         )
     if not settings.database.exists():
         raise UserError(
-            f"{settings.folder} holds no study: run `{python()} -m search.run` first, or give another folder "
-            "with --mlruns"
+            f"{settings.folder} holds no study: run `{typed('run')}` first, or give another folder with --mlruns"
         )
     if name is not None or study is not None:
         study = chosen(mlruns, name, study).name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from configs import read_yaml
-from configs.cli import python
+from configs.cli import typed
 from configs.console import Column, fits, say, table
 from freeu import Factors
 from search.storage.addresses import hidden
@@ -52,19 +52,17 @@ def ways_on(
     """Print a study's place, and the next commands. uri: MLflow's; None is the one the study was begun with."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
     uri = uri or str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
-    look = f"{python()} -m search.ui --study {folder.name}{where}"
+    look = f"{typed('ui')} --study {folder.name}{where}"
     if uri != LOCAL:
         look = f"{hidden(uri)} (experiment {EXPERIMENT}, run {folder.name})"
     lines = [
         f"results     {folder.root}",
         f"look        {look}",
-        f"report      {python()} -m search.report --study {folder.name}{where}",
+        f"report      {typed('report')} --study {folder.name}{where}",
     ]
     pick = result.get("take_away")
     if pick is not None:
-        lines.append(
-            f"export      {python()} -m search.export --study {folder.name} --pick {shlex.quote(str(pick))}{where}"
-        )
+        lines.append(f"export      {typed('export')} --study {folder.name} --pick {shlex.quote(str(pick))}{where}")
     elif "take_away" in result:
         lines.append("export      nothing: keep FreeU off")
     for line in lines:

@@ -9,7 +9,7 @@ import typer
 
 import configs
 from configs import UserError, shortened
-from configs.cli import python
+from configs.cli import typed
 from search.storage import StudyFolder, studies
 
 
@@ -17,9 +17,7 @@ def find_study(mlruns: Path, name: str) -> StudyFolder:
     """The folder of a study. Raises UserError, with the nearest name, where there is none."""
     known = studies(mlruns)
     if not known:
-        raise UserError(
-            f"{mlruns} holds no study: run `{python()} -m search.run` first, or give another folder with --mlruns"
-        )
+        raise UserError(f"{mlruns} holds no study: run `{typed('run')}` first, or give another folder with --mlruns")
     if name not in known:
         raise configs.unknown("study", name, known)
     return StudyFolder(mlruns, name)

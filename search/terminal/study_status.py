@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configs import UserError, read_yaml
-from configs.cli import python
+from configs.cli import typed
 from search.storage import StudyFolder, TrialRecord
 
 
@@ -68,7 +68,7 @@ def finished(folder: StudyFolder) -> Mapping[str, Any]:
     if result is None:
         raise UserError(
             f"study '{folder.name}' is not finished: run the command that began it again to resume; "
-            f"`{python()} -m search.show {folder.name}` shows how far it is"
+            f"`{typed('show')} {folder.name}` shows how far it is"
         )
     return result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError, read_yaml
-from configs.cli import python
+from configs.cli import typed
 from search.settings.fingerprints import digest
 from search.storage import StudyFolder
 from search.study import rival
@@ -86,7 +86,7 @@ def to_vote_on(folder: StudyFolder, result: Mapping[str, Any]) -> list[Compariso
     if not with_images:
         raise UserError(
             f"study '{folder.name}' has no held-out images: they were deleted, another machine has them, or its scores "
-            f"were taken over from another study. `{python()} -m search.run --no-cache` with the study's other flags "
+            f"were taken over from another study. `{typed('run')} --no-cache` with the study's other flags "
             "and another --study draws them again"
         )
     return with_images

@@ -359,5 +359,10 @@ def test_commands_to_type_are_those_of_the_shell(monkeypatch: pytest.MonkeyPatch
     assert cli.python() == "python"
     monkeypatch.setattr(cli.shutil, "which", lambda name: "/elsewhere/python")
     assert cli.python() == sys.executable
+    assert cli.typed("show") == f"{sys.executable} -m search.show"
     monkeypatch.setenv("UV", "/bin/uv")
     assert cli.python() == "uv run python"
+    monkeypatch.setattr(sys, "argv", ["/here/bin/freeu-search", "run"])
+    assert cli.typed("show") == "uv run freeu-search show"
+    monkeypatch.delenv("UV")
+    assert cli.typed("show") == "freeu-search show"
