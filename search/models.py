@@ -29,10 +29,7 @@ SERVED = (
 )
 
 ADDONS = ["--lora", "--embedding", "--vae", "--unet"]
-NETWORKS = [
-    *("--controlnet", "--t2i-adapter", "--input", "--mask"),
-    *("--motion-adapter (Stable Diffusion)", "--refiner (SDXL)"),
-]
+NETWORKS = ["--controlnet", "--t2i-adapter", "--input", "--mask", "--motion-adapter", "--refiner (SDXL)"]
 BEGINS = {"picture": ["--input or a folder as --prompts"], "video": ["--input VIDEO"]}
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 

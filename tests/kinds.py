@@ -55,8 +55,18 @@ def _inpainted(root: Path) -> ModelSpec:
 
 def _painted_over(root: Path) -> ModelSpec:
     picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
-    given = {"input": str(picture), "mask": str(tiny.mask(root / "mask.png"))}
+    given = {"input": str(picture), "mask": str(tiny.mask(root / "mask.png", black=0.25))}
     return _spec(tiny.stable_diffusion(root / "sd"), **given)
+
+
+def _enlarged(root: Path) -> ModelSpec:
+    picture = tiny.clip_of_a_ball(root / "ball", frames=1) / "frame0.png"
+    return _spec(tiny.upscaler(root / "upscaler"), input=str(picture))
+
+
+def _moving_xl(root: Path) -> ModelSpec:
+    adapter = tiny.motion_adapter(root / "adapter", xl=True)
+    return _spec(tiny.sdxl(root / "sdxl"), motion_adapter=str(adapter), frames=FRAMES)
 
 
 def _edited(root: Path) -> ModelSpec:
@@ -92,9 +102,11 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "inpainting": _inpainted,
     "plain inpainting": _painted_over,
     "editing": _edited,
+    "upscaling": _enlarged,
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
     "animatediff": _with_motion,
+    "animatediff sdxl": _moving_xl,
     "rerender": _rerendered,
     "controlnets": _controlled,
     "t2i-adapters": _adapted,

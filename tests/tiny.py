@@ -217,12 +217,12 @@ def inpainting_xl(folder: Path) -> Path:
     return folder / "inpainting"
 
 
-def mask(file: Path, side: int = 2 * SIDE) -> Path:
-    """Saves a mask that is white at the right."""
+def mask(file: Path, side: int = 2 * SIDE, black: float = 0.5) -> Path:
+    """Saves a mask that is white at the right. black: the share at the left that is not."""
     from PIL import Image
 
     picture = Image.new("L", (side, side), 0)
-    picture.paste(255, (side // 2, 0, side, side))
+    picture.paste(255, (round(black * side), 0, side, side))
     picture.save(file)
     return file
 
@@ -335,6 +335,25 @@ def animatediff(folder: Path, layers: int = 2) -> Path:
     return folder
 
 
+def upscaler(folder: Path) -> Path:
+    """Saves a StableDiffusionUpscalePipeline, whose U-Net sees a small picture too."""
+    from diffusers import DDPMScheduler, StableDiffusionUpscalePipeline
+    from transformers import CLIPTextModel
+
+    torch.manual_seed(0)
+    pipeline = StableDiffusionUpscalePipeline(
+        vae=vae(scaling_factor=0.08333),
+        text_encoder=CLIPTextModel(text_config(16)),
+        tokenizer=tokenizer(),
+        unet=unet(16, in_channels=7, num_class_embeds=1000),
+        low_res_scheduler=DDPMScheduler(beta_schedule="scaled_linear"),
+        scheduler=scheduler(),
+    )
+    pipeline.save_pretrained(folder)
+    _save_vocabulary(folder / "tokenizer")
+    return folder
+
+
 def refiner(folder: Path) -> Path:
     """Saves a StableDiffusionXLImg2ImgPipeline: SDXL's refiner, with one text encoder and a sense of beauty."""
     from diffusers import StableDiffusionXLImg2ImgPipeline
@@ -399,7 +418,7 @@ def t2i_adapter(folder: Path, seed: int = 7, xl: bool = False, channels: int = 3
     return folder
 
 
-def _motion_adapter(seed: int) -> Any:
+def _motion_adapter(seed: int, **more: Any) -> Any:
     from diffusers import MotionAdapter
 
     torch.manual_seed(seed)
@@ -409,12 +428,13 @@ def _motion_adapter(seed: int) -> Any:
         motion_norm_num_groups=4,
         motion_num_attention_heads=2,
         motion_max_seq_length=8,
+        **more,
     )
 
 
-def motion_adapter(folder: Path, seed: int = 3) -> Path:
-    """Saves a motion adapter for `stable_diffusion`."""
-    _motion_adapter(seed).save_pretrained(folder)
+def motion_adapter(folder: Path, seed: int = 3, xl: bool = False) -> Path:
+    """Saves a motion adapter for `stable_diffusion`, or for `sdxl`."""
+    _motion_adapter(seed, **{"use_motion_mid_block": False} if xl else {}).save_pretrained(folder)
     return folder
 
 

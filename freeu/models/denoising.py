@@ -168,7 +168,10 @@ class Denoising(ABC):
         return self.guidance
 
     def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
-        return self._unet(x, t, **condition, return_dict=False)[0]
+        """condition: as `_condition`; what the U-Net sees in further channels stands there as "seen"."""
+        words = {name: each for name, each in condition.items() if name != "seen"}
+        x = torch.cat([x, condition["seen"]], dim=1) if "seen" in condition else x
+        return self._unet(x, t, **words, return_dict=False)[0]
 
     def _scheduler(self) -> Any:
         return scheduling.fresh(self._pipeline.scheduler, self._spec, self.steps, self._device)

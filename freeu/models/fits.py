@@ -102,7 +102,11 @@ def check_channels(found: Any, wanted: Any, place: Path) -> None:
     """Raises UserError where a U-Net takes other channels than this one is given. None is not known."""
     if found is None or wanted is None or found == wanted:
         return
-    kind = {9: ": it is for inpainting", 8: ": it edits pictures (InstructPix2Pix)"}.get(found, "")
+    kind = {
+        9: ": it is for inpainting",
+        8: ": it edits pictures (InstructPix2Pix)",
+        7: ": it makes pictures larger",
+    }.get(found, "")
     raise UserError(f"{place} holds a U-Net of {found} input channels, where {wanted} are expected{kind}")
 
 

@@ -17,7 +17,7 @@ from configs import UserError
 from . import hashes
 
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "motion_adapter")
-OTHERS = ("tokenizer", "tokenizer_2", "scheduler")
+OTHERS = ("tokenizer", "tokenizer_2", "scheduler", "low_res_scheduler")
 PLAIN = {
     "StableDiffusionPAGPipeline": "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline": "StableDiffusionPipeline",

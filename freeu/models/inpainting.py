@@ -62,7 +62,3 @@ class Inpainting(Painting):
             latents = self._encode(torch.where(mask, GREY, picture.float()))
             self._seen[key] = torch.cat([small_mask(mask, latents), latents], dim=1).to(self._unet.dtype)
         return self._seen[key]
-
-    def _predict(self, x: torch.Tensor, t: torch.Tensor, condition: dict[str, Any]) -> torch.Tensor:
-        words = {name: each for name, each in condition.items() if name != "seen"}
-        return super()._predict(torch.cat([x, condition["seen"]], dim=1), t, words)

@@ -26,6 +26,7 @@ class Traits:
         begins: the user gives a "picture" or a "video" that the images begin from; None is noise alone.
         strength: how much of the run is gone through from there can be set.
         sees: the U-Net is shown the picture beside the noise, and the mask where there is one.
+        sees_pixels: it is shown the picture itself, small.
         mask: the user gives a mask of what is painted.
         picture_guidance: the picture has a guidance scale of its own, a third part of each batch.
         ip_adapter: a picture can be a further prompt.
@@ -45,6 +46,7 @@ class Traits:
     begins: Literal["picture", "video"] | None = None
     strength: bool = False
     sees: bool = False
+    sees_pixels: bool = False
     mask: bool = False
     picture_guidance: bool = False
     ip_adapter: bool = False
@@ -65,7 +67,7 @@ class Traits:
 
     def channels(self, latents: int) -> int:
         """How many the U-Net takes, of `latents` channels each."""
-        return latents * (1 + self.sees) + (self.sees and self.mask)
+        return latents * (1 + self.sees) + (self.sees and self.mask) + 3 * self.sees_pixels
 
 
 SD, XL, LCM = "StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline"
@@ -120,9 +122,10 @@ KINDS: dict[str, Traits] = {
         sees=True,
         picture_guidance=True,
     ),
+    "upscaling": Traits(generator="upscaling:Upscaling", begins="picture", sees_pixels=True),
     "text-to-video": Traits(
         generator="text_to_video:TextToVideo",
-        also=(SD,),  # with a motion adapter
+        also=(SD, XL),  # with a motion adapter
         video=True,
         temporal=True,
         example="animatediff",
@@ -185,6 +188,8 @@ PIPELINES: dict[str, Pipeline] = {
     "StableDiffusionInstructPix2PixPipeline": Pipeline(kind="editing", read_as=SD),
     "TextToVideoSDPipeline": Pipeline(kind="text-to-video", like="modelscope", left_out=()),
     "AnimateDiffPipeline": Pipeline(kind="text-to-video", like="animatediff"),
+    "AnimateDiffSDXLPipeline": Pipeline(kind="text-to-video", like="animatediff-sdxl", encoder="text_encoder_2"),
+    "StableDiffusionUpscalePipeline": Pipeline(kind="upscaling", left_out=("feature_extractor", "safety_checker")),
     "StableVideoDiffusionPipeline": Pipeline(kind="image-to-video", like="svd", encoder="image_encoder", left_out=()),
 }
 

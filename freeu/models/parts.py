@@ -171,13 +171,14 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
 def _moved(pipeline: Any, adapter: Any) -> Any:
     import diffusers
 
-    if not isinstance(pipeline, diffusers.StableDiffusionPipeline | diffusers.AnimateDiffPipeline):
-        raise ValueError(f"it goes with Stable Diffusion or AnimateDiff, and the model is a {type(pipeline).__name__}")
-    if isinstance(pipeline, diffusers.AnimateDiffPipeline):  # its U-Net has motion layers, of another adapter
+    moving = (diffusers.AnimateDiffPipeline, diffusers.AnimateDiffSDXLPipeline)
+    if not isinstance(pipeline, (diffusers.StableDiffusionPipeline, diffusers.StableDiffusionXLPipeline, *moving)):
+        raise ValueError(f"it goes with Stable Diffusion, SDXL or AnimateDiff, and this is a {type(pipeline).__name__}")
+    if isinstance(pipeline, moving):  # its U-Net has motion layers, of another adapter
         pipeline.unet.load_motion_modules(adapter)
     left_out = ("safety_checker", "motion_adapter")
     kept = {key: each for key, each in pipeline.components.items() if key not in left_out}
-    return diffusers.AnimateDiffPipeline(**kept, motion_adapter=adapter)
+    return moving[getattr(pipeline, "text_encoder_2", None) is not None](**kept, motion_adapter=adapter)
 
 
 def _adapted(pipeline: Any) -> Any:

@@ -14,7 +14,7 @@ from configs import UserError
 from . import networks
 from .fits import in_channels
 from .identity import chosen_variant, has_variant, read_index, read_json
-from .kinds import PIPELINES, SD, pipelines_of
+from .kinds import PIPELINES, SD, XL, pipelines_of
 from .single import ORIGINAL, header
 from .spec import ModelSpec
 
@@ -31,7 +31,7 @@ def read(spec: ModelSpec, folder: Path, dtype: torch.dtype) -> Any:
     name = str(read_index(folder).get("_class_name"))
     if name not in (fit := pipelines_of(spec.kind)):
         raise UserError(f"{folder} holds a {name}: for {spec.kind} a {' or '.join(fit)} is expected")
-    if spec.traits.temporal and name == SD and spec.motion_adapter is None:
+    if spec.traits.temporal and name in (SD, XL) and spec.motion_adapter is None:
         raise UserError(f"{folder} holds a {name}, which makes videos with a --motion-adapter only")
     single = spec.folder if spec.folder.is_file() else None
     if spec.traits.sees and single is None and PIPELINES[name].kind != spec.kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,9 @@ class PromptEmbeddings:
         """Raises UserError where the pipeline has no text encoder."""
         self._pipeline = pipeline
         self._is_xl = getattr(pipeline, "text_encoder_2", None) is not None
-        self._one: dict[str, Any] = {"device": device, "num_images_per_prompt": 1}
+        named = inspect.signature(pipeline.encode_prompt).parameters
+        count = next(name for name in named if name in ("num_images_per_prompt", "num_videos_per_prompt"))
+        self._one: dict[str, Any] = {"device": device, count: 1}
         self._prompts: dict[tuple[str, int | None], Text] = {}
         self._negatives: dict[str, Text] = {}
         found = [

@@ -97,12 +97,9 @@ class StudyConfig(BaseModel):
         Setting(MODEL, "X", "How far guidance's contrast is taken back, up to 1", "the model's"),
     ] = None
     pag_scale: Annotated[
-        Scale | None,
-        Setting(MODEL, "X", "Perturbed-attention guidance, as 3", "the model's"),
+        Scale | None, Setting(MODEL, "X", "Scale of perturbed-attention guidance, as 3", "the model's")
     ] = None
-    pag_layers: Annotated[
-        Names | None, Setting(MODEL, "A,B", "Layers whose attention it leaves out", "the model's: mid")
-    ] = None
+    pag_layers: Annotated[Names | None, Setting(MODEL, "A,B", "Layers whose attention it leaves out", "mid")] = None
     negative_prompt: Annotated[
         str | None,
         Setting(MODEL, "TEXT|FILE", "Negative prompt, or a file of one for each prompt", "the model's"),

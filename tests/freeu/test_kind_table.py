@@ -37,13 +37,19 @@ def test_which_settings_mean_something_to_which_kind() -> None:
         "inpainting",
         "plain-inpainting",
         "editing",
+        "upscaling",
         "image-to-video",
     }
 
 
 def test_what_a_unet_takes_beside_the_noise() -> None:
     found = {name: KINDS[name].channels(4) for name in HERE}
-    assert {name: n for name, n in found.items() if n != 4} == {"inpainting": 9, "editing": 8, "image-to-video": 8}
+    assert {name: n for name, n in found.items() if n != 4} == {
+        "inpainting": 9,
+        "editing": 8,
+        "image-to-video": 8,
+        "upscaling": 7,
+    }
 
 
 @pytest.mark.parametrize("kind", HERE)
@@ -64,14 +70,14 @@ def test_every_kind_that_draws_here_goes_through_the_generators_tests(tmp_path: 
 
 def test_a_further_kind_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = Traits(generator="inpainting:Inpainting", begins="picture", strength=True, sees=True, words=False)
-    monkeypatch.setitem(KINDS, "upscaling", row)
-    spec = load_spec("sd15").model_copy(update={"kind": "upscaling"})
+    monkeypatch.setitem(KINDS, "colouring", row)
+    spec = load_spec("sd15").model_copy(update={"kind": "colouring"})
     with pytest.raises(UserError, match="makes pictures of pictures: give one with --input"):
         changed(spec, {})
     begun = {"input": str(tmp_path / "cat.png")}
     assert changed(spec, {**begun, "strength": 0.4}).strength == 0.4
     for given in ({"frames": 3}, {"negative_prompt": "dull"}, {"refiner": "some/refiner"}):
-        with pytest.raises(UserError, match="upscaling"):
+        with pytest.raises(UserError, match="colouring"):
             changed(spec, {**begun, **given})
     assert pictures.of_prompts(spec.traits, [Prompt("a cat", image="cat.png")])["inputs"] == {"a cat": "cat.png"}
     assert models._takes(row) == ["--input or a folder as --prompts"]

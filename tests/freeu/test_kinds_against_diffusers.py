@@ -222,6 +222,64 @@ def test_animatediff_with_an_adapter(spec_of: Any) -> None:
     agree(ours(one), wanted)
 
 
+@pytest.mark.parametrize("saved", [False, True], ids=["SDXL with an adapter", "a folder"])
+def test_animatediff_sdxl(saved: bool, spec_of: Any, tmp_path: Path) -> None:
+    from diffusers import DDIMScheduler
+
+    spec = spec_of("animatediff sdxl")
+    one = generator(spec)
+    pipeline = one._pipeline
+    assert type(pipeline).__name__ == "AnimateDiffSDXLPipeline"
+    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **spec.scheduler_config)
+    if saved:
+        pipeline.scheduler = scheduler
+        pipeline.save_pretrained(tmp_path / "moving")
+        for name in ("tokenizer", "tokenizer_2"):
+            tiny._save_vocabulary(tmp_path / "moving" / name)
+        given = {"resolution": tiny.SIDE, "frames": FRAMES}
+        one = generator(changed(load_spec(tmp_path / "moving"), given))
+    found = ours(one)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = scheduler
+    wanted = pipeline(
+        PROMPT,
+        num_frames=FRAMES,
+        height=tiny.SIDE,
+        width=tiny.SIDE,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        latents=noise(PROMPT, SEED, (4, FRAMES, 8, 8))[None],
+        output_type="pt",
+    ).frames[0]
+    agree(found, wanted)
+
+
+@pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF], ids=["without", "half"])
+@pytest.mark.parametrize("guidance", [GUIDANCE, 1.0])
+def test_upscaling(guidance: float, factors: freeu.Factors, spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_upscale as module
+
+    spec = spec_of("upscaling")
+    assert spec.kind == "upscaling"
+    one = generator(spec, guidance=guidance)
+    found = ours(one, factors)
+    dpm(one._pipeline)
+    freeu.enable(one._pipeline, factors)
+    random = random_of(PROMPT, SEED)
+    latents = torch.randn((1, 4, 8, 8), generator=random)
+    monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: torch.randn(shape, generator=random))
+    wanted = one._pipeline(
+        PROMPT,
+        image=Image.open(str(spec.input)).convert("RGB").resize((8, 8), Image.Resampling.LANCZOS),
+        num_inference_steps=STEPS,
+        guidance_scale=guidance,
+        latents=latents,
+        output_type="pt",
+    ).images[0]
+    assert wanted.shape[-2:] == (tiny.SIDE, tiny.SIDE)
+    agree(found, wanted)
+
+
 def test_a_redrawn_video_of_one_frame_is_controlnets_image_to_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
