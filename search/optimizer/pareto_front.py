@@ -21,6 +21,9 @@ from search.storage import TrialRecord
 
 NEEDED = 2.6
 """Standard errors that a difference takes to count, about: Holm's correction over six comparisons."""
+SURELY = 2.0
+"""Posterior deviations of both by which a candidate beats the baseline for sure: the luckiest of some two hundred
+candidates is often better than it by one."""
 FEWEST = 6  # below this many candidates a fit would follow its prior: the observed values are taken
 MOST = 500
 """Candidates that a fit is made to: its cost grows with the cube."""
@@ -87,7 +90,7 @@ def find(
     table = np.array([[_up(expected[name][r.number], directions[name]) for name in directions] for r in tried])
     deviations = np.array([[doubts[name][r.number] for name in directions] for r in tried])
     best, baseline = nondominated(table), np.array([record.candidate.baseline for record in tried])
-    front = best | baseline & unbeaten(table, deviations)
+    front = best | baseline & unbeaten(table, SURELY * deviations)
     kept = tuple(record.number for record, on in zip(tried, front, strict=True) if on)
     picks = _picks(
         [record.number for record, on in zip(tried, best, strict=True) if on],
