@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from configs import path, read_yaml
-from search.study.rival import joined
+from search.study.rival import apart, joined
 from search.study.second_opinion import BEGINS
 from search.study.verdict import measurable
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MARKED = 0.5
 """A shift, in spreads between seeds, that is worth a word."""
+SURE = 2.0
+"""Errors by which FreeU off at another guidance is better than the baseline, to be worth a word."""
 FEW = 1000
 """Images below which a distance of sets says little by itself: at 1,000 an Inception's Fréchet distance still is some
 units above its value at 50,000."""
@@ -41,8 +43,8 @@ def before(job: Job) -> list[str]:
 
 def beside(result: Mapping[str, Any]) -> list[str]:
     """Of a result, as result.json holds it: a sentence for each finalist whose gain may be an artefact, or that all
-    judges that tell are against; what the verdict says is left out."""
-    lines = []
+    judges that tell are against, and one on what guidance alone does; what the verdict says is left out."""
+    lines = _guidance_alone(result)
     names: dict[int, list[str]] = {}
     for pick in result["picks"]:
         names.setdefault(pick["number"], []).append(pick["pick"])
@@ -59,6 +61,28 @@ def beside(result: Mapping[str, Any]) -> list[str]:
         if gains and against and not for_it and not told:
             lines.append(f"{named}: {joined(gains)} moved against all judges that tell ({joined(against)}).")
     return lines
+
+
+def _guidance_alone(result: Mapping[str, Any]) -> list[str]:
+    """Where FreeU off under other settings surely does better in something than the baseline, and is no finalist's
+    rival, as it does worse in something else."""
+    base, ways = result.get("baseline"), result["objectives"]
+    if base is None or any("tuned_baseline" in pick.get("against", {}) for pick in result["picks"]):
+        return []
+
+    def gains(row: Mapping[str, Any]) -> dict[str, float]:
+        return {name: row["expected"][name] - base["expected"][name] for name in ways}
+
+    def sureness(row: Mapping[str, Any]) -> float:
+        """Of its largest gain, in errors."""
+        up = {name: gain if ways[name] == "up" else -gain for name, gain in gains(row).items()}
+        return max((gain / error for name, gain in up.items() if (error := row["errors"][name])), default=0.0)
+
+    best = max(result.get("tuned_baselines", ()), key=sureness, default=None)
+    if best is None or sureness(best) < SURE:
+        return []
+    moved = joined([f"{gain:+.3g} in {name}" for name, gain in gains(best).items()])
+    return [f"Without FreeU, {apart(best['sampling'], base['sampling'])} is at {moved} on the search's prompts."]
 
 
 def _known(name: str) -> Mapping[str, Any]:

@@ -23,9 +23,13 @@ def of_pick(pick: Mapping[str, Any]) -> dict[str, Any] | None:
     against = pick.get("against", {})
     if "tuned_baseline" not in against:
         return None
-    rival, own = against["tuned_baseline"], against["baseline"]["sampling"]
-    changed = {name: value for name, value in rival["sampling"].items() if value != own.get(name)}
-    return {**rival, "named": named(Sampling.from_dict(changed))}
+    rival = against["tuned_baseline"]
+    return {**rival, "named": apart(rival["sampling"], against["baseline"]["sampling"])}
+
+
+def apart(sampling: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """The settings in which one is not as the study's own, for people."""
+    return named(Sampling.from_dict({name: value for name, value in sampling.items() if value != own.get(name)}))
 
 
 def sentence(better: Sequence[str], worse: Sequence[str], rows: Rows, rival: str, own: str) -> str:
