@@ -63,10 +63,9 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     for name, lacks in found["scorers"].items():
         for weights in lacks:
             wanted.setdefault(weights, []).append(name)
-    said += [
-        ("not here", f"{weights}, for {', '.join(names)}: the first study that needs it downloads it")
-        for weights, names in wanted.items()
-    ]
+    if wanted:
+        said.append(("not here", "scorers' weights, each of which the first study that needs it downloads:"))
+        said += [("", f"{weights}, for {', '.join(names)}") for weights, names in wanted.items()]
     for extra, needs in EXTRAS.values():
         if not found["extras"][extra]:
             said.append(("not here", f"{needs}: pip install 'freeu-search[{extra}]'"))
@@ -74,10 +73,12 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _versions() -> dict[str, str]:
-    from configs.help import version
+    from importlib.metadata import version
+
+    from configs import help
     from search.study.reproduce import versions
 
-    return {"freeu-search": version(), **versions()}
+    return {"freeu-search": help.version(), **versions(), "mlflow": version("mlflow")}
 
 
 def _devices() -> list[str]:

@@ -183,7 +183,8 @@ class Plan:
         first = "the baseline" + (", the published factors" if any(each == "published" for each, _ in fixed) else "")
         first += f", FreeU off at {self._tuned} other guidance scales" if self._tuned else ""
         first += f", {started} of other studies and presets" if started else ""
-        return f"{first}, {sobol} Sobol points, {rest} by {config.sampler}"
+        first += f", {sobol} Sobol point{'s' * (sobol > 1)}" if sobol else ""
+        return f"{first}, {rest} by {config.sampler}" if rest else first
 
     def _searched(self) -> str:
         """The version and convention, and what is searched beside the four factors."""
