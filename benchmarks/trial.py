@@ -158,7 +158,7 @@ def rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
 
 def parts(world: World) -> dict[str, float]:
     """Seconds of one trial of ours by part, on one thread; what is in none is "rest"."""
-    from freeu import patch
+    from freeu import hooks
     from freeu.models.text_to_image import TextToImage
     from metrics.encoders import Encoder
 
@@ -173,7 +173,7 @@ def parts(world: World) -> dict[str, float]:
     named = [
         (kind, "_embed", "text"),
         (kind, "_predict", "U-Net"),
-        (patch._BeforeResnet, "changed", "FreeU"),
+        (hooks.BeforeResnet, "changed", "FreeU"),
         (kind, "_decode", "decode"),
         (Encoder, "embed_images", "encoders"),
         (StudyFolder, "write_trial", "logging"),

@@ -90,10 +90,14 @@ def row(name: str) -> dict[str, Any]:
 
 def _takes(traits: Traits) -> list[str]:
     """What a model of a kind is given beside prompts."""
-    found = BEGINS[traits.begins] if traits.begins else []
-    found = found + (["--mask"] if traits.mask else []) + (["--frames"] if traits.video else [])
-    found += ["--every"] if traits.begins == "video" else []
-    return found + (ADDONS if traits.words else []) + (NETWORKS if traits.networks else [])
+    return [
+        *(BEGINS[traits.begins] if traits.begins else []),
+        *(["--mask"] if traits.mask else []),
+        *(["--frames"] if traits.video else []),
+        *(["--every"] if traits.begins == "video" else []),
+        *(ADDONS if traits.words else []),
+        *(NETWORKS if traits.networks else []),
+    ]
 
 
 def _needs(spec: ModelSpec) -> list[str]:

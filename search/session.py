@@ -30,7 +30,8 @@ from search.storage.optuna_storage import TRACKING, Storage, quiet
 from search.study import printed_result
 from search.study.budget import Budget
 from search.study.conclusion import concluded
-from search.study.coordinator import Coordinator, Shifts
+from search.study.coordinator import Coordinator
+from search.study.ladder import Shifts
 from search.study.pieces import shared_out
 from search.study.plan import plan
 from search.terminal.progress import Progress
@@ -234,7 +235,7 @@ def run_study(
     job = prepare(config)
     if load is None:
         check_enough(job)
-        weights.check(job)
+        weights.check(job.spec, job.metrics)
     planned, config = plan(job), job.config
     sweep(job.folder.root, config.mlruns / CACHE)
     tracker = Tracker(config.mlruns, config.name, config.tracking_uri)

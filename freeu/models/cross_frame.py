@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-from .onnxless import onnxless
-
-with onnxless():  # no module of ours imports diffusers before this one
-    from diffusers.models.attention_processor import AttnProcessor2_0
+from diffusers.models.attention_processor import AttnProcessor2_0
 
 
 class CrossFrameAttention(AttnProcessor2_0):

@@ -18,11 +18,15 @@ from .controlled import Controlled
 from .identity import identity, identity_of_file
 from .locate import locate, locate_config
 from .noising import files_of_unet, latents
+from .onnxless import onnxless
 from .parts import Part, assembled, parts
 from .place import Place
 from .refined import Refined
 from .spec import ModelSpec
 from .text_to_image import TextToImage
+
+with onnxless():  # no module of ours imports diffusers before this one
+    import diffusers  # noqa: F401
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 

@@ -5,30 +5,27 @@ Everything else about a setting is made from its field; see `search.settings.set
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from configs import UserError, shortened
-from freeu.sampling import sizes_of
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting
-
-
-def _not_empty(text: str) -> str:
-    if not text.strip():
-        raise ValueError("it is empty: give a value, or leave it out")
-    return text
-
-
-Count = Annotated[int, Field(ge=1, strict=True)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Text = Annotated[str, AfterValidator(_not_empty)]
-Scale = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-
+from search.settings.values import (
+    Amount,
+    Count,
+    CountOrAuto,
+    Folder,
+    Margins,
+    Names,
+    NumberType,
+    Scales,
+    Share,
+    Sizes,
+    Text,
+    Texts,
+)
 
 NAMED_BY = (".yaml", ".json", ".safetensors")
 """How a file ends that a study is named by, without that."""
@@ -40,20 +37,16 @@ class StudyConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Annotated[Text, Setting(MODEL, "MODEL", "Name of a base model, or one of your own")] = "shapes"
-    loras: Annotated[
-        tuple[Text, ...], Setting(MODEL, "FILE[:0.8]", "LoRA and its weight; repeatable", flag="lora")
-    ] = ()
-    embeddings: Annotated[
-        tuple[Text, ...], Setting(MODEL, "FILE[:TOKEN]", "Textual inversion; repeatable", flag="embedding")
-    ] = ()
+    loras: Annotated[Texts, Setting(MODEL, "FILE[:0.8]", "LoRA and its weight; repeatable", flag="lora")] = ()
+    embeddings: Annotated[Texts, Setting(MODEL, "FILE[:TOKEN]", "Textual inversion; repeatable", flag="embedding")] = ()
     vae: Annotated[Text | None, Setting(MODEL, "PLACE", "Another VAE: a folder or safetensors file")] = None
     unet: Annotated[Text | None, Setting(MODEL, "PLACE", "A fine-tuned U-Net: a folder or safetensors file")] = None
     controlnet: Annotated[
-        tuple[Text, ...],
+        Texts,
         Setting(MODEL, "PLACE[:0.8]", "ControlNet, for images or to redraw a video; repeatable", flag="controlnet"),
     ] = ()
     control: Annotated[
-        tuple[Text, ...],
+        Texts,
         Setting(
             MODEL,
             "PLACE",
@@ -71,11 +64,11 @@ class StudyConfig(BaseModel):
     )
     refiner: Annotated[Text | None, Setting(MODEL, "PLACE", "SDXL's, for the end of each run")] = None
     servers: Annotated[
-        tuple[Text, ...],
+        Texts,
         Setting(MODEL, "URL", "Server that draws comfyui:FILE; repeatable", "this machine's", "server"),
     ] = ()
     bind: Annotated[
-        tuple[Text, ...],
+        Texts,
         Setting(MODEL, "ROLE=NODE.INPUT", "An input of the workflow that a study sets; repeatable", flag="bind"),
     ] = ()
     input: Annotated[Text | None, Setting(MODEL, "PLACE", "Image or video that every result begins from")] = None
@@ -98,7 +91,7 @@ class StudyConfig(BaseModel):
         Setting(MODEL, "X", "Guidance scale", "the model's"),
     ] = None
     guidance_rescale: Annotated[
-        Annotated[float, Field(ge=0, le=1)] | None,
+        Share | None,
         Setting(MODEL, "X", "How far guidance's contrast is taken back, up to 1", "the model's"),
     ] = None
     negative_prompt: Annotated[
@@ -109,14 +102,14 @@ class StudyConfig(BaseModel):
         Text | None, Setting(MODEL, "NAME", 'As "Euler a", "DPM++ 2M Karras", UniPC', "the model's")
     ] = None
     eta: Annotated[
-        Annotated[float, Field(ge=0, le=1)] | None,
+        Share | None,
         Setting(MODEL, "X", "Noise that DDIM and TCD add, 0 to 1", "the scheduler's"),
     ] = None
     clip_skip: Annotated[
         Count | None, Setting(MODEL, "N", "The text encoder's layer, as the web UI counts", "the model's")
     ] = None
     size: Annotated[
-        tuple[tuple[int, int], ...],
+        Sizes,
         Setting(MODEL, "WxH", "Size in pixels; repeatable: dealt to images by seed", "the model's", "size"),
     ] = ()
 
@@ -135,18 +128,18 @@ class StudyConfig(BaseModel):
     ] = "metrics"
     finalists: Annotated[Count, Setting(SCORES, "N", "Picks that are confirmed on held-out prompts")] = 2
     objectives: Annotated[
-        tuple[Text, ...] | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
+        Names | None, Setting(SCORES, "A,B", "What to optimize, as clip,aesthetic,fid", "the model's")
     ] = None
     goal: Annotated[
         Literal["faithful", "beautiful", "realistic", "balanced"] | None,
         Setting(SCORES, "faithful|beautiful|realistic|balanced", "Objectives and judges by purpose", "the model's"),
     ] = None
     judges: Annotated[
-        tuple[Text, ...] | None,
+        Names | None,
         Setting(SCORES, "A,B|none", "What the confirmation reads and the search never does", "the model's at hand"),
     ] = None
     margin: Annotated[
-        tuple[Text, ...],
+        Margins,
         Setting(SCORES, "NAME=X", "Loss in an objective that does not matter, as clip=0.1; repeatable", flag="margin"),
     ] = ()
     reference: Annotated[
@@ -154,7 +147,7 @@ class StudyConfig(BaseModel):
         Setting(SCORES, "PLACE", "Real images: a folder, table, .npz or hub id", "the model's"),
     ] = None
     baseline_guidance: Annotated[
-        tuple[Scale, ...] | Literal["off"] | None,
+        Scales,
         Setting(
             SCORES,
             "A,B|off",
@@ -178,13 +171,13 @@ class StudyConfig(BaseModel):
         Text | None, Setting(SEARCH, "FILE", "YAML of ranges and further dimensions", "four wide ranges")
     ] = None
     start_from: Annotated[
-        tuple[Text, ...], Setting(SEARCH, "STUDY|FILE", "Try its best candidates first; repeatable", flag="from")
+        Texts, Setting(SEARCH, "STUDY|FILE", "Try its best candidates first; repeatable", flag="from")
     ] = ()
     racing: Annotated[
         bool, Setting(SEARCH, None, "Evaluate only promising candidates on all prompts", fingerprint=True)
     ] = True
     low_steps: Annotated[
-        Count | Literal["auto"] | None,
+        CountOrAuto | None,
         Setting(SEARCH, "N|auto", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
     ] = None
     cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True
@@ -208,11 +201,11 @@ class StudyConfig(BaseModel):
         None
     )
     dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"] | None,
+        NumberType | None,
         Setting(MACHINE, "NAME", "float32, float16 or bfloat16", "float16 on cuda"),
     ] = None
     vae_dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"] | None,
+        NumberType | None,
         Setting(
             MACHINE,
             "NAME",
@@ -235,60 +228,7 @@ class StudyConfig(BaseModel):
         Literal["all", "picks", "small"],
         Setting(PLACE, "all|picks|small", "Kept at full size: all images, the held-out ones, or none"),
     ] = "picks"
-    mlruns: Annotated[Path, Setting(PLACE, "DIR", "Results folder")] = Path("mlruns")
-
-    @field_validator("objectives", "judges", mode="before")
-    @classmethod
-    def _listed(cls, found: Any) -> Any:
-        if isinstance(found, str):
-            found = [part for part in found.split(",") if part.strip()]
-        if found is None:
-            return None
-        if not isinstance(found, list | tuple):
-            raise ValueError("expected a list of names, as clip,aesthetic,fid")
-        return tuple(part.strip() if isinstance(part, str) else part for part in found)
-
-    @field_validator("baseline_guidance", mode="before")
-    @classmethod
-    def _scales(cls, found: Any) -> Any:
-        if isinstance(found, str) and found != "off":
-            return tuple(part.strip() for part in found.split(",") if part.strip())
-        return (found,) if isinstance(found, int | float) else found
-
-    @field_validator("margin", mode="after")
-    @classmethod
-    def _amounts(cls, found: tuple[str, ...]) -> tuple[str, ...]:
-        for each in found:
-            with suppress(ValueError):
-                if 0 < float(each.partition("=")[2]) < math.inf:
-                    continue
-            raise ValueError(f"'{shortened(each)}' is no objective with a number above 0, as clip=0.1")
-        return found
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _sized(cls, found: Any) -> Any:
-        try:
-            return () if found in (None, (), []) else sizes_of(found)
-        except UserError as error:
-            raise ValueError(str(error).partition(": ")[2]) from None
-
-    @field_validator("mlruns", mode="before")
-    @classmethod
-    def _named(cls, found: Any) -> Any:
-        return _not_empty(found) if isinstance(found, str) else found
-
-    @field_validator("mlruns", mode="after")
-    @classmethod
-    def _at_home(cls, found: Path) -> Path:
-        return found.expanduser()
-
-    @field_validator(
-        "loras", "embeddings", "controlnet", "control", "servers", "bind", "start_from", "margin", mode="before"
-    )
-    @classmethod
-    def _one(cls, found: Any) -> Any:
-        return (found,) if isinstance(found, str) else found
+    mlruns: Annotated[Folder, Setting(PLACE, "DIR", "Results folder")] = Path("mlruns")
 
     @property
     def margins(self) -> dict[str, float]:

@@ -8,16 +8,18 @@ from configs import path, read_yaml
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
-    from search.settings.config import StudyConfig
+
+Names = tuple[str, ...]
 
 
-def with_goal(config: StudyConfig, spec: ModelSpec) -> StudyConfig:
-    """The settings with the objectives and judges of their goal where they have none; the model's objectives where
-    there is no goal. A model's own judges stand before a goal's.
+def resolved(
+    goal: str | None, objectives: Names | None, judges: Names | None, spec: ModelSpec
+) -> tuple[Names, Names | None]:
+    """(objectives, judges): those asked for, else the goal's; where there is no goal the model's objectives. A model's
+    own judges stand before a goal's.
     """
-    goal = read_yaml(path("goals.yaml"))[config.goal] if config.goal is not None else {}
-    objectives = config.objectives or tuple(goal.get("objectives", spec.objectives))
-    judges = config.judges
-    if judges is None and spec.judges is None and goal:
-        judges = tuple(name for name in goal["judges"] if name not in objectives) or None
-    return config.model_copy(update={"objectives": objectives, "judges": judges})
+    sets = read_yaml(path("goals.yaml"))[goal] if goal is not None else {}
+    found = objectives or tuple(sets.get("objectives", spec.objectives))
+    if judges is None and spec.judges is None and sets:
+        judges = tuple(name for name in sets["judges"] if name not in found) or None
+    return found, judges

@@ -63,6 +63,11 @@ class Job:
         return StudyFolder(self.config.mlruns, self.config.name)
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of all that it is scored by, the objectives first."""
+        return (*(self.config.objectives or ()), *(self.config.judges or ()))
+
+    @property
     def sampling(self) -> Sampling:
         """The study's own settings."""
         return self.space.own
@@ -90,21 +95,22 @@ def prepare(config: StudyConfig) -> Job:
     """Make the job of some settings. Raises UserError for whatever can be found wrong without weights."""
     config, like = sampling.alike(config)
     spec, chosen, prompt_set = model.resolve(config)
-    config = goals.with_goal(config, spec)
+    objectives, asked = goals.resolved(config.goal, config.objectives, config.judges, spec)
     if config.offload and _device(config).kind == "cpu" and spec.traits.drawn != "own":
         raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
-    directions = {info.name: info.direction for info in model.objectives(config.objectives or ())}
+    infos = model.objectives(objectives)
+    directions = {info.name: info.direction for info in infos}
     for name in config.margins:
         if name not in directions:
             raise unknown("objective of --margin", name, directions)
     most = config.limit, config.held_out or HELD_OUT
     halves = [prompts.limited(half, n) for half, n in zip(prompts.split(prompt_set), most, strict=True)]
     texts, held_out = (tuple(prompt.text for prompt in half) for half in halves)
-    for info in model.objectives(config.objectives or ()):
+    for info in infos:
         if (why := judges.why_not(info, spec, [*texts, *held_out])) is not None and info.name == "questions":
             raise UserError(f"--objectives {info.name}: {why}")
-    names, judging = judges.chosen(config, spec, directions, held_out)
-    config = config.model_copy(update={"judges": names})
+    names, judging = judges.chosen(asked, StudyFolder(config.mlruns, config.name), spec, directions, held_out)
+    config = config.model_copy(update={"objectives": objectives, "judges": names})
     space = space_file.chosen(config.space, config.version, config.stages, spec.sampling)
     served.check_space(spec, space)
     sampling.check_space(spec, space)

@@ -16,7 +16,6 @@ from search.storage import StudyFolder
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
     from metrics.registry import MetricInfo
-    from search.settings.config import StudyConfig
 
 NONE = ("none",)
 USUAL = ("questions", "vqa", "hps", "pickscore", "image_reward", "cmmd", "kid", "fd_dinov2")
@@ -26,16 +25,20 @@ MOST = 4
 
 
 def chosen(
-    config: StudyConfig, spec: ModelSpec, objectives: Mapping[str, str], held_out: Sequence[str]
+    asked: tuple[str, ...] | None,
+    folder: StudyFolder,
+    spec: ModelSpec,
+    objectives: Mapping[str, str],
+    held_out: Sequence[str],
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """(the judges as they are built, ("none",) for none; title → "up" or "down").
 
-    objectives: by title. held_out: the prompts that the judges read.
+    asked: None where nobody named any. objectives: by title. held_out: the prompts that the judges read.
 
     Raises:
         UserError: an unknown metric, one that is no judge or can't judge this study.
     """
-    asked = config.judges if config.judges is not None else _begun(config)
+    asked = asked if asked is not None else _begun(folder)
     if asked is None:
         names = _usual(spec, objectives, held_out)
     else:
@@ -44,9 +47,8 @@ def chosen(
     return names or NONE, {info.name: info.direction for info in infos}
 
 
-def _begun(config: StudyConfig) -> tuple[str, ...] | None:
+def _begun(folder: StudyFolder) -> tuple[str, ...] | None:
     """Those of a study that is there already; none where it was begun before there were judges."""
-    folder = StudyFolder(config.mlruns, config.name)
     if not folder.config.exists():
         return None
     return tuple(kept_fingerprint(folder).get("judges", ())) or NONE

@@ -58,9 +58,10 @@ def choices_of(field: FieldInfo) -> tuple[str, ...]:
 
 
 def bare(annotation: Any) -> Any:
-    """A type without `Annotated` and without `| None`."""
+    """A type without `Annotated` and without `| None`; of several types the union as it is."""
     if get_origin(annotation) is Annotated:
         return bare(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return bare(next(each for each in get_args(annotation) if each is not type(None)))
+        kinds = [each for each in get_args(annotation) if each is not type(None)]
+        return bare(kinds[0]) if len(kinds) == 1 else annotation
     return annotation

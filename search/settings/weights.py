@@ -10,7 +10,6 @@ from configs import UserError
 
 if TYPE_CHECKING:
     from freeu.models import ModelSpec
-    from search.settings.job import Job
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,15 @@ class Weights:
         return asdict(self)
 
 
-def needed(job: Job) -> list[Weights]:
-    """What is downloaded where it is not here: the model's, then the scorers'. The model's own files are left out."""
+def needed(spec: ModelSpec, names: Sequence[str]) -> list[Weights]:
+    """What is downloaded where it is not here: the model's, then the scorers'. The model's own files are left out.
+
+    names: of the metrics.
+    """
     from metrics.at_hand import known_weights, read_by
     from metrics.registry import METRICS
 
-    known, spec = known_weights(), job.spec
-    names = [*(job.config.objectives or ()), *(job.config.judges or ())]
+    known = known_weights()
     reads: dict[str, tuple[bool, list[str]]] = {}
     for metric in names:
         if metric not in METRICS or metric not in spec.scorers:
@@ -74,14 +75,14 @@ def _told(name: str, known: dict[str, Any]) -> tuple[float | None, str | None]:
     return found.get("gb"), found.get("licence")
 
 
-def check(job: Job) -> None:
+def check(spec: ModelSpec, names: Sequence[str]) -> None:
     """Raises UserError where weights of the scorers are neither here nor to be had, before anything loads."""
     from metrics.at_hand import INCEPTION
     from metrics.hub import why_not
 
-    away = [each for each in needed(job) if not each.here and not each.readers[0].startswith("the model ")]
+    away = [each for each in needed(spec, names) if not each.here and not each.readers[0].startswith("the model ")]
     for each in away:
-        asked = None if each.name == INCEPTION else why_not(each.name, _kind(each, job))
+        asked = None if each.name == INCEPTION else why_not(each.name, _kind(each, spec))
         if asked is not None:
             raise UserError(
                 f"weights that are not on this machine can't be had: {asked}. Needed: {_listed(away)}. Download them "
@@ -90,8 +91,8 @@ def check(job: Job) -> None:
             )
 
 
-def _kind(weights: Weights, job: Job) -> str:
-    return "dataset" if (job.spec.reference or {}).get("dataset") == weights.name else "model"
+def _kind(weights: Weights, spec: ModelSpec) -> str:
+    return "dataset" if (spec.reference or {}).get("dataset") == weights.name else "model"
 
 
 def _listed(all_: Sequence[Weights]) -> str:

@@ -22,18 +22,17 @@ no half file that counts.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from configs import UserError, quoted, shortened
 from search.storage.files import read_json, replacing, write_json
 from search.storage.result_file import read_result_file
+from search.storage.study_lock import locked
 from search.storage.trial_record import INTERRUPTED, TrialRecord
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Of a study."""
-TRIES = 5
-"""To hold a study."""
 NUMBER = re.compile(rb'"number": *(\d+)')
 ENDED = re.compile(rb'"state": *"(COMPLETE|FAIL)"')
 INTERRUPTION = re.compile(rb'"reason": *"%s"' % INTERRUPTED.encode())
@@ -228,43 +225,13 @@ class StudyFolder:
         """What result.json holds, None where the study is not finished."""
         return read_result_file(self.result) if self.result.exists() else None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the study for this process. The kernel lets go when the process ends, however it ends. A folder in
-        which nothing was begun is taken away again.
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the study for this process; see `search.storage.study_lock`.
 
         Raises:
             UserError: another process holds it.
         """
-        with self._held() as stream:
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()}")
-            stream.flush()
-            try:
-                yield
-            finally:
-                stream.truncate(0)
-                if list(self.root.iterdir()) == [self.lock]:
-                    self.lock.unlink()
-                    self.root.rmdir()
-
-    @contextmanager
-    def _held(self) -> Iterator[TextIO]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("a+") as stream:
-            try:
-                _take(stream)
-            except BlockingIOError:
-                stream.seek(0)
-                holder = stream.read().strip() or "another process"
-                raise UserError(
-                    f"study '{self.name}' is being run by {holder}: wait for it, or give another name with --study"
-                ) from None
-            if self.lock.exists() and os.path.samestat(os.fstat(stream.fileno()), self.lock.stat()):
-                yield stream
-                return
-        with self._held() as stream:  # whoever held it has just taken it away
-            yield stream
+        return locked(self.lock)
 
 
 def _read_table(file: Path, *columns: str) -> pd.DataFrame | None:
@@ -281,20 +248,6 @@ def _read_table(file: Path, *columns: str) -> pd.DataFrame | None:
     if missing := [name for name in columns if name not in found]:
         raise UserError(f"{file} is damaged (it has no column {missing[0]}): remove it, and run the command again")
     return found
-
-
-def _take(stream: TextIO) -> None:
-    """Lock a file. Whoever looks whether a study runs holds it for a moment too, so more than one try is made."""
-    import fcntl
-
-    for left in reversed(range(TRIES)):
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if not left:
-                raise
-            time.sleep(0.05)
 
 
 def check_name(name: str, flag: str = "") -> None:

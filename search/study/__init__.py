@@ -1,7 +1,8 @@
 """One study from plan to verdict. It asks the optimizer what to try next, and a crew of workers to evaluate it.
 
 plan.py, estimate.py           its size and cost, told before it begins
-coordinator.py, racing.py      candidates through the rungs; fewer_steps.py a cheaper first rung
+coordinator.py                 the loop over trials; ladder.py what a trial does next, racing.py which goes on to
+                               more prompts; fewer_steps.py a cheaper first rung
 running.py, pieces.py          a trial while it runs; its task split by prompts among the workers
 trials.py, queue.py            who comes next; next_scale.py FreeU off at another guidance scale
 ledger.py, recovery.py         what ended, written and told; what the dead left, put right

@@ -14,7 +14,8 @@ from search.workers import done
 
 if TYPE_CHECKING:
     from search.study.budget import Budget
-    from search.study.coordinator import Coordinator, Shifts
+    from search.study.coordinator import Coordinator
+    from search.study.ladder import Shifts
     from search.study.plan import Plan
     from search.workers import Crew
 

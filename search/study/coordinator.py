@@ -1,7 +1,7 @@
 """The coordinator of a study: it has candidates evaluated, rung by rung, and judges them. Safe to kill at any instant.
 
 A trial goes: ask → evaluate → write its files → tell → track. search/study/trials.py asks, writes and tells; a `Crew`
-evaluates. This file knows no model.
+evaluates; search/study/ladder.py says what a trial does next. This file knows no model.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 from freeu import Candidate
-from search.evaluation import Evaluation, Task
+from search.evaluation import Evaluation
 from search.evaluation.evaluator import LOW
 from search.optimizer.space import Space
 from search.settings import rungs
 from search.storage import TrialRecord
 from search.storage.optuna_storage import Storage, quiet
-from search.storage.trial_record import INTERRUPTED, VIOLATION, violation
-from search.study import racing
-from search.study.fewer_steps import Fidelity, cost
+from search.storage.trial_record import INTERRUPTED
+from search.study.ladder import Ladder, Shifts
 from search.study.pieces import Piece, joined, pieces
 from search.study.queue import FATAL
 from search.study.running import Running, Watcher
@@ -30,17 +29,10 @@ from search.study.trials import Trials
 from search.workers import Crew, Evaluate, WorkerDied
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from search.storage.image_grid import Images
 
 PATIENCE = 3  # failures in a row
 POLL = 1.0  # seconds between two looks at what others do
-
-
-Shifts = Callable[["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"], dict[str, float]]
-"""The guardrails of a candidate: from its per-image scores, the baseline's with as many steps, and the baseline's with
-all."""
 
 
 class Coordinator:
@@ -69,11 +61,8 @@ class Coordinator:
         self.rungs = rungs.rungs(prompts) if race else (prompts,)
         self.cuts = rungs.cuts(self.rungs, workers)
         self.watcher = watcher
-        self._shifts: Shifts | None = None
-        self._fidelity: Fidelity | None = None
         self._whole = {origin.partition(":")[0] for origin, each in fixed if each.baseline or not each.off}
         self._running: dict[int, Running] = {}
-        self._reached: dict[int, racing.Rung] = {}  # by prompts
         self._ready: list[tuple[int, Evaluate | Piece]] = []  # of a trial, for whoever is free next
         self._out: dict[int, tuple[int, Evaluate | Piece]] = {}  # in a worker's hands, by the crew's key
         self._sent = 0
@@ -99,10 +88,10 @@ class Coordinator:
             KeyboardInterrupt: the trials in flight go on with the next run; on a server their candidates are queued
                 again, for whoever is there.
         """
-        self._failures, self._shifts = 0, shifts
-        if low is not None and len(self.rungs) > 1:
-            self._fidelity = Fidelity(low, self.rungs[0], list(self.directions))
-            self._measured()
+        self._failures = 0
+        self._ladder = Ladder(
+            self.trials, self.directions, self.rungs, self._whole, shifts, low, said=self.watcher.said
+        )
         with quiet(self.storage):
             try:
                 while True:
@@ -163,24 +152,13 @@ class Coordinator:
     def _send_on(self, number: int, before: Evaluation | None) -> None:
         """A trial's next task, in as many pieces as it has."""
         running = self._running[number]
-        running.task = self._next(running, before)
+        running.task = self._ladder.task(running, before)
         parts = pieces(running.task, self.cuts)
         if len(parts) == 1:
             self._ready.append((number, Evaluate(running.task)))
             return
         running.pieces = dict.fromkeys(part.begin for part in parts)
         self._ready += [(number, part) for part in parts]
-
-    def _next(self, running: Running, before: Evaluation | None) -> Task:
-        fidelity = self._fidelity
-        whole = running.asked.candidate.baseline or running.asked.origin in self._whole
-        first, done = self.rungs[0], before.n if before is not None else 0
-        if fidelity is not None and fidelity.wanted and not whole and before is None and running.low is None:
-            return Task(running.asked.candidate, first, None, fidelity.base, LOW)
-        if fidelity is not None and fidelity.usable and running.low is not None:
-            done = max(done, first)  # few steps were its first rung
-        end = self.rungs[-1] if whole else next(rung for rung in self.rungs if rung > done)
-        return Task(running.asked.candidate, end, before, self.trials.baseline())
 
     # After a rung
 
@@ -216,61 +194,18 @@ class Coordinator:
             self._failed(number, ", ".join(broken))
             return
         low = running.task is not None and running.task.purpose == LOW
-        if low and self._fidelity is not None:
-            self._judge_low(number, found, scores, self._fidelity)
-            return
-        if found.images is not None:
+        if found.images is not None and not low:
             running.images.append(found.images)
-        base = found if running.asked.candidate.baseline else self.trials.baseline()
-        shifts = self._shifted(found, base, base)
-        running.rungs[found.n] = scores | {VIOLATION: violation(shifts)}
-        if found.n < self.rungs[-1] and self._goes_on(number, found.n):
-            self._send_on(number, replace(found, images=None))
-        else:
-            self._ended(number, cost(found, running.low), shifts)
-
-    def _judge_low(self, number: int, found: Evaluation, scores: dict[str, float], fidelity: Fidelity) -> None:
-        """Send a trial on to all steps, or end it if few steps are known to rank as all do."""
-        running, shifts = self._running[number], self._shifted(found, fidelity.base, self.trials.baseline())
-        running.low = found
-        running.rungs[fidelity.rung] = scores | {VIOLATION: violation(shifts)}
-        if fidelity.usable and not self._goes_on(number, fidelity.rung):
-            self._ended(number, fidelity.expected(found), shifts)
-        else:
-            self._send_on(number, None)
-
-    def _shifted(self, found: Evaluation, base: Evaluation | None, whole: Evaluation | None) -> dict[str, float]:
-        """The guardrails; none where they are off."""
-        if self._shifts is None or base is None or whole is None:
-            return {}
-        if found.per_image is None or base.per_image is None or whole.per_image is None:
-            return {}
-        return dict(self._shifts(found.per_image, base.per_image, whole.per_image))
-
-    def _measured(self) -> None:
-        """Measure how well few steps rank, once there are enough candidates, and from then on whether they pay."""
-        fidelity = self._fidelity
-        if fidelity is not None and (
-            fidelity.learn(self.records(), self.trials.once) or fidelity.weigh(self.records())
-        ):
-            self.watcher.said(fidelity.said())
-
-    def _goes_on(self, number: int, n: int) -> bool:
-        """Whether a trial ranks high enough among all that reached this rung."""
-        reached = {record.number: record.rungs[n] for record in self.records() if n in record.rungs}
-        reached |= {key: each.rungs[n] for key, each in self._running.items() if n in each.rungs}
-        rung = self._reached.setdefault(n, racing.Rung(self.directions))
-        rung.hold(reached)
-        return rung.goes_on(number)
+        ended = self._ladder.judged(number, found, self._running)
+        if ended is None:
+            self._send_on(number, None if low else replace(found, images=None))
+            return
+        record = running.complete(ended.found, self.directions, ended.shifts)
+        self._failures = 0
+        self._kept(record, ended.found, running.images)
+        self._ladder.measured()
 
     # To end a trial
-
-    def _ended(self, number: int, found: Evaluation, shifts: Mapping[str, float]) -> None:
-        running = self._running[number]
-        record = running.complete(found, self.directions, shifts)
-        self._failures = 0
-        self._kept(record, found, running.images)
-        self._measured()
 
     def _failed(self, number: int, reason: str) -> None:
         running = self._running[number]

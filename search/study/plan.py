@@ -127,7 +127,7 @@ class Plan:
             *self._like(),
             f"objectives  {goals}",
             f"judges      {self._judges()}",
-            *(f"weights     {each}" for each in weights.needed(job)),
+            *(f"weights     {each}" for each in weights.needed(job.spec, job.metrics)),
             f"candidates  {self._candidates()}; {self._searched()}",
             *self._low(),
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
@@ -149,7 +149,7 @@ class Plan:
             "prompts": self.images,
             "held_out": self.held_out,
         }
-        told = [each.as_dict() for each in weights.needed(self.job)]
+        told = [each.as_dict() for each in weights.needed(self.job.spec, self.job.metrics)]
         return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job), "weights": told}
 
     def show(self, console: Console) -> None:

@@ -16,6 +16,7 @@ from freeu.models.load import generator_of
 from freeu.models.text_to_image import TextToImage
 from search import models
 from search.settings import pictures
+from tests.kinds import KINDS as MAKERS
 
 HERE = [name for name, traits in KINDS.items() if traits.here]
 
@@ -48,6 +49,10 @@ def test_what_is_drawn_here_has_its_class_and_pipelines(kind: str) -> None:
 def test_every_pipeline_is_of_a_kind_that_draws_here() -> None:
     assert {each.kind for each in PIPELINES.values()} <= set(HERE)
     assert {each.read_as for each in PIPELINES.values()} - {None} <= set(PIPELINES)
+
+
+def test_every_kind_that_draws_here_goes_through_the_generators_tests(tmp_path: Path) -> None:
+    assert {make(tmp_path / name).kind for name, make in MAKERS.items()} == set(HERE)
 
 
 def test_a_further_kind_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from configs import UserError
+from search import run
 from search.optimizer.space_file import default
 from search.settings import sampling
 from search.settings.config import FIELDS
@@ -183,3 +186,16 @@ def test_the_fingerprint_and_what_images_are_kept_by_cover_how_noise_is_schedule
     assert of("animatediff") != of("animatediff", scheduler_config={"beta_schedule": "scaled_linear"})
     assert of("sd15") != of("sd15", scheduler_config={"prediction_type": "v_prediction"})
     assert "scheduler" in MADE
+
+
+def test_words_stand_for_values_on_the_command_line_too(tmp_path: Path) -> None:
+    words = {"low_steps": "auto", "baseline_guidance": "off", "judges": "none"}
+    given = [part for name, word in words.items() for part in (f"--{name.replace('_', '-')}", word)]
+    done = CliRunner().invoke(run.app, [*given, "--dry-run", "--json", "--mlruns", str(tmp_path)])
+    kept = json.loads(done.stdout)["settings"]
+    assert [kept[name] for name in words] == ["auto", "off", ["none"]]
+    done = CliRunner().invoke(run.app, ["--low-steps", "3", "--dry-run", "--json", "--mlruns", str(tmp_path)])
+    assert json.loads(done.stdout)["settings"]["low_steps"] == 3
+    for wrong in ("0", "few"):
+        with pytest.raises(UserError, match=f"--low-steps is '?{wrong}'?: input should be"):
+            load(None, {"low_steps": wrong})

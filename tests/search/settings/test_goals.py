@@ -34,7 +34,7 @@ def test_the_flag_offers_what_the_file_has() -> None:
 def test_a_goal_says_which_weights_it_needs(tmp_path: Path, goal: str) -> None:
     found = job(tmp_path, model="sdxl", goal=goal)
     assert [*found.directions] == GOALS[goal]["objectives"] and [*found.judges] == GOALS[goal]["judges"]
-    told = weights.needed(found)
+    told = weights.needed(found.spec, found.metrics)
     assert told[0].readers == ("the model sdxl",)
     assert {reader for each in told[1:] for reader in each.readers} == {*found.directions, *found.judges}
     assert all(each.gb and each.licence for each in told)
@@ -48,15 +48,18 @@ def test_what_is_given_wins(tmp_path: Path) -> None:
 
 def test_shapes_keeps_its_judges_and_needs_nothing(tmp_path: Path) -> None:
     found = job(tmp_path, goal="balanced")
-    assert [*found.judges] == ["objects", "colours", "relations", "kid"] and weights.needed(found) == []
+    assert [*found.judges] == ["objects", "colours", "relations", "kid"] and weights.needed(
+        found.spec, found.metrics
+    ) == []
 
 
 def test_weights_that_cannot_be_had_are_told_before_anything_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metrics.hub.why_not", lambda name, kind="model": f"no way to {name}")
+    beautiful = job(tmp_path, model="sdxl", goal="beautiful")
     with pytest.raises(UserError, match=r"no way to .*Needed: xswu/HPSv2: 2 GB, Apache-2.0, for hps; "):
-        weights.check(job(tmp_path, model="sdxl", goal="beautiful"))
+        weights.check(beautiful.spec, beautiful.metrics)
 
 
 def test_every_scorer_of_the_hub_has_its_size_and_licence() -> None:

@@ -253,7 +253,7 @@ def test_a_lock_that_its_holder_took_away_is_taken_anew(tmp_path: Path, monkeypa
     """Whoever opened the file just before holds one that others don't see."""
     folder = StudyFolder(tmp_path, "s")
     seen = [False, True]
-    monkeypatch.setattr("search.storage.study_folder.os.path.samestat", lambda *files: seen.pop(0))
+    monkeypatch.setattr("search.storage.study_lock.os.path.samestat", lambda *files: seen.pop(0))
     with folder.locked():
         assert not seen
         with pytest.raises(UserError, match="is being run"), StudyFolder(tmp_path, "s").locked():
