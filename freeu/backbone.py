@@ -5,10 +5,13 @@ Si et al., arXiv 2309.11497: version 1 is the first arXiv version's, version 2 e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from .factors import Version
-from .filter import Factor, at_least_float32, per_sample
+from .filter import at_least_float32, per_sample
+from .kernels import Factor, as_float32, usable
 
 
 def gain(hidden: torch.Tensor, b: Factor, version: Version) -> torch.Tensor | float:
@@ -38,3 +41,17 @@ def gain(hidden: torch.Tensor, b: Factor, version: Version) -> torch.Tensor | fl
     first = hidden[..., :1, :1].abs().mean(dim=1, keepdim=True, dtype=work)
     m = (mean - low) / torch.where(span > 16 * torch.finfo(work).eps * first, span, torch.inf)
     return (b - 1) * m + 1
+
+
+def amplify_(hidden: torch.Tensor, b: Factor, version: Version, parts: Sequence[slice]) -> None:
+    """Multiplies the channels of `parts`, as `freeu.concat.channels_of` has them, by `gain`, in place; on CUDA by one
+    kernel in version 1 and two in version 2.
+    """
+    kernel = usable("gain_kernel", hidden) if version == "v2" else None
+    if kernel and kernel.fits(hidden):
+        with torch.cuda.device(hidden.device):
+            kernel.amplify_(hidden, as_float32(b, hidden.device), parts)
+        return
+    factor = gain(hidden, b, version)
+    for part in parts:
+        hidden[:, part].mul_(factor)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from .backbone import gain
+from .backbone import amplify_, gain
 from .factors import Version
-from .filter import Factor, skip_filter, skip_filter_
+from .filter import skip_filter, skip_filter_
+from .kernels import Factor
 
 
 def modulate(
@@ -65,9 +66,7 @@ def modulate_(
     """`modulate` in place, on the fresh concatenation (n, channels + d, ..., H, W) of a backbone of `channels`."""
     hidden, skip = joined[:, :channels], joined[:, channels:]
     if _acts(b):
-        factor = gain(hidden, b, version)
-        for part in channels_of(channels, offset, width):
-            hidden[:, part].mul_(factor)
+        amplify_(hidden, b, version, channels_of(channels, offset, width))
     if _acts(s) or _acts(high):
         skip_filter_(skip, s, threshold, high, symmetric)
 

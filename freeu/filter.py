@@ -12,16 +12,12 @@ This agrees with the FFT to rounding, runs in any precision and on any device, c
 from __future__ import annotations
 
 import math
-import warnings
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
 
 import torch
 
 from .controls import FactorsError
-
-Factor = float | torch.Tensor
-"""One for the whole batch, or (n,): one for each sample."""
+from .kernels import Factor, as_float32, usable
 
 
 def skip_filter(
@@ -50,11 +46,11 @@ def skip_filter_(x: torch.Tensor, scale: Factor, threshold: int, high: Factor, s
     """`skip_filter` in place, on features whose maps can be viewed as vectors; returns x."""
     height, width = x.shape[-2:]
     check_threshold(threshold, height, width)
-    plain = not x.is_cuda or torch.compiler.is_compiling() or torch.is_grad_enabled()
-    kernel = None if plain else _kernel(x.device)
+    kernel = usable("kernel", x)
     if kernel and kernel.fits(x, threshold):
         with torch.cuda.device(x.device):
-            return kernel.skip_filter_(x, _float32(scale, x.device), _float32(high, x.device), symmetric)
+            kernel.skip_filter_(x, as_float32(scale, x.device), as_float32(high, x.device), symmetric)
+        return x
     work = at_least_float32(x.dtype)
     # Autocast would take the sums in half precision.
     with torch.autocast(x.device.type, enabled=False):
@@ -75,28 +71,6 @@ def skip_filter_(x: torch.Tensor, scale: Factor, threshold: int, high: Factor, s
         else:
             maps.add_(amounts @ waves)
     return x
-
-
-@cache
-def _kernel(device: torch.device) -> Any:
-    """The CUDA form; None where there is no Triton, or it can't build for this card (it needs a C compiler)."""
-    try:
-        from . import kernel
-
-        with torch.cuda.device(device):
-            probe = torch.zeros(1, 1, 2, 2, device=device)
-            one = _float32(1.0, device)
-            kernel.skip_filter_(probe, one, one, False)
-    except Exception as error:  # whatever it is, the plain form is there
-        warnings.warn(f"FreeU's CUDA kernel can't be used, the plain filter is: {error}", stacklevel=2)
-        return None
-    return kernel
-
-
-def _float32(factor: Factor, device: torch.device) -> torch.Tensor:
-    if isinstance(factor, torch.Tensor):
-        return factor.to(device=device, dtype=torch.float32).reshape(-1).contiguous()
-    return torch.full((1,), factor, dtype=torch.float32, device=device)
 
 
 def check_threshold(threshold: int, height: int, width: int) -> None:
