@@ -107,7 +107,7 @@ def test_every_command_line_in_the_documents_is_accepted() -> None:
     for page in PAGES:
         for module, rest in re.findall(r"python -m ((?:search|metrics)\.\w+)([^\n`#]*)", page.read_text()):
             assert module in known, f"{page.name}: {module}"
-            assert set(re.findall(r"--[a-z-]+", rest)) <= known[module], f"{page.name}: {module}{rest}"
+            assert set(re.findall(r"--[a-z0-9-]+", rest)) <= known[module], f"{page.name}: {module}{rest}"
             seen += 1
     assert seen > 10
 

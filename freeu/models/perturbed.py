@@ -46,7 +46,7 @@ def without_attention(unet: Any, layers: Sequence[str], guided: bool) -> Iterato
 
     held = {name: each.processor for name, each in unet.named_modules() if isinstance(each, Attention)}
     layered = PAGMixin()
-    layered.unet = unet  # type: ignore[attr-defined]
+    layered.unet = unet
     try:
         try:
             layered.set_pag_applied_layers(list(layers))
