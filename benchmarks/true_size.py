@@ -5,7 +5,7 @@ which read as zeros, or with --random noise (7 GB of disk). Then times what is t
 plan, and mistakes, each by `python -m search.run --dry-run`; and reading it once, as a first and a second start do.
 
 --draw float32 (or bfloat16) instead loads it and draws an image at 256 and at 512 pixels, for what the plan says of
-time and memory: some minutes, and 14 GB of memory (or 7). Its weights have to be random then: holes give no numbers.
+time and memory: some minutes, and 15 GB of memory (or 8). Its weights are random then: holes give no numbers.
 """
 
 from __future__ import annotations
