@@ -58,8 +58,10 @@ def opinion(
     told = [name for name in rows if rows[name]["low"] is not None and rows[name]["low"] < rows[name]["high"]]
     if not told or any(size(rows[name], directions[name]) + 1 >= gain for name in told):
         return Opinion("unsettled", f" The judges show no measurable difference: {joined(still)}{_power(rows)}.")
-    text = f" No judge shares this gain: in none of {joined(told)} may it be as large, by the spread of each"
-    return Opinion("unshared", f"{text}; it may be an artefact that the objectives like.")
+    text = f" No judge shares this gain: none as large, by the spread of each, is possible in {joined(told)}"
+    return Opinion(
+        "unshared", f"{text}. It may be an artefact that the objectives like, or lie in what no judge measures."
+    )
 
 
 def size(row: Mapping[str, Any], direction: str) -> float:

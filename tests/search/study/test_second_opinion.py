@@ -49,7 +49,10 @@ def test_a_gain_that_no_judge_shares_is_called_that() -> None:
     still = row(0.0, sure=False) | {"low": 0.0, "high": 0.0}
     found = said({"objects": row(-0.1, sure=False), "kid": row(0.1, sure=False, won=None), "still": still}, DOWN)
     assert found.number == 3 and found.text.startswith("FreeU helps here by the objectives alone: ")
-    assert "No judge shares this gain: in none of objects and kid may it be as large, by the spread" in found.text
+    assert (
+        "No judge shares this gain: none as large, by the spread of each, is possible in objects and kid. It "
+        in found.text
+    )
 
 
 def test_judges_too_weak_to_tell_say_so() -> None:
