@@ -3,14 +3,16 @@
     ~/.cache/freeu/sha256/KEY    the file's SHA-256; KEY is of its path, size and times
 
 A file that was written, moved or replaced since has other times, and is read again. Nothing is lost by deleting them.
+Of several processes that want a file's hash, as a study's workers, one reads it and the others wait for that.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 LARGE = 2**26
@@ -40,14 +42,26 @@ _held: dict[tuple[Path, int, int, int], bytes] = {}
 def _of(file: Path, size: int, changed: int, moved: int, told: Told) -> bytes:
     key = file, size, changed, moved
     if key not in _held:
-        place = _place(*key) if size >= LARGE else None
-        found = _read(place) if place is not None else None
-        if found is None:
-            found = _hash(file, told)
-            if place is not None:
-                _write(place, found)
-        _held[key] = found
+        _held[key] = _hash(file, told) if size < LARGE else _remembered(file, _place(*key), told)
     return _held[key]
+
+
+def _remembered(file: Path, place: Path, told: Told) -> bytes:
+    if (found := _read(place)) is None:
+        with _alone(file):
+            if (found := _read(place)) is None:  # else another process has just read it
+                found = _hash(file, told)
+                _write(place, found)
+    return found
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """One at a time, by a lock of the file itself: the kernel lets go when a process ends, however it ends."""
+    with ExitStack() as held:
+        with suppress(OSError):  # a disk without locks: then each reads it
+            fcntl.flock(held.enter_context(file.open("rb")), fcntl.LOCK_EX)
+        yield
 
 
 def _hash(file: Path, told: Told) -> bytes:

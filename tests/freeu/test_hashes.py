@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,35 @@ def test_a_torn_memory_is_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         kept.write_text(text)
         forget(monkeypatch)
         assert hashes.of_file(file) == hashlib.sha256(b"a" * 200).digest()
+
+
+def test_of_several_workers_one_reads_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file, log = tmp_path / "model.safetensors", tmp_path / "log"
+    file.write_bytes(b"a" * 200)
+    fork = multiprocessing.get_context("fork")
+    all_here, plain_read, plain_hash = fork.Barrier(4), hashes._read, hashes._hash
+    looked: list[Path] = []
+
+    def read(place: Path) -> bytes | None:
+        found = plain_read(place)
+        looked.append(place)
+        if len(looked) == 1:  # none of them has found it
+            all_here.wait()
+        return found
+
+    def hash_(*given: Any) -> bytes:
+        with log.open("a") as stream:
+            stream.write("read\n")
+        return plain_hash(*given)
+
+    monkeypatch.setattr(hashes, "_read", read)
+    monkeypatch.setattr(hashes, "_hash", hash_)
+    workers = [fork.Process(target=hashes.of_file, args=(file,)) for _ in range(4)]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join()
+    assert [each.exitcode for each in workers] == [0] * 4 and log.read_text() == "read\n"
 
 
 def test_small_files_are_not_remembered(tmp_path: Path) -> None:
