@@ -121,6 +121,17 @@ def test_a_refiner_is_sdxls(tmp_path: Path) -> None:
     assert "--refiner is SDXL's" in said(spec)
 
 
+def test_sdxl_keeps_all_of_its_unet_when_it_is_set_in_motion(tmp_path: Path) -> None:
+    """diffusers' UNetMotionModel.from_unet2d leaves out what is told of sizes and pooled words."""
+    from freeu.models import pipelines
+
+    spec = KINDS["animatediff sdxl"](tmp_path)
+    still = pipelines.pipeline(spec.folder, "StableDiffusionXLPipeline", torch.float32, spec.variant).unet.state_dict()
+    moved = generator(spec).unet.state_dict()
+    assert still.keys() < moved.keys() and all("motion_modules" in name for name in moved.keys() - still.keys())
+    assert all(torch.equal(moved[name], weight) for name, weight in still.items())
+
+
 def test_a_controlnet_union_is_told_before_anything_loads(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
