@@ -96,7 +96,6 @@ def _adapted(root: Path) -> ModelSpec:
 KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "sd": lambda root: _spec(tiny.stable_diffusion(root / "sd")),
     "sdxl": lambda root: _spec(tiny.sdxl(root / "sdxl")),
-    "sd under pag": lambda root: _spec(tiny.stable_diffusion(root / "sd"), pag_scale=3.0),
     "sdxl with refiner": lambda root: _spec(tiny.sdxl(root / "sdxl"), refiner=str(tiny.refiner(root / "refiner"))),
     "image to image": _from_picture(tiny.stable_diffusion),
     "inpainting": _inpainted,
@@ -106,13 +105,17 @@ KINDS: dict[str, Callable[[Path], ModelSpec]] = {
     "refiner alone": _from_picture(tiny.refiner),
     "modelscope": lambda root: _spec(tiny.modelscope(root / "modelscope"), frames=FRAMES),
     "animatediff": _with_motion,
-    "animatediff sdxl": _moving_xl,
     "rerender": _rerendered,
     "controlnets": _controlled,
     "t2i-adapters": _adapted,
     "ip-adapter": _prompted,
     "svd": _set_in_motion,
 }
+STUDIED: dict[str, Callable[[Path], ModelSpec]] = KINDS | {
+    "sd under pag": lambda root: _spec(tiny.stable_diffusion(root / "sd"), pag_scale=3.0),
+    "animatediff sdxl": _moving_xl,
+}
+"""With variants that share a generator with one of them: through a study, not through all of the generators' tests."""
 
 
 def generator(spec: ModelSpec, **chosen: Any) -> Any:

@@ -178,7 +178,11 @@ def _moved(pipeline: Any, adapter: Any) -> Any:
         pipeline.unet.load_motion_modules(adapter)
     left_out = ("safety_checker", "motion_adapter")
     kept = {key: each for key, each in pipeline.components.items() if key not in left_out}
-    return moving[getattr(pipeline, "text_encoder_2", None) is not None](**kept, motion_adapter=adapter)
+    still = getattr(pipeline.unet, "add_embedding", None)
+    moved = moving[getattr(pipeline, "text_encoder_2", None) is not None](**kept, motion_adapter=adapter)
+    if still is not None and moved.unet.add_embedding is not still:  # diffusers leaves this part of SDXL's at random
+        moved.unet.add_embedding.load_state_dict(still.state_dict())
+    return moved
 
 
 def _adapted(pipeline: Any) -> Any:

@@ -16,14 +16,14 @@ from freeu.generate import noise
 from freeu.models import ModelSpec, changed, load_spec
 from freeu.sampling import Sampling
 from tests import tiny
-from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, generator
+from tests.kinds import FRAMES, GUIDANCE, KINDS, STEPS, STUDIED, generator
 
 PROMPT, SEED = "a boat", 5
 
 
 @pytest.fixture
 def spec_of(tmp_path: Path):
-    return lambda name: KINDS[name](tmp_path)
+    return lambda name: STUDIED[name](tmp_path)
 
 
 HALF = freeu.Factors(1.5, 1.6, 0.5, 0.2, controls=freeu.Controls(stop=0.5))

@@ -13,7 +13,7 @@ from configs import UserError
 from freeu.models import ModelSpec, changed, load_generator, load_spec
 from freeu.models.spec import PARTS
 from tests import tiny
-from tests.kinds import FRAMES, KINDS, generator
+from tests.kinds import FRAMES, KINDS, STUDIED, generator
 
 HOLDERS = {"controlnet": "rerender", "motion_adapter": "animatediff", "refiner": "sdxl with refiner"}
 
@@ -119,6 +119,17 @@ def test_a_motion_adapter_is_not_for_modelscope(tmp_path: Path) -> None:
 def test_a_refiner_is_sdxls(tmp_path: Path) -> None:
     spec = KINDS["sd"](tmp_path).model_copy(update={"refiner": str(tiny.refiner(tmp_path / "refiner"))})
     assert "--refiner is SDXL's" in said(spec)
+
+
+def test_sdxl_keeps_all_of_its_unet_when_it_is_set_in_motion(tmp_path: Path) -> None:
+    """diffusers' UNetMotionModel.from_unet2d leaves out what is told of sizes and pooled words."""
+    from freeu.models import pipelines
+
+    spec = STUDIED["animatediff sdxl"](tmp_path)
+    still = pipelines.pipeline(spec.folder, "StableDiffusionXLPipeline", torch.float32, spec.variant).unet.state_dict()
+    moved = generator(spec).unet.state_dict()
+    assert still.keys() < moved.keys() and all("motion_modules" in name for name in moved.keys() - still.keys())
+    assert all(torch.equal(moved[name], weight) for name, weight in still.items())
 
 
 def test_a_controlnet_union_is_told_before_anything_loads(tmp_path: Path) -> None:

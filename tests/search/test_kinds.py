@@ -14,7 +14,7 @@ from freeu.models import ModelSpec, load_spec
 from freeu.models.catalogue import OWN
 from search.storage import StudyFolder
 from tests import tiny
-from tests.kinds import FRAMES, GUIDANCE, KINDS
+from tests.kinds import FRAMES, GUIDANCE, KINDS, STUDIED
 from tests.studies import study
 
 
@@ -28,9 +28,9 @@ def saved(spec: ModelSpec, file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STUDIED)
 def test_a_study(kind: str, tmp_path: Path) -> None:
-    spec = KINDS[kind](tmp_path)
+    spec = STUDIED[kind](tmp_path)
     model = saved(spec, tmp_path / "model.yaml")
     said = study(model=str(model), trials=3, limit=3, mlruns=tmp_path / "mlruns", study="s")
     assert spec.kind.replace("-", " ") in said
