@@ -1,6 +1,6 @@
 """Version 2's amplification as two CUDA kernels: the mean over channels with its extremes, then the product in place.
 
-`freeu.backbone` has the plain form, some fifteen kernels. Whoever computes the means of a block of positions keeps
+`freeu.backbone` has the plain form, sixteen kernels. Whoever computes the means of a block of positions keeps
 their extremes, too; whoever multiplies reads those of all blocks of its map. No two programs write the same place.
 """
 
