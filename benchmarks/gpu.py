@@ -30,16 +30,19 @@ PARTS: dict[str, Callable[[gpu_parts.Bench], Iterator[gpu_parts.Row]]] = {
     "trial": gpu_parts.trials,
     "agreement": gpu_parts.agreement,
     "batch sizes": gpu_parts.batch_sizes,
+    "compiled": gpu_parts.compiled,
 }
 
 
 def measured(bench: gpu_parts.Bench, name: str) -> Iterator[gpu_parts.Row]:
     """A part's rows; the last says what could not be measured, and why."""
-    if time.monotonic() > bench.deadline:
-        yield f"{name}: not measured", "the time is up (--minutes)"
-        return
     try:
-        yield from PARTS[name](bench)
+        rows = PARTS[name](bench)
+        while time.monotonic() <= bench.deadline:
+            if (row := next(rows, None)) is None:
+                return
+            yield row
+        yield f"{name}: not measured", "the time is up (--minutes)"
     except gpu_parts.Unmeasured as reason:
         yield f"{name}: not measured", str(reason)
     except Exception as error:  # whatever it is, the other parts can still be told
@@ -50,7 +53,7 @@ def main(
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, cpu [cuda where there is one].")] = None,
     quick: Annotated[bool, typer.Option(help="Toy sizes.")] = False,
     only: Annotated[str, typer.Option(metavar="A,B", help=f"Parts, of {', '.join(PARTS)}.")] = "",
-    minutes: Annotated[float, typer.Option(help="No part begins after so many.")] = 9,
+    minutes: Annotated[float, typer.Option(help="Nothing more is measured after so many.")] = 9,
     out: Annotated[Path, typer.Option(help="The Markdown table.")] = Path("gpu.md"),
 ) -> None:
     """Run the parts, print each as it ends, and write the table."""
@@ -59,6 +62,8 @@ def main(
     dtype = torch.float32 if place.type == "cpu" else torch.float16
     if quick:
         print("toy sizes: their times say nothing about a card")
+    if place.type == "cuda":
+        torch.cuda.set_device(place.index or 0)  # streams and graphs are the current device's
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         bench = gpu_parts.Bench(place, quick, dtype, Path(folder), began + 60 * minutes)

@@ -116,31 +116,22 @@ def _captured(run: Callable[[], object]) -> Any:
 
 
 def unets(bench: Bench) -> Iterator[Row]:
-    """A forward pass: off, ours, diffusers'; eager and compiled; memory, and how often it was compiled."""
-    compiled = bench.device.type == "cuda"
+    """A forward pass: off, ours, diffusers'; memory."""
     for size in ["toy"] if bench.quick else ["sd15", "sdxl"]:
+        net = unet.made(size, str(bench.device), bench.dtype)[0]
         for batch in (1,) if bench.quick else (1, 4, 16):
-            net, forward = unet.made(size, str(bench.device), bench.dtype, 2 * batch)
-            yield from _ways(bench, f"U-Net {size}, {batch} under guidance", net, forward, theirs=True)
-            if compiled and batch == 4:
-                freeu.enable(net, freeu.IDENTITY)
-                net.forward = torch.compile(net.forward)
-                with _graphs() as made:
-                    yield from _ways(bench, f"U-Net {size}, {batch}, compiled", net, forward, theirs=False)
-                yield f"U-Net {size}, graphs compiled for all of these", str(made[0])
-            del net, forward
-            _emptied(bench)
-    if not compiled:
-        raise Unmeasured("compiled U-Nets need a CUDA device")
+            forward = unet.forwards(net, size, 2 * batch)
+            yield from _ways(bench, f"U-Net {size}, {batch} under guidance", net, forward)
+        del net, forward
+        _emptied(bench)
 
 
-def _ways(bench: Bench, label: str, net: Any, forward: Callable[[], None], theirs: bool) -> Iterator[Row]:
+def _ways(bench: Bench, label: str, net: Any, forward: Callable[[], None]) -> Iterator[Row]:
     rounds, seconds, memory = 1 if bench.quick else 5, dict[str, list[float]](), dict[str, float]()
     ways: dict[str, Callable[[], None]] = {
-        name: (lambda factors=factors: _ours(net, factors, keep=not theirs)) for name, factors in VERSIONS.items()
+        name: (lambda factors=factors: _ours(net, factors)) for name, factors in VERSIONS.items()
     }
-    if theirs:
-        ways["diffusers'"] = lambda: unet.theirs(net)
+    ways["diffusers'"] = lambda: unet.theirs(net)
     for turn in range(-1, rounds):
         for name, way in ways.items():
             way()
@@ -150,20 +141,45 @@ def _ways(bench: Bench, label: str, net: Any, forward: Callable[[], None], their
             if turn >= 0:
                 seconds.setdefault(name, []).append(took)
                 memory[name] = torch.cuda.max_memory_allocated(bench.device) / 1e9 if bench.device.type == "cuda" else 0
-    if theirs:
-        unet.off(net)
+    unet.off(net)
     plain = seconds["off"]
     for name, found in seconds.items():
         over = median(one / other for one, other in zip(found, plain, strict=True)) - 1
         yield f"{label}, {name}", f"{1e3 * median(found):.1f} ms ({100 * over:+.2f} %), {memory[name]:.2f} GB"
 
 
-def _ours(net: Any, factors: freeu.Factors | None, keep: bool) -> None:
-    """keep: the hooks stay, as where it is compiled."""
-    if not keep:
-        unet.off(net)
-    if factors is not None or keep:
-        freeu.enable(net, factors or freeu.IDENTITY)
+def _ours(net: Any, factors: freeu.Factors | None) -> None:
+    unet.off(net)
+    if factors is not None:
+        freeu.enable(net, factors)
+
+
+def compiled(bench: Bench) -> Iterator[Row]:
+    """Compiled forward passes, and how often other factors compile them again. Last, as it takes minutes."""
+    bench.need_cuda("compiled U-Nets")
+    for size in ("toy",) if bench.quick else ("sdxl", "sd15"):
+        yield from compiled_ways(bench, size, "inductor")
+        _emptied(bench)
+
+
+def compiled_ways(bench: Bench, size: str, backend: str) -> Iterator[Row]:
+    """Off and ours by torch.compile, one after the other: hooks that stay for "off" would be FreeU at factors of 1."""
+    net, forward = unet.made(size, str(bench.device), bench.dtype, 2 if bench.quick else 8)
+    plain, off = net.forward, 0.0
+    for name in ("off", "ours, v2 by width"):
+        torch.compiler.reset()
+        factors = VERSIONS[name]
+        _ours(net, factors)
+        net.forward = torch.compile(plain, backend=backend)
+        with _graphs() as made:
+            seconds = interleaved([forward], 1 if bench.quick else 5, bench.device)[0]
+            if factors is not None:
+                for other in (freeu.Factors(1.1, 1.2, 0.8, 0.5), freeu.IDENTITY):
+                    freeu.enable(net, other)
+                    forward()
+        off = off or seconds
+        over = f"{1e3 * seconds:.1f} ms ({100 * (seconds / off - 1):+.2f} %), graphs compiled: {made[0]}"
+        yield f"U-Net {size}, {1 if bench.quick else 4} under guidance, compiled, {name}", over
 
 
 @contextmanager
@@ -181,18 +197,19 @@ def trials(bench: Bench) -> Iterator[Row]:
     kinds = [("float32", False)]
     if bench.device.type == "cuda":
         kinds = [("float16", True), ("float16", False), ("bfloat16", False)]
-    for dtype, upcast in kinds:
+    for number, (dtype, upcast) in enumerate(kinds):
         label = f"trial {bench.size}, {dtype}{' with a float32 decoder' if upcast else ''}"
         try:
-            yield from _trial(bench, label, dtype, upcast)
+            yield from _trial(bench, label, dtype, upcast, whole=number == 0)
         except Exception as error:  # as random weights that overflow: the other types can still be told
             yield f"{label}: failed", said(error)
         _emptied(bench)
     bench.need_cuda("the share of idle time")
 
 
-def _trial(bench: Bench, label: str, dtype: str, upcast: bool) -> Iterator[Row]:
-    images, steps = (16, 2) if bench.quick else (24, 20)
+def _trial(bench: Bench, label: str, dtype: str, upcast: bool, whole: bool) -> Iterator[Row]:
+    """whole: beside the naive loop, with where the time goes."""
+    images, steps = 16, 2 if bench.quick else 20
     world = trial.made(bench.size, images, str(bench.device), dtype, steps, False, bench.folder, upcast, True)
 
     def seconds(run: Callable[[], None]) -> float:
@@ -204,6 +221,8 @@ def _trial(bench: Bench, label: str, dtype: str, upcast: bool) -> Iterator[Row]:
     yield f"{label}, {images} images, {steps} steps", f"{wall:.2f} s, {100 * share:.0f} % of the matrix rate"
     generator: Any = world.evaluator.generator
     yield f"{label}, chosen batches", f"U-Net {generator._batches.size}, decoder {generator._decodes.size}"
+    if not whole:
+        return
     loops = {batch: seconds(partial(trial.naively, world, batch)) for batch in ((16,) if bench.quick else (1, 4, 8))}
     best = min(loops, key=lambda batch: loops[batch])
     yield f"{label}, naive loop by {best}", f"{loops[best]:.2f} s, {loops[best] / wall:.2f} times ours"
@@ -248,13 +267,12 @@ def agreement(bench: Bench) -> Iterator[Row]:
 
 def batch_sizes(bench: Bench) -> Iterator[Row]:
     """Seconds an image of a U-Net's forward by the batch."""
+    net = unet.made(bench.size, str(bench.device), bench.dtype)[0]
+    unet.ours(net)
     for batch in (1, 2) if bench.quick else (1, 2, 4, 6, 8, 12, 16, 24, 32):
-        net, forward = unet.made(bench.size, str(bench.device), bench.dtype, 2 * batch)
-        unet.ours(net)
+        forward = unet.forwards(net, bench.size, 2 * batch)
         seconds = interleaved([forward], 1 if bench.quick else 3, bench.device)[0]
         yield f"U-Net {bench.size}, {batch} images under guidance", f"{1e3 * seconds / batch:.2f} ms an image"
-        del net, forward
-        _emptied(bench)
 
 
 def _emptied(bench: Bench) -> None:

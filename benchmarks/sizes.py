@@ -42,22 +42,25 @@ POOLED, TIMES = 1280, 256
 """SDXL's U-Net is told the pooled text, and six numbers of the picture's size in so many waves each."""
 
 
-def unet(size: str) -> Any:
-    """A UNet2DConditionModel in float32, on the CPU; SDXL's without what it is told beside the text."""
-    return _unet(size, {})
+def unet(size: str, device: str = "cpu") -> Any:
+    """A UNet2DConditionModel in float32; SDXL's without what it is told beside the text."""
+    return _unet(size, {}, device)
 
 
-def _unet(size: str, more: dict[str, Any]) -> Any:
+def _unet(size: str, more: dict[str, Any], device: str) -> Any:
     from diffusers import UNet2DConditionModel
     from diffusers.utils import logging
 
     logging.set_verbosity_error()
     torch.manual_seed(0)
-    return UNet2DConditionModel(sample_size=SIDES[size], **UNETS[size], **more).eval()
+    with torch.device(device):  # a card draws SDXL's weights in a moment, a CPU in half a minute
+        return UNet2DConditionModel(sample_size=SIDES[size], **UNETS[size], **more).eval()
 
 
-def pipeline(size: str, tokenizer: Any) -> Any:
-    """A StableDiffusionPipeline or StableDiffusionXLPipeline in float32, on the CPU. tokenizer: of any CLIP."""
+def pipeline(size: str, tokenizer: Any, device: str = "cpu") -> Any:
+    """A StableDiffusionPipeline or StableDiffusionXLPipeline in float32, its U-Net on the device already and the rest
+    on the CPU. tokenizer: of any CLIP.
+    """
     import diffusers
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -67,7 +70,7 @@ def pipeline(size: str, tokenizer: Any) -> Any:
     if len(towers) == 1:
         return diffusers.StableDiffusionPipeline(
             **common,
-            unet=_unet(size, {}),
+            unet=_unet(size, {}, device),
             text_encoder=CLIPTextModel(towers[0]).eval(),
             safety_checker=None,
             feature_extractor=None,
@@ -80,7 +83,7 @@ def pipeline(size: str, tokenizer: Any) -> Any:
     )
     return diffusers.StableDiffusionXLPipeline(
         **common,
-        unet=_unet(size, told),
+        unet=_unet(size, told, device),
         text_encoder=CLIPTextModel(towers[0]).eval(),
         text_encoder_2=CLIPTextModelWithProjection(towers[1]).eval(),
         tokenizer_2=tokenizer,

@@ -90,7 +90,7 @@ def made(
 
     pipe = naive.pipeline()
     pipe.tokenizer.model_max_length = 77
-    pipe = sizes.pipeline(size, pipe.tokenizer)
+    pipe = sizes.pipeline(size, pipe.tokenizer, device)
     pipe.to(device, DTYPES[dtype or ("float32" if device == "cpu" else "bfloat16")])
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.register_to_config(force_upcast=upcast)

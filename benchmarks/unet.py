@@ -50,22 +50,29 @@ def main(
 
 def made(size: str, device: str, dtype: torch.dtype | None = None, samples: int = 2) -> tuple[Any, Callable[[], None]]:
     """A U-Net, by default in float32 on a CPU and bfloat16 on a GPU, and what runs it once. samples: of its batch."""
-    dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
-    unet, side = sizes.unet(size).to(device, dtype), sizes.SIDES[size]
-    sample = torch.randn(samples, 4, side, side, device=device, dtype=dtype)
-    words = torch.randn(samples, 77, sizes.UNETS[size]["cross_attention_dim"], device=device, dtype=dtype)
+    unet = sizes.unet(size, device).to(dtype or (torch.float32 if device == "cpu" else torch.bfloat16))
+    return unet, forwards(unet, size, samples)
+
+
+def forwards(unet: Any, size: str, samples: int) -> Callable[[], None]:
+    """What runs a U-Net of the size once on a batch of so many."""
+    side, like = sizes.SIDES[size], dict(device=unet.device, dtype=unet.dtype)
+    sample = torch.randn(samples, 4, side, side, **like)
+    words = torch.randn(samples, 77, sizes.UNETS[size]["cross_attention_dim"], **like)
 
     def forward() -> None:
         with torch.inference_mode():
             unet(sample, 500, words)
 
-    return unet, forward
+    return forward
 
 
 def peak(way: str, size: str, device: str) -> float:
     """Megabytes at the most, of the device or of the process; called in a process of its own."""
     unet, forward = made(size, device)
     WAYS[way](unet)
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)  # it was made in float32
     forward()
     if device == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import gpu, hostile, overhead, served, trial
+from benchmarks import gpu, gpu_parts, hostile, low_steps, overhead, served, trial
 
 ROOT = Path(__file__).parent.parent
 
@@ -60,8 +62,40 @@ def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert what in said and f"| {what} |" in table
     for what in ("trial toy, float32, naive loop by 16", "batch of 2 from batch of 1", "U-Net toy, 2 images"):
         assert what in table
-    for part, what in (("filter", "a graph's replay"), ("U-Net", "compiled U-Nets"), ("agreement", "with the CPU")):
+    for part, what in (("filter", "a graph's replay"), ("compiled", "compiled U-Nets"), ("agreement", "with the CPU")):
         assert re.search(rf"\| {part}: not measured \| .*{what} needs? a CUDA device", table)
+
+
+def test_gpu_compiles_once_for_all_factors(tmp_path: Path) -> None:
+    bench = gpu_parts.Bench(torch.device("cpu"), True, torch.float32, tmp_path, math.inf)
+    rows = list(gpu_parts.compiled_ways(bench, "toy", "eager"))
+    assert [label.rpartition("compiled, ")[2] for label, _ in rows] == ["off", "ours, v2 by width"]
+    assert all(value.endswith("graphs compiled: 1") for _, value in rows)
+
+
+def test_gpu_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a part, too: what is measured by then is told."""
+    bench = gpu_parts.Bench(torch.device("cpu"), True, torch.float32, tmp_path, 1.0)
+    monkeypatch.setattr(gpu.time, "monotonic", iter([0.0, 1.0, 2.0]).__next__)
+    monkeypatch.setitem(gpu.PARTS, "filter", lambda _: iter([("a", "1"), ("b", "2"), ("c", "3")]))
+    assert list(gpu.measured(bench, "filter")) == [
+        ("a", "1"),
+        ("b", "2"),
+        ("filter: not measured", "the time is up (--minutes)"),
+    ]
+
+
+def test_low_steps() -> None:
+    """Few steps that rank alike try more candidates for as many images, others fewer."""
+    random = np.random.default_rng(0)
+    own, truths = random.normal(size=(200, 1, 2)), random.normal(size=(200, 2))
+    world = low_steps.World(own + random.normal(size=(200, 48, 2)), truths)
+    assert all(np.allclose(world.estimated(n)[0], world.scores[0].mean(0)) for n in (12, 24, 48))
+    assert world.worth(list(range(200))) == pytest.approx(1)
+    _, plain, _ = low_steps.raced(world, low_steps.PLAIN, 0.5, 600, 0)
+    _, more, used = low_steps.raced(world, 1.0, 0.1, 600, 0)
+    _, fewer, unused = low_steps.raced(world, 0.5, 0.5, 600, 0)
+    assert more > plain > fewer and used and not unused
 
 
 def test_trial(capsys: pytest.CaptureFixture[str]) -> None:
