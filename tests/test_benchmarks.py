@@ -66,6 +66,7 @@ def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"\| {part}: not measured \| .*{what} needs? a CUDA device", table)
 
 
+@pytest.mark.slow
 def test_gpu_compiles_once_for_all_factors(tmp_path: Path) -> None:
     bench = gpu_parts.Bench(torch.device("cpu"), True, torch.float32, tmp_path, math.inf)
     rows = list(gpu_parts.compiled_ways(bench, "toy", "eager"))

@@ -13,7 +13,7 @@ from diffusers import DDIMScheduler
 
 import freeu
 from configs import UserError
-from freeu import concat, patch
+from freeu import concat, hooks
 from freeu.backbone import gain
 from freeu.factors import Factors
 from freeu.sites import Site, find_sites
@@ -260,7 +260,7 @@ def test_planted_errors_are_caught(error: str, unet, monkeypatch: pytest.MonkeyP
         left = (1.0 if part == "hidden" else b, 1.0 if part == "skip" else s)
         concat.modulate_(joined, channels, *left, version, **more)
 
-    monkeypatch.setattr(patch, "modulate_", broken)
+    monkeypatch.setattr(hooks, "modulate_", broken)
     difference = (ours(unet, STRONG) - literal(unet, STRONG)).abs().max()
     assert difference <= 2e-5 if error == "none" else difference > 1e-3
 
