@@ -113,7 +113,7 @@ def test_a_motion_adapter_takes_the_place_of_animatediffs_own(tmp_path: Path) ->
 def test_a_motion_adapter_is_not_for_modelscope(tmp_path: Path) -> None:
     folder = tiny.motion_adapter(tmp_path / "adapter")
     message = said(changed(load_spec(tiny.modelscope(tmp_path / "m")), {"motion_adapter": str(folder)}))
-    assert f"--motion-adapter {folder}" in message and "the model is a TextToVideoSDPipeline" in message
+    assert f"--motion-adapter {folder}" in message and "and this is a TextToVideoSDPipeline" in message
 
 
 def test_a_refiner_is_sdxls(tmp_path: Path) -> None:
