@@ -43,6 +43,16 @@ def dpm(pipeline: Any) -> None:
     pipeline.set_progress_bar_config(disable=True)
 
 
+def schedule(pipeline: Any, name: str) -> None:
+    """Gives it our scheduler of that name; its own where that is "default"."""
+    from diffusers import DDIMScheduler
+
+    if name == "dpmsolver++":
+        dpm(pipeline)
+    elif name == "ddim":
+        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+
+
 def agree(found: torch.Tensor, wanted: torch.Tensor) -> None:
     torch.testing.assert_close(found, wanted.float(), atol=1.01 / 255, rtol=0)
 
@@ -54,17 +64,14 @@ def picture(spec: ModelSpec) -> Image.Image:
 @pytest.mark.parametrize("factors", [freeu.IDENTITY, HALF, LATE], ids=["without", "half", "late"])
 @pytest.mark.parametrize("scheduler", ["dpmsolver++", "ddim", "default"])  # DDIM's and PNDM's count no steps
 def test_image_to_image(scheduler: str, factors: freeu.Factors, spec_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+    from diffusers import StableDiffusionImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_img2img as module
 
     spec = spec_of("image to image").model_copy(update={"scheduler": scheduler})
     one = generator(spec, steps=10)
     found = ours(one, factors)
     pipeline = StableDiffusionImg2ImgPipeline(**one._pipeline.components, requires_safety_checker=False)
-    if scheduler == "dpmsolver++":
-        dpm(pipeline)
-    elif scheduler == "ddim":
-        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    schedule(pipeline, scheduler)
     freeu.enable(pipeline, factors)
     monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
     # Diffusers draws from the VAE's distribution, ours takes its mean.
@@ -483,7 +490,7 @@ def test_inpainting(
 def test_inpainting_with_a_plain_model(
     scheduler: str, strength: float, factors: freeu.Factors, spec_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
+    from diffusers import StableDiffusionInpaintPipeline
     from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_inpaint as module
 
     spec = spec_of("plain inpainting")
@@ -492,10 +499,7 @@ def test_inpainting_with_a_plain_model(
     one = generator(spec, steps=10)
     found = ours(one, factors)
     pipeline = StableDiffusionInpaintPipeline(**one._pipeline.components, requires_safety_checker=False)
-    if scheduler == "dpmsolver++":
-        dpm(pipeline)
-    elif scheduler == "ddim":
-        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    schedule(pipeline, scheduler)
     freeu.enable(pipeline, factors)
     monkeypatch.setattr(module, "randn_tensor", lambda shape, **k: noise(PROMPT, SEED, shape[1:])[None])
     monkeypatch.setattr(module, "retrieve_latents", lambda found, **k: found.latent_dist.mode())
