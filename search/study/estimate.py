@@ -16,9 +16,9 @@ from search.storage import StudyFolder, studies
 if TYPE_CHECKING:
     from search.settings.job import Job
 
-CPU = {"float32": 40.0, "bfloat16": 100.0}
-"""GFLOP/s of a core; measured on U-Nets of SDXL's blocks at 128 to 256 pixels, 50 to 90 and, where the processor has
-such instructions, 80 to 230."""
+CPU = {"float32": 60.0, "bfloat16": 150.0}
+"""GFLOP/s of a core; measured at SDXL's true size at 256 and 512 pixels and on U-Nets of its blocks, 50 to 90 and, where
+the processor has such instructions, 80 to 230."""
 WIDE = ("amx_bf16", "avx512_bf16")
 EMULATED = 0.3
 """Of float32's speed, where it has none."""
