@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from search.settings.job import Job
 
 CPU = {"float32": 60.0, "bfloat16": 150.0}
-"""GFLOP/s of a core; measured at SDXL's true size at 256 and 512 pixels and on U-Nets of its blocks, 50 to 90 and, where
-the processor has such instructions, 80 to 230."""
+"""GFLOP/s of a core; measured at SDXL's true size at 256 and 512 pixels and on U-Nets of its blocks, 50 to 90 and,
+where the processor has such instructions, 80 to 230."""
 WIDE = ("amx_bf16", "avx512_bf16")
 EMULATED = 0.3
 """Of float32's speed, where it has none."""

@@ -2,14 +2,14 @@
 
 A row is a prompt with a seed. The first rows are the held-out prompts in their order, the next ones the same prompts
 with other seeds, and so on; each of a study's confirmations has seeds of its own. Whatever was drawn is kept in
-confirm/parts/, so a killed confirmation goes on where it was.
+confirm/parts/, so a killed confirmation goes on where it was; a candidate whose range ends process after process is
+left out.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -23,6 +23,8 @@ from search.evaluation import Evaluation, Evaluators, OnImages
 from search.settings import prompts
 from search.storage import StudyFolder
 from search.storage.files import replacing
+from search.study.in_hand import InHand
+from search.study.recovery import often
 from search.workers import Crew, WorkerDied
 from search.workers.crew import TRIES
 
@@ -120,7 +122,8 @@ class HeldOut:
         """
         parts = {key: self._kept(key, candidate) for key, candidate in wanted.items()}
         waiting = [(key, *each) for key in wanted for each in self._missing(parts[key], end, len(wanted))]
-        self._draw(wanted, parts, waiting)
+        with InHand().until_the_end() as hands:
+            self._draw(wanted, parts, waiting, hands)
         found = {key: _joined(each, end) for key, each in parts.items()}
         for key, sample in found.items():
             self.folder.learn_held_out(_name(key), sample.table(self.rows, self._categories))
@@ -131,32 +134,46 @@ class HeldOut:
         wanted: Mapping[int, Candidate],
         parts: dict[int, dict[int, Sample]],
         waiting: list[tuple[int, int, int]],
+        hands: InHand,
     ) -> None:
         running: dict[int, tuple[int, int, int]] = {}
-        deaths, jobs = Counter[int](), 0
+        jobs = 0
+
+        def leave_out(key: int, reason: str, error: Exception | None = None) -> None:
+            """As in a trial it costs this candidate, not the study."""
+            if key == BASE_KEY:
+                raise UserError(f"the baseline could not be scored on the held-out prompts: {reason}") from error
+            self._failed(key, reason)
+            del parts[key]
+            waiting[:] = [each for each in waiting if each[0] != key]
+
         while waiting or running:
             while waiting and self.crew.free:
                 key, begin, end = waiting.pop(0)
+                file = self._file(key, begin)
+                if hands.deaths(file) >= TRIES:
+                    hands.drop(file)
+                    leave_out(key, often(TRIES))
+                    continue
                 self._began(_said(key), end - begin, sum(each[2] - each[1] for each in waiting))
                 jobs += 1
                 running[jobs] = key, begin, end
                 here = slice(begin, end)
+                hands.take(file)
                 self.crew.submit(jobs, Draw(wanted[key], self.rows.prompts[here], self.rows.seeds[here]))
-            for job, found in self.crew.wait():
+            for job, found in self.crew.wait() if running else ():
                 key, begin, end = running.pop(job)
-                deaths[key] += isinstance(found, WorkerDied)
-                if key not in parts:
-                    continue  # another of its ranges failed
-                if isinstance(found, WorkerDied) and deaths[key] < TRIES:
-                    waiting.append((key, begin, end))
-                elif isinstance(found, Exception):  # as in a trial: it costs this candidate, not the study
-                    if key == BASE_KEY:
-                        raise UserError(f"the baseline could not be scored on the held-out prompts: {found}") from found
-                    self._failed(key, " ".join(str(found).split()) or type(found).__name__)
-                    del parts[key]
-                    waiting = [each for each in waiting if each[0] != key]
-                else:
+                file = self._file(key, begin)
+                if isinstance(found, WorkerDied):
+                    hands.died(file)
+                if isinstance(found, WorkerDied) and hands.deaths(file) < TRIES and key in parts:
+                    waiting.insert(0, (key, begin, end))
+                    continue
+                if key in parts and not isinstance(found, Exception):
                     parts[key][begin] = self._keep(key, wanted[key], begin, found)
+                hands.drop(file)
+                if key in parts and isinstance(found, Exception):  # else another of its ranges failed before
+                    leave_out(key, " ".join(str(found).split()) or type(found).__name__, found)
 
     def _missing(self, parts: Mapping[int, Sample], end: int, candidates: int) -> list[tuple[int, int]]:
         """(begin, end) of the ranges to draw: whole for one worker, else so small that all have some."""

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 ENDED = "its process ended before it did"
 
 
+def often(times: int) -> str:
+    """Why what ended so many processes is left out."""
+    return f"{ENDED}, {times} times: it was killed, or the model or a metric ends the process"
+
+
 class Recovery:
     """left: Optuna's ids, by number, of the trials that a process which ended left to go on with. fatal: records of
     those under which too many did."""
@@ -128,7 +133,7 @@ class Recovery:
 
     def _write_fatal(self, trial: FrozenTrial) -> TrialRecord:
         """Write down as failed a trial under which processes died again and again."""
-        record = self._dead(trial, f"{ENDED}, {FATAL} times: it was killed, or the model or a metric ends the process")
+        record = self._dead(trial, often(FATAL))
         self._ledger.write(record)
         self.fatal.append(record)
         return record

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from search.optimizer.pareto_front import Front, Pick
 from search.storage import StudyFolder, TrialRecord, Value
 from search.study.confirmation import Confirmed, confirm, finalists
 from search.study.held_out import HeldOut, rows_of
+from search.study.in_hand import InHand
 from search.study.looks import Looks
 from search.study.verdict import Rivals, fewest, moved_too_far, verdict
 from search.workers import SingleWorker, WorkerDied
@@ -172,6 +174,56 @@ def test_a_pick_that_kills_its_workers_costs_itself_alone(tmp_path: Path) -> Non
     drawn = held_out(tmp_path / "t", Deadly(crew(FakeGenerator()), IDENTITY))
     with pytest.raises(UserError, match="the baseline could not be scored on the held-out prompts: its worker"):
         confirm(drawn, tried({3: GOOD}), tuple(DIRECTIONS), Looks(1, (16,)), 0)
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing that comes after it in this process is done."""
+
+
+def killed(crew: SingleWorker, factors: Factors, kind: type[BaseException] = Killed) -> SingleWorker:
+    """A crew whose process ends where it is to draw these factors."""
+    submit = crew.submit
+
+    def ending(key: int, job: Any) -> None:
+        if getattr(job, "candidate", None) == Candidate(factors):
+            raise kind
+        submit(key, job)
+
+    crew.submit = ending  # type: ignore[method-assign]
+    return crew
+
+
+def test_a_finalist_that_ends_process_after_process_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first three processes die of it; the fourth goes on without it, as if it had raised. Ctrl-C is no death, and
+    what ended the baseline's process is told, then tried again.
+    """
+    lost: list[tuple[int, str]] = []
+
+    def once(factors: Factors, kind: type[BaseException] = Killed, place: str = "") -> Confirmed:
+        alone = killed(crew(FakeGenerator()), factors, kind)
+        drawn = held_out(tmp_path / place, alone, failed=lambda *what: lost.append(what))
+        with monkeypatch.context() as patch:
+            if kind is Killed:
+                patch.setattr(InHand, "until_the_end", contextmanager(lambda hands: (yield hands)))
+            return confirm(drawn, tried({5: BAD, 3: GOOD}), tuple(DIRECTIONS), Looks(1, (16,)), 0)
+
+    for _ in range(TRIES + 1):
+        with pytest.raises(KeyboardInterrupt):
+            once(BAD, KeyboardInterrupt)
+    for _ in range(TRIES):
+        with pytest.raises(Killed):
+            once(BAD)
+    assert lost == []
+    assert set(once(BAD, KeyboardInterrupt).rows) == {3}
+    assert [number for number, _ in lost] == [5] and "its process ended before it did, 3 times" in lost[0][1]
+    for _ in range(2):
+        for _ in range(TRIES):
+            with pytest.raises(Killed):
+                once(IDENTITY, place="baseline")
+        with pytest.raises(UserError, match=r"the baseline could not be scored .* its process ended before it did"):
+            once(IDENTITY, KeyboardInterrupt, "baseline")
 
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
