@@ -34,8 +34,8 @@ def concluded(
     """`result`, as result.json holds it; beside it, for the machines that share the study, `held_out`: the packed
     held-out scores by candidate.
 
-    identity: of the model's weights. shifts: the guardrails, where they are on. began: told (what, images, images after these in
-    this look, images of all looks at most) before each range of held-out images.
+    identity: of the model's weights. shifts: the guardrails, where they are on. began: told (what, images, images after
+    these in this look, images of all looks at most) before each range of held-out images.
     """
     from search.optimizer.pareto_front import find
     from search.study.result import assembled

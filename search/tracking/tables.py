@@ -64,6 +64,30 @@ def _front_row(row: Mapping[str, Any], result: Mapping[str, Any], base: TrialRec
     return {key: str(value) if isinstance(value, list | tuple) else value for key, value in found.items()}
 
 
+def baseline(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The baseline's trial, once it is complete."""
+    return next((record for record in records if record.complete and record.candidate.baseline), None)
+
+
+def ranks(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[int, int]:
+    """Trial → its rank: 1 on the front; 2 on what would be the front without these, by the trials' own scores; and so
+    on. Complete trials within the guardrails alone have one. result: as result.json holds it."""
+    import numpy as np
+
+    from search.optimizer.pareto_front import nondominated
+
+    found = dict.fromkeys((row["number"] for row in result.get("front", [])), 1)
+    rest = [record for record in records if record.complete and record.feasible and record.number not in found]
+    signs = {name: 1 if way == "up" else -1 for name, way in result.get("objectives", {}).items()}
+    table = np.array([[sign * record.values[name].value for name, sign in signs.items()] for record in rest])
+    rank, left = 1, np.arange(len(rest))
+    while signs and len(left):
+        rank, best = rank + 1, nondominated(table[left])
+        found |= dict.fromkeys((rest[row].number for row in left[best]), rank)
+        left = left[~best]
+    return found
+
+
 def trial_metrics(record: TrialRecord, base: TrialRecord | None = None) -> dict[str, float]:
     """The numbers of a trial, objectives under their own names. base: the baseline's trial, for differences."""
     found: dict[str, float] = {}
