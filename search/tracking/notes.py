@@ -21,7 +21,7 @@ Studies of FreeU: each is a run named as the study, and each of its trials a run
 - A trial: `clip` is its score on the search's own prompts, `clip.difference` that minus the baseline's, and
   `clip.difference.se` one standard error of it. Picks have `held_out/clip` too, and `held_out/clip.rival.difference`
   to FreeU off at the guidance scale that is hardest to beat. `judges/kid.difference` is the same of a judge, which the
-  search never read.
+  search never read. `rank` is 1 on the front, 2 where it would be if the front were not there, and so on.
 - Find the trials of a study by `tags.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """

@@ -22,10 +22,10 @@ def of_study(study: str, rank: str, objectives: Sequence[str], factors: Iterable
     """The tag for a study's trials: columns for factors, objectives, rung, front and picks, no more than a window shows
     at once; by the metric `rank`: the study's own run, the front, then what is next to it; each two objectives as a
     scatter plot of the first runs, since poor trials would take all its room and MLflow's plots have no range."""
-    names = list(objectives)
+    names, factors = list(objectives), list(factors)
     columns = [*(f"params.`{name}`" for name in factors), *(f"metrics.`{name}`" for name in names)]
     columns += ["metrics.`rung`", "tags.`freeu.front`", "tags.`freeu.picks`"]
-    charts, sections = _charts(study, names, list(factors))
+    charts, sections = _charts(study, names, factors)
     state = FACETS | {
         "searchFilter": f"tags.study = '{study}'",
         "orderByKey": f"metrics.`{rank}`",
@@ -54,32 +54,24 @@ def of_all(objectives: Iterable[str], before: str | None) -> tuple[str, str]:
     return VIEW_STATE + view_key(ALL_STUDIES), json.dumps(state)
 
 
-def _charts(study: str, names: Sequence[str], factors: Sequence[str]) -> tuple[list[Any], list[Any]]:
-    """The front's charts and the sections; MLflow adds what is missing of the others."""
+def _charts(study: str, objectives: Sequence[str], factors: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """The front's charts and the sections; MLflow adds what is missing of the others. The first objective over each
+    factor stands for MLflow's parallel coordinates, which are drawn before their size is known: that fills the
+    browser's console with errors."""
     section = {"uuid": f"{study}-front", "name": FRONT, "display": True, "isReordered": True, "isGenerated": True}
     usual = [section | {"uuid": f"{study}-{name}", "name": name} for name in ("Model metrics", "System metrics")]
-    front = section | {"columns": 2}  # three, as usual, are too narrow for the parallel coordinates
     common = {"deleted": False, "isGenerated": True, "metricSectionId": section["uuid"]}
-    charts: list[dict[str, Any]] = [
+    pairs = [(x, "METRIC", y) for x, y in combinations(objectives, 2)]
+    pairs += [(factor, "PARAM", objectives[0]) for factor in factors]
+    charts = [
         common
         | {
             "uuid": f"{study}-{x}-{y}",
             "type": "SCATTER",
             "runsCountToCompare": 100,
-            "xaxis": {"key": x, "type": "METRIC"},
+            "xaxis": {"key": x, "type": kind},
             "yaxis": {"key": y, "type": "METRIC"},
         }
-        for x, y in combinations(names, 2)
+        for x, kind, y in pairs
     ]
-    charts.append(
-        common
-        | {
-            "uuid": f"{study}-parallel",
-            "type": "PARALLEL",
-            "runsCountToCompare": 100,
-            "selectedParams": list(factors),
-            "selectedMetrics": list(names),
-            "showAllRuns": True,
-        }
-    )
-    return charts, [front, *usual]
+    return charts, [section, *usual]
