@@ -135,7 +135,7 @@ def _differences(pick: Mapping[str, Any], metric: str, name: str, kind: str = "s
 def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) -> dict[str, float]:
     """The numbers of a study: `clip` is what the model expects of the front's best, `clip.baseline` the baseline's, and
     `clip.difference`, `.low`, `.high`, `.p_holm` what the verdict goes by, held out; `clip.rival.difference` and so on
-    are against the rival. `judges/kid.difference` is what a judge says of that pick. `fid.floor` is what `fid.floor.n`
+    are against the rival. `kid.difference` is what a judge says of that pick. `fid.floor` is what `fid.floor.n`
     real images score. base: the baseline's trial."""
     found: dict[str, float] = {}
     taken = _taken(result)
@@ -149,7 +149,7 @@ def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) ->
     for name, each in result.get("set_distances", {}).items():
         found |= {f"{name}.floor.n": each["n"]} | ({} if each["floor"] is None else {f"{name}.floor": each["floor"]})
     for name in result.get("judges", {}):
-        found |= _differences(taken, name, f"{SECTIONS['judges']}/{name}", "judges")
+        found |= _differences(taken, name, name, "judges")  # in no section of its own: it would stand before `trial/`
     return found
 
 

@@ -334,7 +334,8 @@ def test_the_runs_say_what_they_were_made_with(mlruns: Path) -> None:
         tracker.trial(one, None, None, base=records[0])
     found = result()
     found["picks"][0]["scores"]["clip"] |= {"p_holm": 0.04}
-    tracker.finish(found | {"take_away": "knee"}, records)
+    found["picks"][0]["judges"] = {"kid": {"value": 0.2, "difference": -0.1}}
+    tracker.finish(found | {"take_away": "knee", "judges": {"kid": "down"}}, records)
     parent, children = runs(mlruns)
     for run in (parent, *children):
         assert {key: run.data.params[key] for key in facts} == facts
@@ -351,6 +352,8 @@ def test_the_runs_say_what_they_were_made_with(mlruns: Path) -> None:
     metrics = parent.data.metrics
     assert (metrics["clip"], metrics["clip.baseline"], metrics["clip.difference"]) == (2.5, 0.5, 0.01)
     assert metrics["clip.p_holm"] == 0.04
+    assert metrics["kid.difference"] == children[2].data.metrics["judges/kid.difference"] == -0.1
+    assert {name.partition("/")[0] for name in metrics if "/" in name} == {"trial"}  # MLflow's charts begin with it
     assert (metrics["trial/clip"], metrics["trial/fid"]) == (2.5, 2.5)
     experiment = tracker._runs.client.get_experiment(tracker._runs.experiment)
     assert "`clip.difference`" in experiment.tags["mlflow.note.content"]
