@@ -26,7 +26,8 @@ TITLE = re.compile(r"[^\W\d_](?:[\w -]{0,58}\w)?")
 """A title is a column of tables and a metric's key in MLflow, where '.' and '/' part it from what is said of it."""
 TAKEN = (
     *("prompt", "seed", "category", "image"),  # the other columns of the tables of scores
-    *("hypervolume", "images", "unet_evaluations", "rung", "peak_memory_gb", "images_per_second"),  # MLflow's keys
+    *("hypervolume", "images", "unet_evaluations", "rung", "rank"),  # MLflow's keys, and two more
+    *("peak_memory_gb", "images_per_second"),
     *("keys", "file", "allow_pickle"),  # of the kept scores, see numpy.savez
 )
 

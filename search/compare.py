@@ -72,7 +72,8 @@ def _show(found: Mapping[str, Any]) -> None:
         Column("B wins", wins, number=True, rank=1),
     ]
     console.print(table(console, columns))
-    say(console, COUNTS, style="dim")
+    if any(row["low"] is not None and row["counts"] for row in rows):
+        say(console, COUNTS, style="dim")
     say(console, f"compared {found['note']}")
 
 

@@ -250,9 +250,8 @@ def run_study(
     # On a server the study is everyone's, and its storage holds the locks.
     with nullcontext() if config.storage else job.folder.locked():
         planned.show(console)
-        progress = Progress(
-            console, job.directions, config.trials, len(job.prompts), planned.passes * planned.once(planned.searched)
-        )
+        once = planned.passes * planned.once(planned.searched)
+        progress = Progress(console, job.directions, config.trials, len(job.prompts), once, planned.confirmed)
         progress.resume(job.folder.read_trials())
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:

@@ -147,7 +147,8 @@ def _scores(
             _shown(score.get("n"), "d"),
         )
         lines.append(f"| {plain(name)} | {directions.get(name, '')} | " + " | ".join(numbers) + " |")
-    return [*lines, "", f"\\{COUNTS}."]
+    starred = any("\\*" in line for line in lines)
+    return [*lines, "", f"\\{COUNTS}."] if starred else lines
 
 
 def _guardrails(folder: StudyFolder, number: int) -> list[str]:

@@ -66,6 +66,7 @@ def sections(
         "base_error": {name: score["error"] for row in picks for name, score in row["scores"].items()},
         "unpicked": [pick["pick"] for pick in result["picks"] if pick["number"] == base],
         "picks": picks,
+        "starred": any(map(measurable, rival.compared(result["picks"]))),
         "trials": trials,
         "settings": any(row["settings"] for row in trials),
         "fronts": [unescape(figure.layout.title.text) for figure in fronts],

@@ -138,7 +138,7 @@ class StudyConfig(BaseModel):
     ] = None
     goal: Annotated[
         Literal["faithful", "beautiful", "realistic", "balanced"] | None,
-        Setting(SCORES, "faithful|beautiful|realistic|balanced", "Objectives and judges by purpose", "the model's"),
+        Setting(SCORES, "NAME", "faithful, beautiful, realistic or balanced: objectives and judges", "the model's"),
     ] = None
     judges: Annotated[
         Names | None,

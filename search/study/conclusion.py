@@ -28,13 +28,14 @@ def concluded(
     budget: Budget,
     shifts: Shifts | None,
     *,
-    began: Callable[[str, int, int], None],
+    began: Callable[[str, int, int, int], None],
     said: Callable[[str], None],
 ) -> dict[str, Any]:
     """`result`, as result.json holds it; beside it, for the machines that share the study, `held_out`: the packed
     held-out scores by candidate.
 
-    identity: of the model's weights. shifts: the guardrails, where they are on. began: as `HeldOut` takes it.
+    identity: of the model's weights. shifts: the guardrails, where they are on. began: told (what, images, images after
+    these in this look, images of all looks at most) before each range of held-out images.
     """
     from search.optimizer.pareto_front import find
     from search.study.result import assembled
@@ -50,13 +51,14 @@ def concluded(
     planned = looks.planned(study.trials.kept, study.trials.once, drawn, rows) if picked else None
     found = confirmation.Confirmed()
     if planned is not None:
+        most = (1 + len(drawn)) * planned.ends[-1]
         held_out = HeldOut(
             folder,
             crew,
             rows_of(job.held_out, planned.ends[-1], config.seed, planned.number),
             workers=config.workers,
             block=rungs.block(study.rungs, config.workers),
-            began=began,
+            began=lambda what, images, left: began(what, images, left, most),
             failed=lambda number, reason: said(f"trial {number} could not be confirmed: {reason}"),
             categories=job.categories,
             judges=tuple(job.judges),

@@ -106,7 +106,8 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         rows = [Row(name, f"{each['named']} (trial {each['number']})", each["scores"]) for name, each in rivals]
         _differences(console, "The picks minus the best guidance without FreeU", rows, goals)
         _judges(console, result)
-        say(console, COUNTS, style="dim")
+        if any(map(_star, rival.compared(found))):
+            say(console, COUNTS, style="dim")
         for line in set_distances.lines(result):
             say(console, line, style="dim")
         rest = [pick for pick in result["picks"] if not pick["scores"]]
@@ -193,7 +194,10 @@ def _difference(score: Mapping[str, float] | None) -> tuple[str, str]:
     """With its interval, and a star where it is significant."""
     if score is None:
         return "not confirmed", ""
-    star = "*" if measurable(score) else ""
     if score["low"] is None:
         return f"{score['difference']:+.3g}", ""
-    return f"{score['difference']:+.3g}", f"[{score['low']:+.3g}, {score['high']:+.3g}]{star}"
+    return f"{score['difference']:+.3g}", f"[{score['low']:+.3g}, {score['high']:+.3g}]{_star(score)}"
+
+
+def _star(score: Mapping[str, Any]) -> str:
+    return "*" if score["low"] is not None and measurable(score) else ""

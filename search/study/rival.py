@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from freeu import Sampling
@@ -25,6 +25,13 @@ def of_pick(pick: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     rival = against["tuned_baseline"]
     return {**rival, "named": apart(rival["sampling"], against["baseline"]["sampling"])}
+
+
+def compared(picks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """All comparisons of picks, as result.json has them: to the baseline and to rivals, of objectives and judges."""
+    for side in (*picks, *filter(None, map(of_pick, picks))):
+        for kind in ("scores", "judges"):
+            yield from side.get(kind, {}).values()
 
 
 def apart(sampling: Mapping[str, Any], own: Mapping[str, Any]) -> str:

@@ -69,9 +69,15 @@ class Progress:
     """Shows each trial, and each pass of the confirmation. A context manager."""
 
     def __init__(
-        self, console: Console, directions: Mapping[str, str], trials: int, images: int, held_out: int = 0
+        self,
+        console: Console,
+        directions: Mapping[str, str],
+        trials: int,
+        images: int,
+        held_out: int = 0,
+        most: int = 0,
     ) -> None:
-        """images: of a trial. held_out: images of the confirmation."""
+        """images: of a trial. held_out: images of a confirmation that draws its prompts once; most: of all looks."""
         self.console, self.directions, self.trials, self.per_trial = console, dict(directions), trials, images
         self._held_out = held_out
         self._first: float | None = None  # when the first trial of this process began
@@ -83,6 +89,7 @@ class Progress:
         self._what, self._done, self._size = "", 0.0, 0
         self._confirmed: set[str] = set()  # what had held-out images before
         self._left = 0  # images of the confirmation that are asked for and not begun
+        self._most, self._drawn = most, 0  # images of the whole confirmation at most, and those drawn before this stage
         self._began = time.monotonic()
         self._stage = LOADING
         self._bytes = "", 0, 0
@@ -133,9 +140,10 @@ class Progress:
         self._done, self._size, self._began = 0, images, time.monotonic()
         self.say(f"measuring how {images} images differ between seeds, for the guardrails")
 
-    def confirming(self, what: str, images: int, left: int) -> None:
-        """Images of the confirmation are begun; left: how many come after them."""
-        self._stage, self._what, self._left = "confirm", what, left
+    def confirming(self, what: str, images: int, left: int, most: int) -> None:
+        """Images of the confirmation are begun; left: how many come after them in this look; most: of all looks."""
+        self._drawn += self._size if self._stage == "confirm" else 0
+        self._stage, self._what, self._left, self._most = "confirm", what, left, most
         self._done, self._size, self._began = 0, images, time.monotonic()
         self.say(f"confirming {what} on {images} {'more ' if what in self._confirmed else ''}held-out images")
         self._confirmed.add(what)
@@ -144,8 +152,9 @@ class Progress:
         """A line that stays."""
         say(self.console, text)
 
-    def left(self) -> float | None:
-        """Estimated seconds to the end, confirmation included, from the trials so far; None before the first."""
+    def left(self) -> tuple[float, float] | None:
+        """Estimated seconds to the end, from the trials so far; None before the first. The second is with all looks of
+        the confirmation, and every rival; the first with this look alone, or before it with each prompt drawn once."""
         done = [record.seconds.get("total", 0.0) for record in self.records if record.complete]
         if not done:
             return None
@@ -153,11 +162,24 @@ class Progress:
         spent = sum(record.seconds.get("total", 0.0) for record in self.records if record.complete)
         per_image = spent / max(1, sum(record.images for record in self.records if record.complete))
         if self._stage == "confirm":
-            return max(0.0, per_image * (self._size + self._left) - (now - self._began))
+            spent_here = now - self._began
+            least, most = (
+                max(0.0, per_image * images - spent_here)
+                for images in (self._size + self._left, self._most - self._drawn)
+            )
+            return least, max(least, most)
         # A trial by the clock: choosing its candidate and writing it down take time beside evaluating it.
         here = len(done) - self._before
         whole = (now - self._first) / here if here and self._first is not None else mean
-        return whole * max(0, self.trials - len(done)) + per_image * self._held_out
+        trials = whole * max(0, self.trials - len(done))
+        return trials + per_image * self._held_out, trials + per_image * max(self._held_out, self._most)
+
+    def left_in_words(self) -> str:
+        """As "about 45 s, up to 3 min 5 s with all looks of the confirmation"."""
+        if (left := self.left()) is None:
+            return "unknown until the first trial ends"
+        least, most = map(duration, left)
+        return f"about {least}" + (f", up to {most} with all looks of the confirmation" if most != least else "")
 
     def _line(self, record: TrialRecord) -> str:
         """A row under `_header`; what is cut off where it is too long stands in `search.show` and in MLflow."""
@@ -178,7 +200,7 @@ class Progress:
             notes.append(f"{record.images} prompts{few}")
         notes.append(f"{record.seconds.get('total', 0.0):.1f} s")
         if self._live is None:  # whose panel says it
-            notes.append(f"{duration(self.left() or 0.0)} left")
+            notes.append(f"{duration((self.left() or (0.0,))[0])} left")
         line = f"{row}  {', '.join(notes)}"
         if len(line) <= self.console.width or not bounded(self.console):
             return line
@@ -198,7 +220,6 @@ class Progress:
 
         done = sum(record.complete for record in self.records)
         stage = "generating" if self._done < self._size else "scoring"
-        left = self.left()
         table = Table.grid(padding=(0, 2))
         table.add_row("trials", ProgressBar(self.trials, min(done, self.trials), width=30), f"{done}/{self.trials}")
         what, read, size = self._bytes
@@ -216,7 +237,5 @@ class Progress:
                 for name, record in best.items()
             )
             lines.append(Text("best so far  " + "  ".join(parts)))
-        lines.append(
-            Text(f"time left    {'unknown until the first trial ends' if left is None else 'about ' + duration(left)}")
-        )
+        lines.append(Text(f"time left    {self.left_in_words()}"))
         return Group(*lines)

@@ -23,7 +23,7 @@ from search.settings.fingerprints import digest
 from search.storage import StudyFolder, TrialRecord, image_grid
 from search.storage.leases import Busy
 from search.tracking import Tracker, Unreachable
-from search.tracking.tracker import baseline
+from search.tracking.tables import baseline
 from search.tracking.trial_files import TrialFiles
 
 if TYPE_CHECKING:

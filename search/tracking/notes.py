@@ -16,12 +16,12 @@ EXPERIMENT_NOTE = """\
 Studies of FreeU: each is a run named as the study, and each of its trials a run below it.
 
 - A study: `clip` is what the model expects of the front's best, `clip.baseline` the baseline's (FreeU off), and
-  `clip.difference`, `.low`, `.high`, `.p_holm` are what the verdict goes by, on held-out prompts and seeds. Its
-  artifact `front.html` is the front.
+  `clip.difference`, `.low`, `.high`, `.p_holm` are what the verdict goes by, on held-out prompts and seeds; those of
+  a judge are `kid.difference` and so on. Its artifact `front.html` is the front.
 - A trial: `clip` is its score on the search's own prompts, `clip.difference` that minus the baseline's, and
   `clip.difference.se` one standard error of it. Picks have `held_out/clip` too, and `held_out/clip.rival.difference`
   to FreeU off at the guidance scale that is hardest to beat. `judges/kid.difference` is the same of a judge, which the
-  search never read.
+  search never read. `rank` is 1 on the front, 2 where it would be if the front were not there, and so on.
 - Find the trials of a study by `tags.study = 'NAME'`, those of a model by `params.model = 'sdxl'`, the front by
   ``tags.`freeu.front` = 'yes'``.
 """

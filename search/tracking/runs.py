@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from search.storage.mlflow_location import ALL_STUDIES, EXPERIMENT, MARK, VIEW_STATE, Settings, settle, view_key
@@ -24,6 +24,7 @@ EXPERIMENT_TAGS = {
 }  # else the UI shows pages for chat agents
 STUDY, TRIAL, FINGERPRINT = "freeu.study", "freeu.trial", "freeu.fingerprint"
 IN_STUDY = "study"  # on the study's run and on each of its trials', to filter by
+RANK = "rank"  # by which a study's list is sorted; its own run has 0, so that it stands above the trials
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # MLflow's own: the tree, and the description of a run
 LONGEST = 5000  # characters of a parameter or tag; MLflow takes 6000 and 8000
 
@@ -73,11 +74,11 @@ class Runs:
                 self.client.set_experiment_tag(experiment.experiment_id, key, EXPERIMENT_TAGS[key])
         return experiment.experiment_id
 
-    def view(self, study: str, directions: Mapping[str, str], factors: Iterable[str]) -> None:
+    def view(self, study: str, objectives: Sequence[str], factors: Iterable[str]) -> None:
         """Say how the pages open the list of the study's trials, and that of all studies."""
         tags = self.client.get_experiment(self.experiment).tags
         before = tags.get(VIEW_STATE + view_key(ALL_STUDIES))
-        for key, value in (views.of_study(study, directions, factors), views.of_all(directions, before)):
+        for key, value in (views.of_study(study, RANK, objectives, factors), views.of_all(objectives, before)):
             if tags.get(key) != value:
                 self.client.set_experiment_tag(self.experiment, key, value)
 

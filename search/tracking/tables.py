@@ -64,6 +64,30 @@ def _front_row(row: Mapping[str, Any], result: Mapping[str, Any], base: TrialRec
     return {key: str(value) if isinstance(value, list | tuple) else value for key, value in found.items()}
 
 
+def baseline(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The baseline's trial, once it is complete."""
+    return next((record for record in records if record.complete and record.candidate.baseline), None)
+
+
+def ranks(records: Sequence[TrialRecord], result: Mapping[str, Any]) -> dict[int, int]:
+    """Trial → its rank: 1 on the front; 2 on what would be the front without these, by the trials' own scores; and so
+    on. Complete trials within the guardrails alone have one. result: as result.json holds it."""
+    import numpy as np
+
+    from search.optimizer.pareto_front import nondominated
+
+    found = dict.fromkeys((row["number"] for row in result.get("front", [])), 1)
+    rest = [record for record in records if record.complete and record.feasible and record.number not in found]
+    signs = {name: 1 if way == "up" else -1 for name, way in result.get("objectives", {}).items()}
+    table = np.array([[sign * record.values[name].value for name, sign in signs.items()] for record in rest])
+    rank, left = 1, np.arange(len(rest))
+    while signs and len(left):
+        rank, best = rank + 1, nondominated(table[left])
+        found |= dict.fromkeys((rest[row].number for row in left[best]), rank)
+        left = left[~best]
+    return found
+
+
 def trial_metrics(record: TrialRecord, base: TrialRecord | None = None) -> dict[str, float]:
     """The numbers of a trial, objectives under their own names. base: the baseline's trial, for differences."""
     found: dict[str, float] = {}
@@ -111,7 +135,7 @@ def _differences(pick: Mapping[str, Any], metric: str, name: str, kind: str = "s
 def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) -> dict[str, float]:
     """The numbers of a study: `clip` is what the model expects of the front's best, `clip.baseline` the baseline's, and
     `clip.difference`, `.low`, `.high`, `.p_holm` what the verdict goes by, held out; `clip.rival.difference` and so on
-    are against the rival. `judges/kid.difference` is what a judge says of that pick. `fid.floor` is what `fid.floor.n`
+    are against the rival. `kid.difference` is what a judge says of that pick. `fid.floor` is what `fid.floor.n`
     real images score. base: the baseline's trial."""
     found: dict[str, float] = {}
     taken = _taken(result)
@@ -125,7 +149,7 @@ def study_metrics(result: Mapping[str, Any], base: TrialRecord | None = None) ->
     for name, each in result.get("set_distances", {}).items():
         found |= {f"{name}.floor.n": each["n"]} | ({} if each["floor"] is None else {f"{name}.floor": each["floor"]})
     for name in result.get("judges", {}):
-        found |= _differences(taken, name, f"{SECTIONS['judges']}/{name}", "judges")
+        found |= _differences(taken, name, name, "judges")  # in no section of its own: it would stand before `trial/`
     return found
 
 

@@ -13,9 +13,9 @@ from search.storage.mlflow_location import check_folder
 from search.tracking.errors import told
 from search.tracking.inputs import Input, datasets
 from search.tracking.notes import STUDY_NOTE, trial_name, trial_note
-from search.tracking.runs import FINGERPRINT, IN_STUDY, NOTE, STUDY, TRIAL, Runs, points
+from search.tracking.runs import FINGERPRINT, IN_STUDY, NOTE, RANK, STUDY, TRIAL, Runs, points
 from search.tracking.study_run import StudyRun
-from search.tracking.tables import held_out_metrics
+from search.tracking.tables import baseline, held_out_metrics, ranks
 from search.tracking.trial_files import FILES, FilesOfTrials, TrialFiles
 from search.tracking.trial_run import begin_trial, trial_number
 from search.tracking.uploads import Uploads
@@ -32,11 +32,12 @@ DONE = ("FINISHED", "FAILED")
 
 
 class Logged(NamedTuple):
-    """A finished trial's run there. marks: its tags FRONT and PICKS. name: as the pages show it."""
+    """A finished trial's run there. marks: its tags FRONT and PICKS. name: as the pages show it. rank: its metric."""
 
     run: str
     marks: dict[str, str]
     name: str
+    rank: float | None = None
 
 
 class Tracker:
@@ -109,11 +110,12 @@ class Tracker:
             self._shared = {"params": dict(resolved or {}), "tags": {**own, IN_STUDY: self.study}}
             self._own.settings(config, self._shared["params"], run.data.params)
             if directions:
-                self._runs.view(self.study, directions, factors)
+                self._runs.view(self.study, list(directions), factors)
             stamp = {STUDY: self.study, IN_STUDY: self.study, FINGERPRINT: fingerprint, **tags}
             if NOTE not in run.data.tags:
                 stamp[NOTE] = STUDY_NOTE
-            self._runs.write(self._own.run, tags={key: str(value) for key, value in stamp.items()})
+            written = {key: str(value) for key, value in stamp.items()}
+            self._runs.write(self._own.run, tags=written, metrics={RANK: 0}, now=self._own.began)
             if inputs and not (run.inputs and run.inputs.dataset_inputs):
                 self._runs.client.log_inputs(self._own.run, datasets=datasets(inputs))
             self._own.keep(files)
@@ -165,13 +167,14 @@ class Tracker:
             self._own.machine(readings)
 
     def front(self, result: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
-        """Log the front (JSON, CSV, table, interactive page) in place of what was there, and its best. result: as
-        result.json, its front and objectives at least."""
+        """Log the front (JSON, CSV, table, interactive page) in place of what was there, its best, and the trials'
+        ranks. result: as result.json, its front and objectives at least."""
         from search.reporting.mlflow_page import study_page
 
         base, done = baseline(records), sum(record.complete for record in records)
         with told("log the front", self.settings):
             self._own.best(result, base, done)
+            self._rank(ranks(records, result))
         self._own.front(result, base, study_page(self.study, records, result))
 
     def finish(
@@ -237,7 +240,8 @@ class Tracker:
                 self._runs.client.delete_run(run.info.run_id)
             elif run.info.status in DONE:
                 marks = {key: value for key, value in run.data.tags.items() if key in (FRONT, PICKS)}
-                self._trials[number] = Logged(run.info.run_id, marks, run.info.run_name)
+                rank = run.data.metrics.get(RANK)
+                self._trials[number] = Logged(run.info.run_id, marks, run.info.run_name, rank)
                 tags[number] = run.data.tags.get(FILES)
             else:
                 self._half[number] = run.info.run_id
@@ -261,13 +265,21 @@ class Tracker:
         self._trials[number] = Logged(run, UNMARKED, trial_name(record))
         self._files.begun(number)
 
+    def _rank(self, found: Mapping[int, int]) -> None:
+        """Log the ranks that changed."""
+        for number, rank in found.items():
+            trial = self._trials.get(number)
+            if trial and trial.rank != rank:
+                self._runs.write(trial.run, metrics={RANK: rank})
+                self._trials[number] = trial._replace(rank=rank)
+
     def _mark_front(
         self, result: Mapping[str, Any], records: Mapping[int, TrialRecord], base: TrialRecord | None
     ) -> None:
         """Tag every trial with whether it is on the front, and as which picks, for filtering; a pick's run is named so,
         and has its held-out scores."""
         front = {row["number"] for row in result.get("front", [])}
-        for number, (run, marks, name) in self._trials.items():
+        for number, (run, marks, name, rank) in self._trials.items():
             picks = [pick for pick in result.get("picks", []) if pick["number"] == number]
             names = ", ".join(pick["pick"] for pick in picks)
             tags = {FRONT: "yes" if number in front else "no"}
@@ -282,9 +294,4 @@ class Tracker:
                 if (wanted := trial_name(records[number], names)) != name:
                     self._runs.client.update_run(run, name=wanted)
                 marked = {key: tags[key] for key in (FRONT, PICKS) if key in tags}
-                self._trials[number] = Logged(run, marked, wanted)
-
-
-def baseline(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The baseline's trial, once it is complete."""
-    return next((record for record in records if record.complete and record.candidate.baseline), None)
+                self._trials[number] = Logged(run, marked, wanted, rank)

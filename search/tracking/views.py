@@ -7,7 +7,7 @@ MLflow keeps a shared view as an experiment's tag, "mlflow.sharedViewState." and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -18,19 +18,20 @@ FRONT = "Front"
 """The section of the charts that holds it."""
 
 
-def of_study(study: str, directions: Mapping[str, str], factors: Iterable[str]) -> tuple[str, str]:
+def of_study(study: str, rank: str, objectives: Sequence[str], factors: Iterable[str]) -> tuple[str, str]:
     """The tag for a study's trials: columns for factors, objectives, rung, front and picks, no more than a window shows
-    at once; the first objective's best first; each two objectives as a scatter plot of the front."""
-    names = list(directions)
+    at once; by the metric `rank`: the study's own run, the front, then what is next to it; each two objectives as a
+    scatter plot of the first runs, since poor trials would take all its room and MLflow's plots have no range."""
+    names, factors = list(objectives), list(factors)
     columns = [*(f"params.`{name}`" for name in factors), *(f"metrics.`{name}`" for name in names)]
     columns += ["metrics.`rung`", "tags.`freeu.front`", "tags.`freeu.picks`"]
-    charts, sections = _charts(study, names, list(factors))
+    charts, sections = _charts(study, names, factors)
     state = FACETS | {
         "searchFilter": f"tags.study = '{study}'",
-        "orderByKey": f"metrics.`{names[0]}`",
-        "orderByAsc": directions[names[0]] == "down",
+        "orderByKey": f"metrics.`{rank}`",
+        "orderByAsc": True,
         "selectedColumns": columns,
-        "runsHiddenMode": "SHOW_ALL",
+        "runsHiddenMode": "FIRST_20_RUNS",
         "compareRunCharts": charts,
         "compareRunSections": sections,
         "isAccordionReordered": True,
@@ -38,11 +39,11 @@ def of_study(study: str, directions: Mapping[str, str], factors: Iterable[str]) 
     return VIEW_STATE + view_key(study), json.dumps(state)
 
 
-def of_all(directions: Mapping[str, str], before: str | None) -> tuple[str, str]:
+def of_all(objectives: Iterable[str], before: str | None) -> tuple[str, str]:
     """The tag for the list of studies, the latest first. before: its value, whose columns stay."""
     known = json.loads(before)["selectedColumns"] if before else []
     wanted = ["params.`model`", "params.`steps`", "params.`guidance`", "params.`trials`", "tags.`freeu.verdict`"]
-    for name in directions:
+    for name in objectives:
         wanted += [f"metrics.`{name}`", f"metrics.`{name}.baseline`", f"metrics.`{name}.difference`"]
     state = FACETS | {
         "searchFilter": "tags.`freeu.study` LIKE '%'",
@@ -53,32 +54,24 @@ def of_all(directions: Mapping[str, str], before: str | None) -> tuple[str, str]
     return VIEW_STATE + view_key(ALL_STUDIES), json.dumps(state)
 
 
-def _charts(study: str, names: Sequence[str], factors: Sequence[str]) -> tuple[list[Any], list[Any]]:
-    """The front's charts and the sections; MLflow adds what is missing of the others."""
+def _charts(study: str, objectives: Sequence[str], factors: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """The front's charts and the sections; MLflow adds what is missing of the others. The first objective over each
+    factor stands for MLflow's parallel coordinates, which are drawn before their size is known: that fills the
+    browser's console with errors."""
     section = {"uuid": f"{study}-front", "name": FRONT, "display": True, "isReordered": True, "isGenerated": True}
     usual = [section | {"uuid": f"{study}-{name}", "name": name} for name in ("Model metrics", "System metrics")]
-    front = section | {"columns": 2}  # three, as usual, are too narrow for the parallel coordinates
     common = {"deleted": False, "isGenerated": True, "metricSectionId": section["uuid"]}
-    charts: list[dict[str, Any]] = [
+    pairs = [(x, "METRIC", y) for x, y in combinations(objectives, 2)]
+    pairs += [(factor, "PARAM", objectives[0]) for factor in factors]
+    charts = [
         common
         | {
             "uuid": f"{study}-{x}-{y}",
             "type": "SCATTER",
             "runsCountToCompare": 100,
-            "xaxis": {"key": x, "type": "METRIC"},
+            "xaxis": {"key": x, "type": kind},
             "yaxis": {"key": y, "type": "METRIC"},
         }
-        for x, y in combinations(names, 2)
+        for x, kind, y in pairs
     ]
-    charts.append(
-        common
-        | {
-            "uuid": f"{study}-parallel",
-            "type": "PARALLEL",
-            "runsCountToCompare": 100,
-            "selectedParams": list(factors),
-            "selectedMetrics": list(names),
-            "showAllRuns": True,
-        }
-    )
-    return charts, [front, *usual]
+    return charts, [section, *usual]

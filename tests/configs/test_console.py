@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from configs.console import Column, fits, say, table
-from freeu import Factors
+from freeu import IDENTITY, Factors
 from search.storage import TrialRecord
 from search.storage.trial_record import Value
 from search.study import printed_result
@@ -88,6 +89,24 @@ def test_a_trial_is_one_line_of_at_most_80() -> None:
     assert all(line.endswith((", …", ": …")) for line in lines if "…" in line)  # no word is cut
 
 
+def test_the_time_left_foresees_the_looks_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("search.terminal.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    progress = Progress(terminal(80), {"clip": "up"}, 2, 10, held_out=30, most=120)
+    assert progress.left_in_words() == "unknown until the first trial ends"
+    scored = {"clip": Value(1.0, 0.1, 10, "up")}
+    for number in range(2):
+        progress.ended(TrialRecord(number, IDENTITY, "gp", "COMPLETE", scored, {"total": 20.0}, 10, 9))
+    assert progress.left_in_words() == "about 1 min 0 s, up to 4 min 0 s with all looks of the confirmation"
+    progress.confirming("baseline", 8, 16, 100)  # a first look at three candidates on 8 rows each, of 100 images
+    now[0] += 6.0
+    assert progress.left() == (24 * 2.0 - 6.0, 100 * 2.0 - 6.0)
+    progress.confirming("trial 1", 8, 8, 100)
+    assert progress.left() == (16 * 2.0, 92 * 2.0)
+    progress.confirming("trial 1", 92, 0, 100)  # the last ones
+    assert progress.left_in_words() == "about 3 min 4 s"
+
+
 def test_the_picks_fit_into_80_columns() -> None:
     score = {"difference": -0.123, "low": -0.4567, "high": 0.789, "p": 0.2, "p_holm": 0.4, "n": 69}
     factors = {"b1": 1.2, "b2": 1.3, "s1": 0.9, "s2": 0.2}
@@ -102,3 +121,16 @@ def test_the_picks_fit_into_80_columns() -> None:
         printed_result.tables(console, result)
         assert max(map(len, said(console))) <= width
         assert len(re.findall(r"-0\.123 +\[-0\.457, \+0\.789\]", "\n".join(said(console)))) == 6
+
+
+@pytest.mark.parametrize("where", ["scores", "judges", None])
+def test_a_star_is_explained_where_one_is_printed(where: str | None) -> None:
+    plain = {"value": 1.0, "difference": 0.5, "low": 0.1, "high": 0.9, "p": 0.02, "p_holm": 0.2, "n": 69}
+    pick = {"pick": "knee", "number": 1, "factors": {"b1": 1.2}, "scores": {"clip": plain}, "judges": {"kid": plain}}
+    if where is not None:
+        pick[where] = {name: {**plain, "p_holm": 0.01} for name in pick[where]}
+    result = {"objectives": {"clip": "up"}, "judges": {"kid": "down"}, "front": [], "picks": [pick], "verdict": "So."}
+    console = terminal(120)
+    printed_result.tables(console, result)
+    text = "\n".join(said(console))
+    assert ("0.9]*" in text) == ("* significant" in text) == (where is not None)

@@ -30,6 +30,8 @@ from search.tracking import Tracker
 from tests.search import made
 from tests.search.fakes import settings
 
+COMMANDS = list(typer.main.get_group(every).commands)
+
 
 @pytest.fixture
 def mlruns(tmp_path: Path) -> Path:
@@ -80,11 +82,15 @@ def test_the_verdict_s_pick_is_the_usual_one(mlruns: Path) -> None:
     assert json.loads(ran(export.app, "sunday", "--mlruns", mlruns, "--json").stdout)["pick"] == "best-fid"
 
 
-def test_help_is_one_style_and_says_no_type_of_a_switch() -> None:
-    for command in ("run", "score", "figures", "report", "export"):
-        said = CliRunner().invoke(every, [command, "--help"], env={"COLUMNS": "80"}, terminal_width=80).stdout
-        assert "<bool>" not in said and "╭─" in said, command
-        assert max(map(len, said.splitlines())) <= 80
+@pytest.mark.parametrize(("command", "width"), [*((each, 80) for each in COMMANDS), ("run", 120), ("export", 120)])
+def test_help_is_one_style_and_breaks_no_word(command: str, width: int) -> None:
+    wide = {"COLUMNS": str(width)}
+    said = CliRunner().invoke(every, [command, "--help"], env=wide, terminal_width=width).stdout
+    assert "<bool>" not in said and "╭─" in said, command
+    assert max(map(len, said.splitlines())) <= width
+    for panel in said.split("╭─")[1:]:  # what does not fit beside a flag or its value is help, in one column
+        begins = {len(line) - len(line[1:].lstrip()) for line in panel.splitlines() if line.startswith("│      ")}
+        assert len(begins) <= 1, (command, panel)
 
 
 def test_version() -> None:

@@ -134,18 +134,21 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
         browser.get("about:blank")  # else the app keeps what was selected before
         browser.get(f"{address}?{question}")
 
-    opened(*page.split("?"))  # the list: the study and its trials, the best first, with what they were made with
+    opened(*page.split("?"))  # the list: the study, its front, the other trials, with what they were made with
     assert set(ids) == {"sunday", "#00 baseline", "#01 1.10 1.20 0.90 0.20", "#02 knee"}
     assert all(shown(browser, name) for name in ids)
     assert "shared view state" not in browser.execute_script("return document.body.innerText")
     assert until(browser, "document.querySelectorAll('[col-id*=freeu]').length > 4")
     assert [text[:4] for text in column(browser, "metrics.`clip`")] == ["2.25", "2.25", "1.25", "0.25"]
-    assert column(browser, "params.`b1`")[2:] == ["1.1", "1.0"]
-    assert column(browser, "tags.`freeu.front`")[2:] == ["no", "no"]
+    assert column(browser, "params.`b1`") == ["-", "1.2", "1.1", "1.0"]
+    assert column(browser, "tags.`freeu.front`") == ["-", "yes", "no", "no"]
 
     opened(runs, page.split("?")[1] + "&compareRunsMode=CHART")
     assert all(shown(browser, f"{x} vs. {y}") for x, y in combinations(DIRECTIONS, 2)), "the front, two by two"
-    assert until(browser, "document.querySelectorAll('.js-plotly-plot').length >= 3")
+    assert all(
+        shown(browser, f"{factor} vs. clip") for factor in ("b1", "b2", "s1")
+    )  # s2 is drawn once it comes into view
+    assert until(browser, "document.querySelectorAll('.js-plotly-plot').length >= 6")
 
     opened(f"{runs}/{ids['sunday']}")
     assert shown(browser, "FreeU does not help here.")
@@ -180,9 +183,11 @@ def test_the_pages_show_the_study(mlruns: Path, server: tuple[subprocess.Popen[s
     opened(f"{runs}/{ids['#02 knee']}/artifacts/0002.png")
     # The grid: two images of 32 and a gap of 2.
     assert until(browser, "[...document.images].some((image) => image.naturalWidth === 66)")
-    # MLflow asks who is there, which a server without accounts does not know; its own scripts complain of themselves.
+    # MLflow asks who is there, which a server without accounts does not know; charts that resize as others are drawn
+    # make Chromium say the other one. Nothing is drawn from what is no number.
+    mlflow_s = ("users/current", "ResizeObserver loop completed with undelivered notifications")
     failed = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [each for each in failed if "users/current" not in each and "/static-files/" not in each] == []
+    assert [each for each in failed if not any(known in each for known in mlflow_s)] == []
 
 
 def test_no_request_leaves_the_machine(server: tuple[subprocess.Popen[str], str], browser: Any) -> None:

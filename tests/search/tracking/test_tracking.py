@@ -21,7 +21,7 @@ from search.storage import TrialRecord, Value
 from search.storage.image_grid import difference, image_grid, save_grid
 from search.storage.mlflow_location import EXPERIMENT, check_folder, mlflow_settings, page_path, settle
 from search.tracking import Tracker
-from search.tracking.tables import front_table, shown
+from search.tracking.tables import front_table, ranks, shown
 
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 CONFIG = {
@@ -176,6 +176,7 @@ def test_a_study(mlruns: Path, grid: Path, tmp_path: Path) -> None:
     assert children[1].data.metrics["images_per_second"] == 24.0
     assert children[1].data.metrics["unet_evaluations"] == 1920
     assert children[1].data.metrics["rung"] == 2
+    assert [run.data.metrics.get("rank") for run in (parent, *children)] == [0, 2, 1, 1, None]
     assert [run.data.tags["freeu.front"] for run in children] == ["no", "yes", "yes", "no"]
     assert [run.data.tags.get("freeu.picks") for run in children] == [None, None, "knee", None]
     assert children[2].info.run_name == "#02 knee"
@@ -333,7 +334,8 @@ def test_the_runs_say_what_they_were_made_with(mlruns: Path) -> None:
         tracker.trial(one, None, None, base=records[0])
     found = result()
     found["picks"][0]["scores"]["clip"] |= {"p_holm": 0.04}
-    tracker.finish(found | {"take_away": "knee"}, records)
+    found["picks"][0]["judges"] = {"kid": {"value": 0.2, "difference": -0.1}}
+    tracker.finish(found | {"take_away": "knee", "judges": {"kid": "down"}}, records)
     parent, children = runs(mlruns)
     for run in (parent, *children):
         assert {key: run.data.params[key] for key in facts} == facts
@@ -350,9 +352,41 @@ def test_the_runs_say_what_they_were_made_with(mlruns: Path) -> None:
     metrics = parent.data.metrics
     assert (metrics["clip"], metrics["clip.baseline"], metrics["clip.difference"]) == (2.5, 0.5, 0.01)
     assert metrics["clip.p_holm"] == 0.04
+    assert metrics["kid.difference"] == children[2].data.metrics["judges/kid.difference"] == -0.1
+    assert {name.partition("/")[0] for name in metrics if "/" in name} == {"trial"}  # MLflow's charts begin with it
     assert (metrics["trial/clip"], metrics["trial/fid"]) == (2.5, 2.5)
     experiment = tracker._runs.client.get_experiment(tracker._runs.experiment)
     assert "`clip.difference`" in experiment.tags["mlflow.note.content"]
+
+
+def test_ranks_peel_front_after_front() -> None:
+    def scored(number: int, clip: float, fid: float, **more: Any) -> TrialRecord:
+        values = {"clip": Value(clip, 1.0, 48, "up", 0.1), "fid": Value(fid, 1.0, 48, "down", 0.1)}
+        return replace(record(number), values=values, **more)
+
+    records = [scored(0, 1.0, 9.0), scored(1, 2.0, 9.0), scored(2, 0.5, 5.0), scored(3, 0.5, 9.5), scored(4, 9.0, 1.0)]
+    records += [scored(5, 1.5, 9.0, guardrails={"contrast": 1.5}), record(6, "FAIL", "CUDA out of memory")]
+    found = {"objectives": {"clip": "up", "fid": "down"}, "front": [{"number": 0}]}  # as a model expects it
+    assert ranks(records, found) == {0: 1, 4: 2, 1: 3, 2: 3, 3: 4}
+    alone = {"objectives": {"clip": "up"}, "front": [{"number": 4}]}
+    assert ranks(records, alone) == {4: 1, 1: 2, 0: 3, 2: 4, 3: 4}  # equal ones are of one rank
+
+
+def test_ranks_follow_the_front_and_are_written_where_they_change(mlruns: Path, monkeypatch: Any) -> None:
+    tracker = started(mlruns)
+    records = [record(0), record(1), record(2)]
+    for one in records:
+        tracker.trial(one, None, None)
+    tracker.front(result((0, 1)), records)
+    before = [run.data.metrics["rank"] for run in runs(mlruns)[1]]
+    again = started(mlruns)
+    written: list[str] = []
+    write = again._runs.write
+    monkeypatch.setattr(again._runs, "write", lambda run, **given: (written.append(run), write(run, **given)))
+    again.front(result((1, 2)), records)
+    children = runs(mlruns)[1]
+    assert (before, [run.data.metrics["rank"] for run in children]) == ([1, 1, 2], [2, 1, 1])
+    assert sorted(written) == sorted(children[number].info.run_id for number in (0, 2))
 
 
 def test_a_name_that_a_person_gave_stays(mlruns: Path) -> None:
