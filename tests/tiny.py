@@ -404,14 +404,14 @@ OUTER_ATTENTION: dict[str, Any] = {
 """Where Stable Diffusion's own U-Net has its attention, which is where a T2I-Adapter adds."""
 
 
-def t2i_adapter(folder: Path, seed: int = 7, xl: bool = False, channels: int = 3) -> Path:
+def t2i_adapter(folder: Path, seed: int = 7, xl: bool = False, channels: int = 3, blocks: int = 1) -> Path:
     """Saves a T2I-Adapter for `stable_diffusion` with attention as OUTER_ATTENTION, or for `sdxl`."""
     from diffusers import T2IAdapter
 
     torch.manual_seed(seed)
     kind = {"adapter_type": "full_adapter_xl", "channels": (8, 16, 32, 32), "downscale_factor": 8}
     plain = {"adapter_type": "full_adapter", "channels": (8, 16, 32), "downscale_factor": 4}
-    network = T2IAdapter(in_channels=channels, num_res_blocks=1, **(kind if xl else plain))
+    network = T2IAdapter(in_channels=channels, num_res_blocks=blocks, **(kind if xl else plain))
     with torch.no_grad():
         network.adapter.conv_in.weight.mul_(20)  # so that it counts
     network.save_pretrained(folder)

@@ -24,6 +24,10 @@ SMALL = ["*.json", "*.txt"]
 """Files of a pipeline that are no weights."""
 
 
+SINGLE = (PARTS["controlnet"], PARTS["t2i_adapter"])
+"""Flags of networks that may be a single file."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Weights that are looked for.
@@ -84,7 +88,7 @@ def find(wanted: Wanted) -> Path:
     if wanted.folder.is_dir():
         wanted.check(wanted.folder)
         return wanted.folder
-    if wanted.flag == PARTS["controlnet"] and wanted.folder.suffix == ".safetensors" and wanted.folder.is_file():
+    if wanted.flag in SINGLE and wanted.folder.suffix == ".safetensors" and wanted.folder.is_file():
         return wanted.folder
     if not HUB_ID.fullmatch(wanted.source):
         raise UserError(f"{wanted.flag}: the weights of {wanted.name} are not there: {wanted.folder} is no folder")

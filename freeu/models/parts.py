@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError, shortened
 
-from . import identity
+from . import adapter_file, identity
 from .identity import only_variant, read_json
 from .locate import Wanted, find, found_here, wanted_parts
 from .single import header
@@ -34,8 +34,8 @@ UNION = (
 
 @dataclass(frozen=True)
 class Part:
-    """One of them. field: of the spec, which names it. folder: its own, or a ControlNet's single file. variant: of its
-    weights."""
+    """One of them. field: of the spec, which names it. folder: its own, or a ControlNet's or T2I-Adapter's single file.
+    variant: of its weights."""
 
     field: str
     folder: Path
@@ -79,7 +79,9 @@ def check_early(spec: ModelSpec, folder: Path | None) -> None:
         if field == "controlnet" and part.folder.is_dir():
             check_words(part, read_json(part.folder / "config.json"), unet)
         elif field == "t2i_adapter" and unet:
-            check_levels(part.folder, read_json(part.folder / "config.json"), unet)
+            is_file = part.folder.is_file()
+            made = adapter_file.config(part.folder) if is_file else read_json(part.folder / "config.json")
+            check_levels(part.folder, made, unet)
 
 
 def check_words(part: Part, network: Mapping[str, Any], unet: Mapping[str, Any]) -> None:
@@ -99,6 +101,8 @@ def check_levels(place: Path, adapter: Mapping[str, Any], unet: Mapping[str, Any
     of_xl = adapter.get("adapter_type") == "full_adapter_xl"
     is_xl = unet.get("addition_embed_type") == "text_time"
     widths, wanted = list(adapter.get("channels", ())), list(unet.get("block_out_channels", ()))
+    if adapter.get("adapter_type") == "light_adapter":
+        widths += widths[-1:]  # it has a level more than it names
     if of_xl != is_xl:
         made, has = ("SDXL" if each else "Stable Diffusion 1 or 2" for each in (of_xl, is_xl))
         raise UserError(f"--t2i-adapter {place} is for {made}, and this model is {has}")
@@ -117,7 +121,12 @@ def _wanted(spec: ModelSpec) -> list[tuple[str, Wanted]]:
 def _check(part: Part) -> None:
     """Raises UserError where its folder holds something else, or its file is damaged."""
     if part.folder.is_file():
-        if "task_embedding" in header(part.folder):
+        if part.field == "t2i_adapter":
+            try:
+                adapter_file.config(part.folder)
+            except ValueError as error:
+                raise UserError(f"--t2i-adapter {part.folder}: {error}") from error
+        elif "task_embedding" in header(part.folder):
             raise UserError(f"--controlnet {part.folder} {UNION}")
         return
     file = part.folder / ("model_index.json" if part.field == "refiner" else "config.json")
@@ -151,7 +160,11 @@ def assembled(pipeline: Any, further: Sequence[Part], dtype: torch.dtype) -> Any
                 check_words(part, network.config, pipeline.unet.config)
                 controlnets.append(network)
             elif part.field == "t2i_adapter":
-                network = diffusers.T2IAdapter.from_pretrained(part.folder, **how)
+                network = (
+                    adapter_file.read(part.folder, dtype)
+                    if part.folder.is_file()
+                    else diffusers.T2IAdapter.from_pretrained(part.folder, **how)
+                )
                 check_levels(part.folder, network.config, pipeline.unet.config)
                 adapters.append(network)
         except UserError:

@@ -57,8 +57,8 @@ PARTS = {
 HELD = (
     ("control_model.", "a ControlNet: it goes to --controlnet, beside --model"),
     ("controlnet_cond_embedding.", "a ControlNet: it goes to --controlnet, beside --model"),
-    ("body.0.block1.", "a T2I-Adapter: --t2i-adapter takes it as a diffusers folder"),
-    ("body.0.resnets.0.block1.", "a T2I-Adapter: --t2i-adapter takes it as a diffusers folder"),
+    ("body.0.block1.", "a T2I-Adapter: it goes to --t2i-adapter, beside --model"),
+    ("body.0.resnets.0.block1.", "a T2I-Adapter: it goes to --t2i-adapter, beside --model"),
     ("image_proj.", "an IP-Adapter: it goes to --ip-adapter, beside --model"),
     ("time_stack.", "a video model: give its diffusers folder, as a single file it is not read"),
     ("time_mix", "a video model: give its diffusers folder, as a single file it is not read"),
