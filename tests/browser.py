@@ -41,7 +41,7 @@ def requested(browser: Any) -> set[str]:
     return {one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"}
 
 
-def until(browser: Any, condition: str, seconds: float = 60) -> bool:
+def until(browser: Any, condition: str, seconds: float = 600) -> bool:
     """Whether a JavaScript expression comes to hold within the time."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:

@@ -40,7 +40,7 @@ class Server:
         self._loaded: subprocess.Popen[bytes] | None = None
         self._group: int | None = None
 
-    def start(self, seconds: float = 120) -> None:
+    def start(self, seconds: float = 600) -> None:
         self.folder.mkdir(exist_ok=True)
         if self.app is not None:
             command = ["-m", "mlflow", "server", "--workers", "1", "--port", str(self.port), "--app-name", self.app]

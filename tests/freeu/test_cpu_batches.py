@@ -36,7 +36,7 @@ def test_shares_are_even_and_whole(two: None) -> None:
 
 
 def test_work_is_done_on_two_threads_of_one_core_each(two: None) -> None:
-    both = threading.Barrier(2, timeout=20)  # passed only where two work at once
+    both = threading.Barrier(2, timeout=600)  # passed only where two work at once
 
     def work(part: slice) -> list[tuple[slice, torch.Tensor]]:
         both.wait()

@@ -90,7 +90,7 @@ def test_two_processes_draw_what_one_does(spec: ModelSpec, images: torch.Tensor)
         queue = context.Queue()
         process = context.Process(target=_half, args=(spec, part, queue))
         process.start()
-        halves.append(torch.from_numpy(queue.get(timeout=200)))
+        halves.append(torch.from_numpy(queue.get(timeout=1500)))
         process.join()
     assert near(torch.cat(halves), images)
 

@@ -95,7 +95,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield from chromium(tmp_path_factory.mktemp("profile"), "--disable-gpu")
 
 
-def shown(browser: Any, text: str, seconds: float = 60) -> bool:
+def shown(browser: Any, text: str, seconds: float = 600) -> bool:
     """Whether the page's text holds `text` within the time."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:

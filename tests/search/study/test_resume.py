@@ -105,6 +105,5 @@ def test_three_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_ten_kills(tmp_path: Path) -> None:
     run(tmp_path, 10, seed=1)

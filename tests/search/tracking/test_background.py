@@ -49,7 +49,7 @@ class Meddler(FakeGenerator):
         if len(self.calls) == 3:
             self.server.kill()
         elif len(self.calls) == 6:
-            limit = time.monotonic() + 120
+            limit = time.monotonic() + 600
             while "does not answer" not in self.out.getvalue() and time.monotonic() < limit:
                 time.sleep(0.05)
             self.server.start()
@@ -123,7 +123,6 @@ def test_a_server_is_killed_in_mid_study_and_comes_back(server: Server, tmp_path
     assert any(name.startswith("system/cpu") for name in parent.data.metrics)
 
 
-@pytest.mark.timeout(900)
 def test_what_was_half_logged_is_thrown_away_and_logged_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +247,6 @@ def test_the_environment_names_the_server_and_local_takes_it_back(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_basic_auth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong words end the command before an image is made; right ones log, through a restart too."""
     ini = tmp_path / "auth.ini"
@@ -283,7 +281,7 @@ def test_the_thread_ends_with_the_study(tmp_path: Path) -> None:
     config = settings(tmp_path, trials=2)
     before = {thread for thread in threading.enumerate() if thread.name == "MLflow"}
     study(config)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while (left := {each for each in threading.enumerate() if each.name == "MLflow"} - before) and (
         time.monotonic() < deadline
     ):

@@ -203,7 +203,7 @@ def test_no_request_elsewhere_and_no_error_in_all_of_this(browser: Any) -> None:
 
 
 def answer(page: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection(page.removeprefix("http://").rstrip("/"), timeout=10)
+    connection = http.client.HTTPConnection(page.removeprefix("http://").rstrip("/"), timeout=600)
     content = json.dumps(body) if body is not None else None
     given = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, content, given)
