@@ -42,6 +42,10 @@ class Server:
 
     def start(self, seconds: float = 600) -> None:
         self.folder.mkdir(exist_ok=True)
+        if not (self.folder / "server.db").exists():
+            from search.tracking import database  # not where this runs as a script
+
+            database.migrate(self.folder / "server.db")
         if self.app is not None:
             command = ["-m", "mlflow", "server", "--workers", "1", "--port", str(self.port), "--app-name", self.app]
             command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
@@ -92,8 +96,10 @@ class Server:
 if __name__ == "__main__":  # PORT
     import uvicorn
     from mlflow.server.fastapi_app import app
+    from sqlalchemy import Engine, event
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the killed
+    event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:

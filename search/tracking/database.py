@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+from pathlib import Path
 
 from search.storage.mlflow_location import Settings
 
@@ -12,8 +14,6 @@ def create(settings: Settings) -> None:
 
     One process at a time does it, so studies that start at once in one folder don't meet half-made tables.
     """
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
-
     part = settings.folder / "mlflow.db.part"
     with (settings.folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -21,9 +21,21 @@ def create(settings: Settings) -> None:
             return
         for left in settings.folder.glob("mlflow.db.part*"):
             left.unlink()
-        engine = create_sqlalchemy_engine(f"sqlite:///{part}")
-        try:
-            _initialize_tables(engine)
-        finally:
-            engine.dispose()
+        migrate(part)
+        with part.open("rb") as made:
+            os.fsync(made.fileno())
         part.rename(settings.database)
+
+
+def migrate(file: Path) -> None:
+    """All of MLflow's migrations, on an empty file. SQLite does not wait for the disk after each of their hundreds of
+    statements, which takes most of the time: where the machine stops meanwhile, the file is made anew."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+    from sqlalchemy import event
+
+    engine = create_sqlalchemy_engine(f"sqlite:///{file}")
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    try:
+        _initialize_tables(engine)
+    finally:
+        engine.dispose()
