@@ -49,7 +49,7 @@ def _list(asked: bool) -> None:
     known = [
         Column("metric", [*told]),
         Column("agrees with people", [each["people"] for each in told.values()]),
-        Column("costs", [each["cost"] for each in told.values()], rank=1),
+        Column("costs", [each["cost"] for each in told.values()]),
         Column("known failure", [each["fails"] for each in told.values()]),
     ]
     console.print()

@@ -1,10 +1,9 @@
 """What judges say of a gain: metrics that the search never read, so nothing was chosen for pleasing them.
 
 Whatever is searched on gets gamed, by artefacts too (arXiv 2601.03468). A gain that a judge measurably shares is no
-mere artefact of its own objective; one that no judge shares, or that one measurably contradicts, is called that.
-No judge shares a gain where each one's interval rules out a gain as large in its own spread as the objective's; where
-one can't rule that out, it is too weak a judge to tell.
-Their error is one of their own: see docs/decisions/010-judges.md.
+mere artefact of its own objective; one that a judge measurably contradicts, while none shares it, is none to take away.
+Where no judge moves, they can't tell: an artefact and a true gain in what they don't measure look the same to them.
+Why silence is no evidence, and what their error is: docs/decisions/010-judges.md.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ from typing import Any, Literal, NamedTuple
 from search.study.rival import joined
 
 Rows = Mapping[str, Mapping[str, Any]]
-Kind = Literal["none", "shared", "split", "unsettled", "unshared", "contradicted"]
+Kind = Literal["none", "shared", "split", "unsettled", "contradicted"]
 
 BEGINS: dict[Kind, str] = {
     "none": "FreeU helps here: ",
     "shared": "FreeU helps here: ",
     "split": "FreeU helps here, and the judges are divided: ",
-    "unsettled": "FreeU helps here, and the judges can't tell: ",
-    "unshared": "FreeU helps here by the objectives alone: ",
+    "unsettled": "FreeU helps here by the objectives alone, and the judges can't tell: ",
     "contradicted": "FreeU raises the objectives here, but the judges disagree: ",
 }
 """The verdict's first words, where it is better than the baseline and has no rival."""
@@ -35,11 +33,9 @@ class Opinion(NamedTuple):
     text: str = ""
 
 
-def opinion(
-    better: Sequence[str], worse: Sequence[str], rows: Rows, directions: Mapping[str, str], gain: float
-) -> Opinion:
+def opinion(better: Sequence[str], worse: Sequence[str], rows: Rows) -> Opinion:
     """On a finalist that is better than the baseline in some objective. rows: judge → what was found. better, worse:
-    the judges in which it measurably is so. gain: the objective's, as `size` has it.
+    the judges in which it measurably is so.
     """
     if not rows:
         return Opinion()
@@ -55,21 +51,8 @@ def opinion(
     if worse:
         text = f" But {losses}, and no judge shares the gain: it may be an artefact that the objectives like."
         return Opinion("contradicted", text + unmoved)
-    told = [name for name in rows if rows[name]["low"] is not None and rows[name]["low"] < rows[name]["high"]]
-    if not told or any(size(rows[name], directions[name]) + 1 >= gain for name in told):
-        return Opinion("unsettled", f" The judges show no measurable difference: {joined(still)}{_power(rows)}.")
-    text = f" No judge shares this gain: none as large, by the spread of each, is possible in {joined(told)}"
-    return Opinion(
-        "unshared", f"{text}. It may be an artefact that the objectives like, or lie in what no judge measures."
-    )
-
-
-def size(row: Mapping[str, Any], direction: str) -> float:
-    """A gain in half widths of its 95 % interval: comparable between metrics of the same images. 1 and more excludes 0;
-    within the interval lie gains up to 1 more."""
-    if row["low"] is None or row["low"] == row["high"]:
-        return 0.0
-    return float((row["difference"] if direction == "up" else -row["difference"]) / ((row["high"] - row["low"]) / 2))
+    text = f" No judge measurably shares this gain, and none is against it: {joined(still)}{_power(rows)}."
+    return Opinion("unsettled", f"{text} It may be an artefact that the objectives like, or lie in what none measures.")
 
 
 def over_rival(worse: Sequence[str], rows: Rows) -> str:

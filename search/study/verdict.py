@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search.study.looks import FIRST, LEVEL
 from search.study.rival import joined, sentence, trade
-from search.study.second_opinion import BEGINS, Opinion, opinion, over_rival, size
+from search.study.second_opinion import BEGINS, Opinion, opinion, over_rival
 from search.terminal.progress import out_of_bounds
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def verdict(
         number = max(helped, key=lambda k: (k not in over or (over[k][0] != [] and not over[k][1]), len(helped[k])))
         good = _listed(helped[number], scores[number])
         text = f"{_named(number, picks)} is better {on} in {good}, and measurably worse in nothing."
-        second = _second(number, helped[number], scores, directions, judges)
+        second = _second(number, judges)
         first, against = BEGINS[second.kind], " Against the baseline " if number in over else ""
         if number in over:
             first = sentence(*over[number], rivals.scores[number], rivals.names[number], rivals.own)
@@ -126,7 +126,7 @@ def verdict(
             than_rival = _sides(rivals.scores[number], directions, margins)
             text += trade(*than_rival, rivals.scores[number], rivals.names[number])
         told = [*traded[number][0], *traded[number][1]]
-        second = _second(number, traded[number][0], scores, directions, judges)
+        second = _second(number, judges)
         taken = None if second.kind == "contradicted" else number
         return Verdict(text + _open(scores[number], directions, told, margins) + second.text, taken)
     worse = [number for number, side in sides.items() if side[1]]
@@ -158,13 +158,10 @@ def _sides(
     ]
 
 
-def _second(
-    number: int, better: Sequence[str], scores: Scores, directions: Mapping[str, str], judges: Judges
-) -> Opinion:
-    """What the judges say of a finalist that is better in these objectives."""
+def _second(number: int, judges: Judges) -> Opinion:
+    """What the judges say of a finalist that is better in some objective."""
     rows = judges.scores.get(number, {})
-    gain = max(size(scores[number][name], directions[name]) for name in better)
-    return opinion(*_sides(rows, judges.directions, {}), rows, judges.directions, gain)
+    return opinion(*_sides(rows, judges.directions, {}), rows)
 
 
 def _loss(row: Mapping[str, Any], direction: str) -> float | None:

@@ -45,24 +45,16 @@ def test_a_gain_that_a_judge_shares() -> None:
 
 
 def test_a_gain_that_no_judge_shares_is_called_that() -> None:
-    """The objective's gain is of two half widths of its interval; the judges rule out as much in theirs."""
+    """However narrow their intervals: a judge that measures something else is as silent on a true gain."""
     still = row(0.0, sure=False) | {"low": 0.0, "high": 0.0}
     found = said({"objects": row(-0.1, sure=False), "kid": row(0.1, sure=False, won=None), "still": still}, DOWN)
-    assert found.number == 3 and found.text.startswith("FreeU helps here by the objectives alone: ")
+    assert found.number == 3
+    assert found.text.startswith("FreeU helps here by the objectives alone, and the judges can't tell: ")
     assert (
-        "No judge shares this gain: none as large, by the spread of each, is possible in objects and kid. It "
+        "No judge measurably shares this gain, and none is against it: objects, kid and still (with 80 % power"
         in found.text
     )
-
-
-def test_judges_too_weak_to_tell_say_so() -> None:
-    """One half width of its own is within reach of the other."""
-    weak = row(1.3, sure=False) | {"low": 0.0, "high": 2.6}
-    found = said({"objects": weak, "kid": row(0.1, sure=False, won=None)}, DOWN)
-    assert found.number == 3 and found.text.startswith("FreeU helps here, and the judges can't tell: ")
-    assert "The judges show no measurable difference: objects and kid (with 80 % power" in found.text
-    still = row(0.0, sure=False) | {"low": 0.0, "high": 0.0}  # a judge that never moves knows nothing
-    assert said({"still": still}).text.startswith("FreeU helps here, and the judges can't tell: ")
+    assert found.text.endswith("It may be an artefact that the objectives like, or lie in what none measures.")
 
 
 def test_a_gain_that_a_judge_contradicts_is_not_taken_away() -> None:
@@ -91,7 +83,7 @@ def test_judges_are_not_heard_where_there_is_no_gain() -> None:
     alone = verdict(PICKS, {3: {"clip": row(0.1, sure=False)}}, DIRECTIONS, 1)
     judges = Judges({"objects": "up"}, {3: {"objects": row(5.0)}})
     assert verdict(PICKS, {3: {"clip": row(0.1, sure=False)}}, DIRECTIONS, 1, judges=judges) == alone
-    assert opinion([], [], {}, {}, 2.0).text == ""
+    assert opinion([], [], {}).text == ""
 
 
 TEXTS = [f"p{i}" for i in range(32)]
@@ -149,3 +141,28 @@ def test_the_reader_sees_what_is_wrong(kind: str) -> None:
     metric = registry.build(f"search.evaluation.shapes_reader:{kind.title()}", {}, "cpu", Path())
     right, wrong = (metric.score(Batch(images, each)).value for each in (texts, (*texts[1:], texts[0])))
     assert right > 90 > 60 > wrong
+
+
+def test_rendering_sees_what_the_reader_does_not_mind() -> None:
+    """True renders lie at the mean of eight independent deviations, and each artefact further out."""
+    import numpy as np
+    import torch
+
+    from freeu.shapes import degrade
+    from freeu.shapes.draw import draw
+    from freeu.shapes.scene import sample
+    from metrics import registry
+    from metrics.base import Batch
+
+    rng = np.random.default_rng(1)
+    clean = torch.stack([torch.tensor(draw(sample(rng))).permute(2, 0, 1) for _ in range(48)]).float() / 255
+    metric = registry.build("search.evaluation.shapes_rendering:Rendering", {}, "cpu", Path())
+
+    def value(images: list[torch.Tensor]) -> float:
+        drawn = (torch.stack(images).clamp(0, 1) * 255).round().byte()
+        return metric.score(Batch(drawn, ("",) * len(drawn))).value
+
+    true = value([*clean])
+    assert true == pytest.approx(2.6, abs=0.4)
+    kinds = (degrade.blur, degrade.ringing, degrade.saturation, lambda image, a: degrade.noise(image, a, rng))
+    assert all(value([spoil(image, 0.4) for image in clean]) > true + 0.3 for spoil in kinds)
