@@ -123,12 +123,12 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def _named(picks: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each trial that was picked once, with what it was picked as: "knee, best-clip (trial 7)"."""
+    """Each trial that was picked once, with what it was picked as: "best-clip = knee (trial 7)"."""
     names: dict[int, list[str]] = {}
     for pick in picks:
         names.setdefault(pick["number"], []).append(pick["pick"])
     first = {pick["number"]: pick for pick in reversed(picks)}
-    return [(f"{', '.join(each)} (trial {number})", first[number]) for number, each in names.items()]
+    return [(f"{' = '.join(each)} (trial {number})", first[number]) for number, each in names.items()]
 
 
 def _differences(
@@ -147,7 +147,7 @@ def _differences(
     if not fits(console, made):
         lines: list[tuple[str, str, str]] = []
         for row, each in zip(rows, cells, strict=True):
-            heads = (f"{row.pick} - {row.against}" if row.against else row.pick).replace(", ", ",\n").split("\n")
+            heads = (f"{row.pick} - {row.against}" if row.against else row.pick).replace(" = ", " =\n").split("\n")
             lines += [(head, "", "") for head in heads]  # a pick's names below each other, which makes no column wide
             lines += [(f"  {goal}", *one) for goal, one in zip(goals.values(), each, strict=True)]
         first, second, third = (list(each) for each in zip(*lines, strict=True))

@@ -139,8 +139,8 @@ def test_a_trial_that_is_several_picks_is_printed_once(width: int) -> None:
     result = {"objectives": directions, "front": [], "picks": [*picks, *off], "verdict": "So."}
     printed_result.tables(console, result)
     text = " ".join("\n".join(said(console)).split())
-    assert "best-aesthetic, best-fid, most-improved (trial 11)" in text and "best-clip (trial 6)" in text
-    assert "the baseline itself: knee, best-kid (trial 0)" in text
+    assert "best-aesthetic = best-fid = most-improved (trial 11)" in text and "best-clip (trial 6)" in text
+    assert "the baseline itself: knee = best-kid (trial 0)" in text
     assert text.count("-0.123") == 6 and max(map(len, said(console))) <= width
 
 
