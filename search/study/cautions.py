@@ -32,8 +32,8 @@ def before(job: Job) -> list[str]:
     searched, n = {each.name for each in job.space.dimensions}, len(job.prompts)
     causes = {name: _words(name, searched) for name in job.directions}
     lines = []
-    if told := [f"{name} with {joined(words)}" for name, words in causes.items() if words]:
-        lines.append(f"without a better image rise {', '.join(told)}: see what the judges and the pairs say of a gain")
+    if told := [f"{name} rises with {joined(words)}" for name, words in causes.items() if words]:
+        lines.append(f"{', '.join(told)}, better images or not: see what the judges and the pairs say of a gain")
     sets = {name: kind for name in job.directions if (kind := _known(name).get("of_sets"))}
     if sets and n < FEW:
         told = [f"{name} is {'biased and noisy' if kind == 'biased' else 'noisy'}" for name, kind in sets.items()]

@@ -97,22 +97,21 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
     if left:
         more = "1 more trial of the front is" if len(left) == 1 else f"{len(left)} more trials of the front are"
         say(console, f"{more} in result.json and in the report", style="dim")
-    named = {id(pick): f"{pick['pick']} (trial {pick['number']})" for pick in result["picks"]}
-    found = [pick for pick in result["picks"] if pick["scores"]]
+    found = _named([pick for pick in result["picks"] if pick["scores"]])
     if found:
         said = "The picks minus the baseline, on held-out prompts, 95 % intervals"
-        _differences(console, said, [Row(named[id(pick)], "", pick["scores"]) for pick in found], goals)
-        rivals = [(named[id(pick)], each) for pick in found if (each := rival.of_pick(pick)) is not None]
+        _differences(console, said, [Row(name, "", pick["scores"]) for name, pick in found], goals)
+        rivals = [(name, each) for name, pick in found if (each := rival.of_pick(pick)) is not None]
         rows = [Row(name, f"{each['named']} (trial {each['number']})", each["scores"]) for name, each in rivals]
         _differences(console, "The picks minus the best guidance without FreeU", rows, goals)
         _judges(console, result)
-        if any(map(_star, rival.compared(found))):
+        if any(map(_star, rival.compared([pick for _, pick in found]))):
             say(console, COUNTS, style="dim")
         for line in set_distances.lines(result):
             say(console, line, style="dim")
-        rest = [pick for pick in result["picks"] if not pick["scores"]]
+        rest = _named([pick for pick in result["picks"] if not pick["scores"]])
         for why, off in (("the baseline itself", True), ("not confirmed", False)):
-            names = [named[id(pick)] for pick in rest if Factors.from_dict(pick["factors"]).identity == off]
+            names = [name for name, pick in rest if Factors.from_dict(pick["factors"]).identity == off]
             if names:
                 say(console, f"{why}: {', '.join(names)}", indent=4)
     console.print()
@@ -121,6 +120,15 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         say(console, line)
     if result.get("ends"):
         say(console, str(result["ends"]))
+
+
+def _named(picks: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each trial that was picked once, with what it was picked as: "best-clip = knee (trial 7)"."""
+    names: dict[int, list[str]] = {}
+    for pick in picks:
+        names.setdefault(pick["number"], []).append(pick["pick"])
+    first = {pick["number"]: pick for pick in reversed(picks)}
+    return [(f"{' = '.join(each)} (trial {number})", first[number]) for number, each in names.items()]
 
 
 def _differences(
@@ -137,20 +145,13 @@ def _differences(
         columns.append(Column(goal, [" ".join(each[place]) for each in cells]))
     made = table(console, columns)
     if not fits(console, made):
-        first: list[str] = []
-        for row in rows:
-            first += [
-                f"{row.pick} - {row.against}" if row.against else row.pick,
-                *(f"  {goal}" for goal in goals.values()),
-            ]
-        made = table(
-            console,
-            [
-                Column("pick", first),
-                Column("difference", [one[0] for each in cells for one in (("", ""), *each)], number=True),
-                Column("95 %", [one[1] for each in cells for one in (("", ""), *each)]),
-            ],
-        )
+        lines: list[tuple[str, str, str]] = []
+        for row, each in zip(rows, cells, strict=True):
+            heads = (f"{row.pick} - {row.against}" if row.against else row.pick).replace(" = ", " =\n").split("\n")
+            lines += [(head, "", "") for head in heads]  # a pick's names below each other, which makes no column wide
+            lines += [(f"  {goal}", *one) for goal, one in zip(goals.values(), each, strict=True)]
+        first, second, third = (list(each) for each in zip(*lines, strict=True))
+        made = table(console, [Column("pick", first), Column("difference", second, number=True), Column("95 %", third)])
     console.print()
     say(console, title, style=TITLE)
     console.print(made)
@@ -160,11 +161,10 @@ def _judges(console: Console, result: Mapping[str, Any]) -> None:
     """What the search never read, for each finalist: against the baseline, then against its rival."""
     goals = {name: f"{name} {ARROWS[direction]}" for name, direction in result.get("judges", {}).items()}
     rows: list[Row] = []
-    for pick in result["picks"]:
+    for named, pick in _named(result["picks"]):
         sides = [(BASE, pick.get("judges", {}))]
         if (against := rival.of_pick(pick)) is not None:
             sides.append((against["named"], against.get("judges", {})))
-        named = f"{pick['pick']} (trial {pick['number']})"
         rows += [Row(named, other, scores) for other, scores in sides if scores]
     said = "A second opinion: the picks on judges that the search never read, corrected among themselves"
     _differences(console, said, rows, goals, "minus")

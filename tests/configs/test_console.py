@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -121,6 +122,26 @@ def test_the_picks_fit_into_80_columns() -> None:
         printed_result.tables(console, result)
         assert max(map(len, said(console))) <= width
         assert len(re.findall(r"-0\.123 +\[-0\.457, \+0\.789\]", "\n".join(said(console)))) == 6
+
+
+@pytest.mark.parametrize("width", [80, 240])
+def test_a_trial_that_is_several_picks_is_printed_once(width: int) -> None:
+    score = {"difference": -0.123, "low": -0.4567, "high": 0.789, "p": 0.2, "p_holm": 0.4, "n": 69}
+    directions = {"clip": "up", "aesthetic": "up", "fid": "down"}
+    trials = (("best-aesthetic", 11), ("best-fid", 11), ("most-improved", 11), ("best-clip", 6))
+    picks: list[dict[str, Any]] = [
+        {"pick": name, "number": number, "factors": {}, "scores": dict.fromkeys(directions, score)}
+        for name, number in trials
+    ]
+    baseline = {"number": 0, "factors": IDENTITY.as_dict(), "scores": {}}
+    off = [{**baseline, "pick": name} for name in ("knee", "best-kid")]
+    console = terminal(width)
+    result = {"objectives": directions, "front": [], "picks": [*picks, *off], "verdict": "So."}
+    printed_result.tables(console, result)
+    text = " ".join("\n".join(said(console)).split())
+    assert "best-aesthetic = best-fid = most-improved (trial 11)" in text and "best-clip (trial 6)" in text
+    assert "the baseline itself: knee = best-kid (trial 0)" in text
+    assert text.count("-0.123") == 6 and max(map(len, said(console))) <= width
 
 
 @pytest.mark.parametrize("where", ["scores", "judges", None])

@@ -101,7 +101,7 @@ def test_show_a_study(mlruns: Path) -> None:
     said = told(show, mlruns, "sunday")
     assert "sunday: finished, 11 of 12 trials of shapes" in said
     assert "trial 3 failed: out of memory" in said
-    assert re.search(r"best-clip \(trial 1\) +\+0\.1", said)
+    assert re.search(r"best-clip = knee \(trial 1\) +\+0\.1", said)
     assert "FreeU trades here: knee (trial 1)" in said
     assert f"report      {python()} -m search.report --study sunday --mlruns {mlruns}" in said
     said = told(show, mlruns, "half")
@@ -113,7 +113,7 @@ def test_show_a_study(mlruns: Path) -> None:
 def test_the_rival_is_shown(tmp_path: Path) -> None:
     made.with_rival(made.study(tmp_path, side=8))
     said = told(show, tmp_path, "sunday")
-    row = r"knee \(trial 1\) +guidance 4 \(trial 5\) +\+0\.1 \[\+0\.05, \+0\.15\]\* +-0\.5 +not confirmed"
+    row = r"best-clip = knee \(trial 1\) +guidance 4 \(trial 5\) +\+0\.1 \[\+0\.05, \+0\.15\]\* +-0\.5 +not confirmed"
     assert re.search(row, said)
 
 

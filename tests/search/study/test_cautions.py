@@ -58,9 +58,11 @@ def test_what_is_known_of_metrics_names_guardrails_and_kinds() -> None:
 def test_a_plan_names_what_can_move() -> None:
     fixed, searched = plan(OBJECTIVES), plan(OBJECTIVES, searched=("b1", "guidance"))
     assert fixed[0].startswith(
-        "without a better image rise clip with sharpness, hps with saturation and colourfulness:"
+        "clip rises with sharpness, hps rises with saturation and colourfulness, better images or not:"
     )
-    assert "clip with guidance and sharpness, hps with guidance, saturation and colourfulness" in searched[0]
+    assert (
+        "clip rises with guidance and sharpness, hps rises with guidance, saturation and colourfulness" in searched[0]
+    )
     assert fixed[1] == "at 48 images fid is biased and noisy: compare at equal n only"
     assert len(plan(OBJECTIVES, n=5000)) == 1 and plan({"vqa": "up", "my own": "up"}) == []
 
