@@ -6,7 +6,6 @@ one step of it under guidance. Each way has a process of its own, since a proces
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import typer
 
+from benchmarks import fresh
 from search.evaluation.peak_memory import Peak
 
 WAYS = ("plain", "recorded")
@@ -28,10 +28,7 @@ def main(
     images: Annotated[int, typer.Option(min=1, help="Of the embedded model, all in one batch.")] = 16,
 ) -> None:
     """Print the peak of memory and the processor's time of both ways, and what recording adds."""
-    found = {}
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-        for way in WAYS:
-            found[way] = fresh.apply(measured, (way, size, device, images))
+    found = {way: fresh.called(measured, way, size, device, images, device=device) for way in WAYS}
     for way, (before, peak, seconds) in found.items():
         print(f"{way:9s} peak {peak / 2**20:8.1f} MB, {before / 2**20:8.1f} MB of it before the run; {seconds:6.2f} s")
     (_, plain, _), (_, recorded, _) = (found[way] for way in WAYS)

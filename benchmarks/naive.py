@@ -88,7 +88,7 @@ def drawn(pipe: Any, prompts: Sequence[str], spec: Any, batch: int) -> Any:
     return torch.cat(images)
 
 
-def naive(limit: int, trials: int) -> list[Checkpoint]:
+def naive(limit: int, trials: int, **more: Any) -> list[Checkpoint]:
     """Optuna, enable_freeu, all prompts."""
     began = time.perf_counter()
     import optuna
@@ -97,7 +97,7 @@ def naive(limit: int, trials: int) -> list[Checkpoint]:
     from metrics.base import Batch
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    job = prepared(limit)
+    job = prepared(limit, **more)
     pipe = pipeline()
     metrics = [registry.build(name, job.spec.scorers, "cpu", job.spec.base, job.spec.reference) for name in DIRECTIONS]
 
@@ -118,13 +118,14 @@ def naive(limit: int, trials: int) -> list[Checkpoint]:
     return found
 
 
-def ours(limit: int, images: int, folder: Path) -> list[Checkpoint]:
+def ours(limit: int, images: int, folder: Path, steps: int | None) -> list[Checkpoint]:
     """The command, and what it would have recommended after each trial."""
     began = time.time()
     command = [sys.executable, "-m", "search.run", "--model", "shapes", "--study", "ours", "--mlruns", str(folder)]
     command += ["--limit", str(limit), "--images", str(images), "--trials", "1000", "--no-guardrails", "--no-cache"]
     command += ["--baseline-guidance", "off", "--version", KIND["version"], "--stages", KIND["stages"]]
     command += ["--held-out", "16", "--judges", "none"]  # what is compared ends with the search
+    command += [] if steps is None else ["--steps", str(steps)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     study = StudyFolder(folder, "ours")
     records = [record for record in study.read_trials() if record.complete]
@@ -145,7 +146,7 @@ def sparse(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return [checkpoints[row] for row in sorted(rows)]
 
 
-def judged(candidates: Sequence[Factors], limit: int, held_out: int | None) -> dict[Factors, np.ndarray]:
+def judged(candidates: Sequence[Factors], limit: int, **more: Any) -> dict[Factors, np.ndarray]:
     """(objectives,) of each, to be maximised, on the held-out prompts and seeds."""
     from rich.console import Console
     from rich.progress import track
@@ -154,7 +155,7 @@ def judged(candidates: Sequence[Factors], limit: int, held_out: int | None) -> d
     from search.evaluation.loading import load_parts
     from search.settings.prompts import seeds
 
-    job = prepared(limit, held_out=held_out)
+    job = prepared(limit, **more)
     generator, metrics = load_parts(job.config, job.spec)
     generator.prepare(job.held_out)
     evaluator = Evaluator(generator, metrics, job.held_out, seeds(job.held_out, 0, "confirm"))
@@ -169,14 +170,15 @@ def main(
     trials: Annotated[int, typer.Option(min=4, help="Of the naive loop.")] = 64,
     limit: Annotated[int, typer.Option(min=16, help="Prompts of a trial.")] = 48,
     held_out: Annotated[int | None, typer.Option(min=4, help="Prompts that judge (default: all others).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of sampling (default: the model's).")] = None,
 ) -> None:
     """Run both, judge, print."""
-    theirs = naive(limit, trials)
+    theirs = naive(limit, trials, steps=steps)
     with tempfile.TemporaryDirectory() as folder:
-        mine = ours(limit, trials * limit, Path(folder))
+        mine = ours(limit, trials * limit, Path(folder), steps)
     runs = {"naive": sparse(theirs), "ours": sparse(mine)}
     candidates = {factors for run in runs.values() for each in run for factors in each.recommended}
-    truth = judged([IDENTITY, *(candidates - {IDENTITY})], limit, held_out)
+    truth = judged([IDENTITY, *(candidates - {IDENTITY})], limit, held_out=held_out, steps=steps)
     table = np.stack(list(truth.values()))
     front = table[nondominated(table)]
     reference = front.min(0) - 0.1 * np.ptp(table, axis=0)

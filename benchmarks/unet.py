@@ -6,7 +6,6 @@ The U-Net has random weights and the true size, Stable Diffusion 1.5's on a CPU 
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import sys
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import freeu
-from benchmarks import sizes
+from benchmarks import fresh, sizes
 from benchmarks.timing import timed
 
 FACTORS = freeu.Factors(1.3, 1.4, 0.9, 0.2)
@@ -34,8 +33,7 @@ def main(
 ) -> None:
     """Time the three on one U-Net, a batch of two (one image under guidance)."""
     size = size or ("sd15" if device == "cpu" else "sdxl")
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-        memory = {name: fresh.apply(peak, (name, size, device)) for name in WAYS}
+    memory = {name: fresh.called(peak, name, size, device, device=device) for name in WAYS}
     unet, forward = made(size, device)
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for turn in range(-1, rounds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_parts, hostile, low_steps, overhead, served, trial
+from benchmarks import (
+    figures,
+    gpu,
+    gpu_parts,
+    hostile,
+    low_steps,
+    metrics,
+    naive,
+    overhead,
+    record,
+    served,
+    trial,
+    unet,
+    votes,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +35,18 @@ ROOT = Path(__file__).parent.parent
 def printed(name: str, *options: str) -> str:
     command = [sys.executable, str(ROOT / "benchmarks" / name), *options]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
+
+
+@pytest.mark.parametrize("name", ["figures", "metrics", "naive", "record", "unet", "votes"])
+def test_begins_as_a_script(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the tests below call in this process: the command line is read, and the project is found from anywhere."""
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each).resolve() != ROOT])
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "benchmarks" / f"{name}.py"), run_name="__main__")
+    assert ended.value.code == 0 and str(ROOT) in sys.path
+    assert "Usage: " in capsys.readouterr().out
 
 
 def test_filter() -> None:
@@ -43,14 +70,16 @@ def test_landscapes() -> None:
     assert [line[35:].split()[0] for line in said[1:]] == 2 * ["TPE", "NSGA-II", "ours", "ours"]
 
 
-def test_votes() -> None:
-    said = printed("votes.py", "--runs", "6", "--prompts", "24").splitlines()
+def test_votes(capsys: pytest.CaptureFixture[str]) -> None:
+    votes.main(runs=6, prompts=24)
+    said = capsys.readouterr().out.splitlines()
     assert len(said) == 5 and said[0].startswith("50 %,  93 votes planned") and "(80 % promised)" in said[2]
 
 
-def test_unet() -> None:
-    said = printed("unet.py", "--device", "cpu", "--size", "toy", "--rounds", "1")
-    assert [line.split()[0] for line in said.splitlines()[1:]] == ["off", "ours", "diffusers"]
+def test_unet(capsys: pytest.CaptureFixture[str]) -> None:
+    unet.main(device="cpu", size="toy", rounds=1)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[1:]] == ["off", "ours", "diffusers"]
 
 
 def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,8 +162,9 @@ def test_report() -> None:
     assert 4.8 < float(found[3]) < 6  # plotly and little else
 
 
-def test_metrics() -> None:
-    said = printed("metrics.py", "--rounds", "1", "--shrink", "32").splitlines()
+def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics.main(rounds=1, shrink=32)
+    said = capsys.readouterr().out.splitlines()
     assert len(said) == 5 and "times as fast" in said[-1]
     assert all(float(line.split()[-1]) < 1e-6 for line in said[1:3])  # the same distance
 
@@ -158,7 +188,7 @@ def test_search(tmp_path: Path) -> None:
 
 def test_record(tmp_path: Path) -> None:
     """The baseline and the published factors alone."""
-    printed("record.py", "--candidates", "0", "--limit", "16", "--out", str(tmp_path / "table.npz"))
+    record.main(candidates=0, limit=16, out=tmp_path / "table.npz")
     with np.load(tmp_path / "table.npz") as table:
         assert table["factors"].shape == (2, 4)
         assert table["clip"].shape == table["aesthetic"].shape == table["features"].shape[:3] == (2, 2, 16)
@@ -175,18 +205,21 @@ def test_coordinator() -> None:
     assert [line.split(":")[0].split() for line in costs] == [["100", "trials,", name] for name in ("random", "gp")]
 
 
-def test_naive() -> None:
+def test_naive(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole comparison, on few images: both runs have checkpoints, and their images are counted."""
-    said = printed("naive.py", "--trials", "4", "--limit", "16", "--held-out", "16").splitlines()
+    monkeypatch.setattr("optuna.logging.set_verbosity", lambda level: None)  # it would hold for the tests after this
+    naive.main(trials=4, limit=16, held_out=16, steps=2)
+    said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("naive: seconds")
     assert said[-1].startswith("ours ")
     last = [line.split() for line in said[: said.index(next(x for x in said if x.startswith("ours:")))]][-1]
     assert int(last[1]) == 64
 
 
-def test_figures() -> None:
-    said = printed("figures.py", "--images", "2")
-    assert [line.split()[0] for line in said.splitlines()] == ["plain", "recorded", "recording"]
+def test_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    figures.main(images=2)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["plain", "recorded", "recording"]
 
 
 @pytest.mark.parametrize("kind", ["yaml", "json", "safetensors", "png", "webp", "csv", "parquet", "workflow", "study"])

@@ -127,12 +127,16 @@ def settings(folder: Path, **flags: Any) -> StudyConfig:
     return load(None, small | flags)
 
 
-if __name__ == "__main__":  # FOLDER SECONDS TRIALS
+def logged_study(home: Path, seconds: float, trials: int) -> None:
+    """Run or resume the study of a folder, which gets a log of what was drawn."""
     from rich.console import Console
 
     from search.session import run_study
 
-    home, seconds, trials = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     config = settings(home, trials=trials, objectives="clip,aesthetic")
     generator = FakeGenerator(seconds, log=home / "generated.jsonl")
     run_study(config, Console(), lambda config, spec: (generator, metrics(config)))
+
+
+if __name__ == "__main__":  # FOLDER SECONDS TRIALS
+    logged_study(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
