@@ -6,8 +6,8 @@ by an artefact that the scorer falls for, or truly, or not at all. Each is confi
 Printed, of all studies: how often a gain is claimed, and what the verdict then says of the judges
 (`search.study.second_opinion.BEGINS`). An artefact should be "contradicted", all else never.
 
-The rule and the judges were found on the first six worlds under --seed 0. `--seed 1 --fresh` has what they were never
-tuned on: other prompts, scenes and noise, and worlds that were chosen by their objective alone, without a judge.
+The rule was found on the first six worlds under --seed 0. `--seed 1 --fresh` has what it was never tuned on: other
+prompts, scenes and noise, and worlds that were chosen by their objective alone, without a judge.
 
 Where nothing is gained, each study swaps the two images of a prompt or not, at random: both are drawn alike, so without
 any difference. Without that all studies would share the table's own chance difference, and be claimed together.

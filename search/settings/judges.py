@@ -21,7 +21,7 @@ NONE = ("none",)
 USUAL = ("questions", "vqa", "hps", "pickscore", "image_reward", "cmmd", "kid", "fd_dinov2")
 """The most telling first."""
 MOST = 4
-"""Of those that a study takes unasked: each costs time, and some of what the others can show."""
+"""That a study takes unasked: each costs time, and some of what the others can show."""
 
 
 def chosen(
@@ -59,8 +59,7 @@ def _usual(spec: ModelSpec, objectives: Mapping[str, str], held_out: Sequence[st
 
     names = spec.judges if spec.judges is not None else USUAL
     fitting = [name for name in names if at_hand(name, spec) and not why_not(describe(name), spec, held_out)]
-    found = tuple(name for name in fitting if describe(name).name not in objectives)
-    return found if spec.judges is not None else found[:MOST]
+    return tuple([name for name in fitting if describe(name).name not in objectives][:MOST])
 
 
 def _named(name: str, spec: ModelSpec) -> str:

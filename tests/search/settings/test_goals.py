@@ -48,7 +48,7 @@ def test_what_is_given_wins(tmp_path: Path) -> None:
 
 def test_shapes_keeps_its_judges_and_needs_nothing(tmp_path: Path) -> None:
     found = job(tmp_path, goal="balanced")
-    assert [*found.judges] == ["objects", "colours", "relations", "rendering", "kid"] and weights.needed(
+    assert [*found.judges] == ["objects", "colours", "relations", "kid"] and weights.needed(
         found.spec, found.metrics
     ) == []
 

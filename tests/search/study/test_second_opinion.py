@@ -141,28 +141,3 @@ def test_the_reader_sees_what_is_wrong(kind: str) -> None:
     metric = registry.build(f"search.evaluation.shapes_reader:{kind.title()}", {}, "cpu", Path())
     right, wrong = (metric.score(Batch(images, each)).value for each in (texts, (*texts[1:], texts[0])))
     assert right > 90 > 60 > wrong
-
-
-def test_rendering_sees_what_the_reader_does_not_mind() -> None:
-    """True renders lie at the mean of eight independent deviations, and each artefact further out."""
-    import numpy as np
-    import torch
-
-    from freeu.shapes import degrade
-    from freeu.shapes.draw import draw
-    from freeu.shapes.scene import sample
-    from metrics import registry
-    from metrics.base import Batch
-
-    rng = np.random.default_rng(1)
-    clean = torch.stack([torch.tensor(draw(sample(rng))).permute(2, 0, 1) for _ in range(48)]).float() / 255
-    metric = registry.build("search.evaluation.shapes_rendering:Rendering", {}, "cpu", Path())
-
-    def value(images: list[torch.Tensor]) -> float:
-        drawn = (torch.stack(images).clamp(0, 1) * 255).round().byte()
-        return metric.score(Batch(drawn, ("",) * len(drawn))).value
-
-    true = value([*clean])
-    assert true == pytest.approx(2.6, abs=0.4)
-    kinds = (degrade.blur, degrade.ringing, degrade.saturation, lambda image, a: degrade.noise(image, a, rng))
-    assert all(value([spoil(image, 0.4) for image in clean]) > true + 0.3 for spoil in kinds)
