@@ -74,7 +74,7 @@ class Session:
         self.storage = Storage(self.folder, self.config.storage, say=progress.say)
 
     def run(self) -> dict[str, Any]:
-        """The result, as result.json holds it. Raises UserError and KeyboardInterrupt."""
+        """The result, as result.json holds it; MLflow's run is not ended yet. Raises UserError, KeyboardInterrupt."""
         if self.storage.shared and (before := self.storage.known("fingerprint")) is not None:
             fingerprints.check_same(self.config.name, before, self.job.fingerprint)
         self.tracking.open()
@@ -166,7 +166,6 @@ class Session:
             if before is None or not before[["prompt", "seed"]].equals(table[["prompt", "seed"]]):
                 self.folder.write_held_out_images(name, 0, 0 if before is None else len(before), None)  # of other rows
                 self.folder.learn_held_out(name, table)
-        self.tracking.finish(result, records)
         result = with_votes(self.folder, result)  # of a study that went on
         write_json(self.folder.result, result)  # last: from now on the study counts as finished
         return result
@@ -257,16 +256,20 @@ def run_study(
         try:
             with progress:
                 result = Session(planned, load or load_parts, progress, tracking, began, on_trial).run()
+            printed_result.show(console, job, result)
+            tracking.finish(result, job.folder.read_trials())  # nobody's result waits for a slow server
         except KeyboardInterrupt:
-            begun = job.folder.config.exists()  # else nothing is there yet, as while the model loads
-            again = f"to resume study '{config.name}'" if begun else "to begin: no trial had begun"
+            again = "to begin: no trial had begun"  # nothing is there yet, as while the model loads
+            if result is not None:
+                again = f"to log the rest to {tracker.settings.place}"
+            elif job.folder.config.exists():
+                again = f"to resume study '{config.name}'"
             say(console, f"interrupted: run the same command again {again}")
             tracking.interrupt()
             raise typer.Exit(INTERRUPTED) from None
         except BaseException:
             tracking.interrupt()
             raise
-    printed_result.show(console, job, result)
     return result
 
 

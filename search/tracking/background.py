@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ SELDOM = 600.0  # the longest pause after attempts that failed
 PARTING = 10.0  # seconds that a run which is interrupted waits for the last attempt
 LIVE, SHARE = 20.0, 0.01  # the front is drawn anew at most so often, and takes at most this share of the time
 LAST = 3.0  # seconds before the second of the two attempts at the end
+MANY = 500  # trials that are logged while a person waits, without a word
 KEPT = 2000  # readings of the machine that wait for a server: five hours and a half
 PART = re.compile(r"(keep|log) .+? (at|in) ")  # what of a study's many parts an error is about
 Lock = Callable[[], AbstractContextManager[None]]
@@ -230,9 +231,8 @@ class BackgroundTracker:
         base = baseline(records)
         missing = set(tracker.missing([record.number for record in records]))
         grown = history_plots.history(records, study.directions) if missing else {}
-        for record in records:
-            if record.number in missing:
-                tracker.numbers(record, grown.get(record.number, {}), self._ended(record), base)
+        for record in self._counted("numbers", [record for record in records if record.number in missing]):
+            tracker.numbers(record, grown.get(record.number, {}), self._ended(record), base)
         readings = list(self._readings)
         if readings:
             tracker.machine(readings)
@@ -240,8 +240,8 @@ class BackgroundTracker:
                 self._readings.popleft()
         if result is not None:
             tracker.finish(result, records)
-        for record in records:
-            if record.number not in self._sent and tracker.files(self._has(record, base), self._ended(record)):
+        for record in self._counted("files", [record for record in records if record.number not in self._sent]):
+            if tracker.files(self._has(record, base), self._ended(record)):
                 self._sent.add(record.number)
         tracker.uploads.retry()
         if result is not None:
@@ -250,6 +250,15 @@ class BackgroundTracker:
             tracker.interrupt()
         else:
             self._live(records, study)
+
+    def _counted(self, what: str, records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+        """Each; a person who waits for many is told how far it is."""
+        for done, record in enumerate(records):
+            if self._ending and done % MANY == 0 and len(records) > MANY:
+                self.say(
+                    f"{self.tracker.settings.place} gets the {what} of {len(records):,} trials: {done:,} are there"
+                )
+            yield record
 
     def _ended(self, record: TrialRecord) -> float:
         """When, by time.time."""

@@ -127,16 +127,16 @@ def settings(folder: Path, **flags: Any) -> StudyConfig:
     return load(None, small | flags)
 
 
-def logged_study(home: Path, seconds: float, trials: int) -> None:
+def logged_study(home: Path, seconds: float, trials: int, seed: int = 0, sampler: str = "random") -> None:
     """Run or resume the study of a folder, which gets a log of what was drawn."""
     from rich.console import Console
 
     from search.session import run_study
 
-    config = settings(home, trials=trials, objectives="clip,aesthetic")
+    config = settings(home, trials=trials, objectives="clip,aesthetic", seed=seed, sampler=sampler)
     generator = FakeGenerator(seconds, log=home / "generated.jsonl")
     run_study(config, Console(), lambda config, spec: (generator, metrics(config)))
 
 
-if __name__ == "__main__":  # FOLDER SECONDS TRIALS
-    logged_study(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
+if __name__ == "__main__":  # FOLDER SECONDS TRIALS SEED SAMPLER
+    logged_study(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

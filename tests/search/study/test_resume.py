@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -10,94 +11,143 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
 
 from search.optimizer.space_file import default
-from search.storage import StudyFolder, TrialRecord
+from search.storage import StudyFolder
 from tests.search.fakes import logged_study
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 TRIALS, SECONDS = 10, 0.1
+COSTS = ("seconds.", "system/", "unet_evaluations", "images_per_second", "peak_memory_gb")
+"""What depends on the kills: scores that were kept cost nothing."""
 
 
-def start(home: Path) -> subprocess.Popen[bytes]:
-    here = Path(__file__).parents[1]
-    command = [sys.executable, str(here / "fakes.py"), str(home), str(SECONDS), str(TRIALS)]
-    log = (home / "log.txt").open("ab")
-    return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(here.parents[1])})
+@dataclass(frozen=True)
+class Place:
+    """A study of one seed, and where it is."""
+
+    home: Path
+    seed: int
+    sampler: str = "random"
+
+    @property
+    def folder(self) -> StudyFolder:
+        return StudyFolder(self.home / "mlruns", "small")
+
+    def start(self) -> subprocess.Popen[bytes]:
+        here = Path(__file__).parents[1]
+        told = [str(self.home), str(SECONDS), str(TRIALS), str(self.seed), self.sampler]
+        log = (self.home / "log.txt").open("ab")
+        command = [sys.executable, str(here / "fakes.py"), *told]
+        return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(here.parents[1])})
+
+    def generated(self) -> list[str]:
+        log = self.home / "generated.jsonl"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def kill(self, batches: int, late: float) -> bool:
+        """Start the study, and kill it `late` seconds after it has drawn so many batches more; whether it was still
+        there."""
+        before = len(self.generated())
+        process = self.start()
+        while process.poll() is None and len(self.generated()) < before + batches:
+            time.sleep(0.01)
+        try:
+            process.wait(timeout=late)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        return process.wait() == -signal.SIGKILL
+
+    def finish(self, kills: int) -> dict[str, Any]:
+        """Finish it, in this process. All that it left, by where it is."""
+        logged_study(self.home, 0, TRIALS, self.seed, self.sampler)
+        folder = self.folder
+        records = folder.read_trials()
+        assert all(record.complete for record in records)
+        assert len({record.candidate for record in records}) == len(records) == TRIALS
+        assert {r.origin for r in records} >= {"baseline", "published", "sobol", self.sampler}
+        assert Counter(r.origin for r in records)["sobol"] == 6
+
+        trials = optuna.load_study(study_name="small", storage=folder.optuna_url).trials
+        ended = [trial for trial in trials if trial.state.name != "WAITING"]
+        # What lies outside of the space, as FreeU off at another guidance scale, is not told to the sampler.
+        told = {record.number: "COMPLETE" if default().holds(record.candidate) else "FAIL" for record in records}
+        assert {trial.number: trial.state.name for trial in ended} == told
+        for trial in ended:
+            if trial.state.name == "COMPLETE":
+                assert trial.values == [v.value for v in folder.read_trial(trial.number).values.values()]
+
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.home / 'mlruns' / 'mlflow.db'}")
+        runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+        children = {run.data.tags["freeu.trial"]: run for run in runs if "freeu.trial" in run.data.tags}
+        assert len(runs) == len(records) + 1
+        assert children.keys() == {str(record.number) for record in records}
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        for record in records:
+            there = children[str(record.number)].data.metrics
+            assert {name: there[name] for name in record.values} == {k: v.value for k, v in record.values.items()}
+        parent = next(run for run in runs if "freeu.trial" not in run.data.tags)
+        for name in "clip", "aesthetic":
+            history = client.get_metric_history(parent.info.run_id, f"trial/{name}")
+            assert sorted((m.step, m.value) for m in history) == [(r.number, r.values[name].value) for r in records]
+
+        counts = Counter(json.dumps(json.loads(line)[0]) for line in self.generated())
+        # The baseline is in each look of the confirmation too, and so is each pick; a kill wastes what was in flight.
+        confirmed = len(list((folder.root / "confirm" / "parts").glob("*.npz")))
+        assert sum(counts.values()) <= TRIALS + confirmed + 1 + kills
+        assert not list(self.home.rglob("*.part"))
+        return {
+            "records": [replace(r, seconds={}, peak_memory=0, unet_evaluations=0) for r in records],
+            "optuna": {trial.number: (trial.params, trial.values) for trial in ended},
+            "mlflow": {run.data.tags.get("freeu.trial"): _logged(client, run) for run in runs},
+            "result": folder.read_result(),
+            "scores": _hashes(folder.root / "scores"),
+            "confirmation": _hashes(folder.root / "confirm"),
+            "grids": _hashes(folder.root / "grids"),
+        }
 
 
-def generated(home: Path) -> list[str]:
-    log = home / "generated.jsonl"
-    return log.read_text().splitlines() if log.exists() else []
+def _hashes(folder: Path) -> dict[str, str]:
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def killed_at(home: Path, batches: int, late: float) -> None:
-    """Start the study, and kill it once it has drawn so many batches more, or wherever it is `late` seconds after."""
-    before = len(generated(home))
-    process = start(home)
-    while process.poll() is None and len(generated(home)) < before + batches:
-        time.sleep(0.01)
-    try:
-        process.wait(timeout=late)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+def _logged(client: Any, run: Run) -> dict[str, Any]:
+    """What does not depend on when it was logged, and in which folder."""
+    return {
+        "name": run.info.run_name,
+        "metrics": {name: value for name, value in run.data.metrics.items() if not name.startswith(COSTS)},
+        "params": run.data.params,
+        "tags": {k: v for k, v in run.data.tags.items() if k.startswith("freeu.") and k != "freeu.files"},
+        "files": sorted(a.path for a in client.list_artifacts(run.info.run_id) if not a.path.endswith(".png")),
+    }
 
 
-def check(home: Path, kills: int) -> list[TrialRecord]:
-    """Finish it, in this process; its records, without what they cost."""
-    logged_study(home, 0, TRIALS)
-    folder = StudyFolder(home / "mlruns", "small")
-    records = folder.read_trials()
-    assert all(record.complete for record in records)
-    assert len({record.candidate for record in records}) == len(records) == TRIALS
-    assert {r.origin for r in records} >= {"baseline", "published", "sobol", "random"}
-    assert Counter(r.origin for r in records)["sobol"] == 6
-
-    trials = optuna.load_study(study_name="small", storage=folder.optuna_url).trials
-    ended = [trial for trial in trials if trial.state.name != "WAITING"]
-    # What lies outside of the space, as FreeU off at another guidance scale, is not told to the sampler.
-    told = {record.number: "COMPLETE" if default().holds(record.candidate) else "FAIL" for record in records}
-    assert {trial.number: trial.state.name for trial in ended} == told
-    for trial in ended:
-        if trial.state.name == "COMPLETE":
-            assert trial.values == [v.value for v in folder.read_trial(trial.number).values.values()]
-
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}")
-    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    children = {r.data.tags["freeu.trial"]: r.info.status for r in runs if "freeu.trial" in r.data.tags}
-    assert children == {str(r.number): "FINISHED" for r in records}
-    assert len(runs) == len(records) + 1
-    assert all(run.info.status != "RUNNING" for run in runs)
-
-    counts = Counter(json.dumps(json.loads(line)[0]) for line in generated(home))
-    # The baseline is in each look of the confirmation too, and so is each pick; a kill wastes what was in flight.
-    confirmed = len(list((folder.root / "confirm" / "parts").glob("*.npz")))
-    assert sum(counts.values()) <= TRIALS + confirmed + 1 + kills
-    assert not list(folder.root.rglob("*.part"))
-    # What a trial cost depends on the kills: scores that were kept cost nothing.
-    return [replace(record, seconds={}, peak_memory=0, unet_evaluations=0) for record in records]
-
-
-def run(home: Path, kills: int, seed: int) -> None:
+def run(home: Path, kills: int, seed: int, sampler: str = "random") -> int:
+    """Kill a study, finish it, and compare it with the one that nothing stopped. How often it was killed."""
     chance = random.Random(seed)
-    whole, torn = home / "whole", home / "torn"
-    whole.mkdir()
-    torn.mkdir()
-    found = check(whole, 0)
-    for _ in range(kills):
-        killed_at(torn, chance.randrange(5), chance.uniform(0, 2 * SECONDS))
-    assert check(torn, kills) == found, "another study than the one of its seed"
-    verdicts = [StudyFolder(each / "mlruns", "small").read_result() or {} for each in (whole, torn)]
-    assert [verdicts[1][key] for key in ("front", "picks", "verdict")] == [
-        verdicts[0][key] for key in ("front", "picks", "verdict")
-    ]
+    whole, torn = Place(home / "whole", seed, sampler), Place(home / "torn", seed, sampler)
+    whole.home.mkdir()
+    torn.home.mkdir()
+    expected = whole.finish(0)
+    killed = sum(torn.kill(chance.randrange(5), chance.uniform(0, 2 * SECONDS)) for _ in range(kills))
+    found = torn.finish(kills)
+    # The images of a trial that a kill fell into: some of its scores are kept, which are not drawn again for a look.
+    grids, whole_grids = found.pop("grids"), expected.pop("grids")
+    assert grids.items() <= whole_grids.items() and len(grids) >= len(whole_grids) - killed
+    for what, those in expected.items():
+        assert found[what] == those, f"{what}: another study than the one of its seed"
+    return killed
 
 
 def test_three_kills(tmp_path: Path) -> None:

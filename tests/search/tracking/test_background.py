@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from rich.console import Console
 
 from configs import UserError
@@ -158,8 +159,9 @@ def test_what_was_half_logged_is_thrown_away_and_logged_again(
     whole(server.uri, StudyFolder(config.mlruns, "half"))
 
 
-def test_a_server_that_is_not_there_at_all(server: Server, tmp_path: Path) -> None:
-    """The study ends all the same, says so once at the beginning and once at the end, and is caught up later."""
+def test_a_server_that_is_not_there_at_all(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study ends all the same, says so once at the beginning and once at the end, and is caught up later, which
+    says how far it is."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -171,8 +173,29 @@ def test_a_server_that_is_not_there_at_all(server: Server, tmp_path: Path) -> No
     again, said = study(config)  # a finished study, and still nobody there
     assert again == result
     assert "run the same command again to log what it lacks of this study" in said
-    study(config.model_copy(update={"tracking_uri": server.uri}))
+    monkeypatch.setattr("search.tracking.background.MANY", 2)
+    _, said = study(config.model_copy(update={"tracking_uri": server.uri}))
+    for what in "numbers", "files":
+        for done in 0, 2:
+            assert f"{server.uri} gets the {what} of 3 trials: {done} are there" in said
     whole(server.uri, StudyFolder(config.mlruns, "alone"))
+
+
+def test_the_result_does_not_wait_for_mlflow(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written and shown first; Ctrl-C in what comes then loses nothing, and the same command sends the rest."""
+    config = settings(tmp_path, tracking_uri=server.uri, study="first", trials=3)
+    folder, out = StudyFolder(config.mlruns, "first"), io.StringIO()
+
+    def slow(self: BackgroundTracker, result: dict[str, Any], records: Any) -> None:
+        assert folder.read_result() == result and result["verdict"] in out.getvalue()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(typer.Exit):
+        patch.setattr(BackgroundTracker, "finish", slow)
+        run_study(config, Console(file=out, width=2000), lambda config, spec: (FakeGenerator(), metrics(config)))
+    assert f"run the same command again to log the rest to {server.uri}" in out.getvalue()
+    study(config)
+    whole(server.uri, folder)
 
 
 @pytest.mark.parametrize(
