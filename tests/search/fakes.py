@@ -1,12 +1,14 @@
 """A base model and metrics that need no weights: an image's brightness tells how far its factors are from the best.
 
-Run as a script it is a study in a process of its own, for tests that kill it.
+Run as a script it begins studies in processes of their own, for tests that kill them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -138,5 +140,19 @@ def logged_study(home: Path, seconds: float, trials: int, seed: int = 0, sampler
     run_study(config, Console(), lambda config, spec: (generator, metrics(config)))
 
 
-if __name__ == "__main__":  # FOLDER SECONDS TRIALS SEED SAMPLER
-    logged_study(Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+if __name__ == "__main__":
+    # For each line of FOLDER SECONDS TRIALS SEED SAMPLER a study in a process of its own: prints its number, and its
+    # exit status once it has ended. What a study imports is there before.
+    for module in ("mlflow.store.tracking.sqlalchemy_store", "optuna", "pandas", "plotly.graph_objects"):
+        importlib.import_module(module)
+    importlib.import_module("search.session")
+    for line in sys.stdin:
+        if not (child := os.fork()):
+            home, seconds, trials, seed, sampler = line.split()
+            with (Path(home) / "log.txt").open("ab") as log:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+            logged_study(Path(home), float(seconds), int(trials), int(seed), sampler)
+            raise SystemExit(0)
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
