@@ -15,7 +15,9 @@ import yaml
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md"])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "mlruns" / "README.md", ROOT / "tests" / "KINDS.md"]
+)
 COMMANDS = (
     "search.run",
     "search.models",
