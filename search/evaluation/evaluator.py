@@ -125,13 +125,22 @@ class Evaluator:
         return replace(whole, values=values, images=images, seconds=seconds)
 
     def measure(
-        self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
+        self,
+        candidate: Candidate,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        on_images: OnImages | None = None,
+        anew: bool = False,
     ) -> Evaluation:
-        """What the images of these prompts and seeds get one by one, without values of the whole."""
+        """What the images of these prompts and seeds get one by one, without values of the whole. anew: uncached."""
+        import pandas as pd
+
         from search.storage.image_grid import in_order, small
 
         began, peak = time.perf_counter(), Peak()
-        known = self._known(candidate, prompts, seeds)
+        known: list[Found | None] = [None] * len(prompts)
+        if self.cache is not None and not anew:
+            known = self.cache.read(candidate, prompts, seeds)
         missing = [row for row, found in enumerate(known) if found is None]
         parts = list(self._drawn(candidate, prompts, seeds, missing, on_images))
         generated = time.perf_counter()
@@ -139,10 +148,10 @@ class Evaluator:
             texts, numbers = [prompts[row] for row in rows], [seeds[row] for row in rows]
             for row, each in zip(rows, self._scored(candidate, texts, numbers, drawn), strict=True):
                 known[row] = each
-        images = in_order(parts)
-        n = len(known)
+        images, n = in_order(parts), len(known)
         columns = {name: np.stack([found[name] for found in known if found is not None]) for name in self.metrics}
-        table = self._table(prompts, seeds, {name: columns[name] for name in self._named(True)})
+        scores = {name: columns[name] for name in self._named(True)}
+        table = pd.DataFrame({"prompt": list(prompts), "seed": list(seeds), **scores})
         features = {name: columns[name].reshape(n * self.frames, -1) for name in self._named(False)}
         ended = time.perf_counter()
         seconds = {"generate": generated - began, "score": ended - generated, "total": ended - began}
@@ -193,9 +202,6 @@ class Evaluator:
             self._generators[sampling] = self.generator.with_sampling(sampling)
         return self._generators[sampling]
 
-    def _known(self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int]) -> list[Found | None]:
-        return [None] * len(prompts) if self.cache is None else self.cache.read(candidate, prompts, seeds)
-
     def _scored(
         self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], images: torch.Tensor
     ) -> list[Found]:
@@ -226,11 +232,6 @@ class Evaluator:
 
     def _features(self, metric: Any, batch: Batch) -> np.ndarray:
         return np.asarray(metric.features(batch))
-
-    def _table(self, prompts: Sequence[str], seeds: Sequence[int], columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.DataFrame({"prompt": list(prompts), "seed": list(seeds), **columns})
 
 
 def value_of(metric: Any, table: pd.DataFrame, features: Mapping[str, np.ndarray], base: Evaluation | None) -> Value:

@@ -61,14 +61,16 @@ def rows_of(texts: Sequence[str], count: int, seed: int, confirmation: int) -> R
 
 @dataclass(frozen=True)
 class Draw:
-    """The job of drawing and scoring a candidate on some rows."""
+    """The job of drawing and scoring a candidate on some rows. anew: whatever scores are cached."""
 
     candidate: Candidate
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
+    anew: bool = False
 
     def __call__(self, held: Evaluators, on_images: OnImages) -> Evaluation:
-        return held.by_purpose["confirm"].measure(self.candidate, self.prompts, self.seeds, on_images)
+        evaluator = held.by_purpose["confirm"]
+        return evaluator.measure(self.candidate, self.prompts, self.seeds, on_images, anew=self.anew)
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,9 @@ class HeldOut:
                 self._began(_said(key), end - begin, sum(each[2] - each[1] for each in waiting))
                 jobs += 1
                 running[jobs] = key, begin, end
-                here = slice(begin, end)
+                here, begun = slice(begin, end), hands.begun(file)
                 hands.take(file)
-                self.crew.submit(jobs, Draw(wanted[key], self.rows.prompts[here], self.rows.seeds[here]))
+                self.crew.submit(jobs, Draw(wanted[key], self.rows.prompts[here], self.rows.seeds[here], anew=begun))
             for job, found in self.crew.wait() if running else ():
                 key, begin, end = running.pop(job)
                 file = self._file(key, begin)

@@ -1,7 +1,8 @@
 """How often whoever drew a range of held-out rows ended before it did, kept in a file beside the range.
 
 A range is in hand from before it is drawn until it is kept, fails or is interrupted; a process that is killed meanwhile
-leaves it so. Under which too many (`search.workers.crew.TRIES`) died, it may be what ends them.
+leaves it so. Under which too many (`search.workers.crew.TRIES`) died, it may be what ends them. The file stays until
+the range is kept: of one that somebody began, the scores may be cached already and the images lost.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ class InHand:
             yield self
         finally:
             for file in tuple(self._held):
-                self._write(file, self.deaths(file) - 1)
+                self._write(file, max(0, self.deaths(file) - 1))
             self._held.clear()
+
+    @staticmethod
+    def begun(file: Path) -> bool:
+        """Whether somebody had it in hand, and it was not kept."""
+        return _marks(file).exists()
 
     def take(self, file: Path) -> None:
         """Before it is drawn."""
@@ -40,7 +46,7 @@ class InHand:
 
     def drop(self, file: Path) -> None:
         """It is kept, or left out: its count begins anew."""
-        self._write(file, 0)
+        _marks(file).unlink(missing_ok=True)
         self._held.discard(file)
 
     @staticmethod
@@ -52,9 +58,6 @@ class InHand:
 
     @staticmethod
     def _write(file: Path, deaths: int) -> None:
-        if deaths <= 0:
-            _marks(file).unlink(missing_ok=True)
-            return
         with replacing(_marks(file)) as temporary:
             temporary.write_text(str(deaths), "utf-8")
 

@@ -12,6 +12,7 @@ from PIL import Image
 from configs import UserError
 from freeu import IDENTITY, Candidate, Factors, Sampling
 from search.evaluation import Evaluator, Evaluators
+from search.evaluation.score_cache import Cache
 from search.optimizer.pareto_front import Front, Pick
 from search.storage import StudyFolder, TrialRecord, Value
 from search.study.confirmation import Confirmed, confirm, finalists
@@ -31,9 +32,10 @@ PICKS = (Pick("best-clip", 3), Pick("best-aesthetic", 0), Pick("best-fid", 3), P
 TEXTS = [f"p{i}" for i in range(16)]
 
 
-def crew(generator: FakeGenerator) -> SingleWorker:
+def crew(generator: FakeGenerator, cache: Cache | None = None) -> SingleWorker:
     metrics = [FakeMetric("clip", 0), FakeMetric("aesthetic", 1), FakeMetric("fid", 0, per_image=False)]
-    return SingleWorker(Evaluators({"confirm": Evaluator(generator, {m.name: m for m in metrics}, TEXTS, range(16))}))
+    evaluator = Evaluator(generator, {m.name: m for m in metrics}, TEXTS, range(16), cache)
+    return SingleWorker(Evaluators({"confirm": evaluator}))
 
 
 def held_out(folder: Path, crew: Any, n: int = 16, confirmation: int = 1, **more: Any) -> HeldOut:
@@ -224,6 +226,35 @@ def test_a_finalist_that_ends_process_after_process_is_left_out(
                 once(IDENTITY, place="baseline")
         with pytest.raises(UserError, match=r"the baseline could not be scored .* its process ended before it did"):
             once(IDENTITY, KeyboardInterrupt, "baseline")
+
+
+@pytest.mark.parametrize("kind", [Killed, KeyboardInterrupt])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_end_between_scores_and_images_loses_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], late: bool
+) -> None:
+    """The scores are cached by then: of what is known no image is drawn. late: the images were just written."""
+    folder, alone = StudyFolder(tmp_path, "s"), crew(generator := FakeGenerator(), Cache(tmp_path / "cache", {}))
+    write = StudyFolder.write_held_out_images
+
+    def ended(*given: Any) -> None:
+        if late:
+            write(*given)
+        raise kind
+
+    def once() -> Confirmed:
+        return confirm(held_out(tmp_path, alone), tried({3: GOOD}), tuple(DIRECTIONS), Looks(1, (16,)), 0)
+
+    with monkeypatch.context() as patch, pytest.raises(kind):
+        patch.setattr(StudyFolder, "write_held_out_images", ended)
+        if kind is Killed:
+            patch.setattr(InHand, "until_the_end", contextmanager(lambda hands: (yield hands)))
+        once()
+    found = once()
+    assert all(folder.held_out_image(name, row).exists() for name in ("baseline", "0003") for row in range(16))
+    assert not list(folder.root.rglob("*.begun"))
+    drawn = len(generator.calls)
+    assert once() == found and len(generator.calls) == drawn == 3
 
 
 def test_nothing_to_confirm(tmp_path: Path) -> None:
