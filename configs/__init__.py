@@ -11,11 +11,12 @@ from typing import Any
 
 from .errors import UserError, quoted, shortened, unknown
 from .images import open_image
-from .reading import parse_json, read_bytes, read_json, read_text
+from .reading import decoded, parse_json, read_bytes, read_json, read_text
 from .safetensors_header import read_safetensors_header
 
 __all__ = [
     "UserError",
+    "decoded",
     "identity",
     "open_image",
     "parse_json",

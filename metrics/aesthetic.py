@@ -153,4 +153,5 @@ def laion_head() -> Path:
 
 
 def _is_laions(file: Path) -> bool:
-    return hashlib.sha256(file.read_bytes()).hexdigest().startswith(LAION_SHA256)
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest().startswith(LAION_SHA256)

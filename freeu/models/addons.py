@@ -57,7 +57,8 @@ def addons(spec: ModelSpec) -> list[Addon]:
         if not addon.place.exists():
             raise UserError(f"{addon.flag} {addon.place}: no such file or folder")
         if addon.flag in ("--lora", "--embedding") and not addon.place.is_file():
-            raise UserError(f"{addon.flag} {addon.place} is a folder: give the file of weights in it")
+            what = "is a folder: give the file of weights in it" if addon.place.is_dir() else "is no file"
+            raise UserError(f"{addon.flag} {addon.place} {what}")
         if addon.flag in ("--unet", "--vae") and addon.place.is_file():
             if addon.place.suffix != ".safetensors":
                 raise UserError(f"{addon.flag} {addon.place}: expected a diffusers folder or a .safetensors file")

@@ -26,14 +26,17 @@ def check(spec: ModelSpec) -> None:
     """Whether there is something to begin from, told before anything loads.
 
     Raises:
-        UserError: a file or folder is not there, or a kind that begins from one was given none.
+        UserError: a file or folder is not there or is no picture, or a kind that begins from one was given none.
     """
     named = [("--input", spec.input), ("--mask", spec.mask)]
     named += [("the prompt set's image", each) for each in spec.inputs.values()]
     named += [("the prompt set's mask", each) for each in spec.masks.values()]
     for flag, text in named:
-        if text is not None and not (spec.base / text).exists():
+        if text is None:
+            continue
+        if not (spec.base / text).exists():
             raise UserError(f"{flag} {spec.base / text}: no such file or folder")
+        _check_suffix(spec.base / text)
     begins, video = spec.traits.begins, spec.traits.video
     if begins == "video" and spec.input is None:
         raise UserError(f"--model {spec.name} redraws a video of yours: give --input FILE (MP4, GIF) or FOLDER")
@@ -175,9 +178,13 @@ def _frames(place: Path) -> Iterator[Image.Image]:
             yield next(image_frames(file, str(file)))
     elif place.suffix.lower() in VIDEOS:
         yield from _video(place)
-    elif place.suffix.lower() in SUFFIXES:
-        yield from image_frames(place, str(place))
     else:
+        _check_suffix(place)
+        yield from image_frames(place, str(place))
+
+
+def _check_suffix(place: Path) -> None:
+    if place.suffix.lower() not in (*SUFFIXES, *VIDEOS) and not place.is_dir():
         raise UserError(f"{place} is no picture or video: expected {', '.join((*SUFFIXES, *VIDEOS))}, or a folder")
 
 

@@ -160,18 +160,12 @@ def read(path: Path | str, name: str | None = None) -> Preset:
 
 
 def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise UserError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from error
+    content = configs.read_bytes(path)
     if content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"RIFF")):
         from .infotext import of_image
 
         return of_image(path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
+    return configs.decoded(content, str(path))
 
 
 def _backup(path: Path) -> Path:

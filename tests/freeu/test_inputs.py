@@ -156,6 +156,7 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     ("rerender", {}, "redraws a video of yours"),
     ("svd", {}, "sets pictures of yours in motion"),
     ("sd15", {"input": "none.png"}, "none.png: no such file"),
+    ("sd15", {"input": __file__}, "test_inputs.py is no picture or video"),
     ("modelscope", {"input": "a.png"}, "is text-to-video and begins from no picture"),
     ("modelscope", {"refiner": "x"}, "--refiner goes with text to image"),
     ("sd15", {"frames": 8}, "--frames 8: sd15 is text-to-image, for which it means nothing"),

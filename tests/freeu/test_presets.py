@@ -95,6 +95,15 @@ def test_a_damaged_preset_is_told(tmp_path: Path, change, said: str) -> None:
     assert said in str(error.value) and "p.yaml" in str(error.value)
 
 
+def test_what_is_no_preset_by_far_is_not_read_whole(tmp_path: Path) -> None:
+    """A checkpoint, say, or a device."""
+    with (file := tmp_path / "sdxl.safetensors").open("wb") as stream:
+        stream.truncate(7 * 2**30)
+    for place in file, Path("/dev/zero"):
+        with pytest.raises(UserError, match=f"{place} is too large: at most 128 MiB are read"):
+            presets.read_all(place)
+
+
 def test_a_preset_may_be_written_by_hand_as_the_error_says(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(BY_HAND.partition("reads ")[2])
     assert presets.read(tmp_path / "p.yaml").factors == Factors(1.3, 1.4, 0.9, 0.2)
