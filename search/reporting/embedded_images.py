@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import UserError, open_image
+from search.storage.image_grid import is_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,7 @@ def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
 
     budget: characters of all URIs together. What is not there, or is no image, is left out.
     """
-    there = {name: file for name, file in files.items() if file.is_file()}
+    there = {name: file for name, file in files.items() if is_image(file)}
     room = _bytes(budget)
     if not there or room <= 0:
         return {}
@@ -55,7 +56,7 @@ def embedded(files: Mapping[str, Path], budget: int) -> dict[str, str]:
 
 def fit(files: Mapping[str, Path], budget: int) -> bool:
     """Whether `embedded` takes these files as they are."""
-    there = [file for file in files.values() if file.is_file()]
+    there = [file for file in files.values() if is_image(file)]
     return sum(file.stat().st_size for file in there) < _bytes(budget) and not any(map(_runs, there))
 
 

@@ -84,6 +84,6 @@ def _link(original: Path, target: Path) -> None:
     with replacing(target) as temporary:
         temporary.unlink()
         try:
-            os.link(original, temporary)
+            os.link(original.resolve(), temporary)  # a link's own file: the page may go elsewhere
         except OSError:  # another disk, or one without links
             shutil.copyfile(original, temporary)

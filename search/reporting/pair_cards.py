@@ -15,7 +15,7 @@ import numpy as np
 
 from configs.cli import visible
 from search.reporting import embedded_images
-from search.storage.image_grid import preview_file
+from search.storage.image_grid import is_image, preview_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def cards(
     for shown, share in ((first, LARGE), (others, 1 - LARGE)):
         images |= embedded_images.embedded(shown, int(room * share))
         whole = embedded_images.fit(shown, int(room * share))
-        linked = [name for name in shown if not (whole and shown[name] == files[name]) and files[name].is_file()]
+        linked = [name for name in shown if not (whole and shown[name] == files[name]) and is_image(files[name])]
         smaller |= {name: f"{places[name]}/{files[name].name}" for name in linked if folder is not None}
     data = {
         "pairings": [

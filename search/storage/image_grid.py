@@ -145,6 +145,16 @@ def _laid_out(cells: Sequence[Image.Image], columns: int | None = None) -> Image
     return grid
 
 
+def is_image(file: Path) -> bool:
+    """Whether it is there, and begins as the images do that studies keep. In a stranger's study a link to any file of
+    yours may be in its place, which no page may show or hand out."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        begin = stream.read(12)
+    return begin.startswith((b"\x89PNG\r\n\x1a\n", b"GIF8")) or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
+
+
 def save_grid(images: Images, file: Path, columns: int | None = None, side: int = SIDE) -> None:
     """Write `image_grid` as PNG, with paper around images of several sizes; of videos (n, frames, 3, H, W) as a GIF
     that runs, beside where the PNG would be.

@@ -14,6 +14,7 @@ from configs import UserError, read_yaml
 from configs.cli import typed
 from search.settings.fingerprints import digest
 from search.storage import StudyFolder
+from search.storage.image_grid import is_image
 from search.study import rival
 from search.study.held_out import BASE
 
@@ -59,7 +60,7 @@ def comparisons(folder: StudyFolder, result: Mapping[str, Any]) -> list[Comparis
             there = [
                 row
                 for row in range(len(table))
-                if all(folder.held_out_image(each, row).is_file() for each in (name, against))
+                if all(is_image(folder.held_out_image(each, row)) for each in (name, against))
             ]
             found.append(Comparison(name, against, f"{names} (trial {number})", other, (own, table), tuple(there)))
     return found

@@ -171,6 +171,24 @@ def test_images_that_do_not_fit_at_full_size_go_with_the_page(tmp_path: Path) ->
     assert not pages.folder_of(small.root / "report.html").exists()
 
 
+@pytest.mark.parametrize("megabytes", [0.001, 15])
+def test_a_stranger_s_links_lead_to_no_file_of_yours(tmp_path: Path, megabytes: float) -> None:
+    """A link in an image's place: what is no image is neither in the page nor beside it; an image's own file is."""
+    folder = made.study(tmp_path, side=256, noise=255, trials=3)
+    (secret := tmp_path / "id_rsa").write_text("a key of yours")
+    Image.new("RGB", (256, 256)).save(picture := tmp_path / "kept elsewhere.webp", lossless=True)
+    for row, target in (1, secret), (2, picture):
+        for file in folder.root.glob(f"confirm/*/00{row}.webp"):
+            file.unlink()
+            file.symlink_to(target)
+    page = tmp_path / "out" / "report.html"
+    pages.report(folder, megabytes, page).write(page)
+    assert base64.b64encode(secret.read_bytes()).decode() not in page.read_text()
+    beside = [file for file in pages.folder_of(page).rglob("*.webp")]
+    assert not any(file.is_symlink() or file.samefile(secret) for file in beside)
+    assert any(file.samefile(picture) for file in beside) is (megabytes < 1)  # else the page holds all
+
+
 def test_a_video_is_linked_as_it_is_still_in_the_page(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=32, trials=3)
     video = torch.randint(0, 256, (8, 4, 3, 32, 32), dtype=torch.uint8)

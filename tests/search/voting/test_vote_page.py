@@ -272,6 +272,10 @@ def test_what_can_t_be_voted_on_is_told(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8)
     for file in folder.root.glob("confirm/*/*.webp"):
         file.unlink()
+        file.symlink_to(__file__)  # of a stranger's study, to any file of yours
+    assert "has no held-out images" in str(run(folder)[1])
+    for file in folder.root.glob("confirm/*/*.webp"):
+        file.unlink()
     assert "has no held-out images" in str(run(folder)[1])
     for file in folder.root.glob("confirm/0*.parquet"):
         file.unlink()
