@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from configs import UserError
+from configs.truth_values import no_truth_value
 from freeu.factors import Factors, Stages, Version
 from freeu.sampling import Sampling, sizes_of
 from freeu.schedulers import OF_EDM, canonical
@@ -43,6 +44,7 @@ OF_SAMPLER = ("algorithm_type", "solver_order", "solver_type")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    _no_truth_value = field_validator("*", mode="before")(classmethod(no_truth_value))
 
 
 def _known(name: str) -> str:

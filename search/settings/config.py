@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from configs.truth_values import no_truth_value
 from search.optimizer import samplers
 from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARCH, Setting
 from search.settings.values import (
@@ -36,6 +37,7 @@ class StudyConfig(BaseModel):
     """The settings of one study, validated. None means the model's own value, or one chosen for the device."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _no_truth_value = field_validator("*", mode="before")(classmethod(no_truth_value))
 
     model: Annotated[Text, Setting(MODEL, "MODEL", "Name of a base model, or one of your own")] = "shapes"
     loras: Annotated[Texts, Setting(MODEL, "FILE[:0.8]", "LoRA and its weight; repeatable", flag="lora")] = ()

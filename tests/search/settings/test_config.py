@@ -85,6 +85,8 @@ def test_every_flag_is_a_key() -> None:
         ({"objectives": "clip,clip"}, "names one twice"),
         ({"objectives": 5}, "--objectives is 5: expected a list of names"),
         ({"trials": True}, "--trials is True"),
+        ({"guidance": True}, "--guidance is True: expected no truth value"),
+        ({"seed": False}, "--seed is False: expected no truth value"),
         ({"study": "../up"}, "--study '../up'"),
         ({"study": ""}, "--study is '': it is empty: give a value, or leave it out"),
         ({"prompts": " "}, "--prompts is ' ': it is empty"),
