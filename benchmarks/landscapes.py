@@ -8,7 +8,9 @@ All strategies get the same warm start (the baseline, the published factors, Sob
 front; rivals at their best: multivariate TPE, NSGA-II with a population of 12, Optuna's GPSampler with --slow.
 Guardrails, where on, rule out a part of the space. Printed for each landscape: the true hypervolume of what is
 recommended, in shares of the whole front's, ± its standard error over seeds, and the share of the rivals' images after
-which ours reaches the best rival's last hypervolume. Even seeds are for tuning, odd ones for reports.
+which ours reaches the best rival's last hypervolume; then what can be known at all: what the front of a thousand random
+points has, were each point's mean known on a quarter of the prompts (12,000 images) or on all, or its truth. Even seeds
+are for tuning, odd ones for reports.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ NOISE = 1.0
 FLAT = 0.5
 """Where the baseline is best, the slope away from it in shares of the usual one: half a range away costs about 0.09 in
 each objective, where the luck of 48 prompts has a standard error of 0.14, so it takes more than noise to stay."""
+POINTS = 1000
 MARKS = (0.125, 0.25, 0.5, 1.0)
 STRATEGIES: dict[str, tuple[str, bool]] = {
     "TPE": ("tpe", False),
@@ -138,6 +141,17 @@ def world(kind: str, seed: int, rails: bool) -> tuple[Landscape, np.ndarray, flo
     return land, reference, hypervolume(front, reference)
 
 
+def known(kind: str, seed: int, rails: bool, prompts: int | None) -> float:
+    """What luck leaves: the share of the whole front's hypervolume that the best of POINTS random points have, chosen
+    by their means on so many prompts; None: by the truth."""
+    land, reference, whole = world(kind, seed, rails)
+    points = np.concatenate([np.random.default_rng(seed).random((POINTS, 4)), land.zero[None]])
+    points = points[np.abs(land.within(points)) <= 1] if rails else points
+    truths = land.truth(points)
+    means = np.stack([land.images(x, prompts).mean(0) for x in points]) if prompts else truths
+    return hypervolume(truths[nondominated(means)], reference) / whole
+
+
 def run(strategy: str, kind: str, seed: int, rails: bool, trials: int) -> Curve:
     """A strategy's curve: (images so far, share of the whole front's hypervolume)."""
     warnings.simplefilter("ignore")
@@ -211,16 +225,21 @@ def main(
                 found = [*pool.map(run, *zip(*jobs, strict=True))]
                 curves = {name: found[k * seeds : (k + 1) * seeds] for k, name in enumerate(names)}
                 report(kind, rails, curves, enough)
+                for what, prompts in (("on 12 prompts", PROMPTS // 4), ("on all prompts", PROMPTS), ("truly", None)):
+                    parts = [*pool.map(known, *zip(*[(kind, seed, rails, prompts) for seed in chosen], strict=True))]
+                    print(
+                        f"{_said(kind, rails):<34} {POINTS} points, known {what}: {_cell(np.array(parts))}", flush=True
+                    )
 
 
 def report(kind: str, rails: bool, curves: dict[str, list[Curve]], enough: int) -> None:
     """Print a landscape's rows."""
-    said = f"{kind}, guardrails {'on' if rails else 'off'}"
+    said = _said(kind, rails)
     for name, runs in curves.items():
         cells = []
         for part in MARKS:
             values = np.array([at(curve, part * enough) for curve in runs])
-            cells.append(f"{values.mean():>8.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}")
+            cells.append(_cell(values))
         print(f"{said:<34} {name:<10} " + " ".join(cells), flush=True)
     best = max(float(np.mean([at(curve, enough) for curve in runs])) for name, runs in curves.items() if name != "ours")
     grid = np.linspace(0, enough, 257)[1:]
@@ -228,6 +247,14 @@ def report(kind: str, rails: bool, curves: dict[str, list[Curve]], enough: int) 
     there = grid[means >= best]
     needed = f"{there[0] / enough:.2f} of the images" if len(there) else "never"
     print(f"{said:<34} ours reaches the best rival's last {best:.3f}: {needed}", flush=True)
+
+
+def _said(kind: str, rails: bool) -> str:
+    return f"{kind}, guardrails {'on' if rails else 'off'}"
+
+
+def _cell(values: np.ndarray) -> str:
+    return f"{values.mean():>8.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_calibration() -> None:
 
 def test_landscapes() -> None:
     said = printed("landscapes.py", "--seeds", "2", "--trials", "8", "--workers", "1", "--only", "edge").splitlines()
-    assert [line[35:].split()[0] for line in said[1:]] == 2 * ["TPE", "NSGA-II", "ours", "ours"]
+    assert [line[35:].split()[0] for line in said[1:]] == 2 * ["TPE", "NSGA-II", "ours", "ours", *3 * ["1000"]]
 
 
 def test_votes(capsys: pytest.CaptureFixture[str]) -> None:
