@@ -20,7 +20,7 @@ from search.evaluation import Evaluation, Task, guardrails, interrupts
 from search.evaluation.evaluator import LOW
 from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
-from search.settings import fingerprints, weights
+from search.settings import drafts, fingerprints, weights
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
 from search.storage import TrialRecord, shared_trials
@@ -31,6 +31,7 @@ from search.study import printed_result
 from search.study.budget import Budget
 from search.study.conclusion import concluded
 from search.study.coordinator import Coordinator
+from search.study.fewer_steps import Draft
 from search.study.ladder import Shifts
 from search.study.pieces import shared_out
 from search.study.plan import plan
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from configs.devices import Device
+    from freeu import Sampling
     from search.settings.config import StudyConfig
     from search.settings.job import Job
     from search.study.plan import Plan
+    from search.study.shared_crew import SharedCrew
 
 OnTrial = Callable[[TrialRecord], None]
 TURN = 60.0  # seconds that a machine waits for another one to have logged
@@ -147,19 +150,47 @@ class Session:
             race=config.racing,
             workers=config.workers,
         )
-        shifts = self._shifts(study, crew) if config.guardrails else None
+        with self._all_machines(study, crew) as everyone:
+            return self._decided(study, crew, everyone, describe(job, fingerprint, identity), identity)
+
+    @contextmanager
+    def _all_machines(self, study: Coordinator, crew: Crew) -> Iterator[SharedCrew | None]:
+        """The crew with those of the other machines, where there may be some."""
+        if not self.storage.shared:
+            yield None
+            return
+        from search.study.shared_crew import SharedCrew
+
+        helped = functools.partial(self.progress.say, "taking part in what all machines of the study wait for")
+        everyone = SharedCrew(crew, self.storage.posted(study.trials.optuna), helped)
+        try:
+            yield everyone
+        finally:
+            with self.storage.ending():
+                everyone.close()
+
+    def _decided(
+        self, study: Coordinator, crew: Crew, everyone: SharedCrew | None, described: Any, identity: str
+    ) -> dict[str, Any]:
+        job, config = self.job, self.config
+        together: Crew = everyone or crew
+        meanwhile = everyone.help if everyone is not None else lambda: False
+        shifts = self._shifts(study, together, meanwhile) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
-        self.tracking.start(describe(job, fingerprint, identity), records, _tracking_lock(self.storage))
+        self.tracking.start(described, records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
-        study.run(crew, config.trials, budget, shifts, self._low(study, crew) if job.low_steps is not None else None)
+        low = self._low(study, together, job.low) if job.low is not None else None
+        study.run(crew, config.trials, budget, shifts, low, everyone)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
         key = f"result of {sum(record.complete for record in records)}, with scores"
-        end = functools.partial(concluded, study, self.plan, crew, identity, budget, shifts)
-        found = study.agreed(key, lambda: end(began=self.progress.confirming, said=self.progress.say))
+        end = functools.partial(concluded, study, self.plan, together, identity, budget, shifts)
+        found = study.agreed(key, lambda: end(began=self.progress.confirming, said=self.progress.say), meanwhile)
+        if everyone is not None:
+            everyone.clear()
         result: dict[str, Any] = found["result"]
         for name, packed in found["held_out"].items():
             table, before = shared_trials.unpacked_table(packed), self.folder.read_held_out(name)
@@ -179,22 +210,27 @@ class Session:
                 before = self.storage.once(study, "fingerprint", lambda: fingerprint)
             fingerprints.check_same(self.config.name, before, fingerprint)
 
-    def _low(self, study: Coordinator, crew: Crew) -> Evaluation:
-        """The baseline with few steps, on all prompts."""
-        self.progress.say(f"measuring the baseline with {self.job.low_steps} steps, for the first rung")
-        return shared_out(crew, Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW), study.cuts)
+    def _low(self, study: Coordinator, crew: Crew, low: Sampling) -> Draft:
+        """What candidates begin with, and the baseline's on all prompts."""
+        self.progress.say(f"measuring the baseline for the first rung: {drafts.in_words(self.job, low)}")
+        task = Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW)
+        return Draft(shared_out(crew, task, study.shared_cuts), drafts.pixels(self.job), *drafts.named(low))
 
-    def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:
-        """The guardrails, by the baseline's spread from seed to seed, which is measured once a study."""
+    def _shifts(self, study: Coordinator, crew: Crew, meanwhile: Callable[[], bool]) -> Shifts:
+        """The guardrails, by the baseline's spread from seed to seed, which is measured once a study. meanwhile: what
+        those do that wait for it."""
         import pandas as pd
 
         n = len(self.job.prompts)
 
         def measure(task: Task) -> Evaluation:
             self.progress.measuring(n)
-            return shared_out(crew, task, study.cuts)
+            return shared_out(crew, task, study.shared_cuts)
 
-        kept = study.agreed("spread", lambda: guardrails.spread(self.folder, n, measure).to_json(double_precision=15))
+        def make() -> str:
+            return guardrails.spread(self.folder, n, measure).to_json(double_precision=15)
+
+        kept = study.agreed("spread", make, meanwhile)
         again = pd.read_json(io.StringIO(kept), precise_float=True)
 
         def shifts(found: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame) -> dict[str, float]:
@@ -251,7 +287,8 @@ def run_study(
     with nullcontext() if config.storage else job.folder.locked():
         planned.show(console)
         once = planned.passes * planned.once(planned.searched)
-        progress = Progress(console, job.directions, config.trials, len(job.prompts), once, planned.confirmed)
+        cheap = drafts.named(job.low)[0] if job.low is not None else ""
+        progress = Progress(console, job.directions, config.trials, len(job.prompts), once, planned.confirmed, cheap)
         progress.resume(job.folder.read_trials())
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:

@@ -101,16 +101,20 @@ class HeldOut:
         *,
         workers: int = 1,
         block: int = 8,
+        shared: bool = False,
         began: Callable[[str, int, int], None] = lambda what, images, left: None,
         failed: Callable[[int, str], None] = lambda number, reason: None,
         categories: Mapping[str, str] | None = None,
         judges: Collection[str] = (),
     ) -> None:
-        """workers: of the crew; where it is several, ranges are of whole blocks. began: told (what, images, images
-        after these) before each range. failed: told (trial number, reason) of a candidate whose images or scores are
-        none here: it is left out. categories: by prompt. judges: what is scored beside the objectives.
+        """workers: of the crew; where it is several, ranges are of whole blocks. shared: whether other machines are of
+        the crew, too: ranges are of one block, and who died of them is counted there. began: told (what, images, images
+        after these) before each range, of all of a candidate's where they are shared. failed: told (trial number,
+        reason) of a candidate whose images or scores are none here: it is left out. categories: by prompt. judges:
+        what is scored beside the objectives.
         """
         self.folder, self.crew, self.rows, self.workers, self.block = folder, crew, rows, workers, block
+        self._shared = shared
         self._began, self._failed, self._categories = began, failed, categories or {}
         self._judges = [list(judges)] if judges else []
 
@@ -155,11 +159,12 @@ class HeldOut:
                     hands.drop(file)
                     leave_out(key, often(TRIES))
                     continue
-                self._began(_said(key), end - begin, sum(each[2] - each[1] for each in waiting))
+                self._tell(key, end - begin, waiting, key in {each[0] for each in running.values()})
                 jobs += 1
                 running[jobs] = key, begin, end
                 here = slice(begin, end)
-                hands.take(file)
+                if not self._shared:
+                    hands.take(file)
                 self.crew.submit(jobs, Draw(wanted[key], self.rows.prompts[here], self.rows.seeds[here]))
             for job, found in self.crew.wait() if running else ():
                 key, begin, end = running.pop(job)
@@ -175,12 +180,24 @@ class HeldOut:
                 if key in parts and isinstance(found, Exception):  # else another of its ranges failed before
                     leave_out(key, " ".join(str(found).split()) or type(found).__name__, found)
 
+    def _tell(self, key: int, images: int, waiting: Sequence[tuple[int, int, int]], begun: bool) -> None:
+        """That a range is begun; where all of a candidate's are handed out at once, of all of them together."""
+        left, of_it = (
+            sum(end - begin for _, begin, end in each) for each in (waiting, [one for one in waiting if one[0] == key])
+        )
+        if not self._shared:
+            self._began(_said(key), images, left)
+        elif not begun:
+            self._began(_said(key), images + of_it, left - of_it)
+
     def _missing(self, parts: Mapping[int, Sample], end: int, candidates: int) -> list[tuple[int, int]]:
         """(begin, end) of the ranges to draw: whole for one worker, else so small that all have some."""
         there = {row for begin, part in parts.items() for row in range(begin, begin + len(part))}
         missing = [row for row in range(end) if row not in there]
         most = len(missing)
-        if self.workers > 1:
+        if self._shared:
+            most = self.block
+        elif self.workers > 1:
             blocks = len(missing) * candidates / self.block
             most = self.block * max(1, math.floor(blocks / (ROUNDS * self.workers)))
         found = []
