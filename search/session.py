@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,9 +14,8 @@ import typer
 from configs import UserError
 from configs.cli import INTERRUPTED
 from configs.console import say
-from freeu import IDENTITY, Candidate
-from search.evaluation import Evaluation, Task, guardrails, interrupts
-from search.evaluation.evaluator import LOW
+from freeu import Candidate
+from search.evaluation import interrupts
 from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
 from search.settings import drafts, fingerprints, weights
@@ -26,15 +24,14 @@ from search.settings.kept import kept_fingerprint, seal
 from search.storage import TrialRecord, shared_trials
 from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
-from search.storage.optuna_storage import TRACKING, Storage, quiet
-from search.study import printed_result
+from search.storage.optuna_storage import TRACKING, Storage
+from search.storage.quiet import quiet
+from search.study import measured_first, printed_result
 from search.study.budget import Budget
 from search.study.conclusion import concluded
 from search.study.coordinator import Coordinator
-from search.study.fewer_steps import Draft
-from search.study.ladder import Shifts
-from search.study.pieces import shared_out
 from search.study.plan import plan
+from search.study.shared_crew import SharedCrew, all_machines
 from search.terminal.progress import Progress
 from search.tracking import Tracker
 from search.tracking.background import BackgroundTracker, Lock, stamp
@@ -44,15 +41,12 @@ from search.workers import Crew, SingleWorker, done
 from search.workers.processes import processes
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from configs.devices import Device
-    from freeu import Sampling
     from search.settings.config import StudyConfig
     from search.settings.job import Job
     from search.study.plan import Plan
-    from search.study.shared_crew import SharedCrew
 
 OnTrial = Callable[[TrialRecord], None]
 TURN = 60.0  # seconds that a machine waits for another one to have logged
@@ -150,24 +144,9 @@ class Session:
             race=config.racing,
             workers=config.workers,
         )
-        with self._all_machines(study, crew) as everyone:
-            return self._decided(study, crew, everyone, describe(job, fingerprint, identity), identity)
-
-    @contextmanager
-    def _all_machines(self, study: Coordinator, crew: Crew) -> Iterator[SharedCrew | None]:
-        """The crew with those of the other machines, where there may be some."""
-        if not self.storage.shared:
-            yield None
-            return
-        from search.study.shared_crew import SharedCrew
-
         helped = functools.partial(self.progress.say, "taking part in what all machines of the study wait for")
-        everyone = SharedCrew(crew, self.storage.posted(study.trials.optuna), helped)
-        try:
-            yield everyone
-        finally:
-            with self.storage.ending():
-                everyone.close()
+        with all_machines(self.storage, study.trials.optuna, crew, helped) as everyone:
+            return self._decided(study, crew, everyone, describe(job, fingerprint, identity), identity)
 
     def _decided(
         self, study: Coordinator, crew: Crew, everyone: SharedCrew | None, described: Any, identity: str
@@ -175,13 +154,17 @@ class Session:
         job, config = self.job, self.config
         together: Crew = everyone or crew
         meanwhile = everyone.help if everyone is not None else lambda: False
-        shifts = self._shifts(study, together, meanwhile) if config.guardrails else None
+        measuring = self.progress.measuring
+        shifts = measured_first.shifts(study, job, together, meanwhile, measuring) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
         self.tracking.start(described, records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
-        low = self._low(study, together, job.low) if job.low is not None else None
+        low = None
+        if job.low is not None:
+            self.progress.say(f"measuring the baseline for the first rung: {drafts.in_words(job, job.low)}")
+            low = measured_first.draft(study, job, job.low, together)
         study.run(crew, config.trials, budget, shifts, low, everyone)
         records = study.records()
         if not any(record.complete for record in records):
@@ -209,34 +192,6 @@ class Session:
                 study = self.storage.open(self.job.directions)
                 before = self.storage.once(study, "fingerprint", lambda: fingerprint)
             fingerprints.check_same(self.config.name, before, fingerprint)
-
-    def _low(self, study: Coordinator, crew: Crew, low: Sampling) -> Draft:
-        """What candidates begin with, and the baseline's on all prompts."""
-        self.progress.say(f"measuring the baseline for the first rung: {drafts.in_words(self.job, low)}")
-        task = Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW)
-        return Draft(shared_out(crew, task, study.shared_cuts), drafts.pixels(self.job), *drafts.named(low))
-
-    def _shifts(self, study: Coordinator, crew: Crew, meanwhile: Callable[[], bool]) -> Shifts:
-        """The guardrails, by the baseline's spread from seed to seed, which is measured once a study. meanwhile: what
-        those do that wait for it."""
-        import pandas as pd
-
-        n = len(self.job.prompts)
-
-        def measure(task: Task) -> Evaluation:
-            self.progress.measuring(n)
-            return shared_out(crew, task, study.shared_cuts)
-
-        def make() -> str:
-            return guardrails.spread(self.folder, n, measure).to_json(double_precision=15)
-
-        kept = study.agreed("spread", make, meanwhile)
-        again = pd.read_json(io.StringIO(kept), precise_float=True)
-
-        def shifts(found: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame) -> dict[str, float]:
-            return guardrails.shifts(found, base, again, whole)
-
-        return shifts
 
 
 class _Watcher:

@@ -19,7 +19,8 @@ from search.evaluation.evaluator import LOW
 from search.optimizer.space import Space
 from search.settings import rungs
 from search.storage import TrialRecord
-from search.storage.optuna_storage import Storage, quiet
+from search.storage.optuna_storage import Storage
+from search.storage.quiet import quiet
 from search.storage.trial_record import INTERRUPTED
 from search.study.fewer_steps import Draft
 from search.study.ladder import Ladder, Shifts

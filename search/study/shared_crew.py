@@ -13,7 +13,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from search.workers import Crew, WorkerDied
 from search.workers.crew import Job
 
 if TYPE_CHECKING:
+    from optuna import Study
+
+    from search.storage.optuna_storage import Storage
     from search.storage.posted_work import PostedWork
 
 POLL = 0.5
@@ -146,6 +150,23 @@ class SharedCrew:
         """Whether it is one that this machine asked for and keeps itself: large images, which the study is not to hold
         for longer than it takes to hand them over."""
         return name in self._wanted and isinstance(self._wanted[name][0], Draw)
+
+
+@contextmanager
+def all_machines(
+    storage: Storage, optuna: Study, crew: Crew, helped: Callable[[], None]
+) -> Iterator[SharedCrew | None]:
+    """The crew with those of the other machines, where a study may have some. What it has in hand is given back at the
+    end."""
+    if not storage.shared:
+        yield None
+        return
+    everyone = SharedCrew(crew, storage.posted(optuna), helped)
+    try:
+        yield everyone
+    finally:
+        with storage.ending():
+            everyone.close()
 
 
 def written(job: Piece | Draw) -> str:

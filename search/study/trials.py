@@ -16,7 +16,8 @@ from search.optimizer import samplers
 from search.optimizer.dimension import Choice
 from search.optimizer.space import Space
 from search.storage import TrialRecord, shared_trials
-from search.storage.optuna_storage import Storage, quiet
+from search.storage.optuna_storage import Storage
+from search.storage.quiet import quiet
 from search.study.ledger import Ledger
 from search.study.queue import BEGUN, DEATHS, ORIGIN, PLACE, Queue
 from search.study.recovery import Recovery

@@ -20,8 +20,9 @@ from search.evaluation import Evaluation, Evaluators, Task
 from search.optimizer.space_file import default
 from search.settings import rungs
 from search.storage import StudyFolder
-from search.storage.optuna_storage import Storage, quiet
+from search.storage.optuna_storage import Storage
 from search.storage.posted_work import PostedWork
+from search.storage.quiet import quiet
 from search.study.coordinator import Coordinator
 from search.study.held_out import BASE_KEY, HeldOut, Rows
 from search.study.pieces import Piece, gathered
