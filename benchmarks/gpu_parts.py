@@ -234,16 +234,18 @@ def _trial(bench: Bench, label: str, dtype: str, upcast: bool, whole: bool) -> I
     yield f"{label}, naive loop by {best}", f"{loops[best]:.2f} s, {loops[best] / wall:.2f} times ours"
     yield f"{label}, where it goes", shares(trial.parts(world))
     if bench.device.type == "cuda":
-        yield f"{label}, idle", f"{100 * _idle(world, wall):.0f} %"
+        for part, run in trial.stages(world).items():
+            yield f"{label}, {part}, idle", f"{100 * _idle(run, world.device):.0f} %"
 
 
-def _idle(world: trial.World, wall: float) -> float:
-    """The share of a trial in which no kernel runs."""
+def _idle(run: Callable[[], object], device: torch.device) -> float:
+    """The share of a run in which no kernel is at work."""
     from torch.profiler import ProfilerActivity, profile
 
+    wall = trial.timed(run, device)[0]
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        trial.ours(world)
-        torch.cuda.synchronize(world.device)
+        run()
+        torch.cuda.synchronize(device)
     busy = sum(each.self_device_time_total for each in seen.key_averages()) / 1e6
     return max(0.0, 1 - busy / wall)
 
