@@ -20,6 +20,7 @@ from benchmarks.clock import shares
 from benchmarks.timing import interleaved, timed
 from configs import devices
 from freeu.filter import skip_filter_
+from freeu.models.place import replayed
 
 Row = tuple[str, str]
 VERSIONS = {
@@ -163,14 +164,16 @@ def compiled(bench: Bench) -> Iterator[Row]:
 
 
 def compiled_ways(bench: Bench, size: str, backend: str) -> Iterator[Row]:
-    """Off and ours by torch.compile, one after the other: hooks that stay for "off" would be FreeU at factors of 1."""
+    """Off and ours by torch.compile, one after the other: hooks that stay for "off" would be FreeU at factors of 1. On
+    a card then ours with CUDA graphs."""
     net, forward = unet.made(size, str(bench.device), bench.dtype, 2 if bench.quick else 8)
     plain, off = net.forward, 0.0
-    for name in ("off", "ours, v2 by width"):
+    graphs = [("ours, v2 by width", True)] if bench.device.type == "cuda" else []
+    for name, graphed in (("off", False), ("ours, v2 by width", False), *graphs):
         torch.compiler.reset()
         factors = VERSIONS[name]
         _ours(net, factors)
-        net.forward = torch.compile(plain, backend=backend)
+        net.forward = replayed(plain) if graphed else torch.compile(plain, backend=backend)
         with _graphs() as made:
             seconds = interleaved([forward], 1 if bench.quick else 5, bench.device)[0]
             if factors is not None:
@@ -179,7 +182,10 @@ def compiled_ways(bench: Bench, size: str, backend: str) -> Iterator[Row]:
                     forward()
         off = off or seconds
         over = f"{1e3 * seconds:.1f} ms ({100 * (seconds / off - 1):+.2f} %), graphs compiled: {made[0]}"
-        yield f"U-Net {size}, {1 if bench.quick else 4} under guidance, compiled, {name}", over
+        yield (
+            f"U-Net {size}, {1 if bench.quick else 4} under guidance, compiled, {name}{', CUDA graphs' * graphed}",
+            over,
+        )
 
 
 @contextmanager
@@ -228,16 +234,18 @@ def _trial(bench: Bench, label: str, dtype: str, upcast: bool, whole: bool) -> I
     yield f"{label}, naive loop by {best}", f"{loops[best]:.2f} s, {loops[best] / wall:.2f} times ours"
     yield f"{label}, where it goes", shares(trial.parts(world))
     if bench.device.type == "cuda":
-        yield f"{label}, idle", f"{100 * _idle(world, wall):.0f} %"
+        for part, run in trial.stages(world).items():
+            yield f"{label}, {part}, idle", f"{100 * _idle(run, world.device):.0f} %"
 
 
-def _idle(world: trial.World, wall: float) -> float:
-    """The share of a trial in which no kernel runs."""
+def _idle(run: Callable[[], object], device: torch.device) -> float:
+    """The share of a run in which no kernel is at work."""
     from torch.profiler import ProfilerActivity, profile
 
+    wall = trial.timed(run, device)[0]
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        trial.ours(world)
-        torch.cuda.synchronize(world.device)
+        run()
+        torch.cuda.synchronize(device)
     busy = sum(each.self_device_time_total for each in seen.key_averages()) / 1e6
     return max(0.0, 1 - busy / wall)
 

@@ -26,7 +26,7 @@ from search.evaluation import Evaluation
 from search.optimizer.pareto_front import hypervolume, nondominated
 from search.settings.rungs import rungs
 from search.storage import TrialRecord
-from search.study.fewer_steps import Fidelity
+from search.study.fewer_steps import Draft, Fidelity
 from search.study.racing import Rung
 
 DIRECTIONS = dict.fromkeys(MEANS, "up")
@@ -74,7 +74,7 @@ def raced(world: World, correlation: float, share: float, images: float, seed: i
         first = at[ends[0]]
         at[-ends[0]] = first + math.sqrt(1 / correlation**2 - 1) * first.std(0) * random.standard_normal(first.shape)
         low = Evaluation({}, ends[-1], unet_evaluations=round(100 * share * ends[-1]))
-        fidelity, made = Fidelity(low, ends[0], MEANS), made + share * ends[-1]
+        fidelity, made = Fidelity(Draft(low), ends[0], MEANS), made + share * ends[-1]
     records = [TrialRecord(0, IDENTITY, "baseline", "COMPLETE", images=ends[-1], unet_evaluations=100 * ends[-1])]
     held: dict[int, Rung] = {n: Rung(DIRECTIONS) for n in at}
     reached: dict[int, dict[int, dict[str, float]]] = {n: {} for n in at}

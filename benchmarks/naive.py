@@ -4,16 +4,20 @@ Naive: Optuna's TPE, diffusers' own pipeline and `enable_freeu`, all prompts in 
 Ours: `python -m search.run --version v1 --stages block`, which is the FreeU that `enable_freeu` has, with as many
 images. One after the other on the embedded model, on this machine. Every candidate that either recommends at a
 checkpoint is then scored on prompts and seeds that neither has seen; printed is the hypervolume of what each recommends
-by those scores over wall time, loading included, and when ours reaches the naive loop's last.
+by those scores over wall time, loading included, and when ours reaches the naive loop's last. With OMP_NUM_THREADS=1 by
+CPU time, which other work of the machine doesn't lengthen.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +25,7 @@ from typing import Annotated, Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
+import psutil
 import typer
 
 from freeu import IDENTITY, Candidate, Factors
@@ -37,11 +42,12 @@ SIGNS = np.array([1, 1, -1])
 KIND = {"version": "v1", "stages": "block"}
 BATCH = 16
 CHECKS = 16
+BY_CPU = os.environ.get("OMP_NUM_THREADS") == "1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a search recommends after so many seconds and images."""
+    """What a search recommends after so many seconds (of the processor, where `BY_CPU`) and images."""
 
     seconds: float
     images: int
@@ -90,7 +96,8 @@ def drawn(pipe: Any, prompts: Sequence[str], spec: Any, batch: int) -> Any:
 
 def naive(limit: int, trials: int, **more: Any) -> list[Checkpoint]:
     """Optuna, enable_freeu, all prompts."""
-    began = time.perf_counter()
+    clock = time.process_time if BY_CPU else time.perf_counter
+    began = 0.0 if BY_CPU else clock()  # the processor's time is that of the whole process, as ours is
     import optuna
 
     from metrics import registry
@@ -114,19 +121,18 @@ def naive(limit: int, trials: int, **more: Any) -> list[Checkpoint]:
     for number in range(1, trials + 1):
         study.optimize(scores, n_trials=1)
         best = tuple(default(**KIND).candidate(trial.params).factors for trial in study.best_trials)
-        found.append(Checkpoint(time.perf_counter() - began, number * limit, best))
+        found.append(Checkpoint(clock() - began, number * limit, best))
     return found
 
 
 def ours(limit: int, images: int, folder: Path, steps: int | None) -> list[Checkpoint]:
     """The command, and what it would have recommended after each trial."""
-    began = time.time()
     command = [sys.executable, "-m", "search.run", "--model", "shapes", "--study", "ours", "--mlruns", str(folder)]
     command += ["--limit", str(limit), "--images", str(images), "--trials", "1000", "--no-guardrails", "--no-cache"]
     command += ["--baseline-guidance", "off", "--version", KIND["version"], "--stages", KIND["stages"]]
     command += ["--held-out", "16", "--judges", "none"]  # what is compared ends with the search
     command += [] if steps is None else ["--steps", str(steps)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    began, seconds_at = time.time(), watched(command)
     study = StudyFolder(folder, "ours")
     records = [record for record in study.read_trials() if record.complete]
     found, made = [], 0
@@ -134,9 +140,29 @@ def ours(limit: int, images: int, folder: Path, steps: int | None) -> list[Check
         made += record.images
         front = find(records[:number], DIRECTIONS, default(**KIND))
         by_number = {each.number: each.factors for each in records}
-        seconds = study.record_file(record.number).stat().st_mtime - began
+        seconds = seconds_at(study.record_file(record.number).stat().st_mtime - began)
         found.append(Checkpoint(seconds, made, tuple(by_number[each] for each in front.numbers)))
     return found
+
+
+def watched(command: Sequence[str]) -> Callable[[float], float]:
+    """Run a command to its end. What it took by so many seconds after its beginning, as `Checkpoint` counts it."""
+    began, times, spent = time.time(), [0.0], [0.0]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+    def watch() -> None:
+        while process.poll() is None:
+            with suppress(psutil.Error):  # it has just ended
+                found = psutil.Process(process.pid).cpu_times()
+                times.append(time.time() - began)
+                spent.append(found.user + found.system)
+            time.sleep(0.1)
+
+    if BY_CPU:
+        threading.Thread(target=watch, daemon=True).start()
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return lambda seconds: float(np.interp(seconds, times, spent)) if BY_CPU else seconds
 
 
 def sparse(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -188,7 +214,8 @@ def main(
 
     whole = hypervolume(front, reference)
     for name, run in runs.items():
-        print(f"{name}: seconds, images, candidates recommended, hypervolume (share of the best known)")
+        seconds = f"seconds{' of the processor' * BY_CPU}"
+        print(f"{name}: {seconds}, images, candidates recommended, hypervolume (share of the best known)")
         for each in run:
             size = len(each.recommended)
             print(f"  {each.seconds:7.0f} {each.images:7d} {size:4d} {worth(each) / whole:7.3f}")

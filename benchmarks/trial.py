@@ -127,7 +127,20 @@ def _logged(world: World, found: Evaluation) -> None:
     world.folder.write_trial(record, found.per_image, found.images)
 
 
-def timed(run: Callable[[], None], device: torch.device) -> tuple[float, float]:
+def stages(world: World) -> dict[str, Callable[[], object]]:
+    """A trial of ours, and what it is made of: drawing, scoring, writing down."""
+    evaluator, prompts, seeds = world.evaluator, world.evaluator.prompts, world.evaluator.seeds
+    images = evaluator.generator.generate(prompts, seeds, FACTORS)
+    found = evaluator(Task(Candidate(FACTORS), len(prompts)))
+    return {
+        "all of it": lambda: ours(world),
+        "drawing": lambda: evaluator.generator.generate(prompts, seeds, FACTORS),
+        "scoring": lambda: evaluator._scored(Candidate(FACTORS), prompts, seeds, images),
+        "writing": lambda: _logged(world, found),
+    }
+
+
+def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
     """(wall, CPU) seconds of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     run()

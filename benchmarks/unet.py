@@ -60,7 +60,7 @@ def forwards(unet: Any, size: str, samples: int) -> Callable[[], None]:
 
     def forward() -> None:
         with torch.inference_mode():
-            unet(sample, 500, words)
+            unet(sample, 500, words, return_dict=False)
 
     return forward
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,25 +14,24 @@ import typer
 from configs import UserError
 from configs.cli import INTERRUPTED
 from configs.console import say
-from freeu import IDENTITY, Candidate
-from search.evaluation import Evaluation, Task, guardrails, interrupts
-from search.evaluation.evaluator import LOW
+from freeu import Candidate
+from search.evaluation import interrupts
 from search.evaluation.first_read import read_once
 from search.evaluation.loading import CACHE, Known, Load, assemble, known, load_parts
-from search.settings import fingerprints, weights
+from search.settings import drafts, fingerprints, weights
 from search.settings.job import check_enough, prepare
 from search.settings.kept import kept_fingerprint, seal
 from search.storage import TrialRecord, shared_trials
 from search.storage.files import sweep, write_json
 from search.storage.mlflow_location import holds
-from search.storage.optuna_storage import TRACKING, Storage, quiet
-from search.study import printed_result
+from search.storage.optuna_storage import TRACKING, Storage
+from search.storage.quiet import quiet
+from search.study import measured_first, printed_result
 from search.study.budget import Budget
 from search.study.conclusion import concluded
 from search.study.coordinator import Coordinator
-from search.study.ladder import Shifts
-from search.study.pieces import shared_out
 from search.study.plan import plan
+from search.study.shared_crew import SharedCrew, all_machines
 from search.terminal.progress import Progress
 from search.tracking import Tracker
 from search.tracking.background import BackgroundTracker, Lock, stamp
@@ -43,7 +41,6 @@ from search.workers import Crew, SingleWorker, done
 from search.workers.processes import processes
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from configs.devices import Device
@@ -147,19 +144,36 @@ class Session:
             race=config.racing,
             workers=config.workers,
         )
-        shifts = self._shifts(study, crew) if config.guardrails else None
+        helped = functools.partial(self.progress.say, "taking part in what all machines of the study wait for")
+        with all_machines(self.storage, study.trials.optuna, crew, helped) as everyone:
+            return self._decided(study, crew, everyone, describe(job, fingerprint, identity), identity)
+
+    def _decided(
+        self, study: Coordinator, crew: Crew, everyone: SharedCrew | None, described: Any, identity: str
+    ) -> dict[str, Any]:
+        job, config = self.job, self.config
+        together: Crew = everyone or crew
+        meanwhile = everyone.help if everyone is not None else lambda: False
+        measuring = self.progress.measuring
+        shifts = measured_first.shifts(study, job, together, meanwhile, measuring) if config.guardrails else None
         records = study.records()
         self.progress.resume(records)
-        self.tracking.start(describe(job, fingerprint, identity), records, _tracking_lock(self.storage))
+        self.tracking.start(described, records, _tracking_lock(self.storage))
         interrupts.check()
         budget = Budget(self.plan, self.began, self.progress.say)
-        study.run(crew, config.trials, budget, shifts, self._low(study, crew) if job.low_steps is not None else None)
+        low = None
+        if job.low is not None:
+            self.progress.say(f"measuring the baseline for the first rung: {drafts.in_words(job, job.low)}")
+            low = measured_first.draft(study, job, job.low, together)
+        study.run(crew, config.trials, budget, shifts, low, everyone)
         records = study.records()
         if not any(record.complete for record in records):
             raise UserError("no trial completed: raise --minutes")
         key = f"result of {sum(record.complete for record in records)}, with scores"
-        end = functools.partial(concluded, study, self.plan, crew, identity, budget, shifts)
-        found = study.agreed(key, lambda: end(began=self.progress.confirming, said=self.progress.say))
+        end = functools.partial(concluded, study, self.plan, together, identity, budget, shifts)
+        found = study.agreed(key, lambda: end(began=self.progress.confirming, said=self.progress.say), meanwhile)
+        if everyone is not None:
+            everyone.clear()
         result: dict[str, Any] = found["result"]
         for name, packed in found["held_out"].items():
             table, before = shared_trials.unpacked_table(packed), self.folder.read_held_out(name)
@@ -177,29 +191,6 @@ class Session:
                 study = self.storage.open(self.job.directions)
                 before = self.storage.once(study, "fingerprint", lambda: fingerprint)
             fingerprints.check_same(self.config.name, before, fingerprint)
-
-    def _low(self, study: Coordinator, crew: Crew) -> Evaluation:
-        """The baseline with few steps, on all prompts."""
-        self.progress.say(f"measuring the baseline with {self.job.low_steps} steps, for the first rung")
-        return shared_out(crew, Task(Candidate(IDENTITY), len(self.job.prompts), purpose=LOW), study.cuts)
-
-    def _shifts(self, study: Coordinator, crew: Crew) -> Shifts:
-        """The guardrails, by the baseline's spread from seed to seed, which is measured once a study."""
-        import pandas as pd
-
-        n = len(self.job.prompts)
-
-        def measure(task: Task) -> Evaluation:
-            self.progress.measuring(n)
-            return shared_out(crew, task, study.cuts)
-
-        kept = study.agreed("spread", lambda: guardrails.spread(self.folder, n, measure).to_json(double_precision=15))
-        again = pd.read_json(io.StringIO(kept), precise_float=True)
-
-        def shifts(found: pd.DataFrame, base: pd.DataFrame, whole: pd.DataFrame) -> dict[str, float]:
-            return guardrails.shifts(found, base, again, whole)
-
-        return shifts
 
 
 class _Watcher:
@@ -250,7 +241,8 @@ def run_study(
     with nullcontext() if config.storage else job.folder.locked():
         planned.show(console)
         once = planned.passes * planned.once(planned.searched)
-        progress = Progress(console, job.directions, config.trials, len(job.prompts), once, planned.confirmed)
+        cheap = drafts.named(job.low)[0] if job.low is not None else ""
+        progress = Progress(console, job.directions, config.trials, len(job.prompts), once, planned.confirmed, cheap)
         progress.resume(job.folder.read_trials())
         tracking = BackgroundTracker(tracker, job.folder, progress.say)
         try:

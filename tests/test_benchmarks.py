@@ -95,6 +95,19 @@ def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"\| {part}: not measured \| .*{what} needs? a CUDA device", table)
 
 
+def test_gpu_tells_where_it_is_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a card, where the stages of a trial are profiled one by one."""
+    world = trial.made("toy", 16, "cpu", "float32", 1, False, tmp_path, False, True)
+    bench = gpu_parts.Bench(torch.device("cuda"), True, torch.float32, tmp_path, math.inf, rate=1.0)
+    ran: list[object] = []
+    monkeypatch.setattr(trial, "made", lambda *given: world)
+    monkeypatch.setattr(gpu_parts, "_idle", lambda run, device: ran.append(run()) or 0.25)
+    found = dict(gpu_parts._trial(bench, "a trial", "float32", False, whole=True))
+    stages = ("all of it", "drawing", "scoring", "writing")
+    assert [found[f"a trial, {stage}, idle"] for stage in stages] == ["25 %"] * 4
+    assert ran[1].shape[0] == len(ran[2]) == 16  # type: ignore[attr-defined, arg-type]
+
+
 @pytest.mark.slow
 def test_gpu_compiles_once_for_all_factors(tmp_path: Path) -> None:
     bench = gpu_parts.Bench(torch.device("cpu"), True, torch.float32, tmp_path, math.inf)

@@ -30,11 +30,12 @@ def load_generator(
     slicing: bool = False,
     offload: bool = False,
     compiled: bool = False,
+    graphs: bool = False,
 ) -> Generator:
     """Loads the weights of `spec`; what is None is taken from the spec or chosen for the machine.
 
-    vae_dtype, slicing, offload, compiled: as in `freeu.models.place.Place`; nothing to a generator of one's own or a
-    server.
+    vae_dtype, slicing, offload, compiled, graphs: as in `freeu.models.place.Place`; nothing to a generator of one's own
+    or a server.
 
     Raises:
         configs.UserError: the weights can't be had or read (says what was tried), or there is no such device.
@@ -52,4 +53,5 @@ def load_generator(
     from .load import choose_device, load
     from .place import Place
 
-    return load(spec, Place(choose_device(device), dtype, batch_size, slicing, offload, compiled, vae_dtype))
+    place = Place(choose_device(device), dtype, batch_size, slicing, offload, compiled, vae_dtype, graphs)
+    return load(spec, place)

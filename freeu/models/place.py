@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Place:
         offload: each network on the device only while it runs: much less memory, slower.
         compiled: the U-Net through torch.compile: minutes at the start, faster then.
         vae_dtype: the decoder's type by name; None is the pipeline's, and float32 where half precision overflows.
+        graphs: what is compiled is replayed as CUDA graphs.
     """
 
     device: torch.device
@@ -42,6 +44,7 @@ class Place:
     offload: bool = False
     compiled: bool = False
     vae_dtype: str | None = None
+    graphs: bool = False
 
     def put(self, pipeline: Any, name: str) -> None:
         """Brings a pipeline here.
@@ -51,6 +54,8 @@ class Place:
         """
         if self.offload and self.device.type == "cpu":
             raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
+        if self.graphs and self.device.type != "cuda":
+            raise UserError("--cuda-graphs needs a CUDA device: leave it out")
         if self.slicing:
             pipeline.enable_attention_slicing()
         try:
@@ -63,7 +68,8 @@ class Place:
         if self.compiled:
             freeu.enable(pipeline.unet, freeu.IDENTITY)  # before it is compiled: then other factors don't compile again
             # Not the hooks of the U-Net itself: what tells the step of a schedule differs from run to run.
-            pipeline.unet.forward = torch.compile(pipeline.unet.forward)
+            forward = pipeline.unet.forward
+            pipeline.unet.forward = replayed(forward) if self.graphs else torch.compile(forward)
 
     def settle(self, vae: Any, overflows: bool) -> None:
         """Brings the decoder to its type. overflows: in half precision, unless its config says that it doesn't."""
@@ -98,3 +104,16 @@ class Place:
         if self.device.type == "cuda":
             return None
         return 16 if spec.resolution <= SMALL else 1 if self.device.type == "cpu" else 4
+
+
+def replayed(forward: Callable[..., tuple[torch.Tensor, ...]]) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """A forward pass compiled with CUDA graphs. A replay writes its results where those of the one before stand, which
+    some schedulers still need: they get copies.
+    """
+    run = torch.compile(forward, mode="reduce-overhead")
+
+    def copied(*args: Any, **more: Any) -> tuple[torch.Tensor, ...]:
+        torch.compiler.cudagraph_mark_step_begin()
+        return tuple(each.clone() for each in run(*args, **more))
+
+    return copied

@@ -297,4 +297,4 @@ class Evaluators:
 
 
 LOW = "low"
-"""The purpose of a task with few steps."""
+"""The purpose of a task with cheaper images."""

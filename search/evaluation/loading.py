@@ -12,7 +12,7 @@ from configs import devices
 from configs.devices import Device
 from freeu.controls import FactorsError
 from freeu.factors import Factors
-from freeu.sampling import Sampling
+from freeu.sampling import UNCHANGED, Sampling
 from search.evaluation.evaluator import LOW, Evaluator, Evaluators, OnImages
 from search.evaluation.score_cache import Cache
 from search.optimizer.space import SOBOL, Space
@@ -55,13 +55,14 @@ def load_parts(
         slicing=config.slicing,
         offload=config.offload,
         compiled=config.compile,
+        graphs=config.compile and config.cuda_graphs,
     )
     return generator, {metric.name: metric for metric in built}
 
 
 def assemble(load: Load, job: Job) -> Evaluators:
     """Load, and make the evaluators: "search", "guardrails" (the baseline under other seeds) and "confirm", which alone
-    has the judges; "low", the search with few steps, where they are asked for.
+    has the judges; "low", the search with cheaper images, where they are asked for.
     """
     from metrics import registry
     from metrics.guardrails import Guardrail
@@ -92,12 +93,12 @@ def assemble(load: Load, job: Job) -> Evaluators:
         purpose: str,
         measured: Mapping[str, Metric],
         texts: tuple[str, ...],
-        steps: int | None = None,
+        low: Sampling = UNCHANGED,
         whole: bool = False,
     ) -> Evaluator:
-        of = generator if steps is None else generator.with_sampling(Sampling(steps=steps))
+        of = generator if low == UNCHANGED else generator.with_sampling(low)
         kept = config.cache and not _untold(of, measured)
-        cache = Cache(config.mlruns / CACHE, _made(job, of, measured, steps, device)) if kept else None
+        cache = Cache(config.mlruns / CACHE, _made(job, of, measured, low, device)) if kept else None
         return Evaluator(of, measured, texts, prompts.seeds(texts, seed, purpose), cache, whole, job.spec.sizes)
 
     evaluators = {
@@ -107,8 +108,8 @@ def assemble(load: Load, job: Job) -> Evaluators:
             "confirm", {**metrics, **rails, **judges}, job.held_out, whole=config.keep_images != "small"
         ),
     }
-    if job.low_steps is not None:
-        evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, job.low_steps)
+    if job.low is not None:
+        evaluators[LOW] = evaluator("search", {**metrics, **rails}, job.prompts, job.low)
     return Evaluators(evaluators, too_long, device)
 
 
@@ -125,7 +126,8 @@ def _texts_of(job: Job) -> list[Sampling]:
     """Settings under which candidates may read the prompts otherwise than the study does."""
     skips = [each for each in job.space.dimensions if each.name == "clip_skip"]
     layers = [Sampling(clip_skip=layer) for each in skips for layer in range(int(each.low), int(each.high) + 1)]
-    return [*layers, *(Sampling(size=size) for size in job.spec.sizes)]
+    low = (job.low.size,) if job.low is not None and job.low.size is not None else ()
+    return [*layers, *(Sampling(size=size) for size in (*job.spec.sizes, *low))]
 
 
 MADE = (
@@ -138,12 +140,12 @@ OTHER_IMAGES = [key for key, field in FIELDS.items() if setting_of(field).images
 
 
 def _made(
-    job: Job, generator: Generator, metrics: Mapping[str, Metric], steps: int | None, device: Device
+    job: Job, generator: Generator, metrics: Mapping[str, Metric], low: Sampling, device: Device
 ) -> dict[str, Any]:
     return {
         **{name: job.fingerprint[name] for name in MADE},
         **({"sampling": job.fingerprint["sampling"]} if job.fingerprint["sampling"] else {}),
-        **({} if steps is None else {"steps": steps}),
+        **low.as_dict(),
         **{key: value for key in OTHER_IMAGES if (value := getattr(job.config, key)) is not None},
         "weights": generator.identity,
         "device": device.exact,

@@ -188,6 +188,10 @@ class StudyConfig(BaseModel):
         CountOrAuto | None,
         Setting(SEARCH, "N|auto", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
     ] = None
+    low_size: Annotated[
+        CountOrAuto | None,
+        Setting(SEARCH, "N|auto", "Smaller images there, for models above 512 pixels", "off", fingerprint=True),
+    ] = None
     cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True
     seed: Annotated[
         Annotated[int, Field(ge=0, lt=2**63)],
@@ -226,6 +230,7 @@ class StudyConfig(BaseModel):
     slicing: Annotated[bool, Setting(MACHINE, None, "Attention in slices: less memory, slower")] = False
     offload: Annotated[bool, Setting(MACHINE, None, "Networks on the device only while they run")] = False
     compile: Annotated[bool, Setting(MACHINE, None, "Compile the U-Net: slow start, then faster")] = False
+    cuda_graphs: Annotated[bool, Setting(MACHINE, None, "Replay what --compile made, for small images")] = False
 
     study: Annotated[Text | None, Setting(PLACE, "NAME", "Study to begin or to resume", "the model's name")] = None
     storage: Annotated[Text | None, Setting(PLACE, "URL", "postgresql://…, for several machines; needs psycopg")] = None

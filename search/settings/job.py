@@ -14,7 +14,7 @@ from configs import UserError, devices, unknown
 from freeu import Candidate, Sampling
 from search.optimizer import space_file
 from search.optimizer.space import Space
-from search.settings import fingerprints, goals, judges, model, prompts, rungs, sampling, served
+from search.settings import drafts, fingerprints, goals, judges, model, prompts, sampling, served
 from search.settings.first_candidates import first_candidates
 from search.storage import StudyFolder
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from search.settings.config import StudyConfig
 
 
-FEW = 8
-"""Steps of which the half still makes images."""
 HELD_OUT = 512
 """Prompts of the held-out half that a study takes, at most, unless told."""
 
@@ -77,14 +75,9 @@ class Job:
         return self.spec.steps
 
     @property
-    def low_steps(self) -> int | None:
-        """Of the first rung, if it has fewer; "auto" is half of the steps, where a study can have such a rung."""
-        asked = self.config.low_steps
-        if asked != "auto":
-            return asked
-        own = any(each.name == "steps" for each in self.space.dimensions)
-        can = self.config.racing and not own and len(rungs.rungs(len(self.prompts))) > 1 and self.steps >= FEW
-        return self.steps // 2 if can else None
+    def low(self) -> Sampling | None:
+        """Steps and size of a first rung of cheaper images, if it is to have such."""
+        return drafts.draft(self)
 
     @property
     def guidance(self) -> float:
@@ -98,6 +91,10 @@ def prepare(config: StudyConfig) -> Job:
     objectives, asked = goals.resolved(config.goal, config.objectives, config.judges, spec)
     if config.offload and _device(config).kind == "cpu" and spec.traits.drawn != "own":
         raise UserError("--offload keeps on the CPU what the device doesn't need just now: it needs another device")
+    if config.cuda_graphs and not config.compile:
+        raise UserError("--cuda-graphs replays what was compiled: give --compile, too")
+    if config.cuda_graphs and _device(config).kind != "cuda":
+        raise UserError("--cuda-graphs needs a CUDA device: leave it out")
     infos = model.objectives(objectives)
     directions = {info.name: info.direction for info in infos}
     for name in config.margins:

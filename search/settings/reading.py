@@ -79,8 +79,9 @@ def _checked(config: StudyConfig) -> StudyConfig:
         check_objectives(config.objectives)
     if config.judges is not None:
         check_judges(config.judges)
-    if config.low_steps not in (None, "auto") and not config.racing:
-        raise UserError(f"--low-steps {config.low_steps} needs racing, whose first rung it is: leave out --no-racing")
+    for flag, low in (("--low-steps", config.low_steps), ("--low-size", config.low_size)):
+        if low not in (None, "auto") and not config.racing:
+            raise UserError(f"{flag} {low} needs racing, whose first rung it is: leave out --no-racing")
     check_name(config.name, f"--study '{config.name}'")
     if config.device is not None:
         devices.check(config.device)

@@ -32,9 +32,10 @@ def block(ends: tuple[int, ...], workers: int) -> int:
     return shape(steps(ends), max(SMALLEST, ends[-1] // workers))
 
 
-def cuts(ends: tuple[int, ...], workers: int) -> tuple[int, ...]:
-    """Where the prompts are cut for several workers: at the rungs, and at each block. The last is n."""
-    if workers == 1:
+def cuts(ends: tuple[int, ...], workers: int, shared: bool = False) -> tuple[int, ...]:
+    """Where the prompts are cut for several workers: at the rungs, and at each block. The last is n. shared: with other
+    machines, too."""
+    if workers == 1 and not shared:
         return ends[-1:]
     size, found = block(ends, workers), set(ends)
     for begin, end in zip((0, *ends), ends, strict=False):

@@ -32,7 +32,7 @@ THERE = (
         "strength",
         "frames",
     ),
-    *("every", "pipeline_config", "dtype", "vae_dtype", "slicing", "offload", "compile"),
+    *("every", "pipeline_config", "dtype", "vae_dtype", "slicing", "offload", "compile", "cuda_graphs"),
 )
 """Settings that the workflow or the server decides."""
 

@@ -40,6 +40,10 @@ RENEW = f"UPDATE freeu_leases SET until = {ENDS} WHERE name = :name AND holder =
 RELEASE = "DELETE FROM freeu_leases WHERE name = :name AND holder = :holder RETURNING name"
 
 
+Meanwhile = Callable[[], bool]
+"""Something useful to do in place of waiting; False where there is nothing."""
+
+
 class LeaseLost(RuntimeError):
     """This process was silent for so long that another one took its place."""
 
@@ -73,13 +77,16 @@ class Leases:
         self._made = False
 
     @contextmanager
-    def hold(self, name: str, doing: str, patience: float | None = None) -> Iterator[None]:
+    def hold(
+        self, name: str, doing: str, patience: float | None = None, meanwhile: Meanwhile = lambda: False
+    ) -> Iterator[None]:
         """Wait for the lease and have it in the block. doing: what its holder does, for a person who waits.
 
-        patience: seconds to wait for a holder that lives; None is without end. Raises Busy.
+        patience: seconds to wait for a holder that lives; None is without end. meanwhile: done while it is waited for.
+        Raises Busy.
         """
         lease = Lease(name, uuid4().hex, 0.0)
-        self._take(lease, doing, patience)
+        self._take(lease, doing, patience, meanwhile)
         self._held[name] = lease
         try:
             yield
@@ -107,7 +114,7 @@ class Leases:
         lease.sure = asked + self._seconds
         return True
 
-    def _take(self, lease: Lease, doing: str, patience: float | None) -> None:
+    def _take(self, lease: Lease, doing: str, patience: float | None, meanwhile: Meanwhile) -> None:
         began, pause, told = now(), SHORTEST, False
         while True:
             asked = now()
@@ -124,6 +131,8 @@ class Leases:
                     f"{self._seconds:g} s this machine goes on without it"
                 )
                 told = True
+            if meanwhile():
+                continue
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST)
 

@@ -8,17 +8,15 @@ away is waited for.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from configs import UserError
-from search.storage.addresses import hidden, redacted
+from search.storage.addresses import hidden
+from search.storage.quiet import quiet
 from search.storage.server_address import server
 from search.storage.study_folder import StudyFolder
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from search.storage.leases import Leases
+    from search.storage.posted_work import PostedWork
     from search.storage.waiting import Waiting
 
 Direction = Literal["minimize", "maximize"]
@@ -59,6 +58,7 @@ class Storage:
         self.folder, self.lease, self._say = folder, lease, say
         self.url = None if url is None else server(url)
         self._study: optuna.Study | None = None
+        self._posted: PostedWork | None = None
         self._locked: set[str] = set()  # what for, by this process
         self._beating: set[int] = set()
         self._heart: threading.Thread | None = None
@@ -105,9 +105,11 @@ class Storage:
         with quiet(self):
             return agreed.known(self._engine, self.folder.name, key)
 
-    def once(self, study: optuna.Study, key: str, make: Callable[[], Any]) -> Any:
+    def once(
+        self, study: optuna.Study, key: str, make: Callable[[], Any], meanwhile: Callable[[], bool] = lambda: False
+    ) -> Any:
         """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process. What
-        was kept first stays."""
+        was kept first stays. meanwhile: done while another one makes it; False where there is nothing to do."""
         from search.storage import agreed
 
         def found() -> Any:
@@ -121,7 +123,16 @@ class Storage:
                 kept = study.user_attrs[key]
             return kept
 
-        return self.exclusively(found, key)
+        return self.exclusively(found, key, meanwhile)
+
+    def posted(self, study: optuna.Study) -> PostedWork:
+        """The work that all machines of a study on a server share."""
+        from search.storage.posted_work import PostedWork
+
+        if self._posted is None:
+            self._posted = PostedWork(self._engine, study._study_id, self.lease, self._waiting)
+            self._begin_to_beat()
+        return self._posted
 
     @cached_property
     def _engine(self) -> Engine:
@@ -151,21 +162,27 @@ class Storage:
         return purpose if purpose == OPENING else f"{self.folder.name}: {purpose}"  # Optuna's tables are all studies'
 
     @contextmanager
-    def lock(self, purpose: str = TRIALS, patience: float | None = None) -> Iterator[None]:
+    def lock(
+        self, purpose: str = TRIALS, patience: float | None = None, meanwhile: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
         """Nobody else is in such a block for this purpose meanwhile, unless this process is silent for longer than a
-        lease. patience: seconds to wait for one who lives; without end where None. Raises Busy."""
+        lease. patience: seconds to wait for one who lives; without end where None. meanwhile: as `once` has it. Raises
+        Busy."""
         if self.url is None or purpose in self._locked:  # the folder is locked for the whole run
             yield
             return
         self._begin_to_beat()
-        with self._leases.hold(self._name(purpose), DOING.get(purpose.partition(" ")[0], "works on it"), patience):
+        doing = DOING.get(purpose.partition(" ")[0], "works on it")
+        with self._leases.hold(self._name(purpose), doing, patience, meanwhile):
             self._locked.add(purpose)
             try:
                 yield
             finally:
                 self._locked.remove(purpose)
 
-    def exclusively(self, call: Callable[[], Any], purpose: str = TRIALS) -> Any:
+    def exclusively(
+        self, call: Callable[[], Any], purpose: str = TRIALS, meanwhile: Callable[[], bool] = lambda: False
+    ) -> Any:
         """What a call gives in a `lock`; made again where others took this process for dead meanwhile."""
         if self.url is None or purpose in self._locked:
             return call()
@@ -173,7 +190,7 @@ class Storage:
 
         while True:
             try:
-                with self.lock(purpose):
+                with self.lock(purpose, meanwhile=meanwhile):
                     return call()
             except LeaseLost:
                 self._say("this machine was silent for so long that another one took over from it")
@@ -246,42 +263,7 @@ class Storage:
             time.sleep(min(BEAT, self.lease / 3))
             with suppress(Exception):  # a server that is away for long: the next beat may reach it
                 self._leases.renew()
+                if self._posted is not None:
+                    self._posted.renew()
                 for trial_id in tuple(self._beating):
                     self._storage.record_heartbeat(trial_id)
-
-
-@contextmanager
-def quiet(storage: Storage) -> Iterator[None]:
-    """Optuna without its log lines and warnings, and its database's errors in one sentence."""
-    import optuna
-    import sqlalchemy.exc
-
-    folder = storage.folder
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    broken = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="optuna")
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    except (*broken, KeyError, RuntimeError) as error:
-        if isinstance(error, KeyError | RuntimeError) and not _from_storage(error):
-            raise
-        cause = error.__cause__ or error
-        reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        if storage.url is not None:
-            said = f"the server of --storage {hidden(storage.url)} can't be used ({redacted(reason, storage.url)})"
-            raise UserError(said) from error
-        raise UserError(
-            f"{folder.database} can't be used ({reason}): free the disk if it is full; if the file is damaged, move "
-            f"{folder.root} away, or give another name with --study"
-        ) from error
-
-
-def _from_storage(error: BaseException) -> bool:
-    """Whether a general error was raised by Optuna's storage: a table that is not there, another schema."""
-    trace, last = error.__traceback__, ""
-    while trace is not None:
-        last, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
-    return last.startswith("optuna.storages") or (isinstance(error, KeyError) and last.startswith("optuna.study"))

@@ -2,8 +2,10 @@
 
 plan.py, estimate.py           its size and cost, told before it begins
 coordinator.py                 the loop over trials; ladder.py what a trial does next, racing.py which goes on to
-                               more prompts; fewer_steps.py a cheaper first rung
-running.py, pieces.py          a trial while it runs; its task split by prompts among the workers
+                               more prompts; fewer_steps.py a cheaper first rung;
+                               measured_first.py what comes before all trials
+running.py, pieces.py          a trial while it runs; its task split by prompts among the workers;
+                               shared_crew.py among the machines that share a study
 trials.py, queue.py            who comes next; next_scale.py FreeU off at another guidance scale
 ledger.py, recovery.py         what ended, written and told; what the dead left, put right
 budget.py                      when the search ends early

@@ -58,7 +58,7 @@ class Budget:
         if config.minutes is not None and (monotonic() - self._began + left) > 60 * config.minutes:
             return f"{config.minutes:g} minutes, confirmation included, are used up"
         # the baseline's, two more times
-        first = plan.images * (bool(config.guardrails) + (plan.job.low_steps is not None))
+        first = plan.images * (bool(config.guardrails) + (plan.job.low is not None))
         whole = images + first + (running + 1) * a_trial + reserve
         if config.images is not None and whole > config.images:
             return f"{config.images:,} images, {reserve:,} for the confirmation included, are used up"

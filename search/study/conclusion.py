@@ -58,6 +58,7 @@ def concluded(
             rows_of(job.held_out, planned.ends[-1], config.seed, planned.number),
             workers=config.workers,
             block=rungs.block(study.rungs, config.workers),
+            shared=study.storage.shared,
             began=lambda what, images, left: began(what, images, left, most),
             failed=lambda number, reason: said(f"trial {number} could not be confirmed: {reason}"),
             categories=job.categories,

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from configs import UserError
 from freeu import Candidate
-from search.evaluation import Evaluation
+from search.evaluation import Evaluation, Task
 from search.evaluation.evaluator import LOW
 from search.optimizer.space import Space
 from search.settings import rungs
 from search.storage import TrialRecord
-from search.storage.optuna_storage import Storage, quiet
+from search.storage.optuna_storage import Storage
+from search.storage.quiet import quiet
 from search.storage.trial_record import INTERRUPTED
+from search.study.fewer_steps import Draft
 from search.study.ladder import Ladder, Shifts
-from search.study.pieces import Piece, joined, pieces
+from search.study.pieces import Piece, gathered, joined, pieces
 from search.study.queue import FATAL
 from search.study.running import Running, Watcher
 from search.study.trials import Trials
@@ -30,6 +32,7 @@ from search.workers import Crew, Evaluate, WorkerDied
 
 if TYPE_CHECKING:
     from search.storage.image_grid import Images
+    from search.study.shared_crew import SharedCrew
 
 PATIENCE = 3  # failures in a row
 POLL = 1.0  # seconds between two looks at what others do
@@ -60,6 +63,7 @@ class Coordinator:
         self.storage, self.directions = storage, dict(directions)
         self.rungs = rungs.rungs(prompts) if race else (prompts,)
         self.cuts = rungs.cuts(self.rungs, workers)
+        self.shared_cuts = rungs.cuts(self.rungs, workers, storage.shared)
         self.watcher = watcher
         self._whole = {origin.partition(":")[0] for origin, each in fixed if each.baseline or not each.off}
         self._running: dict[int, Running] = {}
@@ -77,18 +81,19 @@ class Coordinator:
         trials: int,
         go_on: Callable[[Sequence[TrialRecord], int], bool] = lambda records, running: True,
         shifts: Shifts | None = None,
-        low: Evaluation | None = None,
+        low: Draft | None = None,
+        everyone: SharedCrew | None = None,
     ) -> None:
         """Run until `trials` are complete, or go_on(records so far, trials running) returns False; it is asked before
-        each trial. shifts: the guardrails. low: the baseline with few steps on all prompts, if candidates begin
-        with few steps; see search/study/fewer_steps.py.
+        each trial. shifts: the guardrails. low: with what candidates begin, if not with whole images; see
+        search/study/fewer_steps.py. everyone: where machines share the study, `crew` with theirs.
 
         Raises:
             UserError: three trials in a row failed, or the baseline did; says why.
             KeyboardInterrupt: the trials in flight go on with the next run; on a server their candidates are queued
                 again, for whoever is there.
         """
-        self._failures = 0
+        self._failures, self._everyone = 0, everyone
         self._ladder = Ladder(
             self.trials, self.directions, self.rungs, self._whole, shifts, low, said=self.watcher.said
         )
@@ -119,7 +124,8 @@ class Coordinator:
     def _wait(self, crew: Crew, idle: bool) -> None:
         """Until something of ours ended; where the study is shared, no longer than a look at the others takes."""
         if idle:
-            time.sleep(POLL)
+            if self._everyone is None or not self._everyone.help():
+                time.sleep(POLL)
         else:
             for key, found in crew.wait(POLL if self.storage.shared else None):
                 self._took(*self._out.pop(key), found)
@@ -153,12 +159,28 @@ class Coordinator:
         """A trial's next task, in as many pieces as it has."""
         running = self._running[number]
         running.task = self._ladder.task(running, before)
+        if self._everyone is not None and running.asked.candidate.baseline:
+            self._drawn_by_all(number, running.task, self._everyone)
+            return
         parts = pieces(running.task, self.cuts)
         if len(parts) == 1:
             self._ready.append((number, Evaluate(running.task)))
             return
         running.pieces = dict.fromkeys(part.begin for part in parts)
         self._ready += [(number, part) for part in parts]
+
+    def _drawn_by_all(self, number: int, task: Task, everyone: SharedCrew) -> None:
+        """The baseline: until it is there nobody has anything else to do."""
+        running = self._running[number]
+        self.watcher.began(number, running.asked.origin, task.candidate, task.end)
+        try:
+            whole, drawn = gathered(everyone, task, self.shared_cuts)
+        except Exception as error:  # whatever a model or metric raises
+            self._took(number, Evaluate(task), error)
+            return
+        if drawn.images is not None:
+            running.images.append(drawn.images)
+        self._ready.append((number, Evaluate(whole)))
 
     # After a rung
 

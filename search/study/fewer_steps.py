@@ -1,11 +1,11 @@
-"""A cheaper first rung: images of fewer denoising steps, as long as they rank candidates as all steps do.
+"""A cheaper first rung: images of fewer denoising steps or smaller ones, as long as they rank candidates as whole ones.
 
-Optional (`low_steps`). The first candidates are evaluated on the first rung's prompts both ways. If the rank
-correlation (Spearman's) is surely at least `ENOUGH` in each objective, by the lower end of its 95 % interval (Bonett
-and Wright, Psychometrika 2000), later candidates begin with few steps, and the
+Optional (`low_steps`, `low_size`); here "few steps" stands for both. The first candidates are evaluated on the first
+rung's prompts both ways. If the rank correlation (Spearman's) is surely at least `ENOUGH` in each objective, by the
+lower end of its 95 % interval (Bonett and Wright, Psychometrika 2000), later candidates begin with few steps, and the
 promising ones go on to the second rung with all steps; the others get the scores that all steps are expected to give,
 from a straight line through the first candidates'. Otherwise few steps are dropped. The baseline has its own scores of
-few steps on all prompts, so within either number of steps everything is compared as in
+few steps on all prompts, so within either kind of image everything is compared as in
 search/evaluation/extrapolation.py.
 """
 
@@ -45,12 +45,23 @@ class Line:
         return replace(low, value=self.slope * low.value + self.shift, spread=spread, paired=paired)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """The cheaper images. base: the baseline's evaluation with such, on all prompts. pixels: of one, as a share of a
+    whole image's; a step of the U-Net takes that share or less. cheap, whole: what both are called."""
+
+    base: Evaluation
+    pixels: float = 1.0
+    cheap: str = "few steps"
+    whole: str = "all steps"
+
+
 class Fidelity:
     """How well scores of few steps predict those of all steps. Measured once per study, on its first candidates."""
 
-    def __init__(self, base: Evaluation, n: int, objectives: Sequence[str]) -> None:
-        """base: the baseline's with few steps, on all prompts. n: prompts of the first rung."""
-        self.base, self.n = base, n
+    def __init__(self, draft: Draft, n: int, objectives: Sequence[str]) -> None:
+        """n: prompts of the first rung."""
+        self.base, self.draft, self.n = draft.base, draft, n
         self._objectives = tuple(objectives)
         self.lines: dict[str, Line] | None = None
         self.pays = True
@@ -105,7 +116,7 @@ class Fidelity:
         base = next((each for each in records if each.complete and each.candidate.baseline), None)
         if not self.usable or base is None or len(begun) < PAIRS:
             return False
-        share = (self.base.unet_evaluations / self.base.n) / (base.unet_evaluations / base.images)
+        share = (self.base.unet_evaluations / self.base.n) / (base.unet_evaluations / base.images) * self.draft.pixels
         went_on = sum(max(rungs) > 0 for rungs in begun) / len(begun)
         self.pays = share + went_on < 1
         return not self.pays
@@ -122,10 +133,11 @@ class Fidelity:
         found = ", ".join(
             f"{name} {each.correlation:.2f} (at least {each.least:.2f})" for name, each in self.lines.items()
         )
+        cheap, whole = self.draft.cheap, self.draft.whole
         if not self.pays:
-            return "few steps no longer pay: too many candidates go on; they are dropped"
-        end = "candidates begin with few steps" if self.usable else f"not surely {ENOUGH}, so few steps are dropped"
-        return f"rank correlation of few steps with all steps, over {PAIRS} candidates: {found}; {end}"
+            return f"{cheap} no longer pay: too many candidates go on; they are dropped"
+        end = f"candidates begin with {cheap}" if self.usable else f"not surely {ENOUGH}, so {cheap} are dropped"
+        return f"rank correlation of {cheap} with {whole}, over {PAIRS} candidates: {found}; {end}"
 
 
 def line(low: np.ndarray, full: np.ndarray) -> Line:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -103,16 +104,20 @@ class HeldOut:
         *,
         workers: int = 1,
         block: int = 8,
+        shared: bool = False,
         began: Callable[[str, int, int], None] = lambda what, images, left: None,
         failed: Callable[[int, str], None] = lambda number, reason: None,
         categories: Mapping[str, str] | None = None,
         judges: Collection[str] = (),
     ) -> None:
-        """workers: of the crew; where it is several, ranges are of whole blocks. began: told (what, images, images
-        after these) before each range. failed: told (trial number, reason) of a candidate whose images or scores are
-        none here: it is left out. categories: by prompt. judges: what is scored beside the objectives.
+        """workers: of the crew; where it is several, ranges are of whole blocks. shared: whether other machines are of
+        the crew, too: ranges are of one block, and who died of them is counted there. began: told (what, images, images
+        after these) before each range, of all of a candidate's where they are shared. failed: told (trial number,
+        reason) of a candidate whose images or scores are none here: it is left out. categories: by prompt. judges:
+        what is scored beside the objectives.
         """
         self.folder, self.crew, self.rows, self.workers, self.block = folder, crew, rows, workers, block
+        self._shared = shared
         self._began, self._failed, self._categories = began, failed, categories or {}
         self._judges = [list(judges)] if judges else []
 
@@ -124,8 +129,8 @@ class HeldOut:
         """
         parts = {key: self._kept(key, candidate) for key, candidate in wanted.items()}
         waiting = [(key, *each) for key in wanted for each in self._missing(parts[key], end, len(wanted))]
-        with InHand().until_the_end() as hands:
-            self._draw(wanted, parts, waiting, hands)
+        with InHand().until_the_end() as hands, ThreadPoolExecutor(1) as writer:
+            self._draw(wanted, parts, waiting, hands, writer)
         found = {key: _joined(each, end) for key, each in parts.items()}
         for key, sample in found.items():
             self.folder.learn_held_out(_name(key), sample.table(self.rows, self._categories))
@@ -137,7 +142,10 @@ class HeldOut:
         parts: dict[int, dict[int, Sample]],
         waiting: list[tuple[int, int, int]],
         hands: InHand,
+        writer: ThreadPoolExecutor,
     ) -> None:
+        """writer: its images are written while the next range is drawn, one range at a time."""
+        written: Future[None] | None = None
         running: dict[int, tuple[int, int, int]] = {}
         jobs = 0
 
@@ -157,11 +165,12 @@ class HeldOut:
                     hands.drop(file)
                     leave_out(key, often(TRIES))
                     continue
-                self._began(_said(key), end - begin, sum(each[2] - each[1] for each in waiting))
+                self._tell(key, end - begin, waiting, key in {each[0] for each in running.values()})
                 jobs += 1
                 running[jobs] = key, begin, end
                 here, begun = slice(begin, end), hands.begun(file)
-                hands.take(file)
+                if not self._shared:
+                    hands.take(file)
                 self.crew.submit(jobs, Draw(wanted[key], self.rows.prompts[here], self.rows.seeds[here], anew=begun))
             for job, found in self.crew.wait() if running else ():
                 key, begin, end = running.pop(job)
@@ -172,17 +181,35 @@ class HeldOut:
                     waiting.insert(0, (key, begin, end))
                     continue
                 if key in parts and not isinstance(found, Exception):
-                    parts[key][begin] = self._keep(key, wanted[key], begin, found)
+                    parts[key][begin] = sample = _sample(found)
+                    if written is not None:
+                        written.result()
+                    written = writer.submit(self._keep, key, wanted[key], begin, found, sample, hands)
+                    continue
                 hands.drop(file)
                 if key in parts and isinstance(found, Exception):  # else another of its ranges failed before
                     leave_out(key, " ".join(str(found).split()) or type(found).__name__, found)
+        if written is not None:
+            written.result()
+
+    def _tell(self, key: int, images: int, waiting: Sequence[tuple[int, int, int]], begun: bool) -> None:
+        """That a range is begun; where all of a candidate's are handed out at once, of all of them together."""
+        left, of_it = (
+            sum(end - begin for _, begin, end in each) for each in (waiting, [one for one in waiting if one[0] == key])
+        )
+        if not self._shared:
+            self._began(_said(key), images, left)
+        elif not begun:
+            self._began(_said(key), images + of_it, left - of_it)
 
     def _missing(self, parts: Mapping[int, Sample], end: int, candidates: int) -> list[tuple[int, int]]:
         """(begin, end) of the ranges to draw: whole for one worker, else so small that all have some."""
         there = {row for begin, part in parts.items() for row in range(begin, begin + len(part))}
         missing = [row for row in range(end) if row not in there]
         most = len(missing)
-        if self.workers > 1:
+        if self._shared:
+            most = self.block
+        elif self.workers > 1:
             blocks = len(missing) * candidates / self.block
             most = self.block * max(1, math.floor(blocks / (ROUNDS * self.workers)))
         found = []
@@ -191,18 +218,16 @@ class HeldOut:
             found += [(places[i], places[min(i + most, len(places)) - 1] + 1) for i in range(0, len(places), most)]
         return found
 
-    def _keep(self, key: int, candidate: Candidate, begin: int, found: Evaluation) -> Sample:
-        assert found.per_image is not None
-        names = [str(name) for name in found.per_image if name not in ("prompt", "seed")]
-        scores = {name: found.per_image[name].to_numpy() for name in names}
-        sample = Sample(scores, {name: each.reshape(found.n, -1) for name, each in found.features.items()})
+    def _keep(
+        self, key: int, candidate: Candidate, begin: int, found: Evaluation, sample: Sample, hands: InHand
+    ) -> None:
         drawn = found.images if found.images is not None and len(found.images) == found.n else None
         self.folder.write_held_out_images(_name(key), begin, found.n, drawn)
         arrays: dict[str, Any] = {f"score:{name}": each for name, each in sample.scores.items()}
         arrays |= {f"features:{name}": each for name, each in sample.features.items()}
         with replacing(self._file(key, begin)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, stamp=self._stamp(candidate, begin, found.n), **arrays)
-        return sample
+        hands.drop(self._file(key, begin))
 
     def _kept(self, key: int, candidate: Candidate) -> dict[int, Sample]:
         """Ranges that were drawn before, by their first row; not those of another candidate or other rows: a number
@@ -233,6 +258,13 @@ class HeldOut:
 
     def _file(self, key: int, begin: int) -> Path:
         return self.folder.confirm_part(f"{_name(key)}-{begin:05d}")
+
+
+def _sample(found: Evaluation) -> Sample:
+    assert found.per_image is not None
+    names = [str(name) for name in found.per_image if name not in ("prompt", "seed")]
+    scores = {name: found.per_image[name].to_numpy() for name in names}
+    return Sample(scores, {name: each.reshape(found.n, -1) for name, each in found.features.items()})
 
 
 def _said(key: int) -> str:

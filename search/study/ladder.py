@@ -14,7 +14,7 @@ from search.evaluation import Evaluation, Task
 from search.evaluation.evaluator import LOW
 from search.storage.trial_record import VIOLATION, violation
 from search.study import racing
-from search.study.fewer_steps import Fidelity, cost
+from search.study.fewer_steps import Draft, Fidelity, cost
 from search.study.running import Running
 from search.study.trials import Trials
 
@@ -44,12 +44,12 @@ class Ladder:
         rungs: Sequence[int],
         whole: Iterable[str],
         shifts: Shifts | None,
-        low: Evaluation | None,
+        low: Draft | None,
         said: Callable[[str], None],
     ) -> None:
         """directions: objective → "up" or "down". whole: origins of candidates that are evaluated on all prompts at
-        once. shifts: the guardrails. low: the baseline with few steps on all prompts, if candidates begin with few
-        steps. said: tells a person what few steps turned out to be worth.
+        once. shifts: the guardrails. low: with what candidates begin, if not with whole images. said: tells a person
+        what that turned out to be worth.
         """
         self._trials, self._directions, self._rungs, self._whole = trials, directions, rungs, frozenset(whole)
         self._shifts, self._said = shifts, said

@@ -47,10 +47,17 @@ def joined(task: Task, found: Mapping[int, Evaluation]) -> tuple[Task, Evaluatio
 
 def shared_out(crew: Crew, task: Task, cuts: Sequence[int]) -> Evaluation:
     """A task done by an idle crew, all of which take part. Raises what a worker raises."""
-    waiting, running = pieces(task, cuts), dict[int, Piece]()
-    if len(waiting) == 1:
+    if len(pieces(task, cuts)) == 1:
         alone: Evaluation = done(crew, Evaluate(task))
         return alone
+    whole, found = gathered(crew, task, cuts)
+    valued: Any = done(crew, Evaluate(whole))
+    return replace(valued, images=found.images)
+
+
+def gathered(crew: Crew, task: Task, cuts: Sequence[int]) -> tuple[Task, Evaluation]:
+    """`joined` of a task's pieces, drawn by an idle crew. Raises what a worker raises."""
+    waiting, running = pieces(task, cuts), dict[int, Piece]()
     found, deaths, jobs = dict[int, Evaluation](), Counter[int](), 0
     failed: BaseException | None = None
     while running or (waiting and failed is None):
@@ -69,6 +76,4 @@ def shared_out(crew: Crew, task: Task, cuts: Sequence[int]) -> Evaluation:
                 found[piece.begin] = ended
     if failed is not None:
         raise failed
-    whole, drawn = joined(task, found)
-    valued: Any = done(crew, Evaluate(whole))
-    return replace(valued, images=drawn.images)
+    return joined(task, found)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, shortened
+from configs import shortened
 from configs.cli import visible
 from configs.console import say
 from search.optimizer.space import SOBOL
-from search.settings import rungs, sampling, served, weights
+from search.settings import drafts, rungs, sampling, served, weights
 from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
 from search.study import cautions, estimate, looks, racing
@@ -214,8 +214,8 @@ class Plan:
 
     def _low(self) -> list[str]:
         """Said where it is asked for."""
-        n = self.job.low_steps
-        return [] if n is None else [f"first rung  {n} steps, if they rank the first candidates as {self.job.steps} do"]
+        low = self.job.low
+        return [] if low is None else [f"first rung  {drafts.in_words(self.job, low)}"]
 
     def _finalists(self) -> str:
         n = self.job.config.finalists
@@ -270,19 +270,8 @@ def plan(job: Job) -> Plan:
     """The plan of a job, from where its study stands.
 
     Raises:
-        UserError: the study was begun with other settings, or a first rung of fewer steps can't be.
+        UserError: the study was begun with other settings, or a first rung of cheaper images can't be.
     """
     check_resumable(job)
-    few, n = job.low_steps, len(job.prompts)
-    if few is not None and any(each.name == "steps" for each in job.space.dimensions):
-        raise UserError(
-            f"--low-steps {few}: the space searches the steps, so each candidate has its own: leave one out"
-        )
-    if few is not None and few >= job.steps:
-        raise UserError(f"--low-steps {few}: give fewer than the {job.steps} steps of all other images")
-    if few is not None and len(rungs.rungs(n)) == 1:
-        raise UserError(
-            f"--low-steps {few} is for the first of several rungs, and {n} prompts make only one: give "
-            f"{2 * rungs.FEWEST} or more"
-        )
+    drafts.check(job)
     return Plan(job, sum(record.complete for record in job.folder.read_trials()))

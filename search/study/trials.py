@@ -16,7 +16,8 @@ from search.optimizer import samplers
 from search.optimizer.dimension import Choice
 from search.optimizer.space import Space
 from search.storage import TrialRecord, shared_trials
-from search.storage.optuna_storage import Storage, quiet
+from search.storage.optuna_storage import Storage
+from search.storage.quiet import quiet
 from search.study.ledger import Ledger
 from search.study.queue import BEGUN, DEATHS, ORIGIN, PLACE, Queue
 from search.study.recovery import Recovery
@@ -81,14 +82,15 @@ class Trials:
         self._recovery.put_right()
         self._queue.fill(fixed, self.seed, self.baseline() is not None)
 
-    def agreed(self, key: str, make: Callable[[], Any]) -> Any:
-        """The value (JSON types) that all machines of the study share under a key; the first to ask makes it."""
-        return self.once(key, make) if self.storage.shared else make()
+    def agreed(self, key: str, make: Callable[[], Any], meanwhile: Callable[[], bool] = lambda: False) -> Any:
+        """The value (JSON types) that all machines of the study share under a key; the first to ask makes it.
+        meanwhile: done by those that wait for it; False where there is nothing to do."""
+        return self.once(key, make, meanwhile) if self.storage.shared else make()
 
-    def once(self, key: str, make: Callable[[], Any]) -> Any:
+    def once(self, key: str, make: Callable[[], Any], meanwhile: Callable[[], bool] = lambda: False) -> Any:
         """What the study has under a key, of JSON's types; made where nothing is kept yet, by whatever process."""
         with quiet(self.storage):
-            return self.storage.once(self.optuna, key, make)
+            return self.storage.once(self.optuna, key, make, meanwhile)
 
     def kept(self, key: str) -> Any:
         """What the study has under a key, of JSON's types; None for nothing."""

@@ -76,10 +76,12 @@ class Progress:
         images: int,
         held_out: int = 0,
         most: int = 0,
+        cheap: str = "few steps",
     ) -> None:
-        """images: of a trial. held_out: images of a confirmation that draws its prompts once; most: of all looks."""
+        """images: of a trial. held_out: images of a confirmation that draws its prompts once; most: of all looks.
+        cheap: what a first rung of cheaper images has."""
         self.console, self.directions, self.trials, self.per_trial = console, dict(directions), trials, images
-        self._held_out = held_out
+        self._held_out, self._cheap = held_out, cheap
         self._first: float | None = None  # when the first trial of this process began
         self._before = 0  # trials that were complete before
         self._counted = 2 * len(str(trials)) + 1
@@ -196,7 +198,7 @@ class Progress:
         if not record.feasible:
             notes.insert(0, f"out of bounds: {out_of_bounds(record.guardrails)}")
         if record.images < self.per_trial:
-            few = " with few steps" if max(record.rungs, default=1) < 0 else ""
+            few = f" with {self._cheap}" if max(record.rungs, default=1) < 0 else ""
             notes.append(f"{record.images} prompts{few}")
         notes.append(f"{record.seconds.get('total', 0.0):.1f} s")
         if self._live is None:  # whose panel says it

@@ -28,7 +28,6 @@ from search.tracking.trial_files import TrialFiles
 
 if TYPE_CHECKING:
     from search.tracking.description import Description
-    from search.tracking.machine import Machine
 
 EVERY = 10.0  # seconds between two looks at the machine, and between two attempts
 SELDOM = 600.0  # the longest pause after attempts that failed
@@ -55,7 +54,6 @@ class BackgroundTracker:
         self._pause, self._next = EVERY, 0.0  # after an attempt that failed, and when the next one may be
         self._sent: set[int] = set()  # trials whose files are all there
         self._readings: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=KEPT)
-        self._machine: Machine | None = None
         self._drawn, self._draw_after = 0, 0.0  # trials on the front's page, and when it may be drawn again
         self._changed = threading.Condition()
         self._asked = self._answered = 0  # attempts
@@ -83,13 +81,9 @@ class BackgroundTracker:
     ) -> None:
         """From now on MLflow follows. records: those from before. lock: against other machines; live: log the machine
         and the growing front."""
-        from search.tracking.machine import Machine
-
         self._study, self._lock = study, lock
         self._records = {record.number: record for record in records}
-        with suppress(Exception):  # whatever a driver raises: a study is there without it
-            self._machine = Machine() if live else None
-        self._thread = threading.Thread(target=self._work, name="MLflow", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(live,), name="MLflow", daemon=True)
         self._thread.start()
         self._ask()
 
@@ -162,16 +156,21 @@ class BackgroundTracker:
 
     # In the thread
 
-    def _work(self) -> None:
+    def _work(self, live: bool) -> None:
+        from search.tracking.machine import Machine
+
+        machine = None
+        with suppress(Exception):  # whatever a driver raises: a study is there without it
+            machine = Machine() if live else None  # reads all of MLflow: seconds that images don't wait for
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._asked > self._answered or self._over, EVERY)
                 if self._over:
                     return
                 asked = self._asked
-            if self._machine is not None:
+            if machine is not None:
                 with suppress(Exception):
-                    self._readings.append((time.time(), self._machine.read()))
+                    self._readings.append((time.time(), machine.read()))
             well = (self._ending or time.monotonic() >= self._next) and self._attempt()
             with self._changed:
                 self._answered, self._well = asked, well

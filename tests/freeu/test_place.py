@@ -12,6 +12,7 @@ import freeu
 from configs import UserError
 from freeu.batches import Batches
 from freeu.models import load_generator, load_spec
+from freeu.models.place import replayed
 from tests import tiny
 
 STRONG, OTHER = freeu.Factors(1.5, 1.6, 0.9, 0.2), freeu.Factors(1.1, 1.3, 0.7, 0.4)
@@ -81,6 +82,38 @@ def test_compiled_once_for_all_factors(sd_folder: Path) -> None:
     assert near(images(one), wanted)
     assert near([first], wanted[1:2])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 0
+
+
+def test_what_a_replay_overwrites_is_copied(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in that keeps its results in one place, as CUDA graphs do, under a scheduler that needs the last ones."""
+    began: list[int] = []
+    modes: list[str | None] = []
+
+    def stand_in(forward, *, mode: str | None = None):
+        place: list[torch.Tensor] = []
+        modes.append(mode)
+
+        def replay(*args, **more):
+            [found] = forward(*args, **more)
+            if not place or place[0].shape != found.shape:
+                place[:] = [torch.empty_like(found)]
+            return (place[0].copy_(found),)
+
+        return replay
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: began.append(1))
+    spec = load_spec(sd_folder).model_copy(update={"scheduler": "PNDM"})
+    plain, one = (load_generator(spec, device="cpu", steps=4, guidance=1.0, batch_size=2) for _ in range(2))
+    forward = one._unet.forward
+    one._unet.forward = replayed(forward)
+    wanted = images(plain)
+    assert all(map(torch.equal, images(one), wanted))
+    assert modes == ["reduce-overhead"] and len(began) == 15  # PNDM takes one of four steps twice
+    one._unet.forward = stand_in(forward)
+    assert not all(map(torch.equal, images(one), wanted))
+    with pytest.raises(UserError, match="--cuda-graphs needs a CUDA device"):
+        loaded(sd_folder, compiled=True, graphs=True)
 
 
 def test_tiles_where_a_single_image_does_not_fit(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -385,6 +386,38 @@ def test_too_few_prompts_say_nothing() -> None:
 def test_guardrails_that_leave_nobody_are_named() -> None:
     assert "the guardrails ruled out all 63 candidates" in verdict(PICKS[1:2], {}, DIRECTIONS, 0, 63).text
     assert "ruled out the only candidate that was tried" in verdict(PICKS[1:2], {}, DIRECTIONS, 0, 1).text
+
+
+def test_images_are_written_while_the_next_ones_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a disk that is full ends it all the same."""
+    generator, begun = FakeGenerator(), threading.Event()
+
+    def generate(*args: Any) -> Any:
+        if generator.calls:
+            begun.set()
+        return FakeGenerator.generate(generator, *args)
+
+    generator.generate = generate  # type: ignore[method-assign]
+    drawn = held_out(tmp_path, crew(generator))
+    write, waited = StudyFolder.write_held_out_images, list[bool]()
+
+    def written(*args: Any) -> None:
+        waited.append(begun.wait(60))  # without end where images are drawn after it
+        write(*args)
+
+    monkeypatch.setattr(StudyFolder, "write_held_out_images", written)
+    wanted = {-1: Candidate(IDENTITY), 3: Candidate(Factors(*BEST))}
+    assert len(drawn.samples(wanted, 16)[3]) == 16 and waited == [True, True]
+    assert all(drawn.folder.held_out_image("0003", row).exists() for row in range(16))
+    assert held_out(tmp_path, crew(generator)).samples(wanted, 16).keys() == wanted.keys()
+    assert len(generator.calls) == 2  # all was kept
+
+    def full(*args: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(StudyFolder, "write_held_out_images", full)
+    with pytest.raises(OSError, match="no space"):
+        held_out(tmp_path / "full", crew(generator)).samples(wanted, 16)
 
 
 def test_who_breaks_a_guardrail_on_the_held_out_images_is_named() -> None:

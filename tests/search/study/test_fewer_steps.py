@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,23 @@ import pandas as pd
 import pytest
 
 from configs import UserError
-from freeu import IDENTITY, Candidate, Factors
+from freeu import IDENTITY, Candidate, Factors, Sampling
+from freeu.models import load_generator
 from search.evaluation import Evaluation, Evaluators, Task
 from search.evaluation.evaluator import LOW
 from search.evaluation.extrapolation import mean
-from search.settings.job import prepare
+from search.evaluation.loading import assemble
+from search.settings import drafts
+from search.settings.job import Job, prepare
 from search.settings.reading import load
 from search.storage import TrialRecord, Value
-from search.study.fewer_steps import ENOUGH, PAIRS, Fidelity, Line, line, lower_end, made
+from search.storage.image_grid import SIDE
+from search.study.fewer_steps import ENOUGH, PAIRS, Draft, Fidelity, Line, line, lower_end, made
+from search.study.pieces import Piece
 from search.study.plan import plan
 from search.workers import SingleWorker
+from tests import tiny
+from tests.search.fakes import FakeMetric
 from tests.search.study.test_coordinator import Silent, opened
 
 PROMPTS = 48
@@ -61,7 +69,7 @@ def test_few_steps_are_given_up_where_they_cost_more_than_they_save() -> None:
         (0.5, ended + went_on, False),
         (0.4, ended + went_on, True),
     ):
-        fidelity = Fidelity(Evaluation({}, 48, unet_evaluations=round(48 * share)), 12, ["clip"])
+        fidelity = Fidelity(Draft(Evaluation({}, 48, unet_evaluations=round(48 * share))), 12, ["clip"])
         fidelity.lines = {"clip": Line(1.0, 1.0, 0.0, 0.0, 1.0)}
         assert fidelity.weigh([base, *some]) is not pays and fidelity.usable is pays
         assert pays or "no longer pay" in fidelity.said()
@@ -69,11 +77,53 @@ def test_few_steps_are_given_up_where_they_cost_more_than_they_save() -> None:
 
 def test_auto_is_half_of_the_steps_where_that_can_be(tmp_path: Path) -> None:
     def steps(**flags: Any) -> int | None:
-        return prepare(load(None, {"mlruns": tmp_path, "low_steps": "auto", **flags})).low_steps
+        low = prepare(load(None, {"mlruns": tmp_path, "low_steps": "auto", **flags})).low
+        return None if low is None else low.steps
 
     assert steps() == 6 and steps(steps=30) == 15
     assert steps(racing=False) is None and steps(limit=8) is None and steps(steps=4) is None
-    assert prepare(load(None, {"mlruns": tmp_path})).low_steps is None
+    assert prepare(load(None, {"mlruns": tmp_path})).low is None
+
+
+def test_smaller_images_of_large_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the side of a model that makes more than 512 pixels; of a tiny one where that is made less."""
+
+    def job(**flags: Any) -> Job:
+        return prepare(load(None, {"mlruns": tmp_path, "model": str(folder), "objectives": "clip", **flags}))
+
+    folder = tiny.sdxl(tmp_path / "pipeline")
+    whole = job().spec.image_size
+    assert job(low_size="auto").low is None
+    with pytest.raises(UserError, match=f"have {whole[0]} pixels of a side, and only larger ones than 512"):
+        plan(job(low_size=8))
+    monkeypatch.setattr(drafts, "LARGE", 8)
+    assert job(low_size="auto", racing=False).low is None and job(low_size="auto", size=["24x40", "16x16"]).low is None
+    assert job(low_size="auto", low_steps=2, size="32x48").low == Sampling(steps=2, size=(16, 24))
+    assert drafts.pixels(job(low_size="auto", size="32x48")) == 0.25
+    with pytest.raises(UserError, match=rf"--low-size {whole[0]}: give less than the {whole[0]} pixels"):
+        plan(job(low_size=whole[0]))
+    lines = plan(job(low_size="auto", low_steps=2, steps=4)).lines()
+    half = f"{whole[1] // 2}x{whole[0] // 2}"
+    said = f"2 steps at {half} pixels, if they rank the first candidates as 4 at {whole[1]}x{whole[0]} do"
+    assert any(said in each for each in lines)
+
+    def parts(config: Any, spec: Any) -> Any:
+        return load_generator(spec, device="cpu"), {"clip": FakeMetric("clip", 0)}
+
+    asked = job(low_size="auto", steps=1, guardrails=False, limit=16, held_out=2, keep_images="all", cache=False)
+    held = assemble(parts, asked)
+    for purpose, side in (("search", whole[0]), (LOW, whole[0] // 2)):
+        found = Piece(Candidate(Factors(1.2, 1.4, 0.9, 0.2)), 0, 2, purpose)(held, lambda done: None)
+        assert found.images is not None and found.images[0].shape[-1] == min(side, SIDE)
+    draft = Draft(Evaluation({}, 48, unet_evaluations=48), drafts.pixels(asked), *drafts.named(asked.low))
+    fidelity = Fidelity(draft, 12, ["clip"])
+    fidelity.lines = {"clip": Line(1.0, 1.0, 0.0, 0.0, 1.0)}
+    assert fidelity.said().startswith("rank correlation of smaller images with whole images, over 12 candidates")
+    assert fidelity.said().endswith("candidates begin with smaller images")
+    record = TrialRecord(0, IDENTITY, "baseline", "COMPLETE", images=48, unet_evaluations=48)
+    most = [TrialRecord(n, Factors(1 + n / 100, 1, 1, 1), "gp", "COMPLETE", rungs={-12: {}}) for n in range(1, 5)]
+    more = [replace(each, number=each.number + 4, rungs={-12: {}, 24: {}}) for each in (*most, *most)]
+    assert not fidelity.weigh([record, *most, *more]) and fidelity.pays  # a quarter and two thirds
 
 
 def test_what_is_expected_is_less_sure_than_what_was_seen() -> None:
@@ -121,7 +171,7 @@ def race(folder: Path, trials: int, sign: float) -> tuple[list[Task], list[Trial
     crew = SingleWorker(Evaluators({"search": evaluate, LOW: evaluate}))  # type: ignore[dict-item]
     watcher = Said()
     study = opened(folder, prompts=PROMPTS, race=True, evaluate=None, watcher=watcher)
-    low = evaluate(Task(Candidate(IDENTITY), PROMPTS, purpose=LOW), None)
+    low = Draft(evaluate(Task(Candidate(IDENTITY), PROMPTS, purpose=LOW), None))
     super(type(study), study).run(crew, trials, low=low)
     return tasks[1:], study.records(), watcher.lines
 
@@ -150,7 +200,7 @@ def test_few_steps_that_rank_alike_are_the_first_rung(tmp_path: Path) -> None:
 
 def test_the_same_candidates_tell_after_a_restart() -> None:
     """Also where an earlier one ended later, as with several workers."""
-    base = Evaluation({}, PROMPTS)
+    base = Draft(Evaluation({}, PROMPTS))
     kept: dict[str, Any] = {}
 
     def once(key: str, make: Callable[[], Any]) -> Any:
