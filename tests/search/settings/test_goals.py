@@ -48,9 +48,8 @@ def test_what_is_given_wins(tmp_path: Path) -> None:
 
 def test_shapes_keeps_its_judges_and_needs_nothing(tmp_path: Path) -> None:
     found = job(tmp_path, goal="balanced")
-    assert [*found.judges] == ["objects", "colours", "relations", "kid"] and weights.needed(
-        found.spec, found.metrics
-    ) == []
+    assert [*found.judges] == ["objects", "colours", "relations", "render_error", "kid"]
+    assert weights.needed(found.spec, found.metrics) == []
 
 
 def test_weights_that_cannot_be_had_are_told_before_anything_loads(
