@@ -21,7 +21,7 @@ NONE = ("none",)
 USUAL = ("questions", "vqa", "hps", "pickscore", "image_reward", "cmmd", "kid", "fd_dinov2")
 """The most telling first."""
 MOST = 4
-"""That a study takes unasked: each costs time, and some of what the others can show."""
+"""Of the usual ones that a study takes unasked: each costs time, and some of what the others can show."""
 
 
 def chosen(
@@ -57,9 +57,9 @@ def _begun(folder: StudyFolder) -> tuple[str, ...] | None:
 def _usual(spec: ModelSpec, objectives: Mapping[str, str], held_out: Sequence[str]) -> tuple[str, ...]:
     from metrics.registry import describe
 
-    names = spec.judges if spec.judges is not None else USUAL
+    names, most = (USUAL, MOST) if spec.judges is None else (spec.judges, None)
     fitting = [name for name in names if at_hand(name, spec) and not why_not(describe(name), spec, held_out)]
-    return tuple([name for name in fitting if describe(name).name not in objectives][:MOST])
+    return tuple([name for name in fitting if describe(name).name not in objectives][:most])
 
 
 def _named(name: str, spec: ModelSpec) -> str:

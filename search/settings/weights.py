@@ -76,12 +76,15 @@ def _told(name: str, known: dict[str, Any]) -> tuple[float | None, str | None]:
 
 
 def check(spec: ModelSpec, names: Sequence[str]) -> None:
-    """Raises UserError where weights of the scorers are neither here nor to be had, before anything loads."""
+    """Raises UserError where weights of the scorers are neither here nor to be had, before anything loads. It lists
+    all that are not here, the model's too.
+    """
     from metrics.at_hand import INCEPTION
 
-    away = [each for each in needed(spec, names) if not each.here and not each.readers[0].startswith("the model ")]
+    away = [each for each in needed(spec, names) if not each.here]
     for each in away:
-        asked = None if each.name == INCEPTION else _why_not(each, spec)
+        own = each.name == INCEPTION or each.readers[0].startswith("the model ")
+        asked = None if own else _why_not(each, spec)
         if asked is not None:
             raise UserError(
                 f"weights that are not on this machine can't be had: {asked}. Needed: {_listed(away)}. Download them "

@@ -48,9 +48,8 @@ def test_what_is_given_wins(tmp_path: Path) -> None:
 
 def test_shapes_keeps_its_judges_and_needs_nothing(tmp_path: Path) -> None:
     found = job(tmp_path, goal="balanced")
-    assert [*found.judges] == ["objects", "colours", "relations", "kid"] and weights.needed(
-        found.spec, found.metrics
-    ) == []
+    assert [*found.judges] == ["objects", "colours", "relations", "render_error", "kid"]
+    assert weights.needed(found.spec, found.metrics) == []
 
 
 def test_weights_that_cannot_be_had_are_told_before_anything_loads(
@@ -58,7 +57,8 @@ def test_weights_that_cannot_be_had_are_told_before_anything_loads(
 ) -> None:
     monkeypatch.setattr("metrics.hub.why_not", lambda name, kind="model": f"no way to {name}")
     beautiful = job(tmp_path, model="sdxl", goal="beautiful")
-    with pytest.raises(UserError, match=r"no way to .*Needed: xswu/HPSv2: 1.97 GB, Apache-2.0, for hps; "):
+    listed = r"Needed: stabilityai/\S+: 6.94 GB, [^;]+, for the model sdxl; xswu/HPSv2: 1.97 GB, Apache-2.0, for hps; "
+    with pytest.raises(UserError, match=rf"no way to xswu/HPSv2\. {listed}"):
         weights.check(beautiful.spec, beautiful.metrics)
 
 

@@ -17,7 +17,8 @@ def judges(folder: Path, **settings: Any) -> dict[str, str]:
 
 
 def test_shapes_has_its_own(tmp_path: Path) -> None:
-    assert judges(tmp_path) == {"objects": "up", "colours": "up", "relations": "up", "kid": "down"}
+    asked = {"objects": "up", "colours": "up", "relations": "up"}
+    assert judges(tmp_path) == {**asked, "render_error": "down", "kid": "down"}
 
 
 def test_what_is_searched_on_is_no_judge(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_none_and_some(tmp_path: Path) -> None:
 def test_the_reader_reads_its_own_prompts_alone(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("".join(f"a photograph of {n} apples\n" for n in range(200)))
-    assert judges(tmp_path, prompts=str(file)) == {"kid": "down"}
+    assert judges(tmp_path, prompts=str(file)) == {"render_error": "down", "kid": "down"}
     with pytest.raises(UserError, match="--judges objects: it reads prompts of the set 'shapes' alone, not 'a photo"):
         judges(tmp_path, prompts=str(file), judges="objects")
 
