@@ -11,6 +11,7 @@ import pytest
 from configs import UserError
 from configs.devices import CPU
 from freeu import Candidate, Factors, Sampling
+from freeu.sampling import UNCHANGED
 from search.evaluation.loading import _made
 from search.settings.job import Job, prepare
 from search.settings.reading import load
@@ -168,7 +169,7 @@ def test_negatives_of_another_length(lines: int, tmp_path: Path) -> None:
 
 def test_scores_are_reused_under_the_same_settings_alone(tmp_path: Path) -> None:
     def made(**flags: Any) -> dict[str, Any]:
-        return _made(job(tmp_path, **flags), FakeGenerator(), {}, None, CPU)
+        return _made(job(tmp_path, **flags), FakeGenerator(), {}, UNCHANGED, CPU)
 
     plain = made()
     assert "sampling" not in plain  # as it was kept before there were these settings
