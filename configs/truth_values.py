@@ -17,5 +17,5 @@ def no_truth_value(model: type[BaseModel], value: Any, info: ValidationInfo) -> 
     if isinstance(value, bool) and info.field_name is not None:
         kind = model.model_fields[info.field_name].annotation
         if bool not in (kind, *get_args(kind)):
-            raise ValueError("expected no truth value, which YAML takes yes, no, on and off for")
+            raise ValueError("expected another value; YAML reads yes, no, on and off as true and false")
     return value

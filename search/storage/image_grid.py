@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from zlib import Z_RLE
@@ -148,10 +149,11 @@ def _laid_out(cells: Sequence[Image.Image], columns: int | None = None) -> Image
 def is_image(file: Path) -> bool:
     """Whether it is there, and begins as the images do that studies keep. In a stranger's study a link to any file of
     yours may be in its place, which no page may show or hand out."""
-    if not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        begin = stream.read(12)
+    begin = b""
+    with suppress(OSError):
+        if file.is_file():
+            with file.open("rb") as stream:
+                begin = stream.read(12)
     return begin.startswith((b"\x89PNG\r\n\x1a\n", b"GIF8")) or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
 
 

@@ -52,7 +52,7 @@ def test_specs_need_neither_torch_nor_diffusers() -> None:
     ("name: other", "unknown key 'name'"),
     ("resolution: 63", "resolution is 63"),
     ("steps: many", "steps is 'many'"),
-    ("guidance: yes", "guidance is True: Value error, expected no truth value"),
+    ("guidance: yes", "guidance is True: Value error, expected another value"),
     ("guidance: .nan", ".nan is not a finite number"),
     ("scheduler: eulr", "scheduler is 'eulr'"),
     ("published: {b1: 1, b2: 1, s1: 1, s3: 1, version: v2, stages: width, source: me}", "published"),
