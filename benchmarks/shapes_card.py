@@ -182,7 +182,7 @@ by `freeu/shapes`, and `python -m freeu.shapes.train` makes every weight here fr
 - Held out from training, and from nothing else: {pairs}.
 - Scorers, in `scorers/`: an open_clip model, an aesthetic head on its embeddings (how little an image is degraded by
   blur, noise, ringing, banding, saturation or gamma; 1 to 10), a feature network for FID with its reference, and the
-  attribute reader, which this card and the judges use.
+  attribute reader, which this card and the judges use; one of them, `render_error`, draws what it reads again.
 
 ![The first 24 held-out prompts](../../../docs/images/shapes.png)
 
