@@ -112,8 +112,13 @@ def test_gpu_tells_where_it_is_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_gpu_compiles_once_for_all_factors(tmp_path: Path) -> None:
     bench = gpu_parts.Bench(torch.device("cpu"), True, torch.float32, tmp_path, math.inf)
     rows = list(gpu_parts.compiled_ways(bench, "toy", "eager"))
-    assert [label.rpartition("compiled, ")[2] for label, _ in rows] == ["off", "ours, v2 by width"]
-    assert all(value.endswith("graphs compiled: 1") for _, value in rows)
+    assert [label.rpartition("compiled, ")[2] for label, _ in rows] == [
+        "off",
+        "ours, v2 by width",
+        "ours, v2 by width, blocks alone",
+    ]
+    assert all("graphs compiled: 1, first" in value for _, value in rows[:2])
+    assert int(rows[2][1].partition("compiled: ")[2].partition(",")[0]) > 1  # one for each width
 
 
 def test_gpu_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
