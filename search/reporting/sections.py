@@ -175,9 +175,9 @@ def _guardrails(result: Mapping[str, Any], records: Sequence[TrialRecord]) -> di
         "rows": {
             name: {
                 "shifts": [each.get(name, 0.0) for each in shifts.values()],
-                "broken": sum(abs(record.guardrails[name]) > 1 for record in guarded),
+                "broken": sum(abs(record.guardrails.get(name, 0.0)) > 1 for record in guarded),
             }
-            for name in guarded[0].guardrails
+            for name in dict.fromkeys(name for record in guarded for name in record.guardrails)
         },
     }
 

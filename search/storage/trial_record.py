@@ -121,6 +121,9 @@ class TrialRecord:
             _numbers(found.get(name, {}))
         for name in ("number", "images", "unet_evaluations", "peak_memory"):
             _number(found.get(name, 0))
+        for name in ("origin", "state", "reason"):
+            if not isinstance(text := found.get(name), str | None):
+                raise TypeError(f"{name} is {quoted(text)}: expected a text")
         candidate = Factors.from_dict(found["factors"]), Sampling.from_dict(found.get("sampling", {}))
         return TrialRecord(
             **{**found, "factors": candidate[0], "sampling": candidate[1], "values": values, "rungs": rungs}

@@ -22,6 +22,7 @@ from search.reporting import downloads, pages
 from search.reporting.front_plots import front_figures
 from search.reporting.templating import rounded
 from search.storage import StudyFolder
+from search.storage.files import write_json
 from search.voting.wording import p_value
 from tests.search import made
 from tests.search.terminal.test_study_status import gone_on
@@ -169,6 +170,15 @@ def test_images_that_do_not_fit_at_full_size_go_with_the_page(tmp_path: Path) ->
     run(app, ["--study", "small", "--mlruns", str(tmp_path)])
     assert shown_pairs((small.root / "report.html").read_text())["files"] == {}
     assert not pages.folder_of(small.root / "report.html").exists()
+
+
+def test_trials_may_have_other_guardrails(tmp_path: Path) -> None:
+    """As where a version in between measured one more."""
+    folder = made.study(tmp_path, side=8, trials=3)
+    for number, rails in (0, {"luma": 0.0}), (1, {"luma": 2.0, "sharpness": 3.0}), (2, {"contrast": -2.0}):
+        write_json(folder.record_file(number), folder.read_trial(number).as_dict() | {"guardrails": rails})
+    text = pages.report(folder).text
+    assert all(name in text for name in ("luma", "sharpness", "contrast"))
 
 
 @pytest.mark.parametrize("megabytes", [0.001, 15])

@@ -79,6 +79,8 @@ def test_a_damaged_result_says_what_is_wrong(tmp_path: Path, change: Callable[[A
         (lambda found: found["values"].pop("clip"), "has other objectives than trial 0: clip"),
         (lambda found: found["values"]["clip"].update(value=[1]), "is no number"),
         (lambda found: found["guardrails"].update(luma="dark"), "is no number"),
+        (lambda found: found.update(reason={"a": 1}), "reason is {'a': 1}: expected a text"),
+        (lambda found: found.update(origin=[]), "origin is []: expected a text"),
     ],
 )
 def test_a_damaged_record_says_what_is_wrong(tmp_path: Path, change: Callable[[Any], Any], said: str) -> None:
