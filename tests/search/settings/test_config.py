@@ -190,6 +190,14 @@ def test_the_fingerprint_and_what_images_are_kept_by_cover_how_noise_is_schedule
     assert "scheduler" in MADE
 
 
+def test_off_in_yaml_is_the_word_where_a_setting_has_it(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("baseline_guidance: off\n")
+    assert load(tmp_path / "c.yaml", {}).baseline_guidance == "off"
+    (tmp_path / "c.yaml").write_text("baseline_guidance: on\n")
+    with pytest.raises(UserError, match="baseline_guidance is True: expected another value; YAML reads yes"):
+        load(tmp_path / "c.yaml", {})
+
+
 def test_words_stand_for_values_on_the_command_line_too(tmp_path: Path) -> None:
     words = {"low_steps": "auto", "baseline_guidance": "off", "judges": "none"}
     given = [part for name, word in words.items() for part in (f"--{name.replace('_', '-')}", word)]
