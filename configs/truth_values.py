@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 def no_truth_value(model: type[BaseModel], value: Any, info: ValidationInfo) -> Any:
-    """The value, for `field_validator("*", mode="before")`; "off" where that is a word of the field's. Raises ValueError
-    where it is another truth value, and the field takes none."""
+    """The value, for `field_validator("*", mode="before")`; "off" where that is a word of the field's.
+
+    Raises:
+        ValueError: it is another truth value, and the field takes none.
+    """
     if isinstance(value, bool) and info.field_name is not None:
         kind = model.model_fields[info.field_name].annotation
         words = {word for each in get_args(kind) for word in get_args(each)}
