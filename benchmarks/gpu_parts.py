@@ -165,8 +165,7 @@ def compiled(bench: Bench) -> Iterator[Row]:
 
 def compiled_ways(bench: Bench, size: str, backend: str) -> Iterator[Row]:
     """Off and ours by torch.compile, one after the other: hooks that stay for "off" would be FreeU at factors of 1.
-    Then ours with CUDA graphs, on a card, and with its transformer blocks alone compiled: how much sooner it begins,
-    and how much slower it is then."""
+    Then ours with CUDA graphs, on a card, and with its transformer blocks alone compiled: sooner there, slower then."""
     net, forward = unet.made(size, str(bench.device), bench.dtype, 2 if bench.quick else 8)
     plain, off = net.forward, 0.0
     graphs = [("ours, v2 by width", ", CUDA graphs")] if bench.device.type == "cuda" else []
