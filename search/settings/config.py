@@ -185,12 +185,12 @@ class StudyConfig(BaseModel):
         bool, Setting(SEARCH, None, "Evaluate only promising candidates on all prompts", fingerprint=True)
     ] = True
     low_steps: Annotated[
-        CountOrAuto | None,
-        Setting(SEARCH, "N|auto", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
+        CountOrAuto,
+        Setting(SEARCH, "N|auto|off", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
     ] = None
     low_size: Annotated[
-        CountOrAuto | None,
-        Setting(SEARCH, "N|auto", "Smaller images there, for models above 512 pixels", "off", fingerprint=True),
+        CountOrAuto,
+        Setting(SEARCH, "N|auto|off", "Smaller images there, for models above 512 pixels", "off", fingerprint=True),
     ] = None
     cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True
     seed: Annotated[

@@ -39,16 +39,19 @@ def _steps(job: Job) -> int | None:
     """Where "auto" is half of the steps."""
     asked = job.config.low_steps
     if asked != "auto":
-        return asked
+        return asked if isinstance(asked, int) else None
     return job.steps // 2 if _several(job) and not _searched(job) and job.steps >= FEW else None
 
 
 def _size(job: Job) -> tuple[int, int] | None:
     """(width, height) like the whole ones', in multiples of 8; "auto" is half of them."""
     asked, spec = job.config.low_size, job.spec
-    if asked is None or (asked == "auto" and not (_several(job) and _why_not(job) is None)):
+    if asked == "auto" and _several(job) and _why_not(job) is None:
+        share = 0.5
+    elif isinstance(asked, int):
+        share = asked / spec.resolution
+    else:
         return None
-    share = 0.5 if asked == "auto" else asked / spec.resolution
     height, width = (max(8, round(side * share / 8) * 8) for side in spec.image_size)
     return width, height
 

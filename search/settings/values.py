@@ -62,7 +62,12 @@ def _named(found: Any) -> Any:
 
 
 Count = Annotated[int, Field(ge=1, strict=True)]
-CountOrAuto = Annotated[Count | Literal["auto"], BeforeValidator(_counted)]
+CountOrAuto = Annotated[
+    Count | Literal["auto", "off"] | None,
+    BeforeValidator(_counted),
+    AfterValidator(lambda found: None if found == "off" else found),
+]
+"""None stands for off, the default."""
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]

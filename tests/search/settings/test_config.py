@@ -206,6 +206,10 @@ def test_words_stand_for_values_on_the_command_line_too(tmp_path: Path) -> None:
     assert [kept[name] for name in words] == ["auto", "off", ["none"]]
     done = CliRunner().invoke(run.app, ["--low-steps", "3", "--dry-run", "--json", "--mlruns", str(tmp_path)])
     assert json.loads(done.stdout)["settings"]["low_steps"] == 3
+    off = load(None, {"low_steps": "off", "low_size": "off"})
+    assert (off.low_steps, off.low_size) == (None, None)
+    (tmp_path / "off.yaml").write_text("low_steps: off\nlow_size: 'off'\n")  # the first is YAML's word for false
+    assert load(tmp_path / "off.yaml", {}) == off
     for wrong in ("0", "few"):
         with pytest.raises(UserError, match=f"--low-steps is '?{wrong}'?: input should be"):
             load(None, {"low_steps": wrong})
