@@ -16,7 +16,7 @@ from search.settings.setting import BUDGET, MACHINE, MODEL, PLACE, SCORES, SEARC
 from search.settings.values import (
     Amount,
     Count,
-    CountOrAuto,
+    CountAutoOrOff,
     Folder,
     Margins,
     Names,
@@ -185,11 +185,11 @@ class StudyConfig(BaseModel):
         bool, Setting(SEARCH, None, "Evaluate only promising candidates on all prompts", fingerprint=True)
     ] = True
     low_steps: Annotated[
-        CountOrAuto,
+        CountAutoOrOff,
         Setting(SEARCH, "N|auto|off", "Fewer steps on the first rung, if they rank alike", "off", fingerprint=True),
     ] = None
     low_size: Annotated[
-        CountOrAuto,
+        CountAutoOrOff,
         Setting(SEARCH, "N|auto|off", "Smaller images there, for models above 512 pixels", "off", fingerprint=True),
     ] = None
     cache: Annotated[bool, Setting(SEARCH, None, "Reuse the scores of images that were made before")] = True

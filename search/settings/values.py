@@ -62,7 +62,7 @@ def _named(found: Any) -> Any:
 
 
 Count = Annotated[int, Field(ge=1, strict=True)]
-CountOrAuto = Annotated[
+CountAutoOrOff = Annotated[
     Count | Literal["auto", "off"] | None,
     BeforeValidator(_counted),
     AfterValidator(lambda found: None if found == "off" else found),
