@@ -55,6 +55,8 @@ FLAT = 0.5
 """Where the baseline is best, the slope away from it in shares of the usual one: half a range away costs about 0.09 in
 each objective, where the luck of 48 prompts has a standard error of 0.14, so it takes more than noise to stay."""
 POINTS = 1000
+RANDOM, MOVED, FRONT, STEPS = 5_000, 2_000, 600, (0.1, 0.1, 0.05, 0.05, 0.05, 0.03, 0.03, 0.03, 0.02, 0.02)
+"""How the true front is found: from so many random points, in rounds in which so many are moved by so much of a range."""
 MARKS = (0.125, 0.25, 0.5, 1.0)
 STRATEGIES: dict[str, tuple[str, bool]] = {
     "TPE": ("tpe", False),
@@ -109,6 +111,29 @@ class Landscape:
         """(n,) how far points are out of the guardrail's bound, which is 1."""
         return (x - self.zero) @ self.rail / max(self.limit, 1e-3)
 
+    def front(self, rails: bool) -> np.ndarray:
+        """(n, 4) points of the true front: of many random ones the non-dominated, moved by less and less."""
+        rng = np.random.default_rng(0)
+        points = np.concatenate([rng.random((RANDOM, 4)), self.zero[None]])
+        for step in (0.0, *STEPS):
+            if step:  # some along one axis alone, for fronts at an edge
+                places = points[rng.integers(len(points), size=MOVED)]
+                moves = step * rng.normal(size=places.shape) * (rng.random(places.shape) < rng.random((MOVED, 1)))
+                points = np.concatenate([points, (places + moves).clip(0, 1)])
+            if rails:
+                points = np.concatenate([points, self.onto_bound(points)])
+                points = points[np.abs(self.within(points)) <= 1]
+            points = points[nondominated(self.truth(points))]
+            points = points[rng.permutation(len(points))[:FRONT]]
+        return points
+
+    def onto_bound(self, x: np.ndarray) -> np.ndarray:
+        """Of points (n, 4) those beyond the guardrail's bound, moved to just within it."""
+        out = self.within(x)
+        x, out = x[np.abs(out) > 1], out[np.abs(out) > 1]
+        too_far = (out - 0.9999 * np.sign(out)) * max(self.limit, 1e-3)
+        return np.asarray((x - too_far[:, None] * self.rail / (self.rail @ self.rail)).clip(0, 1))
+
     def images(self, x: np.ndarray, n: int) -> np.ndarray:
         """(n, objectives): what the first n images get."""
         away = np.linalg.norm(x - self.zero)
@@ -132,10 +157,7 @@ class Landscape:
 def world(kind: str, seed: int, rails: bool) -> tuple[Landscape, np.ndarray, float]:
     """The landscape, the reference point, and the hypervolume of its whole front."""
     land = Landscape(kind, seed)
-    points = np.concatenate([np.random.default_rng(0).random((20_000, 4)), land.zero[None]])
-    points = points[np.abs(land.within(points)) <= 1] if rails else points
-    truths = land.truth(points)
-    front = truths[nondominated(truths)]
+    front = land.truth(land.front(rails))
     span = 1.0 if kind == "baseline best" else np.maximum(np.ptp(front, axis=0), 0.1)  # a front of one point has none
     reference = np.minimum(front.min(0), land.truth(land.zero[None])[0]) - 0.1 * span
     return land, reference, hypervolume(front, reference)
