@@ -56,7 +56,7 @@ FLAT = 0.5
 each objective, where the luck of 48 prompts has a standard error of 0.14, so it takes more than noise to stay."""
 POINTS = 1000
 RANDOM, MOVED, FRONT, STEPS = 5_000, 2_000, 600, (0.1, 0.1, 0.05, 0.05, 0.05, 0.03, 0.03, 0.03, 0.02, 0.02)
-"""How the true front is found: from so many random points, in rounds in which so many are moved by so much of a range."""
+"""How the true front is found: from random points, in rounds that each move so many by so much of a range."""
 MARKS = (0.125, 0.25, 0.5, 1.0)
 STRATEGIES: dict[str, tuple[str, bool]] = {
     "TPE": ("tpe", False),

@@ -4,11 +4,11 @@ Made for scores with known noise, many of them on few prompts: what counts as th
 the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195), and what a candidate may add
 is where the mean may move once the candidate has been tried, a knowledge gradient (Frazier et al., INFORMS Journal on
 Computing 21, 2009). The hypervolume's expected gain (search/optimizer/hypervolume_gain.py) is taken times the
-probability that the constraints hold. To three proposals in four the noise is each trial's own; to the fourth it is
-shared by neighbours, so that the search does not stay where its first prompts are lucky.
+probability that the constraints hold. Most of the noise is common to neighbours, so that the search does not stay
+where its first prompts are lucky.
 
 Written as a sampler of Optuna's, for any study: standard errors are read from a trial's user attribute `spreads`, one
-for each objective; without it the noise is fitted.
+for each objective, and from how many images they are from `images`; without the first the noise is fitted.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 from scipy.stats import qmc
 
-from search.optimizer.gaussian_process import GaussianProcess
+from search.optimizer.gaussian_process import GaussianProcess, pooled
 from search.optimizer.hypervolume_gain import Growth
 from search.optimizer.pareto_front import nondominated, telling, unbeaten
-from search.storage.trial_record import SPREADS
+from search.storage.trial_record import IMAGES, SPREADS
 
 FEWEST = 6
 MOST = 300
@@ -45,10 +45,6 @@ CROWD = 24
 APART = 0.15
 """Of a range, how far from all that was tried a candidate is worth its whole growth. Prompts and noise are the same for
 all, so a neighbour's scores say again what is known: to the models they would be another draw."""
-DOUBTING = 0.25
-"""Of the proposals, how many take the noise for common to neighbours. All: too much is spent on doubts (a real model's
-table: 0.88 in place of 0.98 of the front's hypervolume after 768 images); none: a search may never leave a lucky
-corner (docs/log.md)."""
 REFINED = (0.05, 0.02)
 """How far around the best points, in two further rounds."""
 
@@ -97,8 +93,8 @@ class FrontSampler(BaseSampler):
         done, y = [done[row] for row in rows], y[rows]
         code = _SearchSpaceTransform(search_space, transform_0_1=True)
         x = np.stack([code.transform({name: t.params[name] for name in search_space}) for t in done])
-        shared = float(self._rng.random() < DOUBTING)
-        models = [_model(x, y[:, j], _spreads(done, j), shared) for j in range(len(signs))]
+        images = np.array([float(t.user_attrs.get(IMAGES, np.nan)) for t in done])
+        models = [_model(x, y[:, j], pooled(x, _spreads(done, j), images)) for j in range(len(signs))]
         limits = _limits(x, done)
         running = [t for t in trials if t.state == TrialState.RUNNING and t.number != trial.number]
         if running:  # taken to score what is expected of them
@@ -174,11 +170,11 @@ def _spreads(done: Sequence[FrozenTrial], objective: int) -> np.ndarray:
     return known
 
 
-def _model(x: np.ndarray, y: np.ndarray, spread: np.ndarray, shared: float = 0.0) -> Any:
+def _model(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> Any:
     """A Gaussian process; a constant if all values are equal."""
     if y.std() <= 1e-12 * max(1.0, float(np.abs(y).max())):
         return float(y.mean())
-    return GaussianProcess(x, y, spread, shared)
+    return GaussianProcess(x, y, spread)
 
 
 def _predict(model: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

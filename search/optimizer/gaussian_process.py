@@ -4,10 +4,10 @@ Squared exponential kernel, since scores change smoothly with factors, one lengt
 marginal likelihood under weak priors (their algorithm 2.1, equations 5.8 and 5.9): lengths about 0.7 of a dimension's
 range, a signal about the observations' deviation, and beside the known noise a little that nobody knows of.
 
-Of the known noise a share may be common: candidates on the same prompts share their luck, neighbours nearly all of it
-(in `clip`, 0.94 at 0.15 of a range, 0.55 at 0.65). Of two, the one with the smaller noise has seen the other's prompts
-too, so what is common to them has the smaller variance, times the kernel. However many neighbours agree, the model then
-stays in doubt about them.
+Of the known noise most is common: candidates on the same prompts share their luck, neighbours nearly all of it (in
+`clip`, 0.94 at 0.15 of a range, 0.55 at 0.65). Of two, the one with the smaller noise has seen the other's prompts too,
+so what is common to them has the smaller variance, times the kernel. However many neighbours agree, the model then
+stays in doubt about them; and where two have the same prompts, it takes their difference at its word.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from search.optimizer.one_thread import one_thread
 LENGTH, LENGTH_SPREAD = math.log(0.7), 0.8
 NOISE = {True: math.log(0.05), False: math.log(0.3)}
 """What the unknown noise is about, in the observations' deviations: beside known noise, and alone."""
+COMMON = 1.0
+"""Of the known variance, the share that is common to neighbours."""
+NEIGHBOURS = 0.15
+"""How far apart, in each dimension, trials' images are taken to vary alike."""
 BOUNDS = {"length": (math.log(0.05), math.log(8.0)), "signal": (-2.0, 2.0), "noise": (math.log(1e-3), math.log(1.0))}
 PRECISION = {"maxiter": 60, "ftol": 1e-6, "gtol": 1e-3}
 """How near to the likelihood's maximum a fit ends."""
@@ -34,7 +38,7 @@ class GaussianProcess:
     """A Gaussian process of one objective; constructing it fits it."""
 
     @one_thread
-    def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray, shared: float = 0.0) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray, shared: float = COMMON) -> None:
         """x: (n, d), each column about 0 to 1. y: (n,), not constant. spread: (n,) standard errors in y's units, or nan
         where none is known. shared: of their variance, the share (0 to 1) that is common to neighbours.
         """
@@ -115,6 +119,22 @@ class GaussianProcess:
         off = np.concatenate([(theta[:d] - LENGTH) / LENGTH_SPREAD, [theta[d], theta[d + 1] - self._about]])
         slope = off / np.concatenate([np.full(d, LENGTH_SPREAD), [1.0, 1.0]])
         return -float(likelihood - 0.5 * off @ off), -(gradient - slope)
+
+
+def pooled(x: np.ndarray, spread: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(n,) standard errors, each from what the images of the trial and of its neighbours vary by: from a few images
+    with heavy tails an error is a guess, and too small for the lucky.
+
+    x: (n, d), each column about 0 to 1. spread: (n,) standard errors, nan where unknown, which stay so. images: (n,)
+    how many each is from; with any of them nan, the errors stay as they are.
+    """
+    known = np.flatnonzero(np.isfinite(spread))
+    if not len(known) or not np.isfinite(images).all():
+        return spread
+    images = images.clip(min=1)
+    weights = np.exp(-0.5 * cdist(x, x[known], "sqeuclidean") / (x.shape[1] * NEIGHBOURS**2)) * images[known]
+    found = np.sqrt(weights @ (spread[known] ** 2 * images[known]) / weights.sum(axis=1) / images)
+    return np.where(np.isfinite(spread), found, np.nan)
 
 
 def _factorised(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

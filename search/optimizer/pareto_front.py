@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import log_ndtr
 
-from search.optimizer.gaussian_process import GaussianProcess
+from search.optimizer.gaussian_process import GaussianProcess, pooled
 from search.optimizer.space import Space
 from search.optimizer.space_file import default
 from search.storage import TrialRecord
@@ -73,12 +73,14 @@ def find(
     doubts: dict[str, dict[int, float]] = {}
     spreads = paired_spreads(done, list(directions))
     y = np.array([[record.values[name].value for name in directions] for record in done])
+    images = np.array([float(record.images) for record in done])
     rows, scales = np.flatnonzero(modelled), _scales(done, space)
     tuned = np.flatnonzero(np.isfinite(scales))
     fitted = rows[telling(y[rows] * [_up(1.0, direction) for direction in directions.values()], MOST)]
     for j, name in enumerate(directions):
         known = spreads.get(name, {})
         errors = np.array([known.get(record.number, math.nan) for record in done])
+        errors[fitted] = pooled(x[fitted], errors[fitted], images[fitted])
         found = np.array(posterior(x, y[:, j], errors, fitted))
         if not modelled.all():
             found[:, ~modelled] = y[~modelled, j], np.nan_to_num(errors[~modelled])

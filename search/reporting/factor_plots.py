@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.optimizer.gaussian_process import GaussianProcess
+from search.optimizer.gaussian_process import GaussianProcess, pooled
 from search.optimizer.pareto_front import FEWEST, MOST, of_factors, paired_spreads, telling
 from search.reporting.history_plots import COLOURS, growth, numbers
 
@@ -101,7 +101,8 @@ def _slices(
     spread = np.array([errors.get(record.number, math.nan) for record in records])
     up = y if records[0].values[objective].direction == "up" else -y
     fitted = telling(up[:, None], MOST)  # as the front is
-    process = GaussianProcess((table[fitted] - low) / span, y[fitted], spread[fitted])
+    places, images = (table[fitted] - low) / span, np.array([float(record.images) for record in records])[fitted]
+    process = GaussianProcess(places, y[fitted], pooled(places, spread[fitted], images))
     centre = (np.array([through[name] for name in names]) - low) / span
     share = np.linspace(0, 1, SIDE)
     figure = make_subplots(1, len(planes), horizontal_spacing=0.12)

@@ -13,6 +13,8 @@ from freeu.sampling import UNCHANGED
 
 SPREADS = "spreads"
 """Attribute of Optuna's trial: the standard error of each objective, to compare trials by."""
+IMAGES = "images"
+"""Another: how many images they are from."""
 VIOLATION = "violation"
 """Of a rung, beside its objectives."""
 INTERRUPTED = "interrupted"

@@ -10,7 +10,7 @@ from search.evaluation import Evaluation
 from search.optimizer.space import Space
 from search.storage import TrialRecord
 from search.storage.optuna_storage import Storage
-from search.storage.trial_record import SPREADS
+from search.storage.trial_record import IMAGES, SPREADS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +85,7 @@ class Ledger:
         if record.complete and self.space.holds(record.candidate):
             errors = [record.values[name].paired / math.sqrt(2) for name in self.directions]
             trial.set_user_attr(SPREADS, [error if math.isfinite(error) else None for error in errors])
+            trial.set_user_attr(IMAGES, record.images)
             if record.guardrails:
                 trial.set_constraint(CONSTRAINT, record.violation)
             self.optuna.tell(trial, [record.values[name].value for name in self.directions])

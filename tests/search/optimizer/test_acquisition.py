@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
@@ -17,7 +19,7 @@ from scipy.spatial.distance import cdist
 
 from search.optimizer import acquisition
 from search.optimizer.acquisition import FrontSampler
-from search.optimizer.gaussian_process import GaussianProcess
+from search.optimizer.gaussian_process import GaussianProcess, pooled
 from search.optimizer.pareto_front import hypervolume
 
 
@@ -126,6 +128,49 @@ def test_neighbours_that_agree_leave_a_doubt_where_they_share_their_luck() -> No
     doubts = [float(model.predict(middle)[1][0]) for model in (alone, together)]
     assert doubts[0] < 0.1 and doubts[1] > 1.5 * doubts[0]
     assert together.learnt(middle)[0] < 0.2 * together.learnt(np.array([[1.0, 0.0]]))[0]
+
+
+def test_errors_are_pooled_with_neighbours() -> None:
+    """Closed forms: one place pools by images; places far apart keep their own; the error falls with the root."""
+    near, far = np.zeros((3, 2)), np.array([[0.0, 0.0], [5.0, 5.0]])
+    # Variances of an image: 4 · 4 = 16, 1 · 4 = 4, 4 · 16 = 64, weighted 4, 4, 16: (64 + 16 + 1024) / 24 = 46.
+    found = pooled(near, np.array([2.0, 1.0, 2.0]), np.array([4.0, 4.0, 16.0]))
+    assert found == pytest.approx(np.sqrt(46 / np.array([4, 4, 16])))
+    assert pooled(far, np.array([2.0, 1.0]), np.array([4.0, 4.0])) == pytest.approx([2.0, 1.0])
+
+
+def test_what_is_not_known_is_not_pooled() -> None:
+    x, images = np.zeros((3, 2)), np.array([12.0, 12.0, 12.0])
+    found = pooled(x, np.array([0.1, np.nan, 0.3]), images)
+    assert np.isnan(found[1]) and found[[0, 2]] == pytest.approx(np.sqrt(0.05))
+    assert np.isnan(pooled(x, np.full(3, np.nan), images)).all()
+    unknown = np.array([12.0, np.nan, 12.0])  # of a study from before images were written down
+    assert pooled(x, np.array([0.1, 0.2, 0.3]), unknown) == pytest.approx([0.1, 0.2, 0.3])
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=12), st.integers(0, 99))
+def test_a_pooled_variance_is_between_the_least_and_the_most(errors: list[float], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, images = rng.random((len(errors), 4)), rng.integers(1, 49, len(errors)).astype(float)
+    of_an_image = np.array(errors) * np.sqrt(images)
+    found = pooled(x, np.array(errors), images) * np.sqrt(images)
+    assert (found >= of_an_image.min() * (1 - 1e-9)).all() and (found <= of_an_image.max() * (1 + 1e-9)).all()
+
+
+def test_a_study_tells_of_how_many_images_its_errors_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lucky error of one trial does not reach the model where images are told."""
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(acquisition, "GaussianProcess", lambda x, y, spread: seen.append(spread) or 1.0)
+    for told in (True, False):
+        study = optuna.create_study(sampler=FrontSampler(0, fewest=3))
+        for k in range(3):
+            trial = study.ask({"a": optuna.distributions.FloatDistribution(0, 1)})
+            trial.set_user_attr("spreads", [0.001 if k == 1 else 0.3])
+            if told:
+                trial.set_user_attr("images", 12)
+            study.tell(trial, float(k))
+        study.ask({"a": optuna.distributions.FloatDistribution(0, 1)})
+    assert seen[0].min() > 0.05 and seen[1].min() == 0.001
 
 
 def test_the_model_is_sure_where_it_knows() -> None:
