@@ -4,10 +4,10 @@ Squared exponential kernel, since scores change smoothly with factors, one lengt
 marginal likelihood under weak priors (their algorithm 2.1, equations 5.8 and 5.9): lengths about 0.7 of a dimension's
 range, a signal about the observations' deviation, and beside the known noise a little that nobody knows of.
 
-Of the known noise most is common: candidates on the same prompts share their luck, neighbours nearly all of it (in
-`clip`, 0.94 at 0.15 of a range, 0.55 at 0.65). Of two, the one with the smaller noise has seen the other's prompts too,
-so what is common to them has the smaller variance, times the kernel. However many neighbours agree, the model then
-stays in doubt about them; and where two have the same prompts, it takes their difference at its word.
+The known noise is luck, common to neighbours: candidates on the same prompts share nearly all of it (in `clip`, 0.94 at
+0.15 of a range, 0.55 at 0.65). Of two, the one with the smaller noise has seen the other's prompts too, so what is
+common to them has the smaller variance, times the kernel. However many neighbours agree, the model stays in doubt about
+them; and where two have the same prompts, it takes their difference at its word.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from search.optimizer.one_thread import one_thread
 LENGTH, LENGTH_SPREAD = math.log(0.7), 0.8
 NOISE = {True: math.log(0.05), False: math.log(0.3)}
 """What the unknown noise is about, in the observations' deviations: beside known noise, and alone."""
-COMMON = 1.0
-"""Of the known variance, the share that is common to neighbours."""
 NEIGHBOURS = 0.15
 """How far apart, in each dimension, trials' images are taken to vary alike."""
 BOUNDS = {"length": (math.log(0.05), math.log(8.0)), "signal": (-2.0, 2.0), "noise": (math.log(1e-3), math.log(1.0))}
@@ -38,11 +36,10 @@ class GaussianProcess:
     """A Gaussian process of one objective; constructing it fits it."""
 
     @one_thread
-    def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray, shared: float = COMMON) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> None:
         """x: (n, d), each column about 0 to 1. y: (n,), not constant. spread: (n,) standard errors in y's units, or nan
-        where none is known. shared: of their variance, the share (0 to 1) that is common to neighbours.
+        where none is known.
         """
-        self._shared = shared
         self._x, self._mean, self._scale = x, float(y.mean()), float(y.std())
         self._z = (y - self._mean) / self._scale
         self._known = (np.nan_to_num(spread) / self._scale) ** 2
@@ -87,11 +84,11 @@ class GaussianProcess:
 
     def _luck(self, known: np.ndarray) -> np.ndarray:
         """(m, n) variance that observations with this noise (m,) have in common with the own ones, at one place."""
-        return self._shared * np.minimum.outer(known, self._known)
+        return np.minimum.outer(known, self._known)
 
     def _factorise(self) -> None:
         covariance = self._kernel(self._x, self._x) * (1 + self._luck(self._known) / self._signal)
-        covariance += np.diag((1 - self._shared) * self._known + self._unknown)
+        covariance += self._unknown * np.eye(len(self._x))
         self._factor, inverse = _factorised(covariance)
         self._solved = inverse @ self._z
 
@@ -104,9 +101,9 @@ class GaussianProcess:
         d = self._x.shape[1]
         lengths, signal, noise = np.exp(theta[:d]), math.exp(2 * theta[d]), math.exp(2 * theta[d + 1])
         alike = np.exp(-0.5 * (self._squares @ lengths**-2))
-        kernel, own = signal * alike, (1 - self._shared) * self._known + noise
+        kernel = signal * alike
         both = kernel + self._common * alike
-        factor, inverse = _factorised(both + np.diag(own))
+        factor, inverse = _factorised(both + noise * np.eye(len(both)))
         solved = inverse @ self._z
         likelihood = -0.5 * self._z @ solved - np.log(np.diag(factor)).sum()
         weight = 0.5 * (np.outer(solved, solved) - inverse)
