@@ -263,16 +263,15 @@ def report(kind: str, rails: bool, curves: dict[str, list[Curve]], enough: int) 
             values = np.array([at(curve, part * enough) for curve in runs])
             cells.append(_cell(values))
         print(f"{said:<34} {name:<10} " + " ".join(cells), flush=True)
+    mine = curves["ours"]
     for name, runs in curves.items():
-        if name != "ours":
-            needed = [
-                reached(mine, at(curve, enough)) / enough for mine, curve in zip(curves["ours"], runs, strict=True)
-            ]
-            more = np.array([at(curve, enough) for curve in curves["ours"]]) - [at(curve, enough) for curve in runs]
-            print(
-                f"{said:<34} ours has {name}'s last after {np.median(needed):.2f} of its images, the median; at its end more by {_cell(more).strip()}",
-                flush=True,
-            )
+        if name == "ours":
+            continue
+        lasts = np.array([at(curve, enough) for curve in runs])
+        needed = np.median([reached(own, last) / enough for own, last in zip(mine, lasts, strict=True)])
+        more = _cell(np.array([at(curve, enough) for curve in mine]) - lasts).strip()
+        words = f"ours has {name}'s last after {needed:.2f} of its images, the median; at its end more by {more}"
+        print(f"{said:<34} {words}", flush=True)
 
 
 def reached(curve: Curve, value: float) -> float:
