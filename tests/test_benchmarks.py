@@ -18,6 +18,7 @@ from benchmarks import (
     gpu,
     gpu_parts,
     hostile,
+    landscapes,
     low_steps,
     metrics,
     naive,
@@ -28,6 +29,7 @@ from benchmarks import (
     unet,
     votes,
 )
+from search.optimizer.pareto_front import hypervolume, nondominated
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,7 +69,21 @@ def test_calibration() -> None:
 
 def test_landscapes() -> None:
     said = printed("landscapes.py", "--seeds", "2", "--trials", "8", "--workers", "1", "--only", "edge").splitlines()
-    assert [line[35:].split()[0] for line in said[1:]] == 2 * ["TPE", "NSGA-II", "ours", "ours", *3 * ["1000"]]
+    assert [line[35:].split()[0] for line in said[1:]] == 2 * ["TPE", "NSGA-II", *3 * ["ours"], *3 * ["1000"]]
+    shares = [float(part) for line in said[1:] for part in re.findall(r"([0-9.]+) ±", line) if "at its end" not in line]
+    assert len(shares) == 2 * (3 * 4 + 3) and max(shares) <= 1.0
+
+
+@pytest.mark.parametrize("rails", [False, True])
+def test_a_landscapes_front_is_the_whole_one(rails: bool) -> None:
+    """At an edge, and in a corner of the guardrails, points at random miss a part of it; none is beyond it."""
+    land, reference, whole = landscapes.world("edge", 3, rails)
+    points = np.random.default_rng(1).random((20_000, 4))
+    truths = land.truth(points[np.abs(land.within(points)) <= 1] if rails else points)
+    found = hypervolume(truths[nondominated(truths)], reference)
+    assert 0.5 * whole < found < 0.9 * whole
+    both = np.concatenate([truths, land.truth(land.front(rails))])
+    assert hypervolume(both[nondominated(both)], reference) == pytest.approx(whole, rel=0.01)
 
 
 def test_votes(capsys: pytest.CaptureFixture[str]) -> None:
