@@ -4,7 +4,7 @@ Made for scores with known noise, many of them on few prompts: what counts as th
 the candidates, not what they happened to score (as in Daulton et al., arXiv 2105.08195), and what a candidate may add
 is where the mean may move once the candidate has been tried, a knowledge gradient (Frazier et al., INFORMS Journal on
 Computing 21, 2009). The hypervolume's expected gain (search/optimizer/hypervolume_gain.py) is taken times the
-probability that the constraints hold. Most of the noise is common to neighbours, so that the search does not stay
+probability that the constraints hold. All known noise is common to neighbours, so that the search does not stay
 where its first prompts are lucky.
 
 Written as a sampler of Optuna's, for any study: standard errors are read from a trial's user attribute `spreads`, one
