@@ -33,7 +33,7 @@ import optuna
 import pandas as pd
 import typer
 
-from benchmarks.search import Curve, InMemory, at
+from benchmarks.search import Curve, InMemory, at, reached
 from freeu import IDENTITY, Candidate, Factors
 from search.evaluation import Evaluation, Evaluators, Task
 from search.evaluation.evaluator import value_of
@@ -272,11 +272,6 @@ def report(kind: str, rails: bool, curves: dict[str, list[Curve]], enough: int) 
         more = _cell(np.array([at(curve, enough) for curve in mine]) - lasts).strip()
         words = f"ours has {name}'s last after {needed:.2f} of its images, the median; at its end more by {more}"
         print(f"{said:<34} {words}", flush=True)
-
-
-def reached(curve: Curve, value: float) -> float:
-    """After how many images a curve has a value for the first time; infinite: never."""
-    return next((float(images) for images, here in curve if here >= value), np.inf)
 
 
 def _said(kind: str, rails: bool) -> str:

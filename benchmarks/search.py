@@ -167,9 +167,7 @@ def main(
     ends = [curve[-1][1] for curve in curves["TPE"]]
     goal = float(np.median(ends))
     for name in OURS:
-        needed = [next((n for n, value in curve if value >= goal), None) for curve in curves[name]]
-        reached = [n if n is not None else np.inf for n in needed]
-        share = float(np.median(reached)) / images
+        share = float(np.median([reached(curve, goal) for curve in curves[name]])) / images
         print(f"{name}: TPE's final {goal / whole:.3f} after {share:.2f} of its images, the median over seeds")
     if picture is not None:
         _draw(curves, whole, images, picture)
@@ -178,6 +176,11 @@ def main(
 def at(curve: Curve, images: float) -> float:
     """The hypervolume of what is recommended after so many images."""
     return next((value for n, value in reversed(curve) if n <= images), 0.0)
+
+
+def reached(curve: Curve, value: float) -> float:
+    """After how many images a curve has a value for the first time; infinite: never."""
+    return next((float(images) for images, here in curve if here >= value), np.inf)
 
 
 def _draw(curves: Mapping[str, list[Curve]], whole: float, images: int, file: Path) -> None:
