@@ -98,7 +98,12 @@ class Measured(Evaluator):
         self.world = world
 
     def measure(
-        self, candidate: Candidate, prompts: Sequence[str], seeds: Sequence[int], on_images: OnImages | None = None
+        self,
+        candidate: Candidate,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        on_images: OnImages | None = None,
+        anew: bool = False,
     ) -> Evaluation:
         rows = list(zip(prompts, seeds, strict=True))
         table = pd.DataFrame({"prompt": list(prompts), "seed": list(seeds), **self.world.table(candidate, rows)})

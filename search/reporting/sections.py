@@ -18,7 +18,7 @@ from search.reporting.templating import rounded
 from search.storage import StudyFolder, TrialRecord
 from search.storage.image_grid import LIMIT
 from search.study import cautions, reproduce, rival, set_distances
-from search.study.verdict import measurable
+from search.study.verdict import CHANCE, may_be_chance, measurable
 from search.terminal.progress import duration, out_of_bounds
 from search.terminal.study_status import of_result
 from search.voting import booth, wording
@@ -67,6 +67,7 @@ def sections(
         "unpicked": [pick["pick"] for pick in result["picks"] if pick["number"] == base],
         "picks": picks,
         "starred": any(map(measurable, rival.compared(result["picks"]))),
+        "chance": CHANCE if any(map(may_be_chance, rival.compared(result["picks"]))) else "",
         "trials": trials,
         "settings": any(row["settings"] for row in trials),
         "fronts": [unescape(figure.layout.title.text) for figure in fronts],

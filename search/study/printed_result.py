@@ -15,7 +15,7 @@ from search.storage.addresses import hidden
 from search.storage.mlflow_location import EXPERIMENT, LOCAL
 from search.study import cautions, rival, set_distances
 from search.study.held_out import BASE
-from search.study.verdict import COUNTS, measurable
+from search.study.verdict import CHANCE, COUNTS, may_be_chance, measurable
 from search.terminal.progress import ARROWS, decimals
 
 if TYPE_CHECKING:
@@ -105,8 +105,10 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         rows = [Row(name, f"{each['named']} (trial {each['number']})", each["scores"]) for name, each in rivals]
         _differences(console, "The picks minus the best guidance without FreeU", rows, goals)
         _judges(console, result)
-        if any(map(_star, rival.compared([pick for _, pick in found]))):
-            say(console, COUNTS, style="dim")
+        compared = list(rival.compared([pick for _, pick in found]))
+        for said, told in ((COUNTS, any(map(_star, compared))), (CHANCE, any(map(may_be_chance, compared)))):
+            if told:
+                say(console, said, style="dim")
         for line in set_distances.lines(result):
             say(console, line, style="dim")
         rest = _named([pick for pick in result["picks"] if not pick["scores"]])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from search.optimizer.pareto_front import Pick
 
 COUNTS = "* significant: p, corrected for all comparisons (Holm) and looks, is below 0.05"
+CHANCE = "an interval that leaves out 0 and has no star may be chance: among all these comparisons it is not rare"
 
 Scores = Mapping[int, Mapping[str, Mapping[str, Any]]]
 """Trial number → objective → what was found; see `search.study.confirmation.confirm`."""
@@ -60,6 +61,11 @@ def measurable(row: Mapping[str, Any]) -> bool:
     of one distribution.
     """
     return bool(row["p_holm"] < LEVEL)
+
+
+def may_be_chance(row: Mapping[str, Any]) -> bool:
+    """Whether 0 lies outside of a difference's own interval, but Holm's p does not let it count."""
+    return row["low"] is not None and not row["low"] <= 0 <= row["high"] and not measurable(row)
 
 
 def verdict(
