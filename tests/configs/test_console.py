@@ -155,3 +155,16 @@ def test_a_star_is_explained_where_one_is_printed(where: str | None) -> None:
     printed_result.tables(console, result)
     text = "\n".join(said(console))
     assert ("0.9]*" in text) == ("* significant" in text) == (where is not None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "told"),
+    [(0.1, 0.9, 0.2, True), (-0.9, -0.1, 0.2, True), (0.1, 0.9, 0.01, False), (-0.1, 0.9, 0.2, False)],
+)
+def test_an_interval_beside_0_without_a_star_is_explained(low: float, high: float, p: float, told: bool) -> None:
+    score = {"value": 1.0, "difference": 0.5, "low": low, "high": high, "p": 0.02, "p_holm": p, "n": 69}
+    pick = {"pick": "knee", "number": 1, "factors": {"b1": 1.2}, "scores": {"fid": score}}
+    console = terminal(120)
+    result = {"objectives": {"fid": "down"}, "front": [], "picks": [pick], "verdict": "So."}
+    printed_result.tables(console, result)
+    assert ("leaves out 0 and has no star may be chance" in "\n".join(said(console))) == told

@@ -80,6 +80,15 @@ def test_it_says_what_the_study_found(folder: StudyFolder) -> None:
     assert "torch 2.13" in plain
 
 
+def test_an_interval_beside_0_without_a_star_is_explained(tmp_path: Path) -> None:
+    study, said = made.study(tmp_path), "An interval that leaves out 0 and has no star may be chance"
+    assert said not in pages.report(study).text
+    result = json.loads(study.result.read_text())
+    result["picks"][0]["scores"]["clip"] |= {"low": 0.1, "high": 0.9, "p_holm": 0.2}
+    study.result.write_text(json.dumps(result))
+    assert pages.report(study).text.count(said) == 1
+
+
 def test_the_rival_stands_below_the_picks(tmp_path: Path) -> None:
     study = made.study(tmp_path)
     assert "rival" not in pages.report(study).text
