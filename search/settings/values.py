@@ -32,12 +32,19 @@ def _listed(found: Any) -> Any:
 
 
 def _counted(found: Any) -> Any:
-    return int(found) if isinstance(found, str) and found.isdecimal() else found
+    if not isinstance(found, str) or found in ("auto", "off"):
+        return found
+    if not found.isdecimal():
+        raise ValueError("expected a whole number, auto or off")
+    return int(found)
 
 
 def _scales(found: Any) -> Any:
     if isinstance(found, str) and found != "off":
-        return tuple(part.strip() for part in found.split(",") if part.strip())
+        try:
+            return tuple(float(part) for part in found.split(",") if part.strip())
+        except ValueError:
+            raise ValueError("expected guidance scales, as 3,5,9, or off") from None
     return (found,) if isinstance(found, int | float) else found
 
 

@@ -210,6 +210,11 @@ def test_words_stand_for_values_on_the_command_line_too(tmp_path: Path) -> None:
     assert (off.low_steps, off.low_size) == (None, None)
     (tmp_path / "off.yaml").write_text("low_steps: off\nlow_size: 'off'\n")  # the first is YAML's word for false
     assert load(tmp_path / "off.yaml", {}) == off
-    for wrong in ("0", "few"):
-        with pytest.raises(UserError, match=f"--low-steps is '?{wrong}'?: input should be"):
+    for wrong, fix in (("0", "input should be greater"), ("few", "expected a whole number, auto or off")):
+        with pytest.raises(UserError, match=f"--low-steps is '?{wrong}'?: {fix}"):
             load(None, {"low_steps": wrong})
+    for wrong in ("none", "3,x"):
+        with pytest.raises(
+            UserError, match=f"--baseline-guidance is '{wrong}': expected guidance scales, as 3,5,9, or"
+        ):
+            load(None, {"baseline_guidance": wrong})
