@@ -137,7 +137,8 @@ def _record(order: np.ndarray) -> None:
     generator.prepare(texts)
     seeds = list(prompts.seeds(texts, 0, "search"))
     for number in track([int(each) for each in order if int(each) not in read], "candidates"):
-        answers = reader.read(generator.generate(texts, seeds, Factors(*map(float, factors[number]))))
+        b1, b2, s1, s2 = map(float, factors[number])
+        answers = reader.read(generator.generate(texts, seeds, Factors(b1, b2, s1, s2)))
         read[number] = np.stack([answers[name].numpy() for name in CLASSES], -1).astype(np.int8)
         with replacing(READ) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, candidates=np.array([*read]), read=np.stack([*read.values()]))

@@ -13,8 +13,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -76,6 +77,12 @@ def main(
         held = told([inside for each in found for inside in each.held])
         return f"a star {shares}, coverage {held}, images {np.mean([each.share for each in found]):.2f} of {rows[-1]}"
 
+    def covered(name: str, some: np.ndarray) -> str:
+        return told([world.covered(name, int(n), seeds) for n in rng.choice(some, 5 * runs)])
+
+    def covered_sets(name: str) -> str:
+        return told(world.sets(name, known.within[:: len(known.within) // 8][:runs], runs))
+
     def five() -> str:
         plans = [Looks(number, rows) for number in range(1, 6)]
         return told([any(world.study(known.within, plan).stars.any() for plan in plans) for _ in range(runs)])
@@ -83,9 +90,7 @@ def main(
     resolution = {int(n): world.resolution(int(n), Looks(1, rows)) for n in known.within}
     figures: dict[str, Callable[[], str]] = {
         **{
-            f"coverage, {name}, {said}": lambda name=name, some=some: told(
-                [world.covered(name, int(n), seeds) for n in rng.choice(some, 5 * runs)]
-            )
+            f"coverage, {name}, {said}": partial(covered, name, some)
             for name in SCORES
             for said, some in (("within", known.within), ("outside", outside))
         },
@@ -98,12 +103,7 @@ def main(
         f"a gain of {GAIN} in clip, anybody": lambda: studied(known.within, lambda _: GAIN, True),
         f"a gain of {GAIN} in clip, the best 8": lambda: studied(best, lambda _: GAIN, True),
         "a gain as large as the resolution": lambda: studied(known.within, resolution.__getitem__, True),
-        **{
-            f"coverage, {name}": lambda name=name: told(
-                world.sets(name, known.within[:: len(known.within) // 8][:runs], runs)
-            )
-            for name in ("fid", "kid")
-        },
+        **{f"coverage, {name}": partial(covered_sets, name) for name in ("fid", "kid")},
     }
     for name, figure in figures.items():
         if name.startswith(only or ""):
@@ -140,7 +140,8 @@ class World:
         """
         places, seeds, clusters = self._drawn(plan.ends[-1])
         signs = self.rng.choice([-1.0, 1.0], size=self.prompts)[clusters]
-        rows, truth = [], [0.0] * ROWS
+        rows: list[np.ndarray] = []
+        truth = [0.0] * ROWS
         for candidate in self.rng.choice(some, FINALISTS, replace=False):
             for name in SCORES:
                 population = self.table.differences[name][candidate]
@@ -189,7 +190,7 @@ class World:
         from metrics import registry
 
         spec = load_spec("shapes")
-        metric = registry.build(name, spec.scorers, "cpu", spec.base, spec.reference)
+        metric: Any = registry.build(name, spec.scorers, "cpu", spec.base, spec.reference)
         held: list[bool] = []
         for candidate in some:
             pairs = []

@@ -129,9 +129,7 @@ def unets(bench: Bench) -> Iterator[Row]:
 
 def _ways(bench: Bench, label: str, net: Any, forward: Callable[[], None]) -> Iterator[Row]:
     rounds, seconds, memory = 1 if bench.quick else 5, dict[str, list[float]](), dict[str, float]()
-    ways: dict[str, Callable[[], None]] = {
-        name: (lambda factors=factors: _ours(net, factors)) for name, factors in VERSIONS.items()
-    }
+    ways: dict[str, Callable[[], None]] = {name: partial(_ours, net, factors) for name, factors in VERSIONS.items()}
     ways["diffusers'"] = lambda: unet.theirs(net)
     for turn in range(-1, rounds):
         for name, way in ways.items():

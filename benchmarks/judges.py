@@ -38,7 +38,7 @@ from search.study import confirmation
 from search.study.confirmation import confirm
 from search.study.held_out import BASE_KEY, Rows, Sample
 from search.study.looks import Looks, ends
-from search.study.second_opinion import BEGINS
+from search.study.second_opinion import BEGINS, Kind
 from search.study.verdict import Judges, verdict
 from search.workers import SingleWorker
 
@@ -50,7 +50,7 @@ POPULATION = 240
 FINALISTS = (1, 2)
 """Of the factors' strength, in thirds of what each world does at most."""
 SET = "kid"
-KINDS = ("shared", "split", "unsettled", "contradicted")
+KINDS: tuple[Kind, ...] = ("shared", "split", "unsettled", "contradicted")
 
 
 def main(
@@ -73,7 +73,7 @@ def main(
             print(f"{name:40}{claimed:>9}" + "".join(f"{cell:>14}" for cell in rest), flush=True)
 
 
-def kind_of(text: str) -> str | None:
+def kind_of(text: str) -> Kind | None:
     """What a verdict says of the judges; None where it claims no gain."""
     return next((kind for kind in KINDS if text.startswith(BEGINS[kind])), None)
 

@@ -61,9 +61,10 @@ def data(content: Any, rng: Random) -> Any:
 
 
 def _places(root: list[Any]) -> list[tuple[Any, Any]]:
-    found, waiting = [], [root]
+    found: list[tuple[Any, Any]] = []
+    waiting: list[Any] = [root]
     while waiting and len(found) < 2000:
-        holder: Any = waiting.pop()
+        holder = waiting.pop()
         for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
             found.append((holder, key))
             if isinstance(holder[key], list | dict):

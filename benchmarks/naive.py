@@ -40,6 +40,7 @@ ROOT = Path(__file__).parent.parent
 DIRECTIONS = {"clip": "up", "aesthetic": "up", "fid": "down"}
 SIGNS = np.array([1, 1, -1])
 KIND = {"version": "v1", "stages": "block"}
+SPACE = default(KIND["version"], KIND["stages"])
 BATCH = 16
 CHECKS = 16
 BY_CPU = os.environ.get("OMP_NUM_THREADS") == "1"
@@ -109,7 +110,7 @@ def naive(limit: int, trials: int, **more: Any) -> list[Checkpoint]:
     metrics = [registry.build(name, job.spec.scorers, "cpu", job.spec.base, job.spec.reference) for name in DIRECTIONS]
 
     def scores(trial: optuna.Trial) -> list[float]:
-        factors = default(**KIND).candidate(default(**KIND).suggest(trial)).factors
+        factors = SPACE.candidate(SPACE.suggest(trial)).factors
         pipe.enable_freeu(**{name: getattr(factors, name) for name in NUMBERS})
         batch = Batch(drawn(pipe, job.prompts, job.spec, BATCH), job.prompts)
         return [float(metric.score(batch).value) for metric in metrics]
@@ -120,7 +121,7 @@ def naive(limit: int, trials: int, **more: Any) -> list[Checkpoint]:
     found = []
     for number in range(1, trials + 1):
         study.optimize(scores, n_trials=1)
-        best = tuple(default(**KIND).candidate(trial.params).factors for trial in study.best_trials)
+        best = tuple(SPACE.candidate(trial.params).factors for trial in study.best_trials)
         found.append(Checkpoint(clock() - began, number * limit, best))
     return found
 
@@ -138,7 +139,7 @@ def ours(limit: int, images: int, folder: Path, steps: int | None) -> list[Check
     found, made = [], 0
     for number, record in enumerate(records, 1):
         made += record.images
-        front = find(records[:number], DIRECTIONS, default(**KIND))
+        front = find(records[:number], DIRECTIONS, SPACE)
         by_number = {each.number: each.factors for each in records}
         seconds = seconds_at(study.record_file(record.number).stat().st_mtime - began)
         found.append(Checkpoint(seconds, made, tuple(by_number[each] for each in front.numbers)))

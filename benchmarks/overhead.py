@@ -59,10 +59,10 @@ def imports() -> float:
     import optuna
     import transformers
 
-    # Both libraries import these only where they are named.
-    assert diffusers.StableDiffusionPipeline and diffusers.DPMSolverMultistepScheduler
-    assert transformers.CLIPTextModel and transformers.AutoModel and transformers.CLIPTokenizer
-    assert mlflow.MlflowClient and open_clip.create_model and optuna.storages.RDBStorage
+    # These libraries import what follows only where it is named.
+    _ = diffusers.StableDiffusionPipeline, diffusers.DPMSolverMultistepScheduler
+    _ = transformers.CLIPTextModel, transformers.AutoModel, transformers.CLIPTokenizer
+    _ = mlflow.MlflowClient, open_clip.create_model, optuna.storages.RDBStorage
     return time.perf_counter() - began
 
 
@@ -85,7 +85,8 @@ def main(
     from search.study.coordinator import Coordinator
     from search.tracking.background import BackgroundTracker
 
-    evaluated, logged, before = Calls(), Calls(), {}
+    evaluated, logged = Calls(), Calls()
+    before: dict[str, float] = {}
     clock = Clock(time.thread_time if torch.get_num_threads() == 1 else time.perf_counter)
 
     def told() -> None:

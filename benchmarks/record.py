@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -80,7 +80,7 @@ def measured(evaluator: Evaluator, factors: Factors, n: int) -> dict[str, np.nda
     }
 
 
-def _write(file: Path, arrays: dict[str, np.ndarray]) -> None:
+def _write(file: Path, arrays: dict[str, Any]) -> None:
     with replacing(file) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 

@@ -94,7 +94,7 @@ class Measured(Evaluator):
         kinds = {
             name: SimpleNamespace(name=name, per_image=True, min_n=1, direction=up) for name, up in DIRECTIONS.items()
         }
-        super().__init__(SimpleNamespace(), kinds, texts, seeds)  # type: ignore[arg-type]
+        super().__init__(SimpleNamespace(), kinds, texts, seeds)
         self.world = world
 
     def measure(

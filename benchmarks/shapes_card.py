@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import torch
+import typer
 from scipy.stats import spearmanr
 
 import freeu
@@ -27,7 +30,7 @@ from freeu.shapes.data import Scenes, scenes
 from freeu.shapes.degrade import KINDS, degrade, score
 from freeu.shapes.prompts import CARD_SEED, prompts
 from freeu.shapes.reader import Reader
-from freeu.shapes.scene import HELD_OUT
+from freeu.shapes.scene import HELD_OUT, Scene
 from freeu.shapes.scorers import embed_images, load_clip, pooled_features
 
 FOLDER = path("models", "shapes")
@@ -46,7 +49,7 @@ class Line:
 
 
 def main() -> None:
-    """Measures, draws, writes, prints."""
+    """Measure, write the card and its picture, print."""
     WORK.mkdir(parents=True, exist_ok=True)
     reader = Reader.load(FOLDER / "scorers" / "reader")
     renders = scenes(RENDERS, RENDER_SEED, WORK)
@@ -68,7 +71,14 @@ def main() -> None:
         print(f"{line.what:60} {line.found:>24}   {line.asked}")
 
 
-def _reading(where: str, reader: Reader, images, shown, objects: float | None, relations: float | None) -> list[Line]:
+def _reading(
+    where: str,
+    reader: Reader,
+    images: torch.Tensor,
+    shown: Sequence[Scene],
+    objects: float | None,
+    relations: float | None,
+) -> list[Line]:
     found = accuracy(reader.read(images), labels(shown))
     asked = {"object": objects, "relation": relations}
     names = {
@@ -101,6 +111,7 @@ def accuracy(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) ->
 
 
 def _clip_and_head(renders: Scenes) -> list[Line]:
+    model: Any  # open_clip's
     model, tokenizer = load_clip(FOLDER / "scorers" / "clip")
     embed = embed_images(model)
     rng = np.random.default_rng(RENDER_SEED)
@@ -210,4 +221,4 @@ Nothing here was tuned so that FreeU looks good; what a study on it finds is pri
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

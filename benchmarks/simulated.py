@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from freeu import Factors
+from metrics.base import Direction, Metric, mean_score
 from search.evaluation import Evaluators
 from search.workers.crew import Job
 
@@ -22,7 +23,7 @@ from search.workers.crew import Job
 class Timed:
     """A generator of tiny images, which counts them. A candidate is as good as its factors are near some best ones."""
 
-    name, identity, image_size = "timed", "t" * 64, (8, 8)
+    name, identity, image_size, max_tokens = "timed", "t" * 64, (8, 8), 77
 
     def __init__(self) -> None:
         self.made = 0
@@ -60,15 +61,14 @@ class Timed:
 class Channel:
     """A channel's mean as a metric."""
 
-    version, min_n, per_image, direction = "1", 2, True, "up"
+    version, min_n, per_image = "1", 2, True
+    direction: Direction = "up"
 
     def __init__(self, name: str, channel: int) -> None:
         self.name, self.channel = name, channel
 
     def score(self, batch: Any) -> Any:
         """See `metrics.base.Metric.score`."""
-        from metrics.base import mean_score
-
         return mean_score(self, batch.images[:, self.channel].double().mean((1, 2)).numpy())
 
 
@@ -135,7 +135,8 @@ def whole_study(
         crews.append(SimulatedCrew(held(), timed, workers, seconds, clock))
         return crews[0]
 
-    timed, named = Timed(), {"clip": Channel("clip", 0), "aesthetic": Channel("aesthetic", 1)}
+    timed = Timed()
+    named: dict[str, Metric] = {"clip": Channel("clip", 0), "aesthetic": Channel("aesthetic", 1)}
     config = load(
         None,
         {

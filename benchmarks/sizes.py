@@ -140,6 +140,7 @@ def metrics(size: str, device: str) -> dict[str, Any]:
     from torchvision.models import inception_v3
 
     from metrics.aesthetic import AestheticScore
+    from metrics.base import Metric
     from metrics.clip import ClipScore
     from metrics.encoders import Encoder
     from metrics.fid import Fid
@@ -162,7 +163,7 @@ def metrics(size: str, device: str) -> dict[str, Any]:
     )
     rng = np.random.default_rng(0)
     direction = rng.normal(size=768)
-    found = [
+    found: list[Metric] = [
         ClipScore(clip),
         AestheticScore(clip, lambda embeddings: embeddings @ direction),
         Fid(inception, Reference.of(rng.normal(size=(4096, 2048)))),

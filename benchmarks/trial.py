@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -217,9 +218,9 @@ def main(
             world = shapes(images, device, dtype, steps, compiled, Path(folder))
         else:
             world = made(size, images, device, dtype, steps, compiled, Path(folder))
-        ways = {"ours": lambda: ours(world)}
+        ways: dict[str, Callable[[], None]] = {"ours": lambda: ours(world)}
         for batch in map(int, batches.split(",")):
-            ways[f"naive, {batch} at a time"] = lambda batch=batch: naively(world, batch)
+            ways[f"naive, {batch} at a time"] = partial(naively, world, batch)
         report(world, ways, rounds)
 
 
@@ -228,9 +229,9 @@ def report(world: World, ways: dict[str, Callable[[], None]], rounds: int) -> No
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for turn in range(-1, rounds):
         for name, run in ways.items():
-            seconds = timed(run, world.device)
+            took = timed(run, world.device)
             if turn >= 0:
-                found[name].append(seconds)
+                found[name].append(took)
     work = operations(world)
     limit = rate(world.device, world.pipe.unet.dtype, 8192 if world.device.type == "cuda" else 1024)
     n, threads = len(world.prompts), torch.get_num_threads()

@@ -89,7 +89,8 @@ def networks() -> Any:
 
 def write(file: Path, random: bool) -> Path:
     """The checkpoint."""
-    entries, end = {}, 0
+    entries: dict[str, dict[str, Any]] = {}
+    end = 0
     for name, each in single_file.tensors(networks(), "sdxl").items():
         entries[name] = {"dtype": "F16", "shape": list(each.shape), "data_offsets": [end, end + 2 * each.numel()]}
         end += 2 * each.numel()
@@ -98,8 +99,8 @@ def write(file: Path, random: bool) -> Path:
         stream.write(len(text).to_bytes(8, "little") + text)
         if random:
             torch.manual_seed(0)
-            for each in entries.values():
-                n = (each["data_offsets"][1] - each["data_offsets"][0]) // 2
+            for entry in entries.values():
+                n = (entry["data_offsets"][1] - entry["data_offsets"][0]) // 2
                 stream.write((torch.randn(n) * 0.02).half().numpy().tobytes())
         stream.truncate(8 + len(text) + end)
     return file

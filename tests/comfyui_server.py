@@ -223,7 +223,7 @@ class ComfyServer:
             if state.faults.take(fault):
                 error = {"node_id": "3", "node_type": "KSampler", "exception_type": kind, "exception_message": said}
                 return _ended("error", [["execution_error", error]])
-        outputs = {}
+        outputs: dict[str, Any] = {}
         for output, node in nodes.items():
             if node["class_type"] not in ("PreviewImage", "SaveImage"):
                 continue

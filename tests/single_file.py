@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -59,14 +60,14 @@ OPEN_CLIP = {
 }
 
 
-def write(pipeline, file: Path, layout: str = "sd1") -> Path:
+def write(pipeline: Any, file: Path, layout: str = "sd1") -> Path:
     """The pipeline's networks in one safetensors file, in float32. layout: sd1, sd2 or sdxl."""
     found = tensors(pipeline, layout)
     save_file({key: value.float().contiguous().clone() for key, value in found.items()}, file)
     return file
 
 
-def tensors(pipeline, layout: str) -> dict[str, torch.Tensor]:
+def tensors(pipeline: Any, layout: str) -> dict[str, torch.Tensor]:
     """What the file holds, by name."""
     found = {f"model.diffusion_model.{_unet(k, pipeline.unet)}": v for k, v in pipeline.unet.state_dict().items()}
     for name, value in pipeline.vae.state_dict().items():
@@ -101,12 +102,14 @@ def _open_clip(encoder: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]
     return found
 
 
-def _unet(name: str, unet: torch.nn.Module) -> str:
+def _unet(name: str, unet: Any) -> str:
     layers = unet.config.layers_per_block + 1
     for ours, theirs in UNET.items():
         if name.startswith(ours):
             return _resnet(theirs + name[len(ours) :])
-    direction, block, part, index, rest = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)", name).groups()
+    found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)", name)
+    assert found is not None, name
+    direction, block, part, index, rest = found.groups()
     block, index = int(block), int(index)
     if direction == "down":
         if part == "downsamplers":

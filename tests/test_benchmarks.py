@@ -24,6 +24,7 @@ from benchmarks import (
     naive,
     overhead,
     record,
+    rival,
     served,
     trial,
     unet,
@@ -39,9 +40,14 @@ def printed(name: str, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd="/").stdout
 
 
-@pytest.mark.parametrize("name", ["figures", "metrics", "naive", "record", "unet", "votes"])
+SCRIPTS = ["agreement", "cost_front", "figures", "gpu", "hostile", "judges", "judging", "low_steps", "metrics", "naive"]
+SCRIPTS += ["overhead", "record", "rival", "served", "shapes_card", "trial", "true_size", "unet", "votes"]
+"""Those that no test below runs in a process of its own."""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_begins_as_a_script(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the tests below call in this process: the command line is read, and the project is found from anywhere."""
+    """The command line is read, and the project is found from anywhere."""
     monkeypatch.chdir("/")
     monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each).resolve() != ROOT])
     monkeypatch.setattr(sys, "argv", [name, "--help"])
@@ -160,6 +166,17 @@ def test_low_steps() -> None:
     _, more, used = low_steps.raced(world, 1.0, 0.1, 600, 0)
     _, fewer, unused = low_steps.raced(world, 0.5, 0.5, 600, 0)
     assert more > plain > fewer and used and not unused
+
+
+def test_rival(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where half the study's guidance is best, FreeU helps and adds nothing to that; where the study's is, neither."""
+    monkeypatch.setattr("optuna.logging.set_verbosity", lambda level: None)  # it would hold for the tests after this
+    answer = rival.studied(rival.World(), 0, 12)
+    assert answer.helps and not answer.adds
+    assert answer.finalists and all(true < 0 for true, _, _ in answer.finalists)
+    # All prompts under the baseline and under half its guidance; two of the ten that stop after 12 are tuned ones too.
+    assert answer.share == pytest.approx((48 + 2 * 12) / (2 * 48 + 10 * 12))
+    assert not rival.studied(rival.World(best=7.0), 0, 12).helps
 
 
 def test_trial(capsys: pytest.CaptureFixture[str]) -> None:
