@@ -235,9 +235,11 @@ def posterior(
     """What a Gaussian process expects at its own inputs, and its standard deviation: (n,) each, in y's units.
 
     x: (n, d), each column about 0 to 1. y: (n,). spread: (n,) standard errors in y's units, nan where unknown. fitted:
-    the rows that it is fitted to; all unless told. y itself, and its spread, where n < fewest or y is constant.
+    the rows that it is fitted to; all unless told. y itself, and its spread, where n < fewest, y is constant, or y is
+    exact: all spreads are 0, as of `cost`.
     """
-    if len(y) < fewest or y.std() < 1e-12 * max(1.0, float(np.abs(y).max())):
+    constant = y.std() < 1e-12 * max(1.0, float(np.abs(y).max()))
+    if len(y) < fewest or constant or not np.nan_to_num(spread, nan=1.0).any():
         return y.astype(float), np.nan_to_num(spread)
     fitted = np.arange(len(y)) if fitted is None else fitted
     return GaussianProcess(x[fitted], y[fitted], spread[fitted]).predict(x)

@@ -181,7 +181,7 @@ class Plan:
         rest = max(0, config.trials - len(fixed) - sobol)
         started = sum(origin.startswith("from:") for origin, _ in fixed)
         first = "the baseline" + (", the published factors" if any(each == "published" for each, _ in fixed) else "")
-        first += f", FreeU off at {self._tuned} other guidance scales" if self._tuned else ""
+        first += f", FreeU off at {self._tuned} other guidance scale{'s' * (self._tuned > 1)}" if self._tuned else ""
         first += f", {started} of other studies and presets" if started else ""
         first += f", {sobol} Sobol point{'s' * (sobol > 1)}" if sobol else ""
         return f"{first}, {rest} by {config.sampler}" if rest else first

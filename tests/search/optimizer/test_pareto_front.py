@@ -79,9 +79,18 @@ def test_the_posterior_mean_is_nearer_to_the_truth_than_what_was_observed(known:
 def test_without_noise_the_observations_are_met_and_units_dont_matter() -> None:
     x = np.random.default_rng(1).random((20, 4))
     y = truth(x)
-    assert posterior(x, y, np.zeros(20))[0] == pytest.approx(y, abs=0.02)
-    assert posterior(x, 1000 * y + 5, np.zeros(20))[0] == pytest.approx(1000 * y + 5, abs=20)
-    assert posterior(x, np.full(20, 3.0), np.zeros(20))[0].tolist() == [3.0] * 20
+    assert posterior(x, y, np.full(20, 1e-9))[0] == pytest.approx(y, abs=0.02)
+    assert posterior(x, 1000 * y + 5, np.full(20, 1e-6))[0] == pytest.approx(1000 * y + 5, abs=20)
+    assert posterior(x, np.full(20, 3.0), np.full(20, 0.1))[0].tolist() == [3.0] * 20
+
+
+def test_what_is_exact_is_expected_as_it_is() -> None:
+    """A number of the U-Net's evaluations, not smooth in the factors at all."""
+    rng = np.random.default_rng(1)
+    x, y = rng.random((20, 4)), rng.integers(4, 40, 20).astype(float)
+    mean, deviation = posterior(x, y, np.zeros(20))
+    assert mean.tolist() == y.tolist() and not deviation.any()
+    assert posterior(x, y, np.full(20, 1e-9))[0].tolist() != y.tolist()
 
 
 def test_a_front_keeps_what_is_not_surely_beaten() -> None:
