@@ -71,9 +71,13 @@ def card() -> str:
     rows = "\n".join(
         f"| `{name}` | {_cell(values[here], truth[here])} | {_cell(values, truth)} |" for name, values in scores.items()
     )
-    return f"""| scorer | {here.sum()} of the {within.sum()} within the guardrails | {len(here)} of all {n} |
+    return f"""| scorer | {_of(here.sum(), within.sum())} within the guardrails | {_of(len(here), n)} |
 |---|---|---|
 {rows}"""
+
+
+def _of(some: int, whole: int) -> str:
+    return f"all {whole}" if some == whole else f"{some} of {whole}"
 
 
 def _cell(a: np.ndarray, b: np.ndarray) -> str:

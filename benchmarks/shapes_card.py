@@ -209,7 +209,7 @@ The baseline, 12 steps of DPM-Solver++, guidance 3. `python benchmarks/shapes_ca
 
 Rank correlation over candidates with the share of objects, colours and relations that the attribute reader finds right
 (24 prompts under one seed; 95 % intervals by bootstrap). A search chooses among those within the guardrails.
-`python benchmarks/agreement.py` computes it again, and with --record draws the candidates that are left.
+`python benchmarks/agreement.py` computes it again.
 
 {agreement.card()}
 
