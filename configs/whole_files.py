@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -19,7 +20,12 @@ def replacing(file: Path) -> Iterator[Path]:
 
     It is locked meanwhile, and the kernel lets go when the process ends, however it ends: so `sweep` knows whose
     process is gone, on other machines too.
+
+    Raises:
+        OSError: `file` is a device, a pipe or a socket, whose place no file takes.
     """
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise OSError(errno.EINVAL, "it is no plain file", str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked_part(file.parent) as temporary:
         try:

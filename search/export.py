@@ -101,10 +101,12 @@ def export(
         raise UserError(f"--node {node[0]} needs --workflow: the ComfyUI workflow that has this node")
     folder = None if from_file is not None else chosen(mlruns, name, study)
     if folder is not None:
-        pick = pick or usual_pick(folder)
+        asked, pick = pick, pick or usual_pick(folder)
         preset = preset_of(folder, pick)
         if preset.verdict is not None:
             tell(preset.verdict, err=True)
+        if asked is None and (folder.read_result() or {}).get("take_away", pick) is None:
+            tell(f"note: the verdict's advice is to keep FreeU off; this is the {pick}, for want of a better", err=True)
         if not preset.scores:
             whose = f"trial {pick}" if pick.isdecimal() else pick
             tell(f"note: {whose} was not scored on held-out prompts, so the preset has no scores", err=True)
@@ -188,7 +190,7 @@ def preset_of(folder: StudyFolder, pick: str) -> Preset:
     if pick in picks:
         factors, scores = Factors.from_dict(picks[pick]["factors"]), picks[pick]["scores"]
         sampling = _sampling(picks[pick])
-    elif pick.isdecimal():
+    elif pick.isdecimal() and len(pick) <= 9:
         candidate = _trial(folder, int(pick))
         same = next((one for one in picks.values() if one["number"] == int(pick)), {})
         factors, sampling = candidate.factors, candidate.sampling.over(_sampling(same or result or {}))

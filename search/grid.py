@@ -111,7 +111,8 @@ def drawn(
     spec, _, prompt_set = resolve(settings)
     texts = list(prompts) or [one.text for one in prompt_sets.limited(prompt_sets.split(prompt_set)[0], FEW)]
     single = [info.name for info in objectives(settings.objectives or spec.objectives) if info.per_image]
-    generator, metrics = load_parts(settings.model_copy(update={"objectives": tuple(single), "compile": False}), spec)
+    lean = {"objectives": tuple(single), "judges": ("none",), "compile": False}
+    generator, metrics = load_parts(settings.model_copy(update=lean), spec)
     generator.prepare(texts)
     tell(f"{len(each)} images of each of {len(texts)} prompts")
     seeds, pictures = prompt_sets.seeds(texts, settings.seed, "grid"), []

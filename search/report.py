@@ -30,7 +30,8 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="File to write (default: report.html in the study's folder).")
     ] = None,
     max_mb: Annotated[
-        float, typer.Option("--max-mb", min=6, metavar="MB", help="Size of the file; larger images go beside it.")
+        float,
+        typer.Option("--max-mb", min=6, max=4000, metavar="MB", help="Size of the file; larger images go beside it."),
     ] = 15,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

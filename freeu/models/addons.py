@@ -6,8 +6,10 @@ All are files or folders on this disk. Pickles are read as weights alone: code i
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +79,10 @@ def _split(flag: str, text: str, base: Path) -> Addon:
 
 
 def _weight(addon: Addon) -> float:
-    try:
-        return float(addon.note or 1)
-    except ValueError as error:
-        raise UserError(f"--lora {addon.place}:{addon.note}: a weight such as 0.8 goes behind the colon") from error
+    with suppress(ValueError):
+        if math.isfinite(weight := float(addon.note or 1)):
+            return weight
+    raise UserError(f"--lora {addon.place}:{addon.note}: a weight such as 0.8 goes behind the colon")
 
 
 def check_embedding(shapes: Mapping[str, Shape], widths: Mapping[str, int | None]) -> None:

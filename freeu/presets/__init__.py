@@ -100,6 +100,8 @@ def save(path: Path, content: bytes) -> Path | None:
     try:
         if path.is_dir():
             raise UserError(f"can't write {path}: it is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            raise UserError(f"can't write {path}: it is no plain file; name another")
         if path.is_file() and path.read_bytes() == content:
             return None
         file = path.resolve() if path.is_symlink() else path

@@ -156,7 +156,8 @@ def test_what_does_not_fit_is_told_by_its_file(sd_folder: Path, sdxl_folder: Pat
     foreign = lora(tmp_path / "xl", sdxl_folder)
     assert str(foreign) in refused(sd_folder, loras=(str(foreign),))
     assert "no such file" in refused(sd_folder, loras=("missing.safetensors:0.5",))
-    assert "a weight such as 0.8" in refused(sd_folder, loras=(f"{foreign}:much",))
+    for weight in ("much", "nan", "inf"):
+        assert "a weight such as 0.8" in refused(sd_folder, loras=(f"{foreign}:{weight}",))
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(foreign.read_bytes()[:100])
     assert str(broken) in refused(sd_folder, loras=(str(broken),))

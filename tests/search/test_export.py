@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from configs import UserError
+from configs.whole_files import replacing
 from freeu import Factors, Sampling, presets
 from search.export import app, preset_of
 from search.reporting import preset_folder
@@ -149,6 +151,7 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--study", "sunday", "--format", "comfy"], "did you mean 'comfyui'"),
         (["--study", "sunday", "--pick", "knee", "--format", "diffusers", "--out", "no.py"], "version 1|v1"),
         (["--study", "sunday", "--out", "."], "it is a folder; name a file in it"),
+        (["--study", "sunday", "--pick", "9" * 300], "unknown pick"),
         (["sunday", "--from-file", "x.yaml"], "--study NAME or --from-file"),
         (["--study", "sunday", "--from-file", "x"], "--study NAME or --from-file"),
         (["--from-file", "none.json"], "can't read none.json"),
@@ -171,6 +174,24 @@ def test_refusals_end_with_exit_code_2_and_leave_no_file(
     assert "Traceback" not in done.stderr
     assert any(one in done.stderr for one in said.split("|")), done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_where_the_advice_is_to_keep_freeu_off_it_says_so(mlruns: Path) -> None:
+    said = "the verdict's advice is to keep FreeU off; this is the knee"
+    assert said not in exported(mlruns, "--study", "sunday")  # a result from before there was advice
+    write_json(StudyFolder(mlruns, "sunday").result, RESULT | {"take_away": None})
+    assert said in " ".join(exported(mlruns, "--study", "sunday").split())
+    assert said not in exported(mlruns, "--study", "sunday", "--pick", "knee")
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match="it is no plain file; name another"):
+        presets.save(pipe, b"b1: 1.2")
+    with pytest.raises(OSError, match="it is no plain file"), replacing(pipe):
+        pass
+    assert pipe.is_fifo() and [*tmp_path.iterdir()] == [pipe]
 
 
 def test_no_study_yet(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def test_every_tile_is_where_its_factors_say(frames: int | None) -> None:
 
 def test_round_a_pick_of_a_study(tmp_path: Path) -> None:
     folder = made.study(tmp_path, side=8, trials=4)
+    with folder.config.open("a") as stream:
+        stream.write("judges: [objects]\n")  # they read prompts of the set alone, and a grid none of them
     out = tmp_path / "it.png"
     where = ["--study", folder.name, "--mlruns", str(tmp_path), "--objectives", "clip", "--steps", "1"]
     few = ["--x", "b1=1,1.4", "--y", "s1=0.5", "--prompt", "a red circle"]
