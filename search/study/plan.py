@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def confirmed(self) -> int:
-        """The most images that the confirmation takes."""
+        """The most images that the confirmation takes, if the search draws as many as are usual."""
         return self.passes * looks.ends(self.once(self.searched), self.held_out, self.passes, self.searched)[-1]
 
     @property
@@ -118,7 +118,7 @@ class Plan:
         goals = ", ".join(f"{info.name} {ARROWS[info.direction]}" for info in objectives(c.objectives or ()))
         prompts = f"{self._prompts()} of '{Path(job.prompt_set).name}' each{few}"
         kind, sampled = s.kind.replace("-", " "), sampling.in_words(s)
-        held_out = f"{self.once(self.searched)} held-out prompts, {self.confirmed:,} images at most"
+        held_out = f"{self.once(self.searched)} held-out prompts, about {self.confirmed:,} images at most"
         return [
             f"study       {c.name}: {c.trials} trials, {begun}{prompts}",
             f"model       {s.name}, {kind}, {size}, {sampled}, {where}",
