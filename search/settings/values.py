@@ -41,10 +41,10 @@ def _counted(found: Any) -> Any:
 
 def _scales(found: Any) -> Any:
     if isinstance(found, str) and found != "off":
-        try:
-            return tuple(float(part) for part in found.split(",") if part.strip())
-        except ValueError:
-            raise ValueError("expected guidance scales, as 3,5,9, or off") from None
+        with suppress(ValueError):
+            if scales := tuple(float(part) for part in found.split(",") if part.strip()):
+                return scales
+        raise ValueError("expected guidance scales, as 3,5,9, or off")
     return (found,) if isinstance(found, int | float) else found
 
 

@@ -91,6 +91,15 @@ def test_a_saved_workflow_is_wired_on_both_ends() -> None:
     assert comfyui.parse(json.dumps(after))[""].factors == PRESET.factors
 
 
+def test_a_link_that_leads_nowhere_is_left_alone() -> None:
+    """Of the three that begin at the model one leads to no node; one to a slot that moved, whose input names it."""
+    ghost, moved = [9, 4, 0, 99, 0, "MODEL"], [1, 4, 0, 3, 7, "MODEL"]
+    text, done = workflow.patch(PRESET, json.dumps({**SAVED, "links": [ghost, moved, *SAVED["links"][1:]]}), ())
+    links = {link[0]: link for link in json.loads(text)["links"]}
+    assert done == ["put FreeU_V2, node 10, behind CheckpointLoaderSimple (node 4); 2 inputs rewired"]
+    assert links[9] == ghost and links[1][1:3] == links[5][1:3] == [10, 0]
+
+
 def told(found: Any, *loaders: str) -> str:
     """What is said of a workflow that is refused."""
     with pytest.raises(UserError) as caught:
@@ -112,12 +121,15 @@ NODE, LINK = SAVED["nodes"][0], SAVED["links"][0]
     ({**SAVED, "links": [[1, 4, None, 3, 0, "MODEL"]]}, "layout"), ({**SAVED, "links": [7]}, "layout"),
     ({**SAVED, "links": [[1, 4, 5, 3, 0, "MODEL"]]}, "begins at output 5 of node 4, which has 2"),
     ({**SAVED, "links": [[1, 4, -1, 3, 0, "MODEL"]]}, "begins at output -1"),
+    ({**SAVED, "links": [[1, 4, 0, 99, 0, "MODEL"]]}, "no node that loads a model and feeds another"),
+    ({**SAVED, "links": [[8, 4, 0, 3, 1, "MODEL"]]}, "no node that loads a model and feeds another"),
+    ({**API, "3": {"class_type": "KSampler", "inputs": {"model": ["4", -1]}}}, "begins at output -1 of node '4'"),
     ({**SAVED, "nodes": [NODE, NODE]}, "two nodes .* id 4"), ({**SAVED, "nodes": [7]}, "layout"),
     ({**SAVED, "nodes": [{**NODE, "id": []}]}, "layout"), ({**SAVED, "nodes": [{**NODE, "outputs": 7}]}, "no list"),
     ({**SAVED, "nodes": [{**NODE, "inputs": [None]}]}, "damaged"),
     ({**SAVED, "definitions": {"subgraphs": [{}]}}, "subgraphs .* layout"),
     ({**SAVED, "definitions": {"subgraphs": 7}}, "no list"),
-    ({**SAVED, "nodes": [NODE, {"id": 7, "type": "FreeU", "properties": None}]}, "FreeU .node 7. gets no model"),
+    ({**SAVED, "nodes": [*SAVED["nodes"], {"id": 7, "type": "FreeU", "properties": None}]}, "FreeU .* gets no model"),
 ])  # fmt: skip
 def test_what_is_no_workflow_is_told(found: Any, said: str) -> None:
     assert re.search(said, told(found)), told(found)

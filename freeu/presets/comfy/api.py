@@ -113,6 +113,8 @@ def _node(found: dict[str, Any]) -> Node:
 def _output(value: Any) -> Output | None:
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int) and type(value[1]) is int):
         return None
+    if value[1] < 0:
+        raise PresetError(f"a link begins at output {value[1]} of node {quoted(value[0])}: it is damaged")
     return ("", str(value[0])), value[1]
 
 

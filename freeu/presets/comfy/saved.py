@@ -47,8 +47,9 @@ class SavedWorkflow:
             for link in _list(body, "links"):
                 if link is not None:  # as old versions left them
                     number, source, slot, *_ = _fields(link)
-                    self.takers[(name, str(source)), slot].append(link)
                     self.last_link = max(self.last_link, _whole(number))
+                    if self._arrives(name, link):
+                        self.takers[(name, str(source)), slot].append(link)
 
     def _add(self, body: str, node: Any) -> None:
         if not isinstance(node, dict) or not _is_id(node.get("id")) or not isinstance(node.get("type"), str):
@@ -61,6 +62,20 @@ class SavedWorkflow:
             raise PresetError(f"two nodes of the workflow have the id {shown(key)}: it is damaged")
         self.nodes[key] = node
         self.last_node = max(self.last_node, _whole(node["id"]))
+
+    def _arrives(self, body: str, link: Any) -> bool:
+        """Whether a link leads to an input, or to a border of its subgraph: others do nothing."""
+        number, _, _, to, slot, _ = _fields(link)
+        node = self.nodes.get((body, str(to)))
+        if node is None:
+            return any(str(border.get("id")) == str(to) for border in self._borders(body).values())
+        inputs = _list(node, "inputs")
+        return (isinstance(slot, int) and 0 <= slot < len(inputs)) or any(each.get("link") == number for each in inputs)
+
+    def _borders(self, body: str) -> dict[str, dict[str, Any]]:
+        """The nodes that stand for a subgraph's inputs ("in") and outputs ("out"); none outside of one."""
+        found = {side: self.bodies[body].get(name) for side, name in (("in", "inputNode"), ("out", "outputNode"))}
+        return {side: border for side, border in found.items() if isinstance(border, dict)}
 
     def graph(self) -> Graph:
         """Its nodes and links, with those that are not drawn: into subgraphs, from Set to Get, everywhere."""
@@ -85,9 +100,8 @@ class SavedWorkflow:
         node = self.nodes.get(key)
         if node is not None:
             return (f"\0{side} of {names[node['type']]}", str(slot)) if node["type"] in names else key
-        body = self.bodies[key[0]]
-        for border, inner in (("inputNode", "in"), ("outputNode", "out")):
-            if isinstance(body.get(border), dict) and str(body[border].get("id")) == key[1]:
+        for inner, border in self._borders(key[0]).items():
+            if str(border.get("id")) == key[1]:
                 return f"\0{inner} of {key[0]}", str(slot)
         return key
 

@@ -213,7 +213,7 @@ def test_words_stand_for_values_on_the_command_line_too(tmp_path: Path) -> None:
     for wrong, fix in (("0", "input should be greater"), ("few", "expected a whole number, auto or off")):
         with pytest.raises(UserError, match=f"--low-steps is '?{wrong}'?: {fix}"):
             load(None, {"low_steps": wrong})
-    for wrong in ("none", "3,x"):
+    for wrong in ("none", "3,x", ","):
         with pytest.raises(
             UserError, match=f"--baseline-guidance is '{wrong}': expected guidance scales, as 3,5,9, or"
         ):
