@@ -107,6 +107,11 @@ def likely(asked: str | None) -> Device:
     return Device(asked or ("cuda" if any(each.exists() for each in DRIVERS) else "cpu"))
 
 
+def driverless(device: Device) -> bool:
+    """Whether it is CUDA's, on a machine where no driver's file was found."""
+    return device.kind == "cuda" and not any(each.exists() for each in DRIVERS)
+
+
 def cards() -> tuple[str, list[str]]:
     """(the variable by which a process is shown some of CUDA's devices alone, what it names each that this one has)."""
     import torch

@@ -6,6 +6,7 @@ Built from PyYAML's events, so that depth and size are seen before anything is m
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ MOST_NODES = 50_000
 """Values, each alias counted as all that it stands for."""
 TAG = "tag:yaml.org,2002:"
 COLLECTIONS = (None, "!", f"{TAG}seq", f"{TAG}map")
+OTHER_BASES = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
+"""Numbers that YAML 1.1 reads otherwise than people do."""
 SCALARS = ("null", "bool", "int", "float", "str")
 
 
@@ -118,6 +121,10 @@ class _Document:
             kind = "str"  # a date, as it is written
         if kind in ("null", "str"):
             return None if kind == "null" else event.value
+        if kind != "bool" and OTHER_BASES.fullmatch(event.value):
+            raise self.wrong(
+                event, f"{quoted(event.value)} is a number to base 8 or 60 in YAML: write it in decimals, or in quotes"
+            )
         try:
             node = yaml.ScalarNode(TAG + kind, checked_number(event.value))
             if kind == "bool":

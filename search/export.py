@@ -61,7 +61,10 @@ def export(
     ] = "yaml",
     workflow: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="ComfyUI workflow to put FreeU into; the file itself is not changed."),
+        typer.Option(
+            metavar="FILE",
+            help="ComfyUI workflow, or an image of ComfyUI, to put FreeU into; the file itself is not changed.",
+        ),
     ] = None,
     node: Annotated[
         list[str] | None,
@@ -129,6 +132,8 @@ def export(
         tell(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
     else:
         text = presets.render(preset, format) if workflow is None else _patched(preset, workflow, node or [])
+        if workflow is None:
+            tell(f"where it goes: {presets.module(format).PLACE}", err=True)
         if out is None:
             typer.echo(_as_json(preset, [], [], text) if as_json else text.rstrip("\n"))
             return
@@ -159,9 +164,13 @@ def _as_json(preset: Preset, written: Sequence[Path], backups: Sequence[Path], t
 
 
 def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
-    from freeu.presets import workflow
+    from freeu.presets import PresetError, embedded, workflow
 
-    text, done = workflow.patch(preset, configs.read_text(file), loaders)
+    found = embedded.workflow(file, "workflow", "prompt")
+    try:
+        text, done = workflow.patch(preset, found, loaders)
+    except PresetError as error:
+        raise PresetError(f"{configs.shortened(str(file))}: {error}") from error
     for line in done:
         tell(line, err=True)
     return text
@@ -241,7 +250,7 @@ def _model(folder: StudyFolder, result: Mapping[str, Any] | None) -> tuple[str, 
     """The base model's name and identity; the identity is known once the study has finished."""
     if result is not None:
         return str(result["model"]), str(result.get("model_identity", ""))
-    return str(configs.read_yaml(folder.config).get("model", "")), ""
+    return str(folder.read_settings().get("model", "")), ""
 
 
 def _score(score: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ SETTINGS = (
 
 
 @app.command()
-@flags.with_settings(*SETTINGS, limit=16)
+@flags.with_settings(*SETTINGS, said={"study": "What the figures and their folder are named by"}, limit=16)
 def figures(
     given: dict[str, Any],
     from_file: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +11,16 @@ import typer
 
 from configs import UserError, unknown
 from configs.cli import main, visible
-from configs.console import tell
+from configs.console import command_console, tell
 from search.settings import completions, flags
 from search.storage import StudyFolder, studies
 from search.storage.files import replacing
 
 if TYPE_CHECKING:
+    import torch
+
     from freeu import Factors
+    from freeu.generate import Generator
     from search.analysis.factor_grid import Axis
     from search.settings.config import StudyConfig
 
@@ -33,7 +36,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-@flags.with_settings(*SETTINGS)
+@flags.with_settings(*SETTINGS, said={"study": "Study whose settings and picks are taken, or a name for the picture"})
 def grid(
     given: dict[str, Any],
     x: Annotated[
@@ -97,8 +100,6 @@ def drawn(
     settings: StudyConfig, x: Axis, y: Axis, middle: Factors, prompts: Sequence[str], side: int, file: Path
 ) -> None:
     """Draw, score, write and log. Raises UserError."""
-    import torch
-
     from metrics.base import Batch
     from search.analysis.factor_grid import candidates, draw, stacked
     from search.evaluation.loading import load_parts
@@ -114,10 +115,10 @@ def drawn(
     lean = {"objectives": tuple(single), "judges": ("none",), "compile": False}
     generator, metrics = load_parts(settings.model_copy(update=lean), spec)
     generator.prepare(texts)
-    tell(f"{len(each)} images of each of {len(texts)} prompts")
+    tell(f"{len(each)} images of {f'each of {len(texts)} prompts' if len(texts) > 1 else '1 prompt'}")
     seeds, pictures = prompt_sets.seeds(texts, settings.seed, "grid"), []
-    for text, seed in zip(texts, seeds, strict=True):
-        images = torch.cat([generator.generate([text], [seed], factors) for factors in each])
+    drawn = _images(generator, texts, seeds, each)
+    for text, seed, images in zip(texts, seeds, drawn, strict=True):
         frames = images.shape[1] if images.ndim == 5 else 1
         batch = Batch(images.flatten(0, 1) if frames > 1 else images, (text,) * (len(each) * frames), frames)
         found = {name: metric.score(batch).per_image for name, metric in metrics.items()}
@@ -133,6 +134,24 @@ def drawn(
     params = {"x": f"{x.name} {x.values}", "y": f"{y.name} {y.values}", "middle": str(middle), "model": spec.name}
     place = check_folder(settings.mlruns, settings.tracking_uri)
     log_files(place, f"grid of {settings.name}", params, {}, f"{x.name} and {y.name} round {middle}", [file])
+
+
+def _images(
+    generator: Generator, texts: Sequence[str], seeds: Sequence[int], candidates: Sequence[Factors]
+) -> Iterator[torch.Tensor]:
+    """Of each prompt the images of all candidates, with a bar on a terminal."""
+    import torch
+    from rich.progress import Progress
+
+    console = command_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("drawing", total=len(texts) * len(candidates))
+        for text, seed in zip(texts, seeds, strict=True):
+            images = []
+            for factors in candidates:
+                images.append(generator.generate([text], [seed], factors))
+                bars.advance(bar)
+            yield torch.cat(images)
 
 
 def _middle(settings: StudyConfig, folder: StudyFolder, pick: str | None, from_file: Path | None) -> Factors:

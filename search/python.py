@@ -95,9 +95,7 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         """What it was begun with."""
-        from configs import read_yaml
-
-        return read_yaml(self.folder.config)
+        return self.folder.read_settings()
 
     @property
     def records(self) -> list[Trial]:

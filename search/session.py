@@ -229,11 +229,8 @@ def run_study(
     planned, config = plan(job), job.config
     sweep(job.folder.root, config.mlruns / CACHE)
     tracker = Tracker(config.mlruns, config.name, config.tracking_uri)
-    if (result := _finished(planned)) is not None:
-        say(
-            console,
-            f"study '{config.name}' is finished, with {result['trials']} trials; a larger --trials continues it",
-        )
+    if (result := planned.result) is not None:
+        say(console, planned.finished)
         _catch_up(job, BackgroundTracker(tracker, job.folder, functools.partial(say, console)), result)
         printed_result.show(console, job, result)
         return result
@@ -262,14 +259,6 @@ def run_study(
         except BaseException:
             tracking.interrupt()
             raise
-    return result
-
-
-def _finished(planned: Plan) -> dict[str, Any] | None:
-    """The result, where it is that of all complete trials and no more are asked for."""
-    result = planned.job.folder.read_result()
-    if result is None or not result["trials"] == planned.done >= planned.job.config.trials:
-        return None
     return result
 
 

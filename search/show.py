@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from configs import UserError, read_yaml
+from configs import UserError
 from configs.cli import main
 from configs.console import command_console, say
 from search.settings import flags
@@ -33,7 +33,7 @@ def show(
         raise UserError(f"study '{folder.name}': {now.verdict}")
     records, result = folder.read_trials(), folder.read_result()
     if as_json:
-        found = asdict(now) | {"settings": read_yaml(folder.config)}
+        found = asdict(now) | {"settings": folder.read_settings()}
         found |= {"records": [record.as_dict() for record in records], "result": result}
         if result is not None:
             from search.voting import booth

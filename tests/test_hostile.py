@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from configs import UserError
 from search import export, report, run, show
+from tests.search import made
 
 DEEP = "[" * 200_000
 YAML = {
@@ -69,3 +71,20 @@ def test_workflows_and_studies(tmp_path: Path) -> None:
         file.write_text(DEEP)
     for app, *arguments in ((show.app, "s"), (export.app, "--study", "s"), (report.app, "--study", "s")):
         assert "64 deep" in refused(app, *arguments, "--mlruns", tmp_path)
+
+
+def test_a_damaged_study_s_settings_and_records(tmp_path: Path) -> None:
+    """Of a study without a result, whose page is made of its records and its fingerprint."""
+    folder = made.study(tmp_path, trials=4)
+    folder.result.unlink()
+    whole = folder.config.read_text()
+    for damage, said in (("fingerprint: x", "fingerprint is 'x'"), ("fingerprint: {space: [1]}", "space is [1]")):
+        folder.config.write_text(f"model: shapes\n{damage}\n")
+        for app in (report.app, show.app):
+            assert f"config.yaml is damaged: its {said}" in refused(app, folder.name, "--mlruns", tmp_path)
+    folder.config.write_text(whole)
+    record = folder.record_file(2)
+    for damage, said in (({"state": "FAIL", "reason": None}, "no reason"), ({"state": "DONE"}, "its state is 'DONE'")):
+        record.write_text(json.dumps(json.loads(record.read_text()) | damage))
+        told = refused(report.app, folder.name, "--mlruns", tmp_path)
+        assert "0002.json is not a trial's record" in told and said in told

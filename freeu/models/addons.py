@@ -23,6 +23,9 @@ from .spec import ModelSpec
 
 FLAGS = {"loras": "--lora", "embeddings": "--embedding", "vae": "--vae", "unet": "--unet"}
 PICKLES = (".bin", ".pt", ".ckpt")
+TORCH = (b"PK\x03\x04", b"\x80")
+"""How what torch saves begins: a zip, or an old pickle."""
+BROKEN = "it is damaged, or another kind of file; get it again, or as .safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def addons(spec: ModelSpec) -> list[Addon]:
         if addon.flag in ("--lora", "--embedding") and not addon.place.is_file():
             what = "is a folder: give the file of weights in it" if addon.place.is_dir() else "is no file"
             raise UserError(f"{addon.flag} {addon.place} {what}")
+        if addon.flag in ("--lora", "--embedding"):
+            _check_weights(addon.place)
         if addon.flag in ("--unet", "--vae") and addon.place.is_file():
             if addon.place.suffix != ".safetensors":
                 raise UserError(f"{addon.flag} {addon.place}: expected a diffusers folder or a .safetensors file")
@@ -189,13 +194,27 @@ def _embedding(pipeline: Any, addon: Addon) -> None:
     pipeline.load_textual_inversion({token: vectors}, token=addon.note or token)
 
 
+def _check_weights(file: Path) -> None:
+    """Raises UserError where it is no file of weights, by its first bytes."""
+    if file.suffix not in (".safetensors", *PICKLES):
+        raise UserError(f"{file}: expected {', '.join(('.safetensors', *PICKLES))}")
+    if file.suffix in PICKLES:
+        with file.open("rb") as stream:
+            if not stream.read(4).startswith(TORCH):
+                raise UserError(f"{file} is no file of weights as torch writes it: {BROKEN}")
+
+
 def _weights(file: Path) -> dict[str, Any]:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(file)
-    if file.suffix in PICKLES:
-        import torch
+    import torch
 
-        return torch.load(file, map_location="cpu", weights_only=True)
-    raise UserError(f"{file}: expected {', '.join(('.safetensors', *PICKLES))}")
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # any of a dozen kinds, deep inside
+        raise UserError(f"{file} can't be read as weights alone: {BROKEN}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file} holds a {type(found).__name__}, and no tensors by name: {BROKEN}")
+    return found

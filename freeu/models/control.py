@@ -58,6 +58,8 @@ def check(spec: ModelSpec) -> None:
     for file in files(spec):
         if not file.is_file():
             raise UserError(f"the control image {file}: no such file")
+    for text in spec.control:
+        inputs.picture(spec.base / text)
 
 
 def places(spec: ModelSpec, prompt: str) -> tuple[Path, ...]:

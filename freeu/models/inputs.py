@@ -23,7 +23,7 @@ VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 
 def check(spec: ModelSpec) -> None:
-    """Whether there is something to begin from, told before anything loads.
+    """Whether there is something to begin from, told before anything loads. A prompt set's own pictures are not read.
 
     Raises:
         UserError: a file or folder is not there or is no picture, or a kind that begins from one was given none.
@@ -37,6 +37,9 @@ def check(spec: ModelSpec) -> None:
         if not (spec.base / text).exists():
             raise UserError(f"{flag} {spec.base / text}: no such file or folder")
         _check_suffix(spec.base / text)
+    for text in (spec.input, spec.mask):
+        if text is not None:
+            picture(spec.base / text)
     begins, video = spec.traits.begins, spec.traits.video
     if begins == "video" and spec.input is None:
         raise UserError(f"--model {spec.name} redraws a video of yours: give --input FILE (MP4, GIF) or FOLDER")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from configs import UserError
 
-from . import identity
+from . import identity, inputs
 from .control import weighted
 from .single import header
 from .spec import ModelSpec
@@ -46,6 +46,8 @@ def check(spec: ModelSpec) -> None:
     for file in pictures(spec):
         if not file.is_file():
             raise UserError(f"the picture {file} of the IP-Adapter: no such file")
+    if spec.ip_image:
+        inputs.picture(spec.base / spec.ip_image)
 
 
 def place_of(spec: ModelSpec) -> tuple[Path, float]:

@@ -58,8 +58,10 @@ def check(layers: Layers, shapes: Mapping[str, Shape], networks: Mapping[str, Ma
     are not known.
 
     Raises:
-        UserError: some have no place; says what the file seems to be made for.
+        UserError: there are none, or some have no place; says what the file seems to be made for.
     """
+    if not layers:
+        raise UserError("it holds no tensors")
     misfits = [
         next(iter(parts.values()))
         for (network, layer), parts in layers.items()

@@ -21,6 +21,7 @@ from typing import Any
 import configs
 from configs import UserError
 
+from . import embedded
 from .preset import SCORE_KEYS, Preset, PresetError
 
 __all__ = [
@@ -163,7 +164,7 @@ def read(path: Path | str, name: str | None = None) -> Preset:
 
 def _text(path: Path) -> str:
     content = configs.read_bytes(path)
-    if content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"RIFF")):
+    if content.startswith(embedded.IMAGES):
         from .infotext import of_image
 
         return of_image(path)

@@ -10,8 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from configs import open_image
+from configs import UserError, decoded, open_image, read_bytes
+from configs.reading import shown
 
+IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+"""How a PNG, a JPEG and a WebP begin."""
 KEYS = ("parameters", "invokeai_metadata", "prompt", "workflow", "invokeai_graph")
 """In the order of what says most."""
 BLOCK, COMMENT = 0x8769, 0x9286
@@ -36,6 +39,26 @@ def texts(path: Path) -> dict[str, str]:
         if mark and key.lower() in KEYS:
             found.setdefault(key.lower(), text.strip())
     return {key: found[key] for key in KEYS if key in found}
+
+
+def workflow(file: Path, *keys: str) -> str:
+    """The text of ComfyUI's workflow in a JSON file or an image; of an image what it keeps by the first of keys that it
+    has: "workflow" is as the editor saves it, "prompt" in API format.
+
+    Raises:
+        UserError: the file can't be read, or is an image without.
+    """
+    content = read_bytes(file)
+    if not content.startswith(IMAGES):
+        return decoded(content, shown(file))
+    found = texts(file)
+    for key in keys:
+        if key in found:
+            return found[key]
+    raise UserError(
+        f"{shown(file)} is an image that holds no workflow of ComfyUI: give the file that ComfyUI saved (editors and "
+        "chats remove what is in it), or the workflow as JSON"
+    )
 
 
 def _comment(value: Any) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
-from configs import UserError, quoted, read_json, shortened
+from configs import UserError, parse_json, quoted, shortened
+from configs.reading import shown
 from freeu import schedulers
 from freeu.factors import Factors, Version
 from freeu.generate import GenerationError
+from freeu.presets import embedded
 
 from .bindings import FOUND_BY, ROLES, described
 from .comfyui import PORT, ComfyUI
@@ -37,12 +39,13 @@ FOLDERS = {
 
 
 def read(file: Path, servers: Sequence[str]) -> dict[str, Any]:
-    """A workflow in API format; one that the editor saved is converted by the first server, where it can do that.
+    """A workflow in API format, of a JSON file or out of an image; one that the editor saved is converted by the first
+    server, where it can do that.
 
     Raises:
         UserError: the file can't be read, or holds something else.
     """
-    found = read_json(file, nan=True, halves=True)
+    found = parse_json(embedded.workflow(file, "prompt", "workflow"), shown(file), nan=True, halves=True)
     if isinstance(found, dict) and isinstance(found.get("prompt"), dict):  # as it is sent to /prompt
         found = found["prompt"]
     if isinstance(found, dict) and isinstance(found.get("nodes"), list):

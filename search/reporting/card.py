@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, open_image, read_yaml
+from configs import UserError, open_image
 from freeu import presets
 from freeu.presets import Preset
 from search.reporting.markdown import code, fenced, plain
@@ -58,8 +58,8 @@ def _card(
 ) -> str:
     import yaml
 
-    settings = read_yaml(folder.config)
-    fingerprint = settings.get("fingerprint", {})
+    settings = folder.read_settings()
+    fingerprint = settings["fingerprint"]
     source = str(fingerprint.get("source", "")).partition("@")[0]
     head: dict[str, Any] = {"tags": ["freeu", "diffusers"]}
     if HUB.fullmatch(source):

@@ -9,7 +9,7 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import open_image, read_yaml
+from configs import open_image
 from configs.cli import visible
 from freeu import Sampling
 from freeu.presets.sampled import in_words
@@ -45,7 +45,7 @@ def sections(
     """
     records, part = of_result(folder.read_trials(), result) if folder.result.exists() else (folder.read_trials(), "")
     votes = booth.told(folder, result) if result["picks"] else None
-    kept, config = held_out_pairs.read(folder, result), read_yaml(folder.config)
+    kept, config = held_out_pairs.read(folder, result), folder.read_settings()
     base = next((record.number for record in records if record.complete and record.candidate.baseline), None)
     picks, trials = _picks(result, base), [_trial(record, result) for record in records]
     shown = None if kept is None else _cards(folder, kept, result, room * PAIRS, files)
@@ -80,7 +80,7 @@ def sections(
         "guardrails": _guardrails(result, records),
         "command": reproduce.command(folder.name, config, result["trials"]),
         "versions": result.get("versions", {}),
-        "hashes": reproduce.hashes(config.get("fingerprint", {})),
+        "hashes": reproduce.hashes(config["fingerprint"]),
         "data": {
             "figures": [_plain(figure) for figure in (*fronts, *how.values())],
             "trials": _viewed(folder, result, records, base, room * GRIDS),
@@ -98,7 +98,7 @@ def _facts(result: Mapping[str, Any], records: Sequence[TrialRecord], config: Ma
     images = sum(record.images for record in records)
     scores = [score for pick in result["picks"] for score in pick["scores"].values()]
     held_out = max((score.get("prompts", score["n"]) for score in scores), default=0)
-    prompts = config.get("fingerprint", {}).get("prompts", "")
+    prompts = config["fingerprint"].get("prompts", "")
     return {
         "Base model": str(result["model"]),
         "FreeU": f"version {config.get('version')}, stages by {config.get('stages')}",

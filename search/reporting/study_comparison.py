@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from configs import UserError, read_yaml
+from configs import UserError
 from freeu import Factors, Sampling
 from freeu.presets.sampled import worded
 from search.storage import StudyFolder
@@ -68,7 +68,7 @@ def side(folder: StudyFolder) -> Side:
             tables[pick["number"]] = table
             sets[pick["number"]] = {name: score["value"] for name, score in of_set.items()}
             sets[None] = {name: score["base"] for name, score in of_set.items()}
-    fingerprint = read_yaml(folder.config).get("fingerprint", {})
+    fingerprint = folder.read_settings()["fingerprint"]
     sampling = Sampling.from_dict(result.get("sampling", {}))
     return Side(folder.name, str(result["model"]), result["objectives"], sampling, fingerprint, picks, tables, sets)
 

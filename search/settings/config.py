@@ -29,7 +29,7 @@ from search.settings.values import (
     Texts,
 )
 
-NAMED_BY = (".yaml", ".json", ".safetensors")
+NAMED_BY = (".yaml", ".json", ".safetensors", ".png", ".webp")
 """How a file ends that a study is named by, without that."""
 
 
@@ -204,7 +204,9 @@ class StudyConfig(BaseModel):
     gpu_hours: Annotated[Amount | None, Setting(BUDGET, "H", "Device hours in all, confirmation included")] = None
     patience: Annotated[Count | None, Setting(BUDGET, "N", "Stop after N trials without improvement", "never")] = None
 
-    workers: Annotated[Count, Setting(MACHINE, "N", "Processes that evaluate, one per GPU")] = 1
+    workers: Annotated[
+        Annotated[Count, Field(le=1000)], Setting(MACHINE, "N", "Processes that evaluate, one per GPU")
+    ] = 1
     ray: Annotated[Text | None, Setting(MACHINE, "ADDRESS|local", "Workers on a Ray cluster; needs ray")] = None
     batch_size: Annotated[
         Count | None, Setting(MACHINE, "N", "Images at a time; does not change scores", "the model's")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from configs import read_yaml
 from search.settings import completions
 from search.settings.setting import PLACE, bare, choices_of, flag_of, setting_of
 from search.storage import StudyFolder
@@ -36,19 +35,20 @@ ConfigFile = Annotated[
 
 def tracked_at(folder: StudyFolder, mlruns: Path) -> Settings:
     """Where MLflow has a study's runs. Raises UserError."""
-    kept = read_yaml(folder.config).get("tracking_uri")
+    kept = folder.read_settings().get("tracking_uri")
     asked = os.environ.get("MLFLOW_TRACKING_URI")  # with the password that the kept one is without
     uri = asked if asked and kept == hidden(asked) else kept
     return check_folder(mlruns, uri)
 
 
 def with_settings(
-    *names: str, leave_out: tuple[str, ...] = (), **defaults: Any
+    *names: str, leave_out: tuple[str, ...] = (), said: Mapping[str, str] | None = None, **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command with an option for each setting: those named, else all but `leave_out`.
 
     The command's first argument, `given`, maps field to value for the options that the user gave. Its other parameters
-    are options as usual. defaults: values that differ, for this command, from a study's defaults.
+    are options as usual. said: help of a setting that means something else to this command. defaults: values that
+    differ, for this command, from a study's defaults.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -56,7 +56,7 @@ def with_settings(
 
         chosen = [key for key in (names or FIELDS) if key not in leave_out]
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        options = [_option(key, FIELDS[key], defaults.get(key)) for key in chosen]
+        options = [_option(key, FIELDS[key], defaults.get(key), (said or {}).get(key)) for key in chosen]
 
         @functools.wraps(command)
         def wrapped(**values: Any) -> None:
@@ -73,7 +73,7 @@ def with_settings(
     return decorate
 
 
-def _option(key: str, field: FieldInfo, default: Any) -> inspect.Parameter:
+def _option(key: str, field: FieldInfo, default: Any, help: str | None) -> inspect.Parameter:
     """A setting as typer reads it: an option without a value of its own, so that what was given can be told."""
     setting, kind, flag = setting_of(field), bare(field.annotation), flag_of(key, field)
     choices = choices_of(field)
@@ -86,7 +86,7 @@ def _option(key: str, field: FieldInfo, default: Any) -> inspect.Parameter:
     option = typer.Option(
         flag,
         metavar=setting.metavar,
-        help=f"{setting.help} (default: {said})." if said else f"{setting.help}.",
+        help=f"{help or setting.help} (default: {said})." if said else f"{help or setting.help}.",
         rich_help_panel=setting.group,
         show_default=False,
         autocompletion=completions.SETTINGS.get(key) or (completions.among(choices) if choices else None),

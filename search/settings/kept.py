@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, read_yaml
+from configs import UserError
 from search.settings import fingerprints
 from search.storage import StudyFolder
 from search.storage.addresses import hidden
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:
     """The fingerprint that a study was begun with. Raises UserError."""
-    kept = read_yaml(folder.config).get("fingerprint")
-    if not isinstance(kept, dict):
+    kept: Mapping[str, Any] = folder.read_settings()["fingerprint"]
+    if not kept:
         raise UserError(f"{folder.config} has no fingerprint: it is not a study's; give another name with --study")
     return kept
 
@@ -59,7 +59,7 @@ def kept_settings(job: Job) -> dict[str, Any]:
 
 def _check_storage(config: StudyConfig, folder: StudyFolder) -> None:
     """Raises UserError where a study that is on a server would be begun anew in its folder, or the other way round."""
-    kept = read_yaml(folder.config).get("storage")
+    kept = folder.read_settings().get("storage")
     if kept is not None and config.storage is None:
         raise UserError(
             f"study '{config.name}' is on the server {kept}: give it with --storage, or another name with --study"

@@ -51,9 +51,14 @@ def load(file: str | Path | None, flags: Mapping[str, Any]) -> StudyConfig:
 
 
 def _found(file: str | Path) -> Path:
-    """The file, or the one of that name in configs/studies."""
-    named = path("studies", f"{file}.yaml")
-    return named if not Path(file).exists() and named.is_file() else Path(file).expanduser()
+    """The file, or the one of that name in configs/studies. Raises UserError where there is neither."""
+    given = Path(file).expanduser()
+    if given.exists() or given.name != str(file) or given.suffix:
+        return given
+    known = {each.stem: each for each in path("studies").glob("*.yaml")}
+    if str(file) not in known:
+        raise unknown("settings", str(file), known)
+    return known[str(file)]
 
 
 def _of_file(file: Path) -> dict[str, Any]:

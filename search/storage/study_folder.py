@@ -29,7 +29,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from configs import UserError, quoted, shortened
+from configs import UserError, quoted, read_yaml, shortened
 from search.storage.files import read_json, replacing, write_json
 from search.storage.result_file import read_result_file
 from search.storage.study_lock import locked
@@ -149,6 +149,18 @@ class StudyFolder:
                 return dict(kept)
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{self.features} can't be read ({error}): begin the study anew") from error
+
+    def read_settings(self) -> dict[str, Any]:
+        """What config.yaml holds, `fingerprint` a mapping, {} where it has none. Raises UserError."""
+        found = read_yaml(self.config)
+        kept = found.setdefault("fingerprint", {})
+        for name, each in (("fingerprint", kept), ("space", kept.get("space", {}) if isinstance(kept, dict) else {})):
+            if not isinstance(each, dict):
+                raise UserError(
+                    f"{self.config} is damaged: its {name} is {quoted(each)}, and should be a mapping; "
+                    "restore the file, or begin another study with --study"
+                )
+        return found
 
     def read_trial(self, number: int) -> TrialRecord | None:
         """The record of a trial, None where it has not been evaluated. Raises UserError where it is damaged."""

@@ -126,6 +126,10 @@ class TrialRecord:
         for name in ("origin", "state", "reason"):
             if not isinstance(text := found.get(name), str | None):
                 raise TypeError(f"{name} is {quoted(text)}: expected a text")
+        if found["state"] not in ("COMPLETE", "FAIL"):
+            raise TypeError(f"its state is {quoted(found['state'])}")
+        if found["state"] == "FAIL" and not found.get("reason"):
+            raise TypeError("it failed, and has no reason")
         candidate = Factors.from_dict(found["factors"]), Sampling.from_dict(found.get("sampling", {}))
         return TrialRecord(
             **{**found, "factors": candidate[0], "sampling": candidate[1], "values": values, "rungs": rungs}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, read_yaml
+from configs import UserError
 from configs.devices import cores
 from freeu.sampling import sizes_of
 from search.storage import StudyFolder, studies
@@ -92,12 +92,11 @@ def measured(
     for name in studies(mlruns):
         folder = StudyFolder(mlruns, name)
         try:
-            settings = read_yaml(folder.config)
-            kept = settings.get("fingerprint")
+            settings = folder.read_settings()
             alike = all(settings.get(key) == value for key, value in asked.items())
             alike &= (sizes_of(settings["size"]) if settings.get("size") else ()) == tuple(sizes)
-            held: Mapping[str, Any] = kept if isinstance(kept, dict) else {}
-            alike = alike and all(held.get(key) == value for key, value in (same or {}).items())
+            kept = settings["fingerprint"]
+            alike = alike and all(kept.get(key) == value for key, value in (same or {}).items())
             records = folder.read_trials() if alike else []
         except (UserError, OSError):  # OSError: a folder that another user keeps to himself
             continue  # a damaged study elsewhere is no reason not to plan this one

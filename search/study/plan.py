@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import shortened
+from configs import devices, shortened
 from configs.cli import visible
 from configs.console import say
 from search.optimizer.space import SOBOL
@@ -33,6 +34,17 @@ class Plan:
 
     job: Job
     done: int = 0
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """As result.json holds it, where it is that of all complete trials and no more are asked for."""
+        found = self.job.folder.read_result()
+        return found if found is not None and found["trials"] == self.done >= self.job.config.trials else None
+
+    @property
+    def finished(self) -> str:
+        """What is said where nothing is left to do."""
+        return f"study '{self.job.config.name}' is finished, with {self.done} trials; a larger --trials continues it"
 
     @property
     def images(self) -> int:
@@ -89,6 +101,8 @@ class Plan:
     @property
     def evaluations(self) -> int:
         """U-Net evaluations still to do, the confirmation included."""
+        if self.result is not None:
+            return 0
         once = self.images if self.job.config.guardrails and not self.done else 0
         return round(self.per_image * (self._images(self.done) + once + self.confirmed))
 
@@ -103,6 +117,8 @@ class Plan:
 
     def seconds(self) -> tuple[float, bool]:
         """(estimated seconds, whether that rests on measurements here)."""
+        if self.result is not None:
+            return 0.0, True
         return estimate.seconds(self.job, self.evaluations, self.per_image)
 
     def lines(self) -> list[str]:
@@ -110,6 +126,8 @@ class Plan:
         from freeu.models import control, few_steps, ip_adapter, memory
 
         job, c, s = self.job, self.job.config, self.job.spec
+        if self.result is not None:
+            return [self.finished, f"results     {job.folder.root}"]
         begun = f"{self.done} of them done, " if self.done else ""
         few = f" (it has no {c.limit})" if self.images < c.limit else ""
         where = f"{served.place(job.spec, job.device.in_words())}{self._workers()}"
@@ -136,6 +154,7 @@ class Plan:
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
             *self._few(),
             f"work        {self._work()}",
+            *self._no_driver(),
             *self._on_gpus(),
             *memory.lines(s, job.device.name, c.dtype),
             *self._kept(),
@@ -253,6 +272,12 @@ class Plan:
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
+
+    def _no_driver(self) -> list[str]:
+        """Said of a GPU that this machine seems not to have."""
+        if self.job.config.ray is not None or not self.job.spec.traits.here or not devices.driverless(self.job.device):
+            return []
+        return [f"warning     this machine seems to have no {self.job.device.name}: no driver of a GPU was found"]
 
     def _on_gpus(self) -> list[str]:
         """Said where it takes days here: a line for each that people have."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from configs import read_yaml
 from configs.cli import typed
 from configs.console import Column, fits, say, table
 from freeu import Factors
@@ -51,7 +50,7 @@ def ways_on(
 ) -> None:
     """Print a study's place, and the next commands. uri: MLflow's; None is the one the study was begun with."""
     where = "" if mlruns == Path("mlruns") else f" --mlruns {shlex.quote(str(mlruns))}"
-    uri = uri or str(read_yaml(folder.config).get("tracking_uri") or LOCAL)
+    uri = uri or str(folder.read_settings().get("tracking_uri") or LOCAL)
     look = f"{typed('ui')} --study {folder.name}{where}"
     if uri != LOCAL:
         look = f"{hidden(uri)} (experiment {EXPERIMENT}, run {folder.name})"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, read_yaml
+from configs import UserError
 from freeu import Candidate
 from search.storage.result_file import candidate_of
 from search.study.reproduce import versions
@@ -128,13 +128,13 @@ def so_far(folder: StudyFolder) -> dict[str, Any]:
     """
     from search.optimizer import pareto_front, space_file
 
-    config, records = read_yaml(folder.config), folder.read_trials()
+    config, records = folder.read_settings(), folder.read_trials()
     done = [record for record in records if record.complete]
     if not done:
         raise UserError(f"study '{folder.name}' has no complete trial yet: there is nothing to report")
     directions = {name: value.direction for name, value in done[0].values.items()}
     try:
-        space = space_file.kept(config.get("fingerprint", {}).get("space", {}))
+        space = space_file.kept(config["fingerprint"].get("space", {}))
     except UserError:  # sampling settings alone are searched
         space = space_file.default()
     rows, picks = list[dict[str, Any]](), list[dict[str, Any]]()

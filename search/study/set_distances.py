@@ -50,5 +50,7 @@ def _line(name: str, found: Mapping[str, Any]) -> str:
         return said + "and the reference is too small to tell how much of that is bias; differences at one n hold."
     if floor == 0:
         return said + "and real images 0 on average, as it is unbiased; it is noisy all the same."
-    share = f", so {floor / base:.0%} of that is bias" if base > floor > 0 else ""
-    return said + f"real images {floor:.4g} (the floor){share.replace('%', ' %')}; compare at equal n only."
+    if floor >= base:
+        return said + f"and real images {floor:.4g}, no less: it tells little at this n; compare at equal n only."
+    share = f"{100 * floor / base:.0f} %"
+    return said + f"real images {floor:.4g} (the floor), so {share} of that is bias; compare at equal n only."

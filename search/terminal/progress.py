@@ -140,7 +140,7 @@ class Progress:
         """The baseline is drawn under other seeds, for the guardrails."""
         self._stage, self._what = "guardrails", "the baseline under other seeds"
         self._done, self._size, self._began = 0, images, time.monotonic()
-        self.say(f"measuring how {images} images differ between seeds, for the guardrails")
+        self.say(f"measuring how {images} images differ between seeds: guardrails count in that spread, to ±1")
 
     def confirming(self, what: str, images: int, left: int, most: int) -> None:
         """Images of the confirmation are begun; left: how many come after them in this look; most: of all looks."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from configs import UserError, read_yaml
+from configs import UserError
 from configs.cli import typed
 from search.storage import StudyFolder, TrialRecord
 
@@ -33,7 +33,7 @@ class Standing:
 def standing(folder: StudyFolder) -> Standing:
     """A study's state, read from its files. Damaged files are a state, and raise nothing."""
     try:
-        config, counts, result = read_yaml(folder.config), folder.counted(), folder.read_result()
+        config, counts, result = folder.read_settings(), folder.counted(), folder.read_result()
         finished = result is not None and result["trials"] == counts.complete
         return Standing(
             folder.name,

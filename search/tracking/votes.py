@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs import UserError, read_yaml
+from configs import UserError
 from configs.console import command_console, say, tell
 from search.storage.mlflow_location import check_folder
 from search.study.held_out import BASE
@@ -49,7 +49,7 @@ def conclude(booth: Booth, mlruns: Path) -> None:
         tell("run the same command again to go on")
         return
     say(console, wording.both(booth.result, told), style="bold")
-    uri = read_yaml(booth.folder.config).get("tracking_uri")
+    uri = booth.folder.read_settings().get("tracking_uri")
     try:
         log_votes(mlruns, booth.folder.name, uri, booth.folder.read_result() or booth.result, told)
     except UserError as error:

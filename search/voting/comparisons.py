@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import UserError, read_yaml
+from configs import UserError
 from configs.cli import typed
 from search.settings.fingerprints import digest
 from search.storage import StudyFolder
@@ -95,7 +95,7 @@ def to_vote_on(folder: StudyFolder, result: Mapping[str, Any]) -> list[Compariso
 
 def stamp(folder: StudyFolder, result: Mapping[str, Any]) -> str:
     """A short name for what a study's images depend on: votes on another study's don't count."""
-    kept = read_yaml(folder.config).get("fingerprint", {})
+    kept = folder.read_settings()["fingerprint"]
     told = {name: kept.get(name) for name in ("resolution", "scheduler", "sampling", "dtype", "seed", "held_out_texts")}
     identity = [result["model_identity"], result.get("steps"), result.get("guidance"), told]
     return digest(json.dumps(identity, sort_keys=True, default=str))

@@ -37,8 +37,8 @@ def test_what_others_write_is_read_as_it_was(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize("text, wanted", [
     ("a: 2001-99-99\nb: 2026-11-28", {"a": "2001-99-99", "b": "2026-11-28"}),  # no dates
     ("a: &x [1, 2.5]\nb: *x", {"a": [1, 2.5], "b": [1, 2.5]}),
-    ("a: 0x1F\nb: 1_000\nc: '3'\nd: !!str 4\ne: !!int '5'\nf: 1:30",
-     {"a": 31, "b": 1000, "c": "3", "d": "4", "e": 5, "f": 90}),
+    ("a: 0x1F\nb: 1_000\nc: '3'\nd: !!str 4\ne: !!int '5'\nf: '1:30'\ng: 0\nh: 08\ni: 0.50",
+     {"a": 31, "b": 1000, "c": "3", "d": "4", "e": 5, "f": "1:30", "g": 0, "h": "08", "i": 0.5}),
     ("a: yes\nb: ~\nc:\nd: ! 1\n4: x\n<<: y", {"a": True, "b": None, "c": None, "d": 1, 4: "x", "<<": "y"}),
     ("--- {a: 1}\n...", {"a": 1}), ("", {}), ("~", {}),
 ])  # fmt: skip
@@ -48,7 +48,8 @@ def test_yaml_is_plain_data(text: str, wanted: dict[Any, Any]) -> None:
 
 @pytest.mark.parametrize("text, said", [
     ("a: " + "9" * 5000, "line 1: .* has 5,000 characters"), ("a: 0x" + "f" * 200, "characters"),
-    ("a: " + "1:" * 200 + "1", "characters"), ("a: 1." + "0" * 200, "characters"),
+    ("a: 1:30", "base 8 or 60"), ("a: -010", "base 8 or 60"), ("a: 1:30.5", "base 8 or 60"),
+    ("a: 1." + "0" * 200, "characters"),
     ("b: 1\na: " + "[" * 10_000, "line 2: .*more than 64 deep"), ("{" * 100_000, "more than 64 deep"),
     (LAUGH, "more than 50,000 values"), ("a: &a [*a]", "stands for nothing"), ("a: *b", "stands for nothing"),
     ("- " * 60_000, "deep"), ("a:\n" + "- x\n" * 60_000, "values"),

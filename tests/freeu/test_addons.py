@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 import freeu
 from configs import UserError
 from freeu.models import load_generator, load_spec
+from freeu.models.addons import addons
 from freeu.models.spec import ModelSpec
 from tests import tiny
 
@@ -169,6 +170,22 @@ def test_what_does_not_fit_is_told_by_its_file(sd_folder: Path, sdxl_folder: Pat
     assert "takes text 24 wide, and the model's is 16" in refused(sd_folder, unet=str(tmp_path / "other"))
     (tmp_path / "notes.txt").write_text("x")
     assert "expected .safetensors" in refused(sd_folder, embeddings=(str(tmp_path / "notes.txt"),))
+    save_file({}, empty := tmp_path / "empty.safetensors")
+    assert f"{empty}: it holds no tensors" in refused(sd_folder, loras=(str(empty),))
+
+
+@pytest.mark.parametrize("field", ["loras", "embeddings"])
+def test_a_broken_pickle_is_told_before_anything_loads(field: str, sd_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "broken.pt"
+    for content in (b"", b"<!doctype html>", b"version https://git-lfs"):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=r"broken\.pt is no file of weights as torch writes it"):
+            addons(spec_of(sd_folder, **{field: (str(file),)}))
+    torch.save({"x": vectors()}, file)
+    file.write_bytes(file.read_bytes()[:200])
+    assert "broken.pt can't be read as weights alone: it is damaged" in refused(sd_folder, **{field: (str(file),)})
+    torch.save([vectors()], file)
+    assert "broken.pt holds a list, and no tensors by name" in refused(sd_folder, **{field: (str(file),)})
 
 
 class Evil:

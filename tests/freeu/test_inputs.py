@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from configs import UserError
-from freeu.models import changed, inputs, load_generator, load_spec
+from freeu.models import changed, control, inputs, load_generator, load_spec
 from freeu.models.spec import ModelSpec
 
 WIDE = (48, 32)
@@ -166,3 +166,20 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 def test_what_is_missing_or_too_much_is_told_before_loading(model: str, given: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         inputs.check(changed(load_spec(model), given))
+
+
+def test_what_cannot_be_decoded_is_told_before_loading(tmp_path: Path) -> None:
+    torn, whole = tmp_path / "torn.png", tmp_path / "whole.png"
+    torn.write_bytes(b"\x89PNG\r\n\x1a\n")
+    pictures()[0].save(whole)
+    held = {"controlnets": ("net",), "input": str(whole)}
+    for given in ({"input": str(torn)}, {"input": str(whole), "mask": str(torn)}):
+        with pytest.raises(UserError, match=r"torn\.png can't be read"):
+            inputs.check(changed(load_spec("sd15"), given))
+    with pytest.raises(UserError, match=r"torn\.png can't be read"):
+        control.check(changed(load_spec("sd15"), held | {"control": (str(torn),)}))
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"no film")
+    pytest.importorskip("cv2")
+    with pytest.raises(UserError, match=r"can't read the video .*film\.mp4"):
+        inputs.check(changed(load_spec("rerender"), {"input": str(film)}))

@@ -29,6 +29,8 @@ def said(**given: Any) -> str:
 def test_what_is_missing_is_told(adapter: Path, tmp_path: Path) -> None:
     assert "give --ip-image FILE, or a column 'ip_image'" in said(ip_adapter=str(adapter))
     assert "none.png of the IP-Adapter: no such file" in said(ip_adapter=str(adapter), ip_image="/none.png")
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert "torn.png can't be read" in said(ip_adapter=str(adapter), ip_image=str(tmp_path / "torn.png"))
     assert "give one with --ip-adapter FILE" in said(ip_image="picture.png")
     assert "expected a .safetensors file" in said(ip_adapter=str(tmp_path / "none.safetensors"), ip_image="a")
     assert "and modelscope is text-to-video" in said(model="modelscope", ip_adapter=str(adapter), ip_image="a")

@@ -15,11 +15,13 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from configs import UserError
 from configs.whole_files import replacing
 from freeu import Factors, Sampling, presets
+from freeu.presets import embedded
 from search.export import app, preset_of
 from search.reporting import preset_folder
 from search.storage import StudyFolder, TrialRecord, Value
@@ -239,6 +241,47 @@ def test_a_workflow_gets_freeu_and_stays(mlruns: Path, tmp_path: Path) -> None:
     assert "put FreeU_V2, node 6, behind CheckpointLoaderSimple (node 4); 1 input rewired" in said
     assert json.loads(out.read_text())["5"]["inputs"]["model"] == ["6", 0]
     assert file.read_text() == before and presets.read(out).factors == KNEE
+
+
+def test_an_image_of_comfyui_is_a_workflow(mlruns: Path, tmp_path: Path) -> None:
+    """As ComfyUI keeps it: what the editor saves, beside what ran."""
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {}}
+    ran = {"4": loader, "5": {"class_type": "KSampler", "inputs": {"model": ["4", 0]}}}
+    saved = {
+        "nodes": [
+            {"id": 4, "type": "CheckpointLoaderSimple", "outputs": [{"name": "MODEL", "type": "MODEL", "links": [1]}]},
+            {"id": 5, "type": "KSampler", "inputs": [{"name": "model", "type": "MODEL", "link": 1}]},
+        ],
+        "links": [[1, 4, 0, 5, 0, "MODEL"]],
+        "last_node_id": 5,
+        "last_link_id": 1,
+    }
+    for kept in ({"prompt": ran, "workflow": saved}, {"prompt": ran}):
+        file, out = tmp_path / "image.png", tmp_path / "new.json"
+        info = PngInfo()
+        for key, value in kept.items():
+            info.add_text(key, json.dumps(value))
+        Image.new("RGB", (8, 8)).save(file, pnginfo=info)
+        before = file.read_bytes()
+        said = exported(mlruns, "--study", "sunday", "--workflow", file, "--out", out)
+        assert "put FreeU_V2, node 6, behind CheckpointLoaderSimple (node 4)" in " ".join(said.split())
+        assert ("nodes" in json.loads(out.read_text())) == ("workflow" in kept)
+        assert file.read_bytes() == before and presets.read(out).factors == KNEE
+    Image.new("RGB", (8, 8)).save(file)
+    with pytest.raises(UserError, match=r"image\.png is an image that holds no workflow of ComfyUI"):
+        embedded.workflow(file, "workflow", "prompt")
+
+
+def test_what_is_wrong_with_a_workflow_names_its_file(mlruns: Path, tmp_path: Path) -> None:
+    file = tmp_path / "w.json"
+    file.write_text("{}")
+    done = CliRunner().invoke(app, ["--mlruns", str(mlruns), "sunday", "--workflow", str(file)])
+    assert str(done.exception).startswith(f"{file}: this is no ComfyUI workflow")
+
+
+def test_it_says_where_a_preset_goes(mlruns: Path, tmp_path: Path) -> None:
+    said = exported(mlruns, "sunday", "--format", "comfyui", "--out", tmp_path / "a.json")
+    assert "where it goes: one node for a workflow in API format" in " ".join(said.split())
 
 
 SAMPLING = {"guidance": 6.5, "guidance_rescale": 0.0, "steps": 28, "scheduler": "Euler a", "negative_prompt": "blurry",

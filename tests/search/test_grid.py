@@ -86,7 +86,7 @@ def test_round_a_pick_of_a_study(tmp_path: Path) -> None:
     few = ["--x", "b1=1,1.4", "--y", "s1=0.5", "--prompt", "a red circle"]
     done = CliRunner().invoke(app, [*where, *few, "--pick", "knee", "--out", str(out)])
     assert done.exit_code == 0, done.exception
-    assert "3 images of each of 1 prompts" in done.stdout
+    assert "3 images of 1 prompt\n" in done.stdout
     with Image.open(out) as picture:
         assert picture.size[0] > 2 * 256
     for arguments, said in (

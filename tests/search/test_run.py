@@ -25,6 +25,7 @@ from search.session import run_study
 from search.settings.config import StudyConfig
 from search.settings.job import prepare
 from search.storage import StudyFolder
+from search.study.plan import plan
 from search.study.printed_result import shown_rows
 from search.study.result import at_the_ends
 from tests.search.fakes import FakeGenerator, load_fakes, metrics, settings
@@ -103,6 +104,9 @@ def test_a_study_from_plan_to_verdict_then_again_then_more(tmp_path: Path) -> No
     assert again == result
     assert "is finished, with 10 trials" in said
     assert idle.calls == []
+    planned = plan(prepare(settings(tmp_path)))
+    assert planned.lines()[0] == "study 'small' is finished, with 10 trials; a larger --trials continues it"
+    assert planned.as_dict()["unet_evaluations"] == planned.as_dict()["seconds"] == 0
     more, said = study(settings(tmp_path, trials=12), FakeGenerator())
     assert more["trials"] == 12
     assert "10 of them done" in said

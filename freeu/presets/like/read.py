@@ -15,7 +15,6 @@ from ..preset import Preset
 from ..sampled import Taken
 from . import comfyui
 
-IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 TOOLS = "the web UI, Forge, SD.Next, Fooocus, InvokeAI or ComfyUI"
 
 
@@ -59,7 +58,7 @@ def _texts(path: Path) -> dict[str, str]:
             start = stream.read(4)
     except (OSError, ValueError) as error:
         raise UserError(f"can't read {shortened(str(path))}: {getattr(error, 'strerror', None) or error}") from error
-    if not start.startswith(IMAGES):
+    if not start.startswith(embedded.IMAGES):
         return {"": read_text(path)}
     found = embedded.texts(path)
     if "invokeai_metadata" in found and "invokeai_graph" in found:  # where FreeU's node is

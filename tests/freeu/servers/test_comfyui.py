@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from configs import UserError
 from freeu import IDENTITY, Factors, Sampling
@@ -233,6 +235,17 @@ def test_a_video_is_its_frames_before_they_are_compressed(tmp_path: Path, server
     assert images.shape == (2, 3, 3, 16, 16)
     assert torch.equal(images[:, 2], images[:, 0] + 2)
     assert torch.equal(still.generate(PROMPTS[:2], SEEDS[:2], STRONG), expected(STRONG, PROMPTS[:2], SEEDS[:2]))
+
+
+def test_an_image_is_the_workflow_that_made_it(tmp_path: Path, server: ComfyServer) -> None:
+    info = PngInfo()
+    info.add_text("prompt", json.dumps(workflow()))
+    info.add_text("workflow", "{}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "made.png", pnginfo=info)
+    given = load_spec(f"comfyui:{tmp_path / 'made.png'}").model_copy(update={"servers": (server.url,)})
+    found, wanted = load_generator(connected(given)), generator(tmp_path, server)
+    assert found.identity == wanted.identity
+    assert torch.equal(found.generate(["a cat"], [0], STRONG), wanted.generate(["a cat"], [0], STRONG))
 
 
 def test_identity_is_the_workflow_without_prompt_and_seed(tmp_path: Path, server: ComfyServer) -> None:

@@ -92,6 +92,7 @@ def test_every_flag_is_a_key() -> None:
         ({"prompts": " "}, "--prompts is ' ': it is empty"),
         ({"mlruns": ""}, "--mlruns is '': it is empty"),
         ({"loras": ("a", "")}, "--lora is '': it is empty"),
+        ({"workers": 10**12}, "--workers is 1000000000000: input should be less than or equal to 1000"),
     ],
 )
 def test_what_cant_be_is_refused_with_its_value(flags: dict[str, object], said: str) -> None:
@@ -142,6 +143,12 @@ def test_a_file_s_empty_text_is_refused(key: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(f"{key}: ''\n")
     with pytest.raises(UserError, match=r"s\.yaml: \w+ is '': it is empty"):
         load(tmp_path / "s.yaml", {})
+
+
+def test_a_name_of_settings_suggests_the_nearest() -> None:
+    assert load("quick", {}).trials == 16
+    with pytest.raises(UserError, match="unknown settings 'quik': did you mean 'quick'"):
+        load("quik", {})
 
 
 def test_the_name_is_the_models(tmp_path: Path) -> None:

@@ -36,3 +36,8 @@ def test_the_lines() -> None:
         "bias; differences at one n hold.",
     ]
     assert lines({}) == []
+    less = {"set_distances": told({"fid": 89.8}, 12, rows)}
+    assert lines(less) == [
+        "fid at n = 12: the baseline scores 89.7, and real images 89.8, no less: it tells little at this n; compare at "
+        "equal n only."
+    ]

@@ -19,6 +19,7 @@ from search.evaluation.loading import CACHE, assemble, known
 from search.session import Session, run_study
 from search.settings.job import prepare
 from search.storage import StudyFolder
+from search.study.plan import plan
 from search.workers import done
 from search.workers.processes import environments
 from tests.search.fakes import FakeGenerator, metrics, settings
@@ -204,3 +205,14 @@ def test_a_worker_tells_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     has_cards(monkeypatch, 0)
     with pytest.raises(UserError, match="no device 'cuda'"):
         assemble(lambda config, spec: (FakeGenerator(), metrics(config)), job)
+
+
+@pytest.mark.parametrize(("given", "warned"), [({"device": "cuda"}, True), ({}, False), ({"ray": "local"}, False)])
+def test_a_plan_says_that_there_seems_to_be_no_gpu(
+    given: dict[str, Any], warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "DRIVERS", (tmp_path / "none",))
+    told = "\n".join(plan(prepare(settings(tmp_path, **given))).lines())
+    assert ("this machine seems to have no cuda: no driver of a GPU was found" in told) is warned
+    (tmp_path / "none").touch()
+    assert "seems to have no" not in "\n".join(plan(prepare(settings(tmp_path, **given))).lines())
