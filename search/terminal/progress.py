@@ -140,7 +140,10 @@ class Progress:
         """The baseline is drawn under other seeds, for the guardrails."""
         self._stage, self._what = "guardrails", "the baseline under other seeds"
         self._done, self._size, self._began = 0, images, time.monotonic()
-        self.say(f"measuring how {images} images differ between seeds: guardrails count in that spread, to ±1")
+        self.say(
+            f"measuring how {images} images differ between seeds: a trial whose images differ more from the baseline's, "
+            "as by +1.2 of that spread, is out of bounds (out)"
+        )
 
     def confirming(self, what: str, images: int, left: int, most: int) -> None:
         """Images of the confirmation are begun; left: how many come after them in this look; most: of all looks."""
@@ -196,7 +199,7 @@ class Progress:
         if not record.complete:
             return f"{row}  {', '.join((*notes, record.ending))}"
         if not record.feasible:
-            notes.insert(0, f"out of bounds: {out_of_bounds(record.guardrails)}")
+            notes.insert(0, f"out: {out_of_bounds(record.guardrails)}")
         if record.images < self.per_trial:
             few = f" with {self._cheap}" if max(record.rungs, default=1) < 0 else ""
             notes.append(f"{record.images} prompts{few}")

@@ -85,7 +85,7 @@ def test_a_trial_is_one_line_of_at_most_80() -> None:
     assert len(lines) == 22 + 2 and max(map(len, lines)) <= 80  # a header for each 20
     assert lines[0] == lines[21] and lines[0].split()[:3] == ["done", "trial", "b1"]
     points = {tuple(place for place, sign in enumerate(line[:61]) if sign == ".") for line in lines if "/64" in line}
-    assert all("out of bounds" in line for line in lines if "/64" in line)
+    assert all("  out: " in line for line in lines if "/64" in line)
     assert len(points) == 1  # numbers align
     assert all(line.endswith((", …", ": …")) for line in lines if "…" in line)  # no word is cut
 
