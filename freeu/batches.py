@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from configs.cpu_batches import shares, side_by_side
 from configs.shortages import is_shortage
 
-from .cpu_batches import Done, shares, side_by_side
 from .generate import GenerationError
 
 LARGEST = 32
 """Images of a lane's batch: larger ones are no faster for each image."""
+Done = tuple[slice, torch.Tensor]
 Work = Callable[[Sequence[int]], torch.Tensor]
 """From rows to what they give, (rows, ...)."""
 Then = Callable[[slice, torch.Tensor], torch.Tensor]
@@ -39,8 +40,9 @@ class Batches:
         filled: bool = False,
     ) -> None:
         """size: None is as `room` finds it, by a first batch of one. spare: does something that lets a single one
-        take less memory; False where there is nothing left to do. lanes: batches side by side, see `freeu.cpu_batches`;
-        there None is an even share for each, LARGEST at the most. filled: the last batch is filled up, by its last row.
+        take less memory; False where there is nothing left to do. lanes: batches side by side, as in
+        `configs.cpu_batches`; there None is an even share for each, LARGEST at the most. filled: the last batch is
+        filled up, by its last row.
         """
         self._even = lanes and size is None
         self._most = LARGEST if self._even else 1 if size is None else size

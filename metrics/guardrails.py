@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from configs.cpu_batches import in_order
+
 from .base import Batch, Direction, MetricError, Score, check_count, mean_score
 from .encoders import Encoder
-from .pixels import Pixels, Rings, mean, ring_means, rings, side_by_side, variance
+from .pixels import Pixels, Rings, mean, ring_means, rings, variance
 
 PART = 2**20
 """Pixels that are measured at a time: an image of 1024."""
@@ -57,8 +59,11 @@ class Guardrail:
             pixels = Pixels(part.to(self._device))
             return [GUARDRAILS[name](pixels) for name in names]
 
-        parts = batch.images.split(max(1, PART // math.prod(batch.images.shape[-2:])))
-        found = side_by_side(measured, parts) if self._device == "cpu" else list(map(measured, parts))
+        images, most = batch.images, max(1, PART // math.prod(batch.images.shape[-2:]))
+        if self._device == "cpu":
+            found = in_order(len(images), most, lambda part: measured(images[part]))
+        else:
+            found = list(map(measured, images.split(most)))
         columns = zip(*found, strict=True)
         return {name: torch.cat(column).numpy() for name, column in zip(names, columns, strict=True)}
 

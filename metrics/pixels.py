@@ -7,15 +7,10 @@ after another in float32 would lose digits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeVar
 
 import torch
-
-Result = TypeVar("Result")
 
 BLOCK = 2**16
 """Pixels whose colours are read at a time: so many stay in a processor's cache."""
@@ -80,19 +75,6 @@ def variance(planes: torch.Tensor) -> torch.Tensor:
     """Over each plane's positions, of planes (n, H, W): float64 (n,) on the CPU."""
     centre = mean(planes).to(planes.device, planes.dtype)
     return mean((planes - centre[:, None, None]).square())
-
-
-def side_by_side(work: Callable[[torch.Tensor], Result], parts: Sequence[torch.Tensor]) -> list[Result]:
-    """work(part) of each, on as many threads as torch has, each of which works alone: threads that share such short
-    work wait for one another more than they work."""
-    threads = torch.get_num_threads()
-    if threads == 1 or len(parts) < 2:
-        return list(map(work, parts))
-    try:
-        with ThreadPoolExecutor(threads, "pixels", torch.set_num_threads, (1,)) as pool:
-            return list(pool.map(work, parts))
-    finally:
-        torch.set_num_threads(threads)  # a thread's own number is what threads to come would begin with
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-LEFT_OUT = {"models", "servers", "shapes", "figures.py", "generate.py", "cpu_batches.py"}
+LEFT_OUT = {"models", "servers", "shapes", "figures.py", "generate.py", "batches.py"}
 CONFIGS = ("__init__.py", "errors.py", "images.py", "plain_yaml.py", "reading.py", "safetensors_header.py")
 FROM = re.compile(r"^( *)from configs(?P<module>[.\w]*) import ", re.MULTILINE)
 PLAIN = re.compile(r"^( *)import configs$", re.MULTILINE)

@@ -141,8 +141,8 @@ class Progress:
         self._stage, self._what = "guardrails", "the baseline under other seeds"
         self._done, self._size, self._began = 0, images, time.monotonic()
         self.say(
-            f"measuring how {images} images differ between seeds: a trial whose images differ more from the baseline's, "
-            "as by +1.2 of that spread, is out of bounds (out)"
+            f"measuring how {images} images differ between seeds: a trial further than that from the baseline, as by "
+            "+1.2 of that spread, is out of bounds (out)"
         )
 
     def confirming(self, what: str, images: int, left: int, most: int) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
 
 import torch
 
-Done = tuple[slice, torch.Tensor]
+Result = TypeVar("Result")
 
 
 def shares(n: int, most: int) -> list[slice]:
@@ -22,7 +23,14 @@ def shares(n: int, most: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def side_by_side(parts: Sequence[slice], work: Callable[[slice], Iterable[Done]]) -> Iterator[Done]:
+def in_order(n: int, most: int, work: Callable[[slice], Result]) -> list[Result]:
+    """What work(part) gives for even parts of range(n), one after the other; see `side_by_side`."""
+    parts = shares(n, most)
+    found = dict(side_by_side(parts, lambda part: [(part.start, work(part))]))
+    return [found[part.start] for part in parts]
+
+
+def side_by_side(parts: Sequence[slice], work: Callable[[slice], Iterable[Result]]) -> Iterator[Result]:
     """What work(part) gives for each part, in the order in which they are done; without gradients.
 
     On as many threads as torch has, each of which works alone. What the work raises is raised here, when what runs
@@ -35,7 +43,7 @@ def side_by_side(parts: Sequence[slice], work: Callable[[slice], Iterable[Done]]
         return
 
     @torch.inference_mode()
-    def listed(part: slice) -> list[Done]:
+    def listed(part: slice) -> list[Result]:
         return list(work(part))
 
     try:

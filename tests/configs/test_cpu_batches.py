@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import freeu
+from configs.cpu_batches import in_order, shares, side_by_side
 from freeu.batches import Batches
-from freeu.cpu_batches import shares, side_by_side
 from freeu.models import load_generator, load_spec
+from metrics.encoders import Encoder
 
 STRONG = freeu.Factors(1.5, 1.6, 0.9, 0.2)
 LATE = freeu.Factors(1.5, 1.6, 0.9, 0.2, controls=freeu.Controls(start=0.5))
@@ -45,6 +46,31 @@ def test_work_is_done_on_two_threads_of_one_core_each(two: None) -> None:
 
     found = dict((part.start, numbers.tolist()) for part, numbers in side_by_side(shares(5, 8), work))
     assert found == {0: [0, 1, 2], 3: [3, 4]}
+
+
+def test_results_come_in_order_whoever_is_first(two: None) -> None:
+    last = threading.Event()
+
+    def work(part: slice) -> int:
+        if part.start:
+            last.set()
+        assert last.wait(600)  # the first part ends after the last one began
+        return part.start
+
+    assert in_order(5, 8, work) == [0, 3]
+
+
+def test_an_encoder_reads_on_as_many_threads(two: None) -> None:
+    both = threading.Barrier(2, timeout=600)
+
+    def images(part: torch.Tensor) -> torch.Tensor:
+        both.wait()
+        assert torch.get_num_threads() == 1
+        return part.flatten(1)[:, :4]
+
+    given = torch.randint(0, 255, (7, 3, 8, 8), dtype=torch.uint8)
+    lanes = Encoder("pixels", "pixels", images, lanes=True)
+    assert torch.equal(lanes.embed_images(given), given.flatten(1)[:, :4].float())
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
