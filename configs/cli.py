@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from configs import UserError, shortened
-from configs.quiet import keep_quiet
+from configs.environment import ask_libraries
 
 if TYPE_CHECKING:
     import typer
@@ -31,7 +31,7 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u
 
 def main(app: typer.Typer) -> NoReturn:
     """Run a typer app as a command; never returns."""
-    keep_quiet()
+    ask_libraries()
     replace_unshowable()
     from configs.help import one_style, print_version
 

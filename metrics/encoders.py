@@ -7,14 +7,13 @@ another are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from configs import UserError, unknown
-from configs.cpu_batches import in_order
 from configs.shortages import is_shortage
 
 BATCH = 64
@@ -30,7 +29,6 @@ class Encoder:
         images: from uint8 (n, 3, H, W), n small, to (n, d) on the encoder's device, not normalised.
         texts: from n strings to (n, d), or None for an encoder of images alone.
         fit: resizes uint8 images as this encoder does itself; None where it takes any size.
-        lanes: on a CPU, parts of the images go side by side; see `configs.cpu_batches`.
         shape: open_clip's `model_cfg` where the weights are from this disk, so that nothing tells whose they are.
     """
 
@@ -40,15 +38,9 @@ class Encoder:
     texts: Callable[[Sequence[str]], torch.Tensor] | None = None
     fit: Callable[[torch.Tensor], torch.Tensor] | None = None
     shape: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
-    lanes: bool = field(default=False, compare=False)
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """float32 (n, d) on the CPU, from uint8 (n, 3, H, W)."""
-        if not self.lanes:
-            return self._embedded(images)
-        return torch.cat(in_order(len(images), BATCH, lambda part: self._embedded(images[part])))
-
-    def _embedded(self, images: torch.Tensor) -> torch.Tensor:
         found, size, start = [], BATCH, 0
         with torch.inference_mode():
             while start < len(images):
@@ -120,7 +112,7 @@ def encoder(spec: Mapping[str, Any], device: str, models: Path) -> Encoder:
         if kind not in kinds:
             raise unknown("kind of encoder", kind, kinds)
         try:
-            _LOADED[key] = replace(kinds[kind](spec, device, models), lanes=device == "cpu")
+            _LOADED[key] = kinds[kind](spec, device, models)
         except KeyError as error:
             raise UserError(f"an encoder of kind '{kind}' needs {error}, and its YAML has {dict(spec)}") from error
         except (TypeError, ValueError, AttributeError) as error:  # a text for a number, a number for a list

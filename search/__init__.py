@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from configs import UserError
-from configs.quiet import keep_quiet
+from configs.environment import ask_libraries
 
 if TYPE_CHECKING:
     from search.python import Study, Trial, load, run
@@ -23,7 +23,7 @@ __all__ = ["Study", "Trial", "UserError", "load", "run"]
 
 _HOMES = {"Study": "search.python", "Trial": "search.python", "load": "search.python"}
 
-keep_quiet()  # here, since a worker on another machine runs no command
+ask_libraries()  # here, since a worker on another machine runs no command
 
 
 def __getattr__(name: str) -> Any:

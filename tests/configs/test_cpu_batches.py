@@ -13,7 +13,6 @@ import freeu
 from configs.cpu_batches import in_order, shares, side_by_side
 from freeu.batches import Batches
 from freeu.models import load_generator, load_spec
-from metrics.encoders import Encoder
 
 STRONG = freeu.Factors(1.5, 1.6, 0.9, 0.2)
 LATE = freeu.Factors(1.5, 1.6, 0.9, 0.2, controls=freeu.Controls(start=0.5))
@@ -58,19 +57,6 @@ def test_results_come_in_order_whoever_is_first(two: None) -> None:
         return part.start
 
     assert in_order(5, 8, work) == [0, 3]
-
-
-def test_an_encoder_reads_on_as_many_threads(two: None) -> None:
-    both = threading.Barrier(2, timeout=600)
-
-    def images(part: torch.Tensor) -> torch.Tensor:
-        both.wait()
-        assert torch.get_num_threads() == 1
-        return part.flatten(1)[:, :4]
-
-    given = torch.randint(0, 255, (7, 3, 8, 8), dtype=torch.uint8)
-    lanes = Encoder("pixels", "pixels", images, lanes=True)
-    assert torch.equal(lanes.embed_images(given), given.flatten(1)[:, :4].float())
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
