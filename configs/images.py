@@ -50,7 +50,7 @@ def open_image(source: Path | IO[bytes], name: str = "") -> Iterator[Image.Image
     except Image.DecompressionBombError as error:
         raise UserError(f"the image {called} is too large: {MOST_PIXELS:,} pixels are read; scale it down") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"the image {called} can't be read: it is none of {', '.join(FORMATS)}") from error
+        raise UserError(f"the image {called} can't be read: it is none of {', '.join(FORMATS)}, or damaged") from error
     except (*DAMAGED, struct.error, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"the image {called} can't be read: {shortened(str(why))}") from error

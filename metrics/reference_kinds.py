@@ -30,7 +30,7 @@ def parse(text: str) -> dict[str, Any]:
     if place.is_file() and place.suffix in TABLES:
         return _table(str(place))
     name, _, count = text.partition(":")
-    if HUB.fullmatch(name) and (count.isdigit() or not count):
+    if not place.exists() and HUB.fullmatch(name) and (count.isdigit() or not count):
         n = int(count) if count else IMAGES_OF_HUB
         return {"kind": "hub_dataset", "dataset": name, "split": "train", "image": "image", "n": n}
     raise UserError(

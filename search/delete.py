@@ -32,7 +32,7 @@ def delete(
     housekeeping.check_own(folder)
     if running(folder):
         raise UserError(f"study '{folder.name}' is running: stop it first")
-    if not yes and (as_json or not typer.confirm(f"delete {folder.root} and its runs in MLflow?")):
+    if not yes and (as_json or not _confirmed(f"delete {folder.root} and its runs in MLflow?")):
         raise UserError(f"study '{folder.name}' was not deleted: --yes deletes it without a question")
     from search.tracking import housekeeping as tracked
 
@@ -42,6 +42,14 @@ def delete(
         typer.echo(json.dumps({"study": folder.name, "folder": str(folder.root), "mlflow_runs": runs}, indent=2))
     else:
         tell(f"deleted {folder.root} and {runs} runs in MLflow")
+
+
+def _confirmed(question: str) -> bool:
+    """False, too, where nobody is there to answer."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        return False
 
 
 if __name__ == "__main__":

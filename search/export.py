@@ -20,6 +20,7 @@ import configs
 from configs import UserError
 from configs.cli import main
 from configs.console import tell
+from configs.image_files import SUFFIXES
 from freeu.factors import Factors
 from freeu.presets import FORMATS
 from freeu.sampling import Candidate, Sampling
@@ -51,14 +52,14 @@ def export(
         ),
     ] = None,
     format: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help="One of: " + ", ".join(FORMATS) + " (default: yaml).",
             show_default=False,
             autocompletion=completions.among(FORMATS),
         ),
-    ] = "yaml",
+    ] = None,
     workflow: Annotated[
         Path | None,
         typer.Option(
@@ -94,8 +95,12 @@ def export(
 
     if from_file is not None and (name or study):
         raise UserError("give either --study NAME or --from-file FILE: where to take the factors from")
-    if sum((all_, card, workflow is not None)) > 1:
-        raise UserError("--all, --card and --workflow exclude each other: give one")
+    if sum((all_, card, workflow is not None, format is not None)) > 1:
+        raise UserError("--all, --card, --format and --workflow exclude each other: give one")
+    if all_ and out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file, and --all writes a folder: name another")
+    if workflow is not None and out is not None and out.suffix.lower() in SUFFIXES:
+        raise UserError(f"--out {out}: a workflow is JSON: name a .json file")
     if (all_ or card) and out is None:
         raise UserError(f"--{'all' if all_ else 'card'} needs --out: {'a folder' if all_ else 'a .md file'} to write")
     if card and from_file is not None:
@@ -131,6 +136,7 @@ def export(
         written = [out, *([drawn] if drawn.exists() else [])]
         tell(f"wrote {out}" + (f" and {drawn.name} beside it" if drawn.exists() else ""), err=True)
     else:
+        format = format or "yaml"
         text = presets.render(preset, format) if workflow is None else _patched(preset, workflow, node or [])
         if workflow is None:
             tell(f"where it goes: {presets.module(format).PLACE}", err=True)
@@ -166,11 +172,11 @@ def _as_json(preset: Preset, written: Sequence[Path], backups: Sequence[Path], t
 def _patched(preset: Preset, file: Path, loaders: list[str]) -> str:
     from freeu.presets import PresetError, embedded, workflow
 
-    found = embedded.workflow(file, "workflow", "prompt")
+    found, name = embedded.workflow(file, "workflow", "prompt"), configs.shortened(str(file))
     try:
-        text, done = workflow.patch(preset, found, loaders)
+        text, done = workflow.patch(preset, found, loaders, name)
     except PresetError as error:
-        raise PresetError(f"{configs.shortened(str(file))}: {error}") from error
+        raise PresetError(f"{name}: {error}") from error
     for line in done:
         tell(line, err=True)
     return text

@@ -76,6 +76,8 @@ def grid(
     from search.analysis.factor_grid import around, axis
     from search.settings.reading import load
 
+    if pick is not None and from_file is not None:
+        raise UserError(f"give either --pick {pick} or --from {from_file}: what stands in the middle")
     settings = load(config, given)
     folder = StudyFolder(settings.mlruns, settings.name)
     if given.get("study") is not None and settings.name in studies(settings.mlruns):
@@ -91,6 +93,8 @@ def grid(
     across, down = axes
     assert across is not None and down is not None
     file = out or settings.mlruns / "grids" / f"{settings.name}-{across.name}-{down.name}.png"
+    if file.suffix.lower() != ".png":
+        raise UserError(f"--out {file}: a grid is a PNG: name a .png file")
     if file.is_dir():
         raise UserError(f"--out {file} is a folder: name a file in it, as {file / 'grid.png'}")
     drawn(settings, across, down, middle, prompt or [], side, file.expanduser())

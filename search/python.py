@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import unknown
+from configs import UserError, quoted, unknown
 from search.storage import StudyFolder
 from search.storage import TrialRecord as Trial
 
@@ -61,6 +61,8 @@ def run(
     from search.session import run_study
     from search.settings import reading as settings_of
 
+    if on_trial is not None and not callable(on_trial):
+        raise UserError(f"on_trial is {quoted(on_trial)}: expected a function that is told each trial")
     chosen = settings_of.load(None if config is None else os.fspath(config), _by_field(settings))
     console = Console(highlight=False, quiet=quiet)
     with _stoppable():

@@ -37,6 +37,8 @@ def rename(
     folder, other = chosen(mlruns, name, study), StudyFolder(mlruns, new)
     old = folder.name
     check_name(new)
+    if new == old:
+        raise UserError(f"study '{old}' has that name already: give another")
     from search.tracking import housekeeping as tracked
 
     housekeeping.check_free(folder, other)

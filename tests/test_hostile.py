@@ -78,10 +78,20 @@ def test_a_damaged_study_s_settings_and_records(tmp_path: Path) -> None:
     folder = made.study(tmp_path, trials=4)
     folder.result.unlink()
     whole = folder.config.read_text()
-    for damage, said in (("fingerprint: x", "fingerprint is 'x'"), ("fingerprint: {space: [1]}", "space is [1]")):
-        folder.config.write_text(f"model: shapes\n{damage}\n")
+    for content, said in (
+        ("model: shapes\nfingerprint: x", "its fingerprint is 'x'"),
+        ("model: shapes\nfingerprint: {space: [1]}", "its space is [1]"),
+        ("", "names no model"),
+        ("model: shapes\ntrials: many", "no number of trials"),
+    ):
+        folder.config.write_text(content)
         for app in (report.app, show.app):
-            assert f"config.yaml is damaged: its {said}" in refused(app, folder.name, "--mlruns", tmp_path)
+            told = refused(app, folder.name, "--mlruns", tmp_path)
+            assert "config.yaml is damaged: " in told and said in told
+    folder.config.unlink()
+    assert "has trials and no config.yaml" in refused(
+        run.app, "--dry-run", "--study", folder.name, "--mlruns", tmp_path
+    )
     folder.config.write_text(whole)
     record = folder.record_file(2)
     for damage, said in (({"state": "FAIL", "reason": None}, "no reason"), ({"state": "DONE"}, "its state is 'DONE'")):

@@ -16,7 +16,7 @@ from .addons import Addon, addons, check_embedding
 from .fits import check_unet
 from .identity import only_variant, read_json
 from .locate import at_hand
-from .lora_layers import TEXT_WIDTHS, layers_of
+from .lora_layers import NETWORKS, TEXT_WIDTHS, layers_of
 from .lora_layers import check as check_layers
 from .single import header
 from .spec import ModelSpec
@@ -41,6 +41,10 @@ def check_early(spec: ModelSpec) -> None:
     parts.check_early(spec, folder)
     if folder is not None or spec.folder.is_file():
         check(spec, folder)
+    else:
+        for addon in addons(spec):
+            if addon.flag == "--lora" and addon.place.suffix == ".safetensors":
+                _check_lora(addon, 2, {network: None for network in NETWORKS})
 
 
 def check(spec: ModelSpec, folder: Path | None) -> None:
@@ -68,14 +72,26 @@ def check(spec: ModelSpec, folder: Path | None) -> None:
         elif addon.flag == "--vae":
             _another(addon, "vae", _vae(spec, folder), per_block)
         elif addon.place.suffix == ".safetensors":
-            shapes = {name: each["shape"] for name, each in header(addon.place).items() if name != "__metadata__"}
+            if addon.flag == "--lora":
+                _check_lora(addon, per_block, networks)
+                continue
             try:
-                if addon.flag == "--lora":
-                    check_layers(layers_of(shapes, per_block), shapes, networks)
-                else:
-                    check_embedding(shapes, _widths(networks))
+                check_embedding(_shapes(addon), _widths(networks))
             except UserError as error:
                 raise UserError(f"{addon.flag} {addon.place}: {error}") from error
+
+
+def _check_lora(addon: Addon, per_block: int, networks: Mapping[str, Shapes | None]) -> None:
+    """Raises UserError where it is none, or doesn't fit the networks that are known."""
+    shapes = _shapes(addon)
+    try:
+        check_layers(layers_of(shapes, per_block), shapes, networks)
+    except UserError as error:
+        raise UserError(f"{addon.flag} {addon.place}: {error}") from error
+
+
+def _shapes(addon: Addon) -> dict[str, Any]:
+    return {name: each["shape"] for name, each in header(addon.place).items() if name != "__metadata__"}
 
 
 def _per_block(folder: Path | None) -> int:

@@ -65,11 +65,12 @@ def addons(spec: ModelSpec) -> list[Addon]:
             what = "is a folder: give the file of weights in it" if addon.place.is_dir() else "is no file"
             raise UserError(f"{addon.flag} {addon.place} {what}")
         if addon.flag in ("--lora", "--embedding"):
-            _check_weights(addon.place)
+            _check_weights(addon)
         if addon.flag in ("--unet", "--vae") and addon.place.is_file():
             if addon.place.suffix != ".safetensors":
                 raise UserError(f"{addon.flag} {addon.place}: expected a diffusers folder or a .safetensors file")
-            header(addon.place)
+            if not header(addon.place).keys() - {"__metadata__"}:
+                raise UserError(f"{addon.flag} {addon.place}: it holds no tensors")
         if addon.flag == "--lora":
             _weight(addon)
     return found
@@ -172,13 +173,13 @@ def _lora(pipeline: Any, addon: Addon) -> None:
 
 def _embedding(pipeline: Any, addon: Addon) -> None:
     """A textual inversion, as diffusers, ReVersion and the web UI write them; SDXL's has two parts."""
-    state = _weights(addon.place)
-    name = addon.note or str(state.get("name") or addon.place.stem)
-    if "string_to_param" in state:
-        state = {name: next(iter(state["string_to_param"].values()))}
     encoders = {each: getattr(pipeline, each, None) for each in ("text_encoder", "text_encoder_2")}
     widths = {each: encoder.config.hidden_size for each, encoder in encoders.items() if encoder is not None}
     try:
+        state = _weights(addon.place)
+        name = addon.note or str(state.get("name") or addon.place.stem)
+        if "string_to_param" in state:
+            state = {name: next(iter(state["string_to_param"].values()))}
         check_embedding({key: value.shape for key, value in state.items()}, widths)
     except UserError as error:
         raise UserError(f"--embedding {addon.place}: {error}") from error
@@ -194,17 +195,21 @@ def _embedding(pipeline: Any, addon: Addon) -> None:
     pipeline.load_textual_inversion({token: vectors}, token=addon.note or token)
 
 
-def _check_weights(file: Path) -> None:
+def _check_weights(addon: Addon) -> None:
     """Raises UserError where it is no file of weights, by its first bytes."""
+    file, named = addon.place, f"{addon.flag} {addon.place}"
     if file.suffix not in (".safetensors", *PICKLES):
-        raise UserError(f"{file}: expected {', '.join(('.safetensors', *PICKLES))}")
-    if file.suffix in PICKLES:
-        with file.open("rb") as stream:
-            if not stream.read(4).startswith(TORCH):
-                raise UserError(f"{file} is no file of weights as torch writes it: {BROKEN}")
+        raise UserError(f"{named}: expected {', '.join(('.safetensors', *PICKLES))}")
+    if file.suffix not in PICKLES:
+        header(file)
+        return
+    with file.open("rb") as stream:
+        if not stream.read(4).startswith(TORCH):
+            raise UserError(f"{named} is no file of weights as torch writes it: {BROKEN}")
 
 
 def _weights(file: Path) -> dict[str, Any]:
+    """Raises UserError, without the file's name."""
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -214,7 +219,7 @@ def _weights(file: Path) -> dict[str, Any]:
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # any of a dozen kinds, deep inside
-        raise UserError(f"{file} can't be read as weights alone: {BROKEN}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds a {type(found).__name__}, and no tensors by name: {BROKEN}")
+        raise UserError(f"it can't be read as weights alone: {BROKEN}") from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise UserError(f"it holds no tensors by name: {BROKEN}")
     return found

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from configs import UserError
-from freeu.sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS
-from freeu.schedulers import check_runs, named
+from freeu.sampler_table import DEFAULT, EDM, OF_EDM, SAMPLERS, SCHEDULES, Schedule
+from freeu.schedulers import Scheduler, check_runs, in_edm, named
 
 from .identity import read_index, read_json
 from .kinds import KINDS, PIPELINES, SD
-from .locate import locate_config
+from .locate import at_hand, locate_config
 from .single import header, text_width
 from .spec import ModelSpec
 
@@ -21,6 +21,8 @@ FIRST = ("model.diffusion_model.input_blocks.0.0.weight", "input_blocks.0.0.weig
 """Of a U-Net in a single file: its first convolution."""
 BROWNIAN = ("DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler")
 """Schedulers whose noise is torchsde's."""
+OWN_STEPS = ("LCM", "TCD")
+"""Samplers whose timesteps are the model's own, however others' are spaced."""
 TYPES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 
 
@@ -162,6 +164,30 @@ def check_sampling_early(spec: ModelSpec) -> None:
         if is_file:
             check_layout(spec.folder, layout)
         check_sampling(layout, spec)
+
+
+def with_schedule(name: str, spec: ModelSpec) -> str:
+    """The name of a scheduler as other tools have to be told it: where it has no schedule, with the one that the spec
+    and its pipeline give it. Linspace, which they take a bare name for, is not said, nor what they could not set; a
+    pipeline that is not on this machine tells nothing.
+    """
+    if name in (DEFAULT, OF_EDM) or spec.timesteps or not spec.traits.here:
+        return name
+    chosen, folder = named(name), at_hand(spec)
+    if chosen.schedule is not None or chosen.sampler.name in OWN_STEPS or folder is None:
+        return name
+    file = folder / "scheduler" / "scheduler_config.json"
+    config = {**(read_json(file) if file.is_file() else {}), **spec.scheduler_config}
+    if in_edm(_class_of(read_index(folder), "scheduler") or "", config):
+        return name
+    fitting = [each for each in SCHEDULES if (chosen.sampler.curved if each.curved else chosen.sampler.spaced)]
+    found = next((each for each in fitting if _is_on(each, config)), None)
+    return name if found is None or found.name == "linspace" else Scheduler(chosen.sampler, found).name
+
+
+def _is_on(schedule: Schedule, config: Mapping[str, Any]) -> bool:
+    """Whether a scheduler's config has a schedule; those of sigmas go before those of timesteps."""
+    return any(config.get(key) == value for key, value in schedule.changes.items() if value)
 
 
 def check_eta(eta: float | None, kind: str) -> None:

@@ -75,12 +75,12 @@ def read(spec: ModelSpec) -> None:
     """Reads all of them once, so that a damaged one is told before the weights load.
 
     Raises:
-        UserError: one can't be read, or the video is too short.
+        UserError: one can't be read, the video is too short, or a mask is all black.
     """
     for prompt in spec.inputs or ([""] if spec.input else []):
         load(spec, prompt, (8, 8))
-        if spec.traits.mask:
-            mask(spec, prompt, (8, 8))
+        if spec.traits.mask and not mask(spec, prompt, spec.image_size).any():
+            raise UserError(f"{spec.base / spec.masks.get(prompt, str(spec.mask))}: nothing of the mask is white")
 
 
 def files(spec: ModelSpec) -> list[Path]:

@@ -160,7 +160,7 @@ def check_hub(repo: str) -> None:
 
 def no_checkpoint(file: Path, found: Mapping[str, Any]) -> UserError:
     """The error for a safetensors file that holds nothing that is known."""
-    some = ", ".join(map(quoted, list(found)[:3]))
+    some = ", ".join(map(quoted, [name for name in found if name != "__metadata__"][:3])) or "no tensor"
     return UserError(
         f"{file} holds no Stable Diffusion checkpoint in the original layout (but {some}, …): a U-Net alone goes to "
         "--unet, a LoRA to --lora, a pipeline in diffusers' format is a folder"

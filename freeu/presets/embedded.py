@@ -1,8 +1,8 @@
 """The texts that image tools keep in their files: a PNG's text chunks, and the EXIF of a JPEG or WebP.
 
-PNG: "parameters" (the web UI, Forge, SD.Next, Fooocus), "prompt" and "workflow" (ComfyUI), "invokeai_metadata" and
-"invokeai_graph" (InvokeAI). EXIF: the web UI's comment in the Exif block, Fooocus' in the first one, ComfyUI's
-"prompt: …" and "workflow: …" in the camera's model and make.
+PNG: "parameters" (the web UI, Forge, SD.Next, Fooocus), "prompt" and "workflow" (ComfyUI; of an animated one in chunks
+called comf), "invokeai_metadata" and "invokeai_graph" (InvokeAI). EXIF: the web UI's comment in the Exif block, that of
+Fooocus in the first one, ComfyUI's "prompt: …" and "workflow: …" in the camera's model and make.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ def texts(path: Path) -> dict[str, str]:
         exif = image.getexif()
         comment = exif.get_ifd(BLOCK).get(COMMENT) or exif.get(COMMENT)
         camera = [exif.get(tag) for tag in CAMERA]
+        chunks = [data.partition(b"\0") for name, data, *_ in getattr(image, "private_chunks", ()) if name == b"comf"]
     found = {key: str(known[key]) for key in KEYS if isinstance(known.get(key), str) and known[key]}
     if text := _comment(comment):
         found.setdefault("parameters", text)
+    for name, _, data in chunks:
+        found.setdefault(name.decode("latin-1"), data.decode("latin-1"))
     for each in camera:
         key, mark, text = each.partition(":") if isinstance(each, str) else ("", "", "")
         if mark and key.lower() in KEYS:

@@ -25,19 +25,20 @@ from .tool import numbers
 LAYOUT = "expected JSON as *Save* or *Export (API)* of ComfyUI's menu writes it"
 
 
-def patch(preset: Preset, text: str, loaders: Sequence[str] = ()) -> tuple[str, list[str]]:
+def patch(preset: Preset, text: str, loaders: Sequence[str] = (), name: str = "the workflow") -> tuple[str, list[str]]:
     """The workflow with the preset in it, its sampling settings in the samplers behind FreeU, and what was done, a
     sentence each. All else in it stays as it is, a NaN too,
     which ComfyUI writes itself.
 
-    loaders: the ids of the nodes that FreeU comes behind; all loaders of a model where none is named.
+    loaders: the ids of the nodes that FreeU comes behind; all loaders of a model where none is named. name: the
+    file's, for errors.
 
     Raises:
         PresetError: the node can't hold the preset; the text is no workflow, or one that can't be patched.
         UserError: one of `loaders` is no loader of a model.
     """
     TOOL.check(preset.factors)
-    content = parse_json(text, "the workflow", nan=True, halves=True)
+    content = parse_json(text, name, nan=True, halves=True)
     done = _patched(_workflow(content), NODES[preset.factors.version], numbers(preset), loaders)
     done += samplers.patch(_workflow(content), preset.sampling)
     return json.dumps(content, indent=2, ensure_ascii=True) + "\n", done

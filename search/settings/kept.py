@@ -26,6 +26,11 @@ def kept_fingerprint(folder: StudyFolder) -> Mapping[str, Any]:
 
 def check_resumable(job: Job) -> None:
     """Raises UserError where the study was begun with other settings, or is kept elsewhere."""
+    if not job.folder.config.exists() and any(job.folder.root.glob("trials/*.json")):
+        raise UserError(
+            f"{job.folder.root} has trials and no config.yaml, so nobody knows how they were made: restore the "
+            "file, or give another name with --study"
+        )
     if job.folder.config.exists():
         fingerprints.check_same(job.config.name, kept_fingerprint(job.folder), job.fingerprint)
         _check_storage(job.config, job.folder)

@@ -66,9 +66,11 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
     from freeu.models.control import weighted as split
     from freeu.models.spec import HUB_ID
 
+    def own(place: str) -> str:
+        return str(Path.cwd() / Path(place).expanduser())
+
     def here(place: str) -> str:
-        file = Path.cwd() / Path(place).expanduser()
-        return place if HUB_ID.fullmatch(place) and not file.exists() else str(file)
+        return place if HUB_ID.fullmatch(place) and not Path(own(place)).exists() else own(place)
 
     given: dict[str, Any] = {
         "loras": (*spec.loras, *(str(Path.cwd() / text) for text in config.loras)),
@@ -85,8 +87,9 @@ def _given(spec: ModelSpec, config: StudyConfig) -> dict[str, Any]:
         given["t2i_adapters"] = tuple(weighted(text, "--t2i-adapter") for text in config.t2i_adapter)
     if config.ip_adapter:
         given["ip_adapter"] = weighted(config.ip_adapter, "--ip-adapter")
-    places = ("vae", "unet", "motion_adapter", "refiner", "input", "mask", "ip_image")
-    given |= {field: here(place) for field in places if (place := getattr(config, field))}
+    networks, pictures = ("vae", "unet", "motion_adapter", "refiner"), ("input", "mask", "ip_image")
+    given |= {field: here(place) for field in networks if (place := getattr(config, field))}
+    given |= {field: own(place) for field in pictures if (place := getattr(config, field))}
     given |= {field: value for field in ("strength", "frames", "every") if (value := getattr(config, field))}
     given |= sampling.given(config) | ({"pag_layers": config.pag_layers} if config.pag_layers else {})
     if config.pipeline_config:

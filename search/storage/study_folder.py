@@ -29,8 +29,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import configs
 from configs import UserError, quoted, read_yaml, shortened
-from search.storage.files import read_json, replacing, write_json
+from search.storage.files import replacing, write_json
 from search.storage.result_file import read_result_file
 from search.storage.study_lock import locked
 from search.storage.trial_record import INTERRUPTED, TrialRecord
@@ -153,6 +154,11 @@ class StudyFolder:
     def read_settings(self) -> dict[str, Any]:
         """What config.yaml holds, `fingerprint` a mapping, {} where it has none. Raises UserError."""
         found = read_yaml(self.config)
+        if "model" not in found or not isinstance(found.get("trials", 0), int):
+            raise UserError(
+                f"{self.config} is damaged: it names no model, or no number of trials; restore the file, or begin "
+                "another study with --study"
+            )
         kept = found.setdefault("fingerprint", {})
         for name, each in (("fingerprint", kept), ("space", kept.get("space", {}) if isinstance(kept, dict) else {})):
             if not isinstance(each, dict):
@@ -168,7 +174,7 @@ class StudyFolder:
         if not file.exists():
             return None
         try:
-            found = TrialRecord.from_dict(read_json(file))
+            found = TrialRecord.from_dict(configs.read_json(file, halves=True))
             if found.number != number:
                 raise ValueError(f"it is trial {found.number}'s")
             return found

@@ -169,7 +169,8 @@ class Plan:
             "trials": self.job.config.trials,
             "done": self.done,
             "prompts": self.images,
-            "held_out": self.held_out,
+            "held_out": self.once(self.searched),
+            "held_out_images": 0 if self.result is not None else self.confirmed,
         }
         told = [each.as_dict() for each in weights.needed(self.job.spec, self.job.metrics)]
         return {"study": self.job.config.name, **counts, **work, "settings": kept_settings(self.job), "weights": told}

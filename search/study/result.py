@@ -50,7 +50,7 @@ def assembled(
             "pick": pick.name,
             "number": pick.number,
             "factors": by_number[pick.number].factors.as_dict(),
-            "sampling": job.space.settings(by_number[pick.number].candidate),
+            "sampling": _told(job, job.space.settings(by_number[pick.number].candidate)),
             "scores": dict(found.get(pick.number, {})),
             "judges": dict(confirmed.judged.get(pick.number, {})),
             "against": _against(job, confirmed, pick.number, rivals),
@@ -67,7 +67,7 @@ def assembled(
         "trials": len(done),
         "objectives": job.directions,
         "judges": dict(job.judges),
-        "sampling": job.sampling.as_dict(),
+        "sampling": _told(job, job.sampling.as_dict()),
         "tuned_baselines": [
             _row(one, front, job.directions, job.space)
             for one in done
@@ -83,6 +83,14 @@ def assembled(
         "take_away": next((pick.name for pick in front.picks if pick.number == said.number), None),
         "ends": at_the_ends(job.space, picks),
     }
+
+
+def _told(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Sampling settings as other tools have to be told them."""
+    from freeu.models import fits
+
+    given = {"scheduler": fits.with_schedule(settings["scheduler"], job.spec)} if settings.get("scheduler") else {}
+    return {**settings, **given}
 
 
 def _against(

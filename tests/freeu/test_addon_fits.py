@@ -213,6 +213,12 @@ def test_a_model_that_is_not_here_is_asked_for_nothing(tmp_path: Path, monkeypat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     file = lora(tmp_path / "a.safetensors", f"unet.{Q}", 768)
     addon_fits.check_early(load_spec("sdxl").model_copy(update={"loras": (file,)}))
+    save_file({"a": torch.zeros(2, 2)}, other := tmp_path / "b.safetensors")  # what is no LoRA is one for no model
+    assert "its tensor a is of no LoRA" in refused(load_spec("sdxl"), loras=(str(other),))
+    for field, place in (("unet", "--unet"), ("vae", "--vae"), ("loras", "--lora")):
+        save_file({}, empty := tmp_path / "c.safetensors")
+        said = refused(load_spec("sdxl"), **{field: (str(empty),) if field == "loras" else str(empty)})
+        assert said == f"{place} {empty}: it holds no tensors"
 
 
 def test_all_of_it_is_told_in_a_dry_run(sd_folder: Path, tmp_path: Path) -> None:

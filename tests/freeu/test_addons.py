@@ -183,9 +183,10 @@ def test_a_broken_pickle_is_told_before_anything_loads(field: str, sd_folder: Pa
             addons(spec_of(sd_folder, **{field: (str(file),)}))
     torch.save({"x": vectors()}, file)
     file.write_bytes(file.read_bytes()[:200])
-    assert "broken.pt can't be read as weights alone: it is damaged" in refused(sd_folder, **{field: (str(file),)})
-    torch.save([vectors()], file)
-    assert "broken.pt holds a list, and no tensors by name" in refused(sd_folder, **{field: (str(file),)})
+    assert "broken.pt: it can't be read as weights alone: it is damaged" in refused(sd_folder, **{field: (str(file),)})
+    for content in ([vectors()], {1: vectors()}):
+        torch.save(content, file)
+        assert "broken.pt: it holds no tensors by name" in refused(sd_folder, **{field: (str(file),)})
 
 
 class Evil:

@@ -168,6 +168,19 @@ def test_what_is_missing_or_too_much_is_told_before_loading(model: str, given: d
         inputs.check(changed(load_spec(model), given))
 
 
+def test_a_mask_of_black_alone_is_refused(tmp_path: Path) -> None:
+    picture, mask = tmp_path / "a.png", tmp_path / "mask.png"
+    pictures()[0].save(picture)
+    spec = changed(load_spec("sd15"), {"input": str(picture), "mask": str(mask)})
+    dark = Image.new("L", WIDE)
+    dark.save(mask)
+    with pytest.raises(UserError, match=r"mask\.png: nothing of the mask is white"):
+        inputs.read(spec)
+    dark.putpixel((20, 20), 255)  # a spot is enough
+    dark.save(mask)
+    inputs.read(spec)
+
+
 def test_what_cannot_be_decoded_is_told_before_loading(tmp_path: Path) -> None:
     torn, whole = tmp_path / "torn.png", tmp_path / "whole.png"
     torn.write_bytes(b"\x89PNG\r\n\x1a\n")

@@ -218,6 +218,29 @@ def test_a_workflow_as_the_editor_saves_it() -> None:
     assert any("takes its steps from another node" in each for each in done)
 
 
+@pytest.mark.parametrize(
+    ("typed", "wanted", "said"),
+    [
+        ([7, 20, 8, "euler", "normal", 1], [7, 28, 6.5, "euler_ancestral", "normal", 1], "set cfg 6.5, steps 28"),
+        ([7, "randomize", 20], [7, "randomize", 28], "set cfg 6.5, sampler_name euler_ancestral, scheduler normal"),
+        (None, None, "set cfg 6.5, steps 28, sampler_name euler_ancestral, scheduler normal there by hand"),
+        ([7, "randomize", "x"], [7, "randomize", "x"], "set cfg 6.5, steps 28, sampler_name euler_ancestral, sch"),
+    ],
+    ids=["no widget behind the seed", "too few", "none", "another order"],
+)
+def test_a_sampler_of_another_layout_is_understood_or_left(typed: Any, wanted: Any, said: str) -> None:
+    nodes = [
+        {"id": 4, "type": "CheckpointLoaderSimple", "inputs": [], "widgets_values": ["m"],
+         "outputs": [{"name": "MODEL", "type": "MODEL", "links": [1]}]},
+        {"id": 3, "type": "KSampler", "inputs": [{"name": "model", "type": "MODEL", "link": 1}],
+         "outputs": [], "widgets_values": typed},
+    ]  # fmt: skip
+    links = [[1, 4, 0, 3, 0, "MODEL"]]
+    found, done = patched({"last_node_id": 4, "last_link_id": 1, "nodes": nodes, "links": links, "version": 0.4})
+    assert next(node for node in found["nodes"] if node["id"] == 3)["widgets_values"] == wanted
+    assert any(said in each for each in done), done
+
+
 def test_enable_says_once_where_the_factors_were_found() -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("default")

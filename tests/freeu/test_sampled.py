@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from configs import UserError
 from freeu import Sampling
 from freeu.generate import generator as random_of
 from freeu.models import changed, load_spec
-from freeu.models.fits import check_sampling_early, check_size
+from freeu.models.fits import check_sampling_early, check_size, with_schedule
 from freeu.sampling import UNCHANGED
 from tests import tiny
 from tests.kinds import FRAMES, generator
@@ -241,6 +242,40 @@ def test_a_scheduler_that_can_not_run_the_models_prediction(prediction: str, tmp
     if prediction == "sample":
         with pytest.raises(UserError, match="'Euler a' can't run this model, which predicts the image: give Euler"):
             check_sampling_early(changed(spec, {"scheduler": "euler_ancestral"}))
+
+
+@pytest.mark.parametrize(
+    ("config", "bare", "told"),
+    [
+        ({"timestep_spacing": "leading"}, "DPM++ 2M", "DPM++ 2M leading"),  # SDXL's own
+        ({"timestep_spacing": "trailing"}, "Euler", "Euler trailing"),
+        ({"timestep_spacing": "linspace"}, "Euler a", "Euler a"),
+        ({"timestep_spacing": "leading", "use_karras_sigmas": True}, "DPM++ 2M", "DPM++ 2M Karras"),
+        ({"timestep_spacing": "leading"}, "DPM++ 2M Karras", "DPM++ 2M Karras"),
+        ({"timestep_spacing": "leading"}, "DPM++ 2S", "DPM++ 2S"),  # spaces its steps in one way
+        ({"timestep_spacing": "trailing"}, "LCM", "LCM"),  # its steps are the model's own
+        ({"timestep_spacing": "leading"}, "default", "default"),
+    ],
+)
+def test_other_tools_are_told_the_schedule_that_a_name_leaves_to_the_pipeline(
+    config: dict[str, Any], bare: str, told: str, tmp_path: Path
+) -> None:
+    folder = tiny.stable_diffusion(tmp_path / "sd")
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    spec = changed(load_spec(folder), {"scheduler": bare})
+    assert with_schedule(spec.sampling.scheduler, spec) == told
+    same, wanted = (generator(changed(spec, {"scheduler": name}), steps=7).timesteps for name in (told, bare))
+    assert torch.equal(same, wanted)
+    other = spec.model_copy(update={"source": "nobody/nowhere"})  # a pipeline that is not here tells nothing
+    assert with_schedule("DPM++ 2M", other) == "DPM++ 2M"
+
+
+def test_what_a_spec_itself_sets_is_told_too(tmp_path: Path) -> None:
+    spec = load_spec(tiny.stable_diffusion(tmp_path / "sd"))
+    few = spec.model_copy(update={"scheduler_config": {"timestep_spacing": "trailing"}})
+    assert with_schedule("Euler", few) == "Euler trailing"  # as Lightning has it: sgm_uniform in ComfyUI
+    assert with_schedule("Euler", few.model_copy(update={"timesteps": (399,)})) == "Euler"
 
 
 def test_texts_are_embedded_before_the_encoders_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

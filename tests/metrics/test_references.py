@@ -236,3 +236,12 @@ def test_statistics_that_are_no_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", mu=np.full(2, np.nan), sigma=np.eye(2))
     with pytest.raises(UserError, match=r"nan\.npz holds NaN"):
         read_statistics(tmp_path / "nan.npz")
+
+
+def test_a_file_of_another_kind_is_no_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "a.png").touch()
+    with pytest.raises(UserError, match=r"--reference pics/a\.png: there is no such folder of images"):
+        parse("pics/a.png")
+    assert parse("pics/b.png")["dataset"] == "pics/b.png"  # nothing here has that name

@@ -170,6 +170,8 @@ def test_a_study_is_renamed_and_deleted_with_its_runs(mlruns: Path) -> None:
 
     with pytest.raises(UserError, match="--yes deletes it"):
         ran(delete.app, "monday", "--mlruns", mlruns, "--json")
+    with pytest.raises(UserError, match="was not deleted: --yes deletes it"):  # nobody is there to answer
+        ran(delete.app, "monday", "--mlruns", mlruns)
     with folder.locked(), pytest.raises(UserError, match="is running"):
         ran(delete.app, "monday", "--mlruns", mlruns, "--yes")
     assert json.loads(ran(delete.app, "monday", "--mlruns", mlruns, "--yes", "--json").stdout)["mlflow_runs"] == 4
@@ -181,6 +183,8 @@ def test_a_name_that_is_taken_or_unfit_is_refused(mlruns: Path) -> None:
     made.study(mlruns, "monday")
     with pytest.raises(UserError, match=r"there is a .*monday already"):
         ran(rename.app, "sunday", "monday", "--mlruns", mlruns)
+    with pytest.raises(UserError, match="'sunday' has that name already"):
+        ran(rename.app, "sunday", "sunday", "--mlruns", mlruns)
     with pytest.raises(UserError, match="'a/b': a study's name has letters"):
         ran(rename.app, "sunday", "a/b", "--mlruns", mlruns)
     assert studies(mlruns) == ["monday", "sunday"]

@@ -159,6 +159,8 @@ def test_what_is_not_there(mlruns: Path, pick: str, said: str) -> None:
         (["--from-file", "none.json"], "can't read none.json"),
         (["--study", "sunday", "--all"], "--all needs --out"),
         (["--study", "sunday", "--all", "--card", "--out", "x"], "give one"),
+        (["--study", "sunday", "--workflow", "w.json", "--format", "yaml"], "give one"),
+        (["--study", "sunday", "--workflow", "w.json", "--out", "a.png"], "a workflow is JSON: name a .json file"),
         (["--study", "sunday", "--node", "4"], "--node 4 needs --workflow"),
         (["--study", "sunday", "--workflow", "none.json"], "can't read none.json: No such file"),
         (["--study", "sunday", "--card", "--out", "a.png"], "name a .md file"),
@@ -216,6 +218,13 @@ def test_all_writes_what_fits_and_says_what_does_not(mlruns: Path, tmp_path: Pat
     assert all(f"| `{name}` |" in readme for name in written)
     assert all(f"- {name}: " in readme for name in ("diffusers", "invokeai", "sdnext", "refiners"))
     assert all(presets.read(out / name).factors == KNEE for name in written)
+    with pytest.raises(UserError, match="is a file, and --all writes a folder"):
+        CliRunner().invoke(
+            app,
+            ["--mlruns", str(mlruns), "sunday", "--all", "--out", str(out / "fooocus.json")],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
     (out / "fooocus.json").write_text("mine")
     assert "fooocus.json.bak" in exported(mlruns, "--study", "sunday", "--all", "--out", out)
     assert (out / "fooocus.json.bak").read_text() == "mine"
@@ -267,6 +276,10 @@ def test_an_image_of_comfyui_is_a_workflow(mlruns: Path, tmp_path: Path) -> None
         assert "put FreeU_V2, node 6, behind CheckpointLoaderSimple (node 4)" in " ".join(said.split())
         assert ("nodes" in json.loads(out.read_text())) == ("workflow" in kept)
         assert file.read_bytes() == before and presets.read(out).factors == KNEE
+    info = PngInfo()  # as it keeps them in animated ones
+    info.add(b"comf", b"workflow\0" + json.dumps(saved).encode(), after_idat=True)
+    Image.new("RGB", (8, 8)).save(file, pnginfo=info)
+    assert json.loads(embedded.workflow(file, "workflow", "prompt")) == saved
     Image.new("RGB", (8, 8)).save(file)
     with pytest.raises(UserError, match=r"image\.png is an image that holds no workflow of ComfyUI"):
         embedded.workflow(file, "workflow", "prompt")

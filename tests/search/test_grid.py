@@ -91,7 +91,8 @@ def test_round_a_pick_of_a_study(tmp_path: Path) -> None:
         assert picture.size[0] > 2 * 256
     for arguments, said in (
         (["--pick", "kne"], "did you mean 'knee'"),
-        (["--out", str(tmp_path)], "is a folder"),
+        (["--out", f"{tmp_path}/it.jpg"], "a grid is a PNG"),
+        (["--pick", "knee", "--from", "a.yaml"], "give either --pick knee or --from a.yaml"),
         (["--study", "none", "--pick", "knee"], "has no 'none'"),
     ):
         error = CliRunner().invoke(app, [*where, *few, *arguments]).exception

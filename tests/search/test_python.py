@@ -98,6 +98,11 @@ def test_settings_are_checked_as_on_the_command_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_no_function_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="on_trial is 5: expected a function"):
+        search.run(**small(tmp_path), load=fakes, quiet=True, on_trial=5)
+
+
 def test_an_interrupted_study_goes_on(tmp_path: Path) -> None:
     def stop(trial: search.Trial) -> None:
         if trial.number == 2:

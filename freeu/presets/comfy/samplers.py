@@ -34,6 +34,9 @@ WIDGETS = {
     "ExponentialScheduler": ("steps",),
 }
 SET = ("guidance", "steps", "scheduler")
+NUMBER = (int, float)
+TYPES = {"steps": int, "cfg": NUMBER, "sampler_name": str, "scheduler": str, "denoise": NUMBER}
+TYPES |= {"start_at_step": int, "end_at_step": int}
 
 
 def patch(workflow: ApiWorkflow | SavedWorkflow, sampling: Sampling) -> list[str]:
@@ -45,12 +48,17 @@ def patch(workflow: ApiWorkflow | SavedWorkflow, sampling: Sampling) -> list[str
         said.append(f"ComfyUI has no scheduler '{sampling.scheduler}': the workflow's stays")
     reached = False
     for key in _samplers(graph):
-        names = WIDGETS[graph.nodes[key].kind]
-        typed = workflow.values(key, names)
-        wanted = {name: value for name, value in values.items() if name in names}
+        wanted = {name: value for name, value in values.items() if name in WIDGETS[graph.nodes[key].kind]}
         if not wanted:
             continue
         reached = True
+        names = _named(workflow, key, WIDGETS[graph.nodes[key].kind])
+        typed = {} if names is None else workflow.values(key, names)
+        if lacking := [name for name in wanted if name not in typed]:
+            by_hand = ", ".join(f"{name} {wanted[name]}" for name in lacking)
+            said.append(f"{graph.name(key)} does not hold its settings as is usual: set {by_hand} there by hand")
+        if names is None:
+            continue
         if (why := _part(typed)) is not None:
             said.append(f"{graph.name(key)} is left as it is: {why}")
             continue
@@ -67,6 +75,16 @@ def patch(workflow: ApiWorkflow | SavedWorkflow, sampling: Sampling) -> list[str
     elif rest := in_words(without(sampling, SET)):
         said.append(f"not set, which other nodes hold: {rest}")
     return said
+
+
+def _named(workflow: ApiWorkflow | SavedWorkflow, key: Key, names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """A node's widgets in their order, with or without the editor's behind the seed; None where neither fits what is
+    typed in."""
+    for order in (names, tuple(name for name in names if name != SEED[1])):
+        typed = workflow.values(key, order)
+        if all(isinstance(typed[name], (TYPES[name], list)) for name in TYPES.keys() & typed.keys()):
+            return order
+    return None
 
 
 def _values(sampling: Sampling) -> dict[str, Any]:
