@@ -34,9 +34,12 @@ WIDGETS = {
     "ExponentialScheduler": ("steps",),
 }
 SET = ("guidance", "steps", "scheduler")
-NUMBER = (int, float)
-TYPES = {"steps": int, "cfg": NUMBER, "sampler_name": str, "scheduler": str, "denoise": NUMBER}
-TYPES |= {"start_at_step": int, "end_at_step": int}
+TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("steps", "start_at_step", "end_at_step"), (int, list)),
+    **dict.fromkeys(("cfg", "denoise"), (int, float, list)),
+    **dict.fromkeys(("sampler_name", "scheduler"), (str, list)),
+}
+"""Of what is typed in; what comes from another node is a list."""
 
 
 def patch(workflow: ApiWorkflow | SavedWorkflow, sampling: Sampling) -> list[str]:
@@ -82,7 +85,7 @@ def _named(workflow: ApiWorkflow | SavedWorkflow, key: Key, names: tuple[str, ..
     typed in."""
     for order in (names, tuple(name for name in names if name != SEED[1])):
         typed = workflow.values(key, order)
-        if all(isinstance(typed[name], (TYPES[name], list)) for name in TYPES.keys() & typed.keys()):
+        if all(isinstance(typed[name], TYPES[name]) for name in TYPES.keys() & typed.keys()):
             return order
     return None
 
