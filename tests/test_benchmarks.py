@@ -41,7 +41,7 @@ def printed(name: str, *options: str) -> str:
 
 
 SCRIPTS = ["agreement", "cost_front", "figures", "gpu", "hostile", "judges", "judging", "low_steps", "metrics", "naive"]
-SCRIPTS += ["overhead", "record", "rival", "served", "shapes_card", "trial", "true_size", "unet", "votes"]
+SCRIPTS += ["overhead", "record", "rival", "served", "shapes_card", "trial", "true_size", "unet", "votes", "waiting"]
 """Those that no test below runs in a process of its own."""
 
 

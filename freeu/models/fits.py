@@ -169,16 +169,21 @@ def check_sampling_early(spec: ModelSpec) -> None:
 def with_schedule(name: str, spec: ModelSpec) -> str:
     """The name of a scheduler as other tools have to be told it: where it has no schedule, with the one that the spec
     and its pipeline give it. Linspace, which they take a bare name for, is not said, nor what they could not set; a
-    pipeline that is not on this machine tells nothing.
+    pipeline that is not on this machine, or no longer, tells nothing.
     """
     if name in (DEFAULT, OF_EDM) or spec.timesteps or not spec.traits.here:
         return name
-    chosen, folder = named(name), at_hand(spec)
-    if chosen.schedule is not None or chosen.sampler.name in OWN_STEPS or folder is None:
+    chosen = named(name)
+    if chosen.schedule is not None or chosen.sampler.name in OWN_STEPS:
         return name
-    file = folder / "scheduler" / "scheduler_config.json"
-    config = {**(read_json(file) if file.is_file() else {}), **spec.scheduler_config}
-    if in_edm(_class_of(read_index(folder), "scheduler") or "", config):
+    try:
+        if (folder := at_hand(spec)) is None:
+            return name
+        own, file = _class_of(read_index(folder), "scheduler") or "", folder / "scheduler" / "scheduler_config.json"
+        config = {**(read_json(file) if file.is_file() else {}), **spec.scheduler_config}
+    except UserError:  # it was there as the study began
+        return name
+    if in_edm(own, config):
         return name
     fitting = [each for each in SCHEDULES if (chosen.sampler.curved if each.curved else chosen.sampler.spaced)]
     found = next((each for each in fitting if _is_on(each, config)), None)

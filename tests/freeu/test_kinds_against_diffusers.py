@@ -594,8 +594,8 @@ def test_inpainting_with_a_plain_sdxl(saved: bool, tmp_path: Path, monkeypatch: 
 def test_what_is_outside_of_a_mask_stays(spec_of: Any) -> None:
     """Nothing is painted under a mask that is black: what the VAE makes of the picture is left."""
     spec = spec_of("plain inpainting")
-    Image.new("L", (64, 64), 0).save(str(spec.mask))
     one = generator(spec)
+    Image.new("L", (64, 64), 0).save(str(spec.mask))  # after it was looked at: as a study's, black is refused
     latents = one._encoded([PROMPT]) / one._vae.config.scaling_factor
     kept = (one._vae.decode(latents).sample[0] / 2 + 0.5).clamp(0, 1)
     agree(ours(one, HALF), kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,8 @@ def test_other_tools_are_told_the_schedule_that_a_name_leaves_to_the_pipeline(
     assert torch.equal(same, wanted)
     other = spec.model_copy(update={"source": "nobody/nowhere"})  # a pipeline that is not here tells nothing
     assert with_schedule("DPM++ 2M", other) == "DPM++ 2M"
+    shutil.rmtree(folder)  # as somebody may while a study runs
+    assert with_schedule(bare, spec) == bare
 
 
 def test_what_a_spec_itself_sets_is_told_too(tmp_path: Path) -> None:
