@@ -1,4 +1,4 @@
-"""What threads cost that wait busily: `python benchmarks/waiting.py`, five minutes on two cores.
+"""What threads cost that wait busily: `python benchmarks/waiting.py`, six minutes on two cores.
 
 The same small study on the embedded model, in turn with OpenMP's threads as they are unasked, which wait busily for a
 while before they sleep (GNU's spin 300,000 times), and asked to sleep at once, as our commands ask them. Printed are
@@ -31,7 +31,7 @@ def seconds(policy: str, trials: int) -> float:
     """Of an image, in a study of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "search.run", "--study", "it", "--mlruns", folder, "--no-cache", "--quiet"]
-        command += ["--trials", str(trials), "--held-out", "4", "--judges", "none"]
+        command += ["--trials", str(trials), "--held-out", "16", "--judges", "none"]
         environment = {**os.environ, "OMP_WAIT_POLICY": policy}
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
         records = StudyFolder(Path(folder), "it").read_trials()

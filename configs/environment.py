@@ -1,9 +1,8 @@
 """What a command asks of its libraries by the environment, where nobody said otherwise.
 
 To report nothing to anyone: onnxruntime reports each session to its makers (its Privacy.md), Hugging Face's client what
-is downloaded with what. And that threads which wait for others sleep: OpenMP's wait busily, and where a core has other
-work to do, as MLflow's thread or a browser, small work on two threads takes two to thirty times as long
-(docs/log.md, 2026-11-29).
+is downloaded with what. And that threads which wait for others sleep: OpenMP's wait busily, and beside other programs
+that want the cores small work on two threads then takes several times as long (benchmarks/waiting.py).
 """
 
 from __future__ import annotations
