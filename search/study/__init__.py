@@ -1,6 +1,6 @@
 """One study from plan to verdict. It asks the optimizer what to try next, and a crew of workers to evaluate it.
 
-plan.py, estimate.py           its size and cost, told before it begins
+plan.py, estimate.py           its size and cost, told before it begins; hardware.py what the machine has to do with it
 coordinator.py                 the loop over trials; ladder.py what a trial does next, racing.py which goes on to
                                more prompts; fewer_steps.py a cheaper first rung;
                                measured_first.py what comes before all trials

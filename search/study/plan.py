@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs import devices, shortened
+from configs import shortened
 from configs.cli import visible
 from configs.console import say
 from search.optimizer.space import SOBOL
 from search.settings import drafts, rungs, sampling, served, weights
 from search.settings.kept import check_resumable, kept_settings
 from search.settings.model import objectives
-from search.study import cautions, estimate, looks, racing
+from search.study import cautions, estimate, hardware, looks, racing
 from search.study.verdict import fewest
 from search.terminal.progress import ARROWS, duration
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from search.settings.job import Job
 
-DAY = 24 * 3600
 BYTES = 1.4
 """A pixel takes so many, without loss: 1.2 to 1.5 of what diffusion models paint."""
 
@@ -154,8 +153,7 @@ class Plan:
             f"then        {self._finalists()} against the baseline (FreeU off){self._rivals()} on {held_out}",
             *self._few(),
             f"work        {self._work()}",
-            *self._no_driver(),
-            *self._on_gpus(),
+            *hardware.lines(job, self.seconds()[0], self.evaluations, self.per_image),
             *memory.lines(s, job.device.name, c.dtype),
             *self._kept(),
             f"results     {job.folder.root}",
@@ -273,19 +271,6 @@ class Plan:
         limit = f", at most {minutes:g} minutes" if minutes is not None else ""
         how = "as measured here" if measured else "a rough guess: this model has not run here before"
         return f"{self.evaluations:,} U-Net evaluations, about {duration(seconds)} ({how}){limit}"
-
-    def _no_driver(self) -> list[str]:
-        """Said of a GPU that this machine seems not to have."""
-        if self.job.config.ray is not None or not self.job.spec.traits.here or not devices.driverless(self.job.device):
-            return []
-        return [f"warning     this machine seems to have no {self.job.device.name}: no driver of a GPU was found"]
-
-    def _on_gpus(self) -> list[str]:
-        """Said where it takes days here: a line for each that people have."""
-        if self.job.device.kind != "cpu" or self.seconds()[0] <= DAY:
-            return []
-        found = estimate.on_gpus(self.job, self.evaluations, self.per_image).items()
-        return [f"use a GPU   on {name} about {duration(each)}" for name, each in found]
 
 
 def _megabytes(size: float) -> str:
